@@ -1,0 +1,62 @@
+# Thin: everything happens in the command line `paper-lib` and in pytest. `make` alone lists the targets.
+SCALE ?= laptop
+# The first Python 3.11 or 3.12 that really runs (a shim on the path may not).
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -I -c '$(IN_RANGE)' 2>/dev/null && echo $$p && break; done)
+IN_RANGE = import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))
+HAS_VENV = import ensurepip, venv
+VENV_PACKAGE = import sys; print("python%d.%d-venv" % sys.version_info[:2])
+
+# The environment of .venv and nothing else, whatever the shell has set.
+unexport PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_HASHES PIP_CONSTRAINT PIP_BUILD_CONSTRAINT
+export PYTHONNOUSERSITE = 1
+export PIP_USER = 0
+export JUPYTER_PREFER_ENV_PATH = 1
+PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: help figures test lab lint lock clean outdated
+help:
+	@echo 'make figures [SCALE=laptop]   draw every figure; trains the runs that are missing'
+	@echo 'make test                     run the tests'
+	@echo 'make lab                      open the notebooks in JupyterLab'
+	@echo 'make lint                     check style and that notebooks are stored without outputs'
+	@echo 'make lock                     resolve requirements.lock again (needs uv)'
+	@echo 'make clean                    remove .venv and caches; runs and figures stay'
+
+figures: .venv/installed
+	.venv/bin/paper-lib notebooks --scale $(SCALE)
+
+test: .venv/installed
+	@.venv/bin/python -m pytest
+
+lab: .venv/installed
+	.venv/bin/python -m jupyterlab --allow-root notebooks
+
+lint: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/nbstripout --verify notebooks/*.ipynb
+
+lock:
+	uv pip compile pyproject.toml --extra all --group build --universal --fork-strategy fewest --generate-hashes \
+		--no-emit-index-url --no-annotate --custom-compile-command 'make lock' --output-file requirements.lock
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache build paper_lib.egg-info
+	find paper_lib tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A checkout that was moved, or whose Python is gone, needs its .venv anew.
+USABLE = $(shell test "$$(cat .venv/locked 2>/dev/null)" = "$$(pwd -P)" && .venv/bin/python -I -c '' 2>/dev/null && echo yes)
+
+.venv/locked: requirements.lock $(if $(USABLE),,outdated)
+	@test -n '$(PYTHON)' || { echo 'error: no Python 3.11 or 3.12 found; install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@'$(PYTHON)' -I -c '$(IN_RANGE)' 2>/dev/null || { echo 'error: PYTHON=$(PYTHON) is not a working Python 3.11 or 3.12' >&2; exit 1; }
+	@'$(PYTHON)' -I -c '$(HAS_VENV)' 2>/dev/null || { echo "error: $(PYTHON) lacks venv; on Debian or Ubuntu: apt-get install $$('$(PYTHON)' -I -c '$(VENV_PACKAGE)')" >&2; exit 1; }
+	@echo 'Installing the locked packages into .venv with $(PYTHON): once, a minute or more'
+	@rm -f .venv/locked .venv/installed
+	@'$(PYTHON)' -m venv --clear .venv
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements.lock
+	@pwd -P > .venv/locked
+
+.venv/installed: .venv/locked pyproject.toml
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch .venv/installed

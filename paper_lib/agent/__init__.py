@@ -1,0 +1,1 @@
+"""The device half: DreamerV3 v1 and Plan2Explore as pure functions on pytrees."""

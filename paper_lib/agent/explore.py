@@ -1,0 +1,45 @@
+"""Plan2Explore as in v1: an ensemble predicts the next latent, its disagreement is a reward."""
+
+import jax
+import jax.numpy as jnp
+
+from paper_lib.agent import optim
+from paper_lib.agent import world_model as wmod
+
+sg = jax.lax.stop_gradient
+
+
+def init(agent, key):
+    """Parameters with a leading ensemble axis, and their common optimiser's state."""
+    inputs = jnp.zeros((1, agent.features + agent.action))
+    params = jax.vmap(lambda k: agent.disag.init(k, inputs))(jax.random.split(key, agent.model.ensemble))
+    return params, optim.HEAD.init(params)
+
+
+def predict(agent, ensemble, feat, action):
+    """(..., F), (..., A) -> (ensemble, ..., target) predictions."""
+    inputs = jnp.concatenate([feat, action], -1)
+    return jax.vmap(lambda p: agent.disag.apply(p, inputs)[0])(ensemble)
+
+
+def loss(agent, ensemble, deter, stoch, action):
+    """Summed squared error of the next step's sampled latents (or deter), mean over B and T - 1, summed over nets."""
+    target = deter if agent.model.disag_target == 'deter' else stoch.reshape((*stoch.shape[:-2], -1))
+    pred = predict(agent, ensemble, sg(wmod.features(deter, stoch))[:, :-1], action[:, :-1])
+    return ((pred - sg(target)[:, 1:]) ** 2).sum(-1).mean((1, 2)).sum()
+
+
+def reward(agent, ensemble):
+    """Reward function (wm, feat (H + 1, N, F), action) -> (H, N): disagreement at states and actions 1..H."""
+
+    def disagreement(wm, feat, action):
+        pred = predict(agent, ensemble, feat[1:], action[1:])
+        return agent.model.disag_scale * pred.std(0).mean(-1)
+
+    return disagreement
+
+
+def train(agent, ensemble, opt, states, action, hyper):
+    value, grads = jax.value_and_grad(loss, 1)(agent, ensemble, *states, action)
+    ensemble, opt = optim.step(optim.HEAD, ensemble, grads, opt, hyper['lr_expl'])
+    return ensemble, opt, {'disag_loss': value}

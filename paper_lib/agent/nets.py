@@ -1,0 +1,173 @@
+"""Network blocks of DreamerV3 v1 (section 1.2 to 1.6 of its code): linen modules, float32 parameters.
+
+A block is linear (no bias) -> LayerNorm -> SiLU; an output layer is linear with bias. Legend:
+D deter, S latents, C classes, E embedding, F = D + S * C features, A actions, U units.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from paper_lib.agent import dists
+
+
+def fan_avg_normal(key, shape, dtype=jnp.float32):
+    """Truncated normal with realised variance 1 / mean(fan_in, fan_out); convolutions count their area."""
+    return nn.initializers.variance_scaling(1.0, 'fan_avg', 'truncated_normal')(key, shape, dtype)
+
+
+def fan_avg_uniform(splits=None):
+    """Uniform with variance 1 / mean(fan_in, fan_out) for output layers.
+
+    `splits` are the widths of separate output layers that share one kernel: each has its own fan
+    (v1 gives every observation key its own layer).
+    """
+
+    def init(key, shape, dtype=jnp.float32):
+        if splits is None:
+            return nn.initializers.variance_scaling(1.0, 'fan_avg', 'uniform')(key, shape, dtype)
+        parts = [init_one(k, (*shape[:-1], n), dtype) for k, n in zip(jax.random.split(key, len(splits)), splits)]
+        return jnp.concatenate(parts, -1)
+
+    init_one = nn.initializers.variance_scaling(1.0, 'fan_avg', 'uniform')
+    return init
+
+
+def norm(name='norm'):
+    """LayerNorm over the last axis, eps 1e-3 (v1)."""
+    return nn.LayerNorm(epsilon=1e-3, use_fast_variance=False, name=name)
+
+
+class Block(nn.Module):
+    """(..., X) -> (..., units): linear -> LayerNorm -> SiLU."""
+
+    units: int
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dense(self.units, use_bias=False, kernel_init=fan_avg_normal, name='linear')(x)
+        return nn.silu(norm()(x))
+
+
+class MLP(nn.Module):
+    """(..., X) -> tuple of (..., out) raw outputs of one trunk, one per entry of `outs`; () returns the trunk."""
+
+    units: int
+    layers: int
+    outs: tuple[int, ...] = ()
+    zero: bool = False  # reward head and critic start at exactly 0
+    splits: tuple[int, ...] | None = None
+
+    @nn.compact
+    def __call__(self, x):
+        for i in range(self.layers):
+            x = Block(self.units, name=f'h{i}')(x)
+        if not self.outs:
+            return x
+        init = nn.initializers.zeros if self.zero else fan_avg_uniform(self.splits)
+        return tuple(nn.Dense(n, kernel_init=init, name=f'out{i}')(x) for i, n in enumerate(self.outs))
+
+
+class ImageEncoder(nn.Module):
+    """(..., H, W, 3) uint8 -> (..., E): 4 x 4 convolutions of stride 2 down to 4 x 4, flattened."""
+
+    depth: int
+
+    @nn.compact
+    def __call__(self, image):
+        lead, x = image.shape[:-3], image.reshape((-1, *image.shape[-3:]))
+        x = x.astype(jnp.float32) / 255 - 0.5
+        for i in range(stages(image.shape[-2])):
+            x = nn.Conv(self.depth * 2**i, (4, 4), (2, 2), use_bias=False, kernel_init=fan_avg_normal, name=f'conv{i}')(x)
+            x = nn.silu(norm(f'norm{i}')(x))
+        return x.reshape((*lead, -1))
+
+
+class ImageDecoder(nn.Module):
+    """(..., F) -> (..., H, W, 3) means on the [0, 1] scale (not squashed)."""
+
+    depth: int
+    size: int
+
+    @nn.compact
+    def __call__(self, feat):
+        n = stages(self.size)
+        x = nn.Dense(16 * self.depth * 2 ** (n - 1), kernel_init=fan_avg_uniform(), name='in')(feat)
+        x = x.reshape((-1, 4, 4, self.depth * 2 ** (n - 1)))
+        for i in range(n - 1):
+            depth = self.depth * 2 ** (n - 2 - i)
+            x = nn.ConvTranspose(depth, (4, 4), (2, 2), use_bias=False, kernel_init=fan_avg_normal, name=f'conv{i}')(x)
+            x = nn.silu(norm(f'norm{i}')(x))
+        x = nn.ConvTranspose(3, (4, 4), (2, 2), kernel_init=fan_avg_uniform(), name=f'conv{n - 1}')(x)
+        return x.reshape((*feat.shape[:-1], self.size, self.size, 3)) + 0.5
+
+
+def stages(size):
+    """Number of stride-2 stages between an image side and the 4 x 4 grid."""
+    return (size // 4).bit_length() - 1
+
+
+class RSSM(nn.Module):
+    """Recurrent state-space model (Eq. 2). A state is (deter (..., D), stoch (..., S, C))."""
+
+    deter: int
+    stoch: int
+    classes: int
+    units: int
+
+    def setup(self):
+        out = self.stoch * self.classes
+        self.img_in = Block(self.units)
+        self.gru = nn.Dense(3 * self.deter, use_bias=False, kernel_init=fan_avg_normal)
+        self.gru_norm = norm('gru_norm')
+        self.img_out = Block(self.units)
+        self.img_stats = nn.Dense(out, kernel_init=fan_avg_uniform())
+        self.obs_out = Block(self.units)
+        self.obs_stats = nn.Dense(out, kernel_init=fan_avg_uniform())
+        self.first = self.param('initial', nn.initializers.zeros, (self.deter,))
+
+    def initial(self):
+        """Learned initial state: deter (D,), stoch (S, C) = mode of the prior there."""
+        deter = jnp.tanh(self.first)
+        return deter, dists.onehot_mode(self.prior(deter))
+
+    def sequence(self, deter, stoch, action):
+        """One step of the GRU: (..., D), (..., S, C), (..., A) -> next deter (..., D)."""
+        action = action / jax.lax.stop_gradient(jnp.maximum(1, jnp.abs(action)))  # clip values, keep the gradient
+        x = self.img_in(jnp.concatenate([stoch.reshape((*stoch.shape[:-2], -1)), action], -1))
+        x = self.gru_norm(self.gru(jnp.concatenate([deter, x], -1)))
+        reset, cand, update = jnp.split(x, 3, -1)
+        cand = jnp.tanh(nn.sigmoid(reset) * cand)
+        update = nn.sigmoid(update - 1)
+        return update * cand + (1 - update) * deter
+
+    def prior(self, deter):
+        """(..., D) -> (..., S, C) log probabilities of the next latent."""
+        return self._stats(self.img_stats(self.img_out(deter)))
+
+    def posterior(self, deter, embed):
+        """(..., D), (..., E) -> (..., S, C) log probabilities of the latent given the observation."""
+        return self._stats(self.obs_stats(self.obs_out(jnp.concatenate([deter, embed], -1))))
+
+    def _stats(self, x):
+        return dists.unimix(x.reshape((*x.shape[:-1], self.stoch, self.classes)))
+
+    def __call__(self, action, embed):
+        """Touch every parameter (initialisation only)."""
+        deter, stoch = self.initial()
+        deter = self.sequence(deter, stoch, action)
+        return self.prior(deter), self.posterior(deter, embed)
+
+
+class Autoencoder(nn.Module):
+    """(..., F) -> (..., F) through a bottleneck of a quarter of `units`."""
+
+    units: int
+    out: int
+
+    @nn.compact
+    def __call__(self, x):
+        x = Block(self.units, name='enc')(x)
+        x = Block(max(1, self.units // 4), name='code')(x)
+        x = Block(self.units, name='dec')(x)
+        return nn.Dense(self.out, kernel_init=fan_avg_uniform(), name='out')(x)

@@ -1,0 +1,112 @@
+"""World model of DreamerV3 v1: encoder, RSSM, heads, and the loss of Eq. 4.
+
+Legend: B batch, T time, D deter, S latents, C classes, E embedding, F = D + S * C features, A actions.
+`wm` is the parameter tree {'encoder', 'rssm', 'decoder', 'reward', 'cont'} of one lane.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from paper_lib.agent import dists
+
+DYN_SCALE, REP_SCALE = 0.5, 0.1  # beta_dyn, beta_rep of Eq. 4
+sg = jax.lax.stop_gradient
+
+
+def features(deter, stoch):
+    """(..., D), (..., S, C) -> (..., F): the input of every head and of the policy."""
+    return jnp.concatenate([deter, stoch.reshape((*stoch.shape[:-2], -1))], -1)
+
+
+def encode(agent, wm, obs):
+    """Observation (..., D_obs) or (..., H, W, 3) -> embedding (..., E)."""
+    if agent.image:
+        return agent.encoder.apply(wm['encoder'], obs['image'])
+    return agent.encoder.apply(wm['encoder'], dists.symlog(obs['vector'] * agent.model.obs_scale))
+
+
+def observe(agent, wm, embed, prev_action, is_first, uniform):
+    """Filter sequences: (B, T, E), (B, T, A), (B, T), (B, T, S) -> deter (B, T, D), stoch and posterior (B, T, S, C)."""
+    carry = observe_carry(agent, wm, embed.shape[0])
+
+    def step(carry, inputs):
+        carry, post = observe_step(agent, wm, carry, *inputs)
+        return carry, (*carry, post)
+
+    inputs = jax.tree.map(lambda x: x.swapaxes(0, 1), (embed, prev_action, is_first, uniform))
+    _, outputs = jax.lax.scan(step, carry, inputs)
+    return jax.tree.map(lambda x: x.swapaxes(0, 1), outputs)
+
+
+def observe_carry(agent, wm, size):
+    """Initial state of `size` sequences: deter (size, D), stoch (size, S, C)."""
+    initial = agent.rssm.apply(wm['rssm'], method='initial')
+    return jax.tree.map(lambda x: jnp.repeat(x[None], size, 0), initial)
+
+
+def observe_step(agent, wm, carry, embed, prev_action, is_first, uniform):
+    """One filtering step; where is_first the state restarts from the learned initial one and the action from 0."""
+    first = is_first[:, None]
+    initial = observe_carry(agent, wm, embed.shape[0])
+    deter = jnp.where(first, initial[0], carry[0])
+    stoch = jnp.where(first[..., None], initial[1], carry[1])
+    prev_action = jnp.where(first, 0.0, prev_action)
+    deter = agent.rssm.apply(wm['rssm'], deter, stoch, prev_action, method='sequence')
+    post = agent.rssm.apply(wm['rssm'], deter, embed, method='posterior')
+    return (deter, dists.onehot_sample(post, uniform)), post
+
+
+def reward_mean(agent, wm, feat):
+    """(..., F) -> (...,) predicted reward."""
+    return dists.twohot_mean(agent.reward.apply(wm['reward'], feat)[0])
+
+
+def cont_logit(agent, wm, feat):
+    """(..., F) -> (...,) logit of the episode going on."""
+    return agent.cont.apply(wm['cont'], feat)[0][..., 0]
+
+
+def obs_loss(agent, wm, feat, batch):
+    """Reconstruction loss (...,): summed squared error of pixels in [0, 1] or of symlog vectors (no 1/2, no mean)."""
+    if agent.image:
+        pred = agent.decoder.apply(wm['decoder'], feat)
+        return ((pred - batch['image'].astype(jnp.float32) / 255) ** 2).sum((-3, -2, -1))
+    pred = agent.decoder.apply(wm['decoder'], feat)[0]
+    return agent.model.vector_scale * dists.symlog_mse(pred, batch['vector'] * agent.model.obs_scale)
+
+
+def losses(agent, wm, batch, uniform):
+    """Loss components of Eq. 4 per step, each (B, T), and the posterior states (deter, stoch).
+
+    `batch` holds obs, action (chosen after the observation), reward, is_first, is_terminal, each (B, T, ...).
+    Every sequence starts from the learned initial state, whatever its first flag says (v1).
+    """
+    prev_action = jnp.pad(batch['action'][:, :-1], ((0, 0), (1, 0), (0, 0)))
+    is_first = batch['is_first'].at[:, 0].set(True)
+    embed = encode(agent, wm, batch)
+    deter, stoch, post = observe(agent, wm, embed, prev_action, is_first, uniform)
+    prior = agent.rssm.apply(wm['rssm'], deter, method='prior')
+    feat = features(deter, stoch)
+    free = agent.model.free_nats
+    terms = {
+        'dyn': jnp.maximum(free, dists.onehot_kl(sg(post), prior)),
+        'rep': jnp.maximum(free, dists.onehot_kl(post, sg(prior))),
+        'obs': obs_loss(agent, wm, feat, batch),
+        'reward': -dists.twohot_log_prob(agent.reward.apply(wm['reward'], feat)[0], batch['reward']),
+        'cont': dists.bernoulli_loss(cont_logit(agent, wm, feat), 1.0 - batch['is_terminal']),
+    }
+    assert all(x.shape == batch['reward'].shape for x in terms.values())
+    return terms, (deter, stoch)
+
+
+def total(terms):
+    """Weighted sum of the components (Eq. 4), per step."""
+    return DYN_SCALE * terms['dyn'] + REP_SCALE * terms['rep'] + terms['obs'] + terms['reward'] + terms['cont']
+
+
+def loss(agent, wm, batch, uniform):
+    """Scalar loss, and (posterior states, metrics) beside it."""
+    terms, states = losses(agent, wm, batch, uniform)
+    metrics = {name: value.mean() for name, value in terms.items()}
+    mean = total(terms).mean()
+    return mean, (states, {'model_loss': mean, **metrics})

@@ -1,0 +1,159 @@
+"""The run store: one directory per spec, `<root>/<run id>/`. Finished runs are read, never changed.
+
+    with store.lease(spec) as lease:  # Busy if another process has the run
+        if store.status(spec) != 'done':
+            run = store.open(spec, lease)
+            clocks = run.checkpoints()
+            run.load(clocks[0]) if clocks else run.restart()
+            ...
+            run.finish(weights, traces, provenance)
+    store.metrics(spec)
+"""
+
+import contextlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+import paper_lib
+from paper_lib.data import files, writer
+from paper_lib.data.lease import Lease, alive
+from paper_lib.data.replay import Replay
+from paper_lib.spec import RunError, RunSpec
+
+
+def default_root() -> Path:
+    """PAPER_LIB_RUNS, else `runs/` of the source checkout, else `runs/` here."""
+    if named := os.environ.get('PAPER_LIB_RUNS'):
+        return Path(named).expanduser()
+    checkout = Path(paper_lib.__file__).parents[1]
+    return checkout / 'runs' if (checkout / 'pyproject.toml').exists() else Path('runs')
+
+
+class Store:
+    def __init__(self, root: Path | str | None = None):
+        self.root = Path(root) if root else default_root()
+
+    def path(self, spec: RunSpec) -> Path:
+        return self.root / spec.run_id
+
+    def status(self, spec: RunSpec) -> str:
+        """'missing', 'running', 'partial', 'failed' or 'done'. Cheap: looks at names, not into files."""
+        path = self.path(spec)
+        if (path / 'done.json').exists():
+            return 'done'
+        if alive(path / 'lease.json'):
+            return 'running'
+        if (path / 'failed.json').exists():
+            return 'failed'
+        return 'partial' if (path / 'spec.json').exists() else 'missing'
+
+    def failure(self, spec: RunSpec) -> str | None:
+        """Why the run failed, if it did."""
+        path = self.path(spec) / 'failed.json'
+        return files.read_json(path)['error'] if path.exists() else None
+
+    @contextlib.contextmanager
+    def lease(self, spec: RunSpec):
+        """Hold the right to write a run; makes its directory. Raises Busy if another live process has it.
+
+        Look at `status` inside: the run may have been finished meanwhile, or be finished by this call if the
+        last process was killed when only its tidying was left.
+        """
+        path = self.path(spec)
+        with files.guard(path):
+            path.mkdir(parents=True, exist_ok=True)
+            files.sync_folder(path.parent)
+        with Lease(path / 'lease.json') as held:
+            writer.complete(path)
+            yield held
+
+    def open(self, spec: RunSpec, held: Lease) -> writer.Run:
+        """Create or reopen an unfinished run. RunError if it is finished or the directory is damaged."""
+        path = self.path(spec)
+        if (path / 'done.json').exists():
+            raise RunError(f'{path}: is finished and is never overwritten; delete the directory to train the run again')
+        return writer.Run(path, spec, held)
+
+    def require(self, spec: RunSpec) -> 'Finished':
+        """A finished run, to read. RunError if it is missing, unfinished, of another spec or schema, or damaged."""
+        path = self.path(spec)
+        if not (path / 'done.json').exists():
+            what = {'missing': 'does not exist; train it first', 'running': 'is still running; wait for it to finish'}
+            raise RunError(f'{path}: this run {what.get(self.status(spec), "is unfinished; resume it first")}')
+        return Finished(path, spec)
+
+    def metrics(self, spec: RunSpec):
+        """The metrics as a pandas.DataFrame, one row per evaluation."""
+        return self.require(spec).metrics()
+
+    def weights(self, spec: RunSpec) -> dict[str, np.ndarray]:
+        return self.require(spec).arrays('weights.npz')
+
+    def traces(self, spec: RunSpec) -> dict[str, np.ndarray]:
+        return self.require(spec).arrays('traces.npz')
+
+    def replay(self, spec: RunSpec) -> Replay:
+        """The run's own replay, read-only. RunError for an offline run."""
+        return self.require(spec).replay()
+
+    def batches(self, spec: RunSpec) -> np.ndarray:
+        """(updates, B) int32 window starts, read-only."""
+        return self.require(spec).log('batches.bin', (spec.updates, spec.model.batch))
+
+    def lengths(self, spec: RunSpec) -> np.ndarray:
+        """(updates,) int32 replay rows at each update, read-only."""
+        return self.require(spec).log('lengths.bin', (spec.updates,))
+
+
+class Finished:
+    """A finished run. A file's hash is checked before it is first read; RunError names the file."""
+
+    def __init__(self, path: Path, spec: RunSpec):
+        self.path, self.spec = path, spec
+        done = files.read_json(path / 'done.json')
+        if done['run_id'] != spec.run_id:
+            raise RunError(f'{path / "done.json"}: of another run, {done["run_id"]}; {files.AGAIN}')
+        writer.check_spec(path / 'spec.json', spec)
+        self.files, self._checked = done['files'], set()
+
+    def file(self, name: str) -> Path:
+        """Path of one of the run's files, checked against `done.json`."""
+        path, expected = self.path / name, self.files.get(name)
+        if expected is None:
+            raise RunError(f'{path}: not part of this run; an offline run has no replay, read the one of its source')
+        if name not in self._checked:
+            with files.reading(path) as file:
+                size = file.seek(0, os.SEEK_END)
+            if size != expected['size']:
+                raise RunError(f'{path}: has {size} bytes, not {expected["size"]}; {files.AGAIN}')
+            if files.sha256(path) != expected['sha256']:
+                raise RunError(f'{path}: damaged (checksum); {files.AGAIN}')
+            self._checked.add(name)
+        return path
+
+    def verify(self):
+        """Check every file of the run."""
+        for name in self.files:
+            self.file(name)
+        self.provenance()
+
+    def provenance(self) -> dict:
+        return files.read_json(self.path / 'provenance.json')['provenance']
+
+    def metrics(self):
+        import pyarrow.parquet
+
+        return pyarrow.parquet.read_table(self.file('metrics.parquet')).to_pandas()
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        return files.read_npz(self.file(name))[0]
+
+    def log(self, name: str, shape: tuple) -> np.ndarray:
+        return files.memory_map(self.file(name), shape, np.int32)
+
+    def replay(self) -> Replay:
+        for name in ('replay/layout.json', *(name for name in self.files if name.startswith('replay/'))):
+            self.file(name)
+        return Replay.open(self.path / 'replay')

@@ -1,0 +1,227 @@
+"""A run that is being written: metrics, batch log, replay, checkpoints, and the way to a finished run."""
+
+import contextlib
+import json
+import os
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from paper_lib import tasks
+from paper_lib.data import files
+from paper_lib.data.lease import Lease
+from paper_lib.data.replay import Replay
+from paper_lib.spec import RunError, RunSpec
+
+KEEP = 2  # generations of checkpoints: runs that train as one group may stop between two saves
+
+
+def check_spec(path: Path, spec: RunSpec):
+    """RunError unless the file holds exactly this spec."""
+    with files.reading(path) as file:
+        data = file.read()
+    expected = spec.canonical()
+    if data == files.json_text(expected).encode():
+        return
+    try:
+        found = dict(json.loads(data))
+    except (ValueError, TypeError):
+        raise RunError(f'{path}: damaged; {files.AGAIN}') from None
+    files.check_schema(path, found.get('schema'))
+    other = [name for name in expected if found.get(name) != expected[name]]
+    what = f'of another spec (differs in {", ".join(other)})' if other else 'damaged'
+    raise RunError(f'{path}: {what}; {files.AGAIN}')
+
+
+def complete(path: Path):
+    """Turn a run whose final files are all written into a finished one. Safe to repeat after a kill."""
+    if not (path / 'finishing.json').exists():
+        return
+    with files.guard(path):
+        for old in (*path.glob('checkpoint-*.npz'), path / 'metrics.jsonl', path / 'failed.json'):
+            old.unlink(missing_ok=True)
+        files.sync_folder(path)
+        os.replace(path / 'finishing.json', path / 'done.json')
+        files.sync_folder(path)
+
+
+def _plain(value):
+    """numpy scalars as JSON numbers."""
+    return value.item()
+
+
+def _parquet(rows, file):
+    """Columns in order of first appearance; a row without a value has null there."""
+    import pyarrow
+    import pyarrow.parquet
+
+    names = dict.fromkeys(name for row in rows for name in row)
+    pyarrow.parquet.write_table(pyarrow.table({name: [row.get(name) for row in rows] for name in names}), file)
+
+
+class Run:
+    """The only writer of a run directory; from `Store.open`. Call `load` or `restart` before anything else.
+
+    `batches` (updates, B) int32 window starts and `lengths` (updates,) int32 replay rows at each update are
+    assigned in place; `replay` is None until `make_replay`, `load` of an online run, or for ever (offline).
+    """
+
+    def __init__(self, path: Path, spec: RunSpec, lease: Lease):
+        self.path, self.spec, self._lease = path, spec, lease
+        if (path / 'spec.json').exists():
+            check_spec(path / 'spec.json', spec)
+        elif self.checkpoints() or (path / 'metrics.jsonl').exists():
+            raise RunError(f'{path / "spec.json"}: missing; {files.AGAIN}')
+        else:
+            files.write_bytes(path / 'spec.json', files.json_text(spec.canonical()).encode())
+        with files.guard(path):
+            for old in (*path.glob('.*.tmp'), path / 'failed.json'):
+                old.unlink(missing_ok=True)
+        self.batches = self._log('batches.bin', (spec.updates, spec.model.batch))
+        self.lengths = self._log('lengths.bin', (spec.updates,))
+        self._logs = {'batches': np.asarray(self.batches), 'lengths': np.asarray(self.lengths)}
+        self.replay = None
+
+    def _log(self, name, shape):
+        files.reserve(self.path / name, int(np.prod(shape)) * 4)
+        return files.memory_map(self.path / name, shape, np.int32, writable=True)
+
+    def make_replay(self, like: dict) -> Replay:
+        """The run's own replay, created or continued; `like` as in `Replay.create`."""
+        if self.replay is None:
+            envs = tasks.get(self.spec.task).envs
+            self.replay = Replay.create(self.path / 'replay', like, self.spec.rows, envs)
+        return self.replay
+
+    def _start(self, size, crc):
+        """Continue behind the first `size` bytes of metrics."""
+        self._size, self._crc = size, crc
+        with files.guard(self.path / 'metrics.jsonl'), open(self.path / 'metrics.jsonl', 'ab') as file:
+            file.truncate(size)
+
+    def restart(self):
+        """Begin from nothing: no checkpoints, empty metrics. What the replay and the batch log hold is rewritten."""
+        self._remove(self.checkpoints())
+        self._start(0, 0)
+        self._updates, self._steps = files.Prefix(self._logs), None  # steps begin with the replay
+
+    def append(self, row: dict):
+        """One row of metrics, as a JSON line."""
+        line = (json.dumps(row, default=_plain) + '\n').encode()
+        with files.guard(self.path / 'metrics.jsonl'), open(self.path / 'metrics.jsonl', 'r+b') as file:
+            file.truncate(self._size)  # what an append that met a full disk left behind
+            file.seek(self._size)
+            file.write(line)
+        self._size, self._crc = self._size + len(line), zlib.crc32(line, self._crc)
+
+    # Checkpoints.
+
+    def _checkpoint(self, clock):
+        return self.path / f'checkpoint-{clock}.npz'
+
+    def checkpoints(self) -> list[int]:
+        """Clocks of the checkpoints, newest first. They appear whole or not at all; `load` finds later damage."""
+        names = (re.fullmatch(r'checkpoint-(\d+)\.npz', path.name) for path in self.path.glob('checkpoint-*.npz'))
+        return sorted((int(name[1]) for name in names if name), reverse=True)
+
+    def _remove(self, clocks):
+        if clocks:
+            with files.guard(self.path):
+                for clock in clocks:
+                    self._checkpoint(clock).unlink()
+                files.sync_folder(self.path)
+
+    def _flush(self):
+        with files.guard(self.path):
+            self.batches.flush()
+            self.lengths.flush()
+            if self.replay:
+                self.replay.flush()
+            with open(self.path / 'metrics.jsonl', 'r+b') as file:
+                os.fsync(file.fileno())
+
+    def _written(self, rows, updates):
+        """Sizes and checksums of everything that this run has written and a resumed one will read."""
+        if self._steps is None and self.replay:
+            self._steps = files.Prefix(self.replay.arrays)
+        written = {'metrics': [self._size, self._crc], 'updates': self._updates.extend(updates)}
+        return written | ({'replay': self._steps.extend(rows)} if self.replay else {})
+
+    def save(self, clock: int, arrays: dict[str, np.ndarray], meta: dict, *, rows: int, updates: int):
+        """Write `checkpoint-<clock>.npz` (atomic), keep the newest two.
+
+        `rows` and `updates` say how much of the replay and of the batch log is written. Everything before
+        them must not change any more. `meta` is JSON. A crash at any point leaves an older checkpoint valid.
+        """
+        self._lease.check()
+        self._flush()
+        files.write_npz(self._checkpoint(clock), arrays, {'meta': meta, 'written': self._written(rows, updates)})
+        self._remove(self.checkpoints()[KEEP:])
+
+    def load(self, clock: int) -> tuple[dict[str, np.ndarray], dict]:
+        """(arrays, meta) of a checkpoint; takes the run back to it: metrics cut, newer checkpoints removed.
+
+        RunError names the checkpoint, metrics, batch log or replay file that is damaged; then nothing is changed.
+        """
+        older = [other for other in self.checkpoints() if other < clock]
+        then = f'resume from checkpoint-{older[0]}.npz' if older else 'train the run from its beginning'
+        arrays, meta = files.read_npz(self._checkpoint(clock), f'delete it to {then}')
+        written = meta['written']
+        self._read_metrics(*written['metrics'])
+        if 'replay' in written and self.replay is None:
+            self.replay = Replay.open(self.path / 'replay', writable=True)
+        updates = self._prefix(self.path, self._logs, written['updates'])
+        steps = self._prefix(self.replay.path, self.replay.arrays, written['replay']) if 'replay' in written else None
+        self._remove([other for other in self.checkpoints() if other > clock])
+        self._start(*written['metrics'])
+        self._updates, self._steps = updates, steps
+        return arrays, meta['meta']
+
+    def _read_metrics(self, size, crc):
+        """The first `size` bytes of metrics. RunError if they are not the bytes once written."""
+        with files.reading(self.path / 'metrics.jsonl') as file:
+            data = file.read(size)
+        if len(data) != size or zlib.crc32(data) != crc:
+            raise RunError(f'{self.path / "metrics.jsonl"}: truncated or damaged; {files.AGAIN}')
+        return data
+
+    @staticmethod
+    def _prefix(folder, arrays, expected):
+        """Running checksums as they stood at the checkpoint. RunError if the files hold something else."""
+        prefix = files.Prefix(arrays)
+        found = prefix.extend(expected['rows'])
+        for name in arrays:
+            if found[name] != expected[name]:
+                raise RunError(f'{folder / name}.bin: damaged (checksum); {files.AGAIN}')
+        return prefix
+
+    # The end.
+
+    def fail(self, error: str):
+        """Note why the run stopped (`Store.failure`); the next attempt removes the note."""
+        with contextlib.suppress(RunError):  # the disk may be why: that error is on its way already
+            files.write_json(self.path / 'failed.json', {'error': error})
+
+    def finish(self, weights: dict[str, np.ndarray], traces: dict[str, np.ndarray], provenance: dict):
+        """Write the final files, then `done.json`, last, with their hashes; remove what a finished run does not need.
+
+        Killed before `finishing.json` the run resumes from its checkpoint; after it, `Store.lease` completes it.
+        Nothing but `provenance.json` depends on more than the run's content.
+        """
+        self._lease.check()
+        self._flush()
+        rows = [json.loads(line) for line in self._read_metrics(self._size, self._crc).splitlines()]
+        with files.replacing(self.path / 'metrics.parquet') as file:
+            _parquet(rows, file)
+        files.write_npz(self.path / 'weights.npz', weights)
+        files.write_npz(self.path / 'traces.npz', traces)
+        files.write_json(self.path / 'provenance.json', {'provenance': provenance})  # has its own checksum
+        names = ['spec.json', 'metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin']
+        if self.replay:
+            names += ['replay/layout.json', *(f'replay/{key}.bin' for key in self.replay.arrays)]
+        hashes = {name: {'size': (self.path / name).stat().st_size, 'sha256': files.sha256(self.path / name)}
+                  for name in names}
+        files.write_json(self.path / 'finishing.json', {'run_id': self.spec.run_id, 'files': hashes})
+        complete(self.path)

@@ -1,0 +1,70 @@
+"""Environments: one interface for all suites. A suite is imported when one of its tasks is made."""
+
+import importlib
+import os
+import sys
+
+import numpy as np
+
+from paper_lib import tasks
+from paper_lib.envs.base import Env, Spaces
+from paper_lib.spec import UserError
+
+__all__ = ['Batch', 'Env', 'Spaces', 'make']
+
+INSTALL = 'pip install mujoco==3.3.0 dm_control==1.0.28'
+_SUITES = {('dmc', 'proprio'): 'dmc', ('maze', 'proprio'): 'maze'}  # module of this package with a Simulator(task)
+
+
+def make(task_id: str, seed: int | tuple[int, ...]) -> Env:
+    """One environment of a task of `tasks.TASKS`. The seed s means the same as (s, 0).
+
+    Raises UserError, one line, for an unknown task and for what is missing on this machine.
+    """
+    task = tasks.get(task_id)
+    suite = _SUITES.get((task.suite, task.obs))
+    if suite is None:
+        raise UserError(f'task={task_id!r}: not available yet; now: the DMC tasks and the maze with -proprio')
+    return Env(_load(suite).Simulator(task), task.repeat, task.limit, seed)
+
+
+def _load(suite):
+    """The suite's module, or a UserError that says why it does not import on this machine."""
+    if not (3, 11) <= sys.version_info[:2] <= (3, 12):
+        raise UserError(f'Python {sys.version_info[0]}.{sys.version_info[1]}: the simulators need Python 3.11 or 3.12')
+    backend = os.environ.setdefault('MUJOCO_GL', 'disabled')  # read at import; vectors need no rendering
+    try:
+        return importlib.import_module(f'paper_lib.envs.{suite}')
+    except ModuleNotFoundError as error:
+        raise UserError(f'module {error.name!r} is missing: run `{INSTALL}`') from error
+    except (ImportError, RuntimeError, AttributeError) as error:  # what the GL bindings raise where there is none
+        reason = ' '.join(str(error).split())
+        raise UserError(f'MUJOCO_GL={backend}: no such rendering back end here ({reason}); '
+                        'MUJOCO_GL=disabled runs the -proprio tasks') from error  # fmt: skip
+
+
+class Batch:
+    """`n` environments of one task, stepped in order in this process; number i has the seed (seed, i)."""
+
+    def __init__(self, task_id: str, seed: int, n: int):
+        self.envs = [make(task_id, (seed, index)) for index in range(n)]
+        self.spaces = self.envs[0].spaces
+
+    @property
+    def episodes(self) -> list[int]:
+        """Index of the next episode of each environment; may be set."""
+        return [env.episode for env in self.envs]
+
+    @episodes.setter
+    def episodes(self, values):
+        for env, value in zip(self.envs, values, strict=True):
+            env.episode = int(value)
+
+    def step(self, action: dict) -> dict:
+        """As Env.step with a leading axis n everywhere: {'action': (n, A), 'reset': (n,) bool}."""
+        if not len(action['action']) == len(action['reset']) == len(self.envs):
+            raise ValueError(f'action and reset have lengths {len(action["action"])} and {len(action["reset"])}, '
+                             f'expected {len(self.envs)}')  # fmt: skip
+        pairs = zip(action['action'], action['reset'], strict=True)
+        steps = [env.step({'action': a, 'reset': r}) for env, (a, r) in zip(self.envs, pairs, strict=True)]
+        return {key: np.array([step[key] for step in steps]) for key in steps[0]}

@@ -1,0 +1,76 @@
+"""What every environment has in common: one dict in, one dict out."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Spaces:
+    """Shapes that an agent needs to know. Exactly one of `vector` and `image` is used."""
+
+    vector: tuple[int, ...]  # size of each flattened observation key, in the suite's order; () for images
+    image: tuple[int, int, int] | None  # (height, width, channels)
+    action: int  # A
+    discrete: bool = False  # actions are one-hot (A,), else continuous in [-1, 1]^A
+
+
+class Env:
+    """One environment around a simulator, which offers
+
+        spaces                                        a Spaces
+        reset(seeds: np.random.SeedSequence)          start an episode; all its randomness comes from `seeds`
+        act(action) -> (reward, is_last, is_terminal) one control step; float64 (A,) in [-1, 1], or an int
+        observe() -> dict                             the present `vector` float32 (D,) or `image` uint8 (H, W, C)
+
+    `episode` is the index of the NEXT episode. It may be set: an episode is a function of
+    (seed, index) alone, so a reset and the same actions lead back to any point of it, bit for bit.
+    """
+
+    def __init__(self, simulator, repeat, limit, seed):
+        """`repeat` control steps per agent step, `limit` agent steps per episode; `seed` an int >= 0 or several."""
+        self.spaces = simulator.spaces
+        self.episode = 0
+        self._simulator, self._repeat, self._limit, self._seed = simulator, repeat, limit, seed
+        self._left = 0  # agent steps until the end of the episode
+
+    def step(self, action: dict) -> dict:
+        """Take {'action': (A,), 'reset': bool}; a reset starts the next episode and ignores the action.
+
+        Returns `vector` or `image`, `reward` (float32, summed over the action repeat), `is_first`,
+        `is_last`, `is_terminal`. The time limit ends an episode without making it terminal.
+        Raises ValueError for an action of another shape or not finite, RuntimeError after `is_last`.
+        """
+        if action['reset']:
+            return self._reset()
+        if not self._left:
+            raise RuntimeError('the episode is over or none has begun: step with reset=True first')
+        return self._advance(self._decode(action['action']))
+
+    def _reset(self):
+        self._simulator.reset(np.random.SeedSequence(self._seed, spawn_key=(self.episode,)))
+        self.episode += 1
+        self._left = self._limit
+        return self._record(0.0, is_first=True)
+
+    def _advance(self, action):
+        total = 0.0
+        for _ in range(self._repeat):
+            reward, last, terminal = self._simulator.act(action)
+            total += reward
+            if last:
+                break
+        self._left = 0 if last else self._left - 1
+        return self._record(total, is_last=not self._left, is_terminal=bool(terminal))
+
+    def _decode(self, action):
+        action = np.asarray(action, np.float64)
+        if action.shape != (self.spaces.action,):
+            raise ValueError(f'action has shape {action.shape}, expected {(self.spaces.action,)}')
+        if not np.isfinite(action).all():  # MuJoCo would reset itself and go on
+            raise ValueError(f'action is not finite: {action}')
+        return int(action.argmax()) if self.spaces.discrete else action.clip(-1.0, 1.0)
+
+    def _record(self, reward, is_first=False, is_last=False, is_terminal=False):
+        flags = {'is_first': is_first, 'is_last': is_last, 'is_terminal': is_terminal}
+        return self._simulator.observe() | {'reward': np.float32(reward)} | flags

@@ -1,0 +1,31 @@
+"""The DeepMind Control suite with vector observations."""
+
+import numpy as np
+from dm_control import suite
+
+from paper_lib.envs.base import Spaces
+
+
+class Simulator:
+    """Simulator of one task of the suite; see base.Env for its methods."""
+
+    def __init__(self, task):
+        self._env = suite.load(*task.name.split('-', 1), task_kwargs={'random': 0})
+        spec = self._env.action_spec()
+        self._middle, self._half = (spec.maximum + spec.minimum) / 2, (spec.maximum - spec.minimum) / 2
+        self._keys = tuple(self._env.observation_spec())
+        sizes = tuple(int(np.prod(part.shape)) for part in self._env.observation_spec().values())
+        self.spaces = Spaces(sizes, None, spec.shape[0])
+
+    def reset(self, seeds):
+        fresh = np.random.RandomState(np.random.MT19937(seeds))
+        self._env.task.random.set_state(fresh.get_state())  # the task keeps drawing from its own object
+        self._step = self._env.reset()
+
+    def act(self, action):
+        self._step = self._env.step(self._middle + self._half * action)
+        return self._step.reward, self._step.last(), self._step.discount == 0
+
+    def observe(self):
+        parts = [np.ravel(self._step.observation[key]) for key in self._keys]
+        return {'vector': np.concatenate(parts).astype(np.float32)}

@@ -1,0 +1,95 @@
+"""Point-mass maze, `reach_bottom_right` of ExORL (arXiv:2201.13425), with vector observations.
+
+Written from a description of the task, on the MuJoCo bindings directly: several times dm_control's
+step rate. One difference from the original: it draws the start from numpy's global
+generator, which its seed does not reach; here the start comes from the episode's own seed.
+"""
+
+import math
+
+import mujoco
+import numpy as np
+
+from paper_lib import maze_layout as layout
+from paper_lib.envs.base import Spaces
+
+_WALL = '<geom name="wall{}" type="box" pos="{} {} {h}" size="{} {} {h}"/>'
+_BOUND = '<geom name="{}" type="plane" pos="{} {} {h}" zaxis="{} {} 0" size="{} {} {h}"/>'
+_MODEL = """
+<mujoco model="point mass maze">
+  <option timestep="0.02"/>
+  <worldbody>
+    <geom name="floor" type="plane" size="{arena} {arena} .1"/>
+    {bounds}
+    {walls}
+    <site name="goal" pos="{goal[0]} {goal[1]} {radius}" size="{goal_radius}"/>
+    <body name="mass" pos="0 0 {radius}">
+      <joint name="x" type="slide" axis="1 0 0" limited="true" range="-{reach} {reach}" damping="1"/>
+      <joint name="y" type="slide" axis="0 1 0" limited="true" range="-{reach} {reach}" damping="1"/>
+      <geom name="mass" type="sphere" size="{radius}" mass=".3"/>
+    </body>
+  </worldbody>
+  <tendon>
+    <fixed name="x"><joint joint="x" coef="1"/></fixed>
+    <fixed name="y"><joint joint="y" coef="1"/></fixed>
+  </tendon>
+  <actuator>
+    <motor name="x" tendon="x" gear=".1" ctrllimited="true" ctrlrange="-1 1"/>
+    <motor name="y" tendon="y" gear=".1" ctrllimited="true" ctrlrange="-1 1"/>
+  </actuator>
+</mujoco>"""
+
+
+def model_xml() -> str:
+    """The MJCF of the maze, generated from maze_layout."""
+    a, h = layout.ARENA, layout.WALL_HALF_HEIGHT
+    walls = [_WALL.format(i, x, y, half_x, half_y, h=h) for i, (x, y, half_x, half_y) in enumerate(layout.WALLS)]
+    bounds = [_BOUND.format(*row, h=h) for row in (
+        ('left', -a, 0, 1, 0, h, a), ('right', a, 0, -1, 0, h, a),
+        ('bottom', 0, -a, 0, 1, a, h), ('top', 0, a, 0, -1, a, h),
+    )]  # fmt: skip
+    return _MODEL.format(
+        bounds='\n    '.join(bounds), walls='\n    '.join(walls), arena=a, reach=layout.REACH,
+        radius=layout.MASS_RADIUS, goal=layout.GOAL, goal_radius=layout.GOAL_RADIUS,
+    )  # fmt: skip
+
+
+def reward(x: float, y: float, ux: float, uy: float) -> float:
+    """Reward in [0, 1] of being at (x, y) [m] after a control step with the action (ux, uy) in [-1, 1]^2.
+
+    near x small_control: `near` is 1 up to d = 0.015 m and falls as a Gaussian to 0.1 at 0.03 m;
+    `small_control` is (mean(1 - u^2) + 4) / 5.
+    """
+    d = math.hypot(x - layout.GOAL[0], y - layout.GOAL[1])  # mass and goal have the same height
+    beyond = max(0.0, d / layout.GOAL_RADIUS - 1)
+    near = 0.1 ** (beyond * beyond)
+    small_control = (1 - (ux * ux + uy * uy) / 2 + 4) / 5
+    return near * small_control
+
+
+class Simulator:
+    """Simulator of the maze; see base.Env for its methods. The vector is position x, y [m] and velocity x, y [m/s].
+
+    The episode never ends by itself: its 1000 control steps (20 s) are the task's time limit.
+    """
+
+    spaces = Spaces((2, 2), None, 2)
+
+    def __init__(self, task):
+        self._model = mujoco.MjModel.from_xml_string(model_xml())
+        self._data = mujoco.MjData(self._model)
+        self._qpos, self._qvel, self._ctrl = self._data.qpos, self._data.qvel, self._data.ctrl  # views
+
+    def reset(self, seeds):
+        mujoco.mj_resetData(self._model, self._data)  # clears the solver's warm start too
+        low, high = np.transpose(layout.START)
+        self._qpos[:] = np.random.default_rng(seeds).uniform(low, high)
+        mujoco.mj_forward(self._model, self._data)
+
+    def act(self, action):
+        self._ctrl[:] = action
+        mujoco.mj_step(self._model, self._data)  # positions in data other than qpos lag one step behind
+        return reward(*self._qpos.tolist(), *action.tolist()), False, False
+
+    def observe(self):
+        return {'vector': np.concatenate([self._qpos, self._qvel]).astype(np.float32)}

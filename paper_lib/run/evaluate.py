@@ -1,0 +1,90 @@
+"""What an evaluation measures: score, world-model loss, OOD ratio, value error, policy-input reconstruction."""
+
+import numpy as np
+
+from paper_lib import tasks
+from paper_lib.data import streams
+from paper_lib.run import lanes, rollout
+
+MODEL_KEYS = ('image', 'vector', 'action', 'reward', 'is_first', 'is_terminal')
+
+
+def padded_length(task, longest):
+    """A length for whole episodes: few different ones, so that few programs are compiled."""
+    whole = task.limit + 1
+    return min(whole, max(64, 1 << (longest - 1).bit_length())) if longest < whole else whole
+
+
+def assess(program, task, params, groups, keys, counter):
+    """Teacher-force episodes of every lane (dicts of (n, N, ...)): per lane a dict of (n, N) host arrays."""
+    length = padded_length(task, max(group['valid'].shape[1] for group in groups))
+    groups = [rollout.pad(group, length) for group in groups]
+    batch = {key: np.stack([group[key] for group in groups]) for key in MODEL_KEYS if key in groups[0]}
+    result = program.assess(params, batch, keys, counter)
+    result = {key: np.asarray(value) for key, value in result.items()}
+    return [{key: value[lane] for key, value in result.items()} | {'valid': groups[lane]['valid']} for lane in range(len(groups))]
+
+
+def episode_means(values, valid):
+    """(n, N) per-step values -> mean over the steps of each episode, then over episodes."""
+    return float(((values * valid).sum(1) / valid.sum(1)).mean())
+
+
+def discounted(reward, gamma):
+    """(n, N) rewards received at steps 0..N-1 (0 at the reset) -> (n,) discounted return from the first state."""
+    return (reward[:, 1:] * gamma ** np.arange(reward.shape[1] - 1)).sum(1)
+
+
+def replay_episodes(spec, replay, rows, index):
+    """As many complete episodes as an evaluation plays, drawn uniformly from the replay; None before the first."""
+    complete = replay.episodes(rows)
+    if not len(complete):
+        return None
+    rng = streams.rng(spec.seed, 'ood', index)
+    chosen = [replay.episode(*complete[i]) for i in rng.integers(len(complete), size=spec.eval_episodes)]
+    length = max(len(episode['reward']) for episode in chosen)
+    chosen = [{**episode, 'valid': np.ones(len(episode['reward']), bool)} for episode in chosen]
+    padded = [rollout.pad({key: value[None] for key, value in episode.items()}, length) for episode in chosen]
+    return {key: np.concatenate([episode[key] for episode in padded]) for key in padded[0]}
+
+
+class Evaluation:
+    """Evaluates every lane of a group at one moment; stateless, a function of weights, replay and index."""
+
+    def __init__(self, program, specs, replays):
+        self.program, self.specs, self.replays = program, specs, replays
+        self.task = tasks.get(specs[0].task)
+        self.evaluator = rollout.Evaluator(program, specs)
+        self.keys = lanes.keys(specs, 'eval_model')
+
+    def __call__(self, params, index, rows):
+        """Metric rows, and the episodes behind them, one per lane. `rows`: replay rows in use."""
+        episodes = self.evaluator.play(params, index)
+        results = assess(self.program, self.task, params, episodes, self.keys, 2 * index)
+        drawn = [replay_episodes(spec, replay, rows, index) for spec, replay in zip(self.specs, self.replays)]
+        seen = [None] * len(drawn)
+        if all(group is not None for group in drawn):
+            seen = assess(self.program, self.task, params, drawn, self.keys, 2 * index + 1)
+        metrics = [summary(*args) for args in zip(self.specs, episodes, results, seen)]
+        return metrics, [trace(*args) for args in zip(episodes, results)]
+
+
+def summary(spec, episodes, result, seen):
+    """One row of metrics."""
+    valid, gamma = result['valid'], 1 - 1 / spec.model.discount_horizon
+    scores = episodes['reward'].sum(1, dtype=np.float64)
+    value, monte_carlo = result['value'][:, 0], discounted(episodes['reward'].astype(np.float64), gamma)
+    row = {'score': float(scores.mean())} | {f'score_ep{i}': float(score) for i, score in enumerate(scores)}
+    row |= {key: episode_means(result[key], valid) for key in result if key.startswith('wm_')}
+    row['wm_loss_replay'] = episode_means(seen['wm_loss'], seen['valid']) if seen else None
+    row['ood_ratio'] = row['wm_loss'] / row['wm_loss_replay'] if seen else None
+    row |= {'value': float(value.mean()), 'mc_return': float(monte_carlo.mean()), 'value_error': float((value - monte_carlo).mean())}
+    row |= {'recon_loss': episode_means(result['recon_loss'], valid), 'length': float(episodes['valid'].sum(1).mean() - 1)}
+    return row
+
+
+def trace(episodes, result):
+    """Per-step arrays of the evaluation's episodes, (n, N) each, for the figures."""
+    length = episodes['valid'].shape[1]
+    steps = {key: np.asarray(result[key][:, :length], np.float32) for key in ('wm_loss', 'recon_loss', 'value')}
+    return {key: episodes[key] for key in ('vector', 'reward', 'valid') if key in episodes} | steps

@@ -1,0 +1,117 @@
+"""Several runs as one program: every array carries a leading lane axis, every lane its own seed and values.
+
+A lane never sees another one. One lane is compiled without the axis, several are vmapped.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from paper_lib.agent import dreamer
+from paper_lib.data import streams
+from paper_lib.spec import RunSpec
+
+HYPER = ('lr_model', 'lr_actor', 'lr_critic', 'lr_expl', 'w_expl')  # traced values, free to differ between lanes
+
+
+def number(seed: int, stream: str) -> int:
+    """A seed for one named stream of a run."""
+    return int(streams.rng(seed, stream).integers(2**31))
+
+
+def keys(specs: list[RunSpec], stream: str):
+    """(L,) jax keys of a named stream, one per lane."""
+    return jnp.stack([jax.random.key(number(spec.seed, stream)) for spec in specs])
+
+
+def hyper(specs: list[RunSpec]) -> dict:
+    """Traced values, each (L,)."""
+    return {name: np.array([getattr(spec, name) for spec in specs], np.float32) for name in HYPER}
+
+
+def signature(spec: RunSpec) -> tuple:
+    """Runs of equal signature can share a program: shapes and schedule are the same."""
+    online = spec.data == 'own'
+    return (spec.task, spec.model, spec.budget, spec.ratio, spec.prefill, spec.chunk, spec.eval_every,
+            spec.eval_episodes, online, spec.w_expl > 0)  # fmt: skip
+
+
+def _lift(fn, lanes):
+    """Apply `fn(*lane_args, counter)` to lanes; the counter is shared."""
+    if lanes > 1:
+        return lambda *args: jax.vmap(fn, (0,) * (len(args) - 1) + (None,))(*args)
+    squeeze, expand = (functools.partial(jax.tree.map, f) for f in (lambda x: x[0], lambda x: x[None]))
+    return lambda *args: expand(fn(*squeeze(args[:-1]), args[-1]))
+
+
+class Program:
+    """The compiled functions of a group of `lanes` runs of one agent; use `program(...)`, which caches them."""
+
+    def __init__(self, agent: dreamer.Agent, lanes: int):
+        def chunk(state, batches, values, key, update):
+            count = batches['reward'].shape[0]
+            each = jax.vmap(lambda i: jax.random.fold_in(key, update + i))(jnp.arange(count))
+            return dreamer.train_chunk(agent, state, batches, values, each)
+
+        def act(behaviour, params, carry, obs, key, counter):
+            return dreamer.policy(agent, params, carry, obs, jax.random.fold_in(key, counter), behaviour)
+
+        def assess(params, episodes, key, counter):
+            return dreamer.assess(agent, params, episodes, jax.random.fold_in(key, counter))
+
+        def init(key, _):
+            return dreamer.init(agent, key)
+
+        self.agent, self.lanes = agent, lanes
+        self.init = jax.jit(_lift(init, lanes))
+        self.chunk = jax.jit(_lift(chunk, lanes), donate_argnums=0)
+        self.assess = jax.jit(_lift(assess, lanes))
+        self._act = {name: jax.jit(_lift(functools.partial(act, name), lanes)) for name in ('task', 'expl')}
+
+    def act(self, behaviour, params, carry, obs, keys, counter):
+        """One policy step of every lane; hands over only the weights that acting needs."""
+        wm = {name: params['wm'][name] for name in ('encoder', 'rssm')}
+        return self._act[behaviour]({'wm': wm, behaviour: {'actor': params[behaviour]['actor']}}, carry, obs, keys, counter)
+
+    def carry(self, size):
+        """Policy state of `size` environments per lane, before their first step."""
+        return jax.tree.map(lambda x: jnp.repeat(x[None], self.lanes, 0), dreamer.init_carry(self.agent, size))
+
+    def initial_state(self, specs: list[RunSpec]):
+        """State at update 0: own initial weights, mixed with the source's by alpha (Eq. S3)."""
+
+        def draw(seeds):
+            return self.init(jnp.stack([jax.random.key(number(seed, 'init')) for seed in seeds]), 0)
+
+        state = draw([spec.init_seed for spec in specs])
+        if all(spec.alpha == 1 for spec in specs):
+            return state
+        source = draw([(spec.source or spec).init_seed for spec in specs])
+        alpha = np.array([spec.alpha for spec in specs], np.float32)
+
+        def mix(own, theirs):
+            a = alpha.reshape((-1,) + (1,) * (own.ndim - 1))
+            return (1 - a) * theirs + a * own
+
+        return {**state, 'params': jax.tree.map(mix, state['params'], source['params'])}
+
+
+@functools.lru_cache(maxsize=8)
+def program(agent: dreamer.Agent, lanes: int) -> Program:
+    """The group's program, compiled once per process."""
+    return Program(agent, lanes)
+
+
+def flatten(tree) -> dict[str, np.ndarray]:
+    """Pytree of nested dicts, tuples and lists -> {'a/b/0': array} on the host."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator='/'): np.asarray(leaf) for path, leaf in leaves}
+
+
+def unflatten(like, arrays: dict[str, np.ndarray]):
+    """Inverse of `flatten`, in the structure of `like`."""
+    paths, treedef = jax.tree_util.tree_flatten_with_path(like)
+    names = [jax.tree_util.keystr(path, simple=True, separator='/') for path, _ in paths]
+    return jax.tree_util.tree_unflatten(treedef, [jnp.asarray(arrays[name]) for name in names])

@@ -1,0 +1,133 @@
+"""Steps policies through environments: collection into a replay, and whole episodes for evaluation."""
+
+import jax
+import numpy as np
+
+from paper_lib import envs, tasks
+from paper_lib.data import streams
+from paper_lib.data.replay import FIRST, LAST
+from paper_lib.run import lanes
+
+OBS = ('vector', 'image')
+
+
+def observation(steps):
+    """What the policy sees of one step dict per lane: (L, n, ...) arrays."""
+    keys = [key for key in (*OBS, 'is_first') if key in steps[0]]
+    return {key: np.stack([step[key] for step in steps]) for key in keys}
+
+
+def layout(spaces) -> dict:
+    """Shapes and dtypes of a replay row: see `Replay.create`."""
+    obs = {'image': (spaces.image, 'uint8')} if spaces.image else {'vector': ((sum(spaces.vector),), 'float32')}
+    return {**obs, 'action': ((spaces.action,), 'float32')}
+
+
+def random_action(spec, spaces, row, envs_count):
+    """(n, A) uniform actions of the prefill: in [-1, 1], or one-hot."""
+    rng = streams.rng(spec.seed, 'prefill', row)
+    if spaces.discrete:
+        return np.eye(spaces.action, dtype=np.float32)[rng.integers(spaces.action, size=envs_count)]
+    return rng.uniform(-1, 1, (envs_count, spaces.action)).astype(np.float32)
+
+
+class Collector:
+    """Fills the replays of a group of online runs, one row (a step of every environment) at a time.
+
+    Holds what the next row needs: the present step of every environment and the policy's carry.
+    """
+
+    def __init__(self, program, specs, replays):
+        self.program, self.specs, self.replays = program, specs, replays
+        self.count = tasks.get(specs[0].task).envs
+        self.envs = [envs.Batch(spec.task, lanes.number(spec.seed, 'env'), self.count) for spec in specs]
+        self.keys = lanes.keys(specs, 'policy')
+        self.behaviour = 'expl' if specs[0].w_expl > 0 else 'task'
+        self.carry = program.carry(self.count)
+        nothing = np.zeros((self.count, self.envs[0].spaces.action), np.float32)
+        self.steps = [env.step({'action': nothing, 'reset': np.ones(self.count, bool)}) for env in self.envs]
+
+    def collect(self, params, row):
+        """Choose actions after the present step, write replay row `row`, step the environments."""
+        actions = self._actions(params, row)
+        for lane, (env, step, action) in enumerate(zip(self.envs, self.steps, actions)):
+            last = step['is_last']
+            action = np.where(last[:, None], np.float32(0), action)
+            self.replays[lane].write(row, {**step, 'action': action})
+            self.steps[lane] = env.step({'action': action, 'reset': last})
+
+    def _actions(self, params, row):
+        prefill = self.specs[0].prefill // self.count
+        if row < prefill:
+            return [random_action(spec, env.spaces, row, self.count) for spec, env in zip(self.specs, self.envs)]
+        obs = observation(self.steps)
+        if row == prefill:  # the policy's first step: its state starts from the learned initial one
+            obs['is_first'] = np.ones_like(obs['is_first'])
+        self.carry = self.program.act(self.behaviour, params, self.carry, obs, self.keys, row)
+        return np.asarray(self.carry['action'])
+
+    def restore(self, carry, rows):
+        """Bring everything to the point before row `rows`, by replaying each environment's running episode."""
+        self.carry = carry
+        for lane, replay in enumerate(self.replays):
+            steps = [self._replay(lane, replay, index, rows) for index in range(self.count)]
+            self.steps[lane] = {key: np.array([step[key] for step in steps]) for key in steps[0]}
+
+    def _replay(self, lane, replay, index, rows):
+        env = self.envs[lane].envs[index]
+        flags = replay.arrays['flags'][:rows, index]
+        first = int(np.flatnonzero(flags & FIRST)[-1])
+        env.episode = int((flags & FIRST).astype(bool).sum()) - 1
+        action = replay.arrays['action'][:rows, index]
+        step = env.step({'action': action[0], 'reset': True})
+        for row in range(first, rows):
+            step = env.step({'action': action[row], 'reset': bool(flags[row] & LAST)})
+        return step
+
+
+class Evaluator:
+    """Plays evaluation episodes with the task policy. Runs of a pair (an offline run and its source) start alike."""
+
+    def __init__(self, program, specs):
+        self.program, self.specs = program, specs
+        self.count, self.limit = specs[0].eval_episodes, tasks.get(specs[0].task).limit
+        seeds = [lanes.number((spec.source or spec).seed, 'eval_env') for spec in specs]
+        self.envs = [envs.Batch(spec.task, seed, self.count) for spec, seed in zip(specs, seeds)]
+        self.keys = lanes.keys(specs, 'eval_policy')
+
+    def play(self, params, index):
+        """Evaluation number `index`: per lane a dict of (episodes, N, ...) arrays, zero behind the end, and 'valid'.
+
+        N is one more than the longest episode that the task allows, or less: see `trim`.
+        """
+        keys = self._keys(index)
+        done = np.zeros((len(self.specs), self.count), bool)
+        for env in self.envs:
+            env.episodes = [index] * self.count
+        action = np.zeros((len(self.specs), self.count, self.envs[0].spaces.action), np.float32)
+        carry, reset, rows = self.program.carry(self.count), np.ones_like(done), []
+        for counter in range(self.limit + 1):
+            steps = [env.step({'action': a, 'reset': r}) for env, a, r in zip(self.envs, action, reset)]
+            carry = self.program.act('task', params, carry, observation(steps), keys, counter)
+            action, reset = np.array(carry['action']), np.stack([step['is_last'] for step in steps])
+            action[reset] = 0
+            rows.append([{**step, 'action': a, 'valid': ~d} for step, a, d in zip(steps, action, done)])
+            done |= reset
+            if done.all():
+                break
+        return [stack([row[lane] for row in rows]) for lane in range(len(self.specs))]
+
+    def _keys(self, index):
+        return jax.vmap(lambda key: jax.random.fold_in(key, index))(self.keys)
+
+
+def stack(rows):
+    """List of step dicts of (n, ...) arrays -> dict of (n, N, ...) arrays, zeroed where not valid."""
+    episodes = {key: np.stack([row[key] for row in rows], 1) for key in rows[0]}
+    valid = episodes['valid']
+    return {key: value * valid.reshape(valid.shape + (1,) * (value.ndim - 2)) for key, value in episodes.items()}
+
+
+def pad(episodes, length):
+    """Pad (n, N, ...) arrays with zeros to (n, length, ...)."""
+    return {key: np.pad(value, [(0, 0), (0, length - value.shape[1])] + [(0, 0)] * (value.ndim - 2)) for key, value in episodes.items()}

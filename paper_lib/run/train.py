@@ -1,0 +1,185 @@
+"""The training loop: a group of runs, from nothing or from a checkpoint, to finished run directories.
+
+One clock counts agent steps. Between evaluations it advances in chunks: collect `chunk` agent steps
+(online runs), then make `chunk x ratio` updates in one program. Every random draw is a function of a
+seed, a stream and a counter, so a checkpoint holds arrays and the clock, nothing else.
+"""
+
+import contextlib
+import platform
+import time
+
+import jax
+import numpy as np
+
+import paper_lib
+from paper_lib import envs, maze_layout, tasks
+from paper_lib.agent import dreamer
+from paper_lib.data import streams
+from paper_lib.data.store import Store
+from paper_lib.run import evaluate, lanes, rollout
+from paper_lib.spec import RunSpec, UserError
+
+
+def train(specs: list[RunSpec], store: Store, progress=None, checkpoint_seconds: float = 60.0):
+    """Train runs of one lane signature together until each is finished. Finished ones are left alone.
+
+    `progress` is called with the clock after every chunk. Raises RunError for damaged run data, a source
+    that is missing or unfinished, and a run that another process is working on.
+    """
+    if len({lanes.signature(spec) for spec in specs}) != 1:
+        raise UserError('these runs cannot share a program: they differ in task, model, schedule or kind')
+    sources = {spec.source: store.require(spec.source) for spec in specs if spec.source}
+    with contextlib.ExitStack() as stack:
+        leases = [stack.enter_context(store.lease(spec)) for spec in specs]
+        open_ = [(spec, lease) for spec, lease in zip(specs, leases) if store.status(spec) != 'done']
+        if not open_:
+            return
+        runs = [store.open(spec, lease) for spec, lease in open_]
+        try:
+            Group([spec for spec, _ in open_], runs, sources, checkpoint_seconds).run(progress or (lambda clock: None))
+        except Exception as error:
+            for run in runs:
+                run.fail(f'{type(error).__name__}: {error}')
+            raise
+
+
+class Group:
+    """The state of a group of runs on its way; lanes are in the order of `specs`."""
+
+    def __init__(self, specs, runs, sources, checkpoint_seconds):
+        self.specs, self.runs, self.spec = specs, runs, specs[0]
+        self.task = tasks.get(self.spec.task)
+        self.online = self.spec.data == 'own'
+        self.spaces = envs.make(self.spec.task, 0).spaces
+        spaces = self.spaces
+        agent = dreamer.Agent(self.spec.model, spaces.vector, spaces.image, spaces.action, spaces.discrete, self.spec.w_expl > 0)
+        self.program = lanes.program(agent, len(specs))
+        self.keys, self.hyper = lanes.keys(specs, 'train'), lanes.hyper(specs)
+        if self.online:
+            self.replays = [run.make_replay(rollout.layout(spaces)) for run in runs]
+        else:
+            self.replays = [sources[spec.source].replay() for spec in specs]
+        self.batches = [self._recorded(spec, sources) for spec in specs]
+        self.checkpoint_seconds, self.saved, self.started = checkpoint_seconds, time.monotonic(), time.time()
+
+    def _recorded(self, spec, sources):
+        """The source's batch sequence, for a run that replays it."""
+        if spec.data != 'batches':
+            return None
+        return sources[spec.source].log('batches.bin', (spec.updates, spec.model.batch))
+
+    def run(self, progress):
+        """From the newest common checkpoint, or from nothing, to the end."""
+        clock = self._begin()
+        totals, traces = [], None
+        while clock < self.spec.agent_steps:
+            clock += self.spec.chunk
+            if self.online:
+                self._collect(clock)
+            if clock > self.spec.prefill:
+                totals.append(self._update(clock))
+            if clock % self.spec.eval_steps == 0:
+                traces = self._evaluate(clock, totals)
+                totals = []
+                if clock < self.spec.agent_steps and time.monotonic() - self.saved >= self.checkpoint_seconds:
+                    self._save(clock)
+            progress(clock)
+        self._finish(traces)
+
+    # Counters that follow from the clock.
+
+    def _rows(self, clock):
+        """Replay rows in use: an online run's own so far, an offline run's whole source (`final`)."""
+        return clock // self.task.envs if self.online else self.replays[0].rows
+
+    def _updates(self, clock):
+        """Updates made when the clock stands at `clock`."""
+        return max(0, clock - self.spec.prefill) // self.spec.chunk * self.spec.chunk_updates
+
+    # Steps of the loop.
+
+    def _collect(self, clock):
+        for row in range(self._rows(clock - self.spec.chunk), self._rows(clock)):
+            self.collector.collect(self.state['params'], row)
+
+    def _update(self, clock):
+        first, last = self._updates(clock - self.spec.chunk), self._updates(clock)
+        batches = [self._batch(lane, first, last, self._rows(clock)) for lane in range(len(self.specs))]
+        batches = {key: np.stack([batch[key] for batch in batches]) for key in batches[0]}
+        self.state, metrics = self.program.chunk(self.state, batches, self.hyper, self.keys, np.int32(first))
+        return metrics
+
+    def _batch(self, lane, first, last, rows):
+        """Gather the batches of updates first..last - 1 of a lane, (K, B, T, ...); record what was sampled."""
+        spec, replay, run = self.specs[lane], self.replays[lane], self.runs[lane]
+        size = (last - first, spec.model.batch)
+        if self.batches[lane] is not None:
+            starts = np.array(self.batches[lane][first:last])
+        else:
+            rng = streams.rng(spec.seed, 'replay', first)
+            starts = replay.sample(rng, rows, size[0] * size[1], spec.model.length).reshape(size)
+        run.batches[first:last], run.lengths[first:last] = starts, rows
+        return replay.gather(starts, spec.model.length)
+
+    def _evaluate(self, clock, totals):
+        """Append one metrics row per run; return the episodes' traces."""
+        metrics, traces = self.evaluation(self.state['params'], clock // self.spec.eval_steps, self._rows(clock))
+        means = jax.tree.map(lambda *xs: np.mean([np.asarray(x) for x in xs], 0), *totals) if totals else {}
+        counters = {'update': self._updates(clock), 'agent_step': clock, 'env_step': clock * self.task.repeat}
+        for lane, (run, row) in enumerate(zip(self.runs, metrics)):
+            run.append(counters | row | {f'train_{key}': float(value[lane]) for key, value in sorted(means.items())})
+        return traces
+
+    # Beginning, checkpoints, end.
+
+    def _begin(self):
+        """Restore the newest checkpoint that all lanes have, else start from nothing. Returns the clock."""
+        self.state = self.program.initial_state(self.specs)
+        if self.online:
+            self.collector = rollout.Collector(self.program, self.specs, self.replays)
+        self.evaluation = evaluate.Evaluation(self.program, self.specs, self.replays)
+        common = set.intersection(*(set(run.checkpoints()) for run in self.runs))
+        if not common:
+            for run in self.runs:
+                run.restart()
+            return 0
+        clock = max(common)
+        loaded = [run.load(clock)[0] for run in self.runs]
+        arrays = {key: np.stack([lane[key] for lane in loaded]) for key in loaded[0]}
+        self.state = lanes.unflatten(self.state, {k.removeprefix('state/'): v for k, v in arrays.items() if k.startswith('state/')})
+        if self.online:
+            carry = {k.removeprefix('carry/'): v for k, v in arrays.items() if k.startswith('carry/')}
+            self.collector.restore(lanes.unflatten(self.collector.carry, carry), self._rows(clock))
+        return clock
+
+    def _save(self, clock):
+        arrays = {f'state/{key}': value for key, value in lanes.flatten(self.state).items()}
+        if self.online:
+            arrays |= {f'carry/{key}': value for key, value in lanes.flatten(self.collector.carry).items()}
+        rows = self._rows(clock) if self.online else 0
+        for lane, run in enumerate(self.runs):
+            run.save(clock, {key: value[lane] for key, value in arrays.items()}, {}, rows=rows, updates=self._updates(clock))
+        self.saved = time.monotonic()
+
+    def _finish(self, traces):
+        params = lanes.flatten(self.state['params'])
+        about = provenance(len(self.specs), self.started)
+        for lane, run in enumerate(self.runs):
+            weights = {key: value[lane] for key, value in params.items()}
+            run.finish(weights, traces[lane] | self._visits(lane), about)
+
+    def _visits(self, lane):
+        """How often the replay in use holds each cell of the maze, for the tasks that have one."""
+        if self.task.suite != 'maze' or self.spaces.image:
+            return {}
+        x, y = self.replays[lane].arrays['vector'].reshape(-1, sum(self.spaces.vector))[:, :2].T
+        edges = np.linspace(-maze_layout.ARENA, maze_layout.ARENA, maze_layout.CELLS + 1)
+        return {'visits': np.histogram2d(x, y, (edges, edges))[0].astype(np.int64)}
+
+
+def provenance(group_size, started):
+    """Where and when a run was trained: everything that is not in its spec."""
+    return {'paper_lib': paper_lib.__version__, 'jax': jax.__version__, 'python': platform.python_version(),
+            'device': jax.devices()[0].device_kind, 'machine': platform.machine(), 'lanes': group_size,
+            'seconds': round(time.time() - started, 1)}  # fmt: skip

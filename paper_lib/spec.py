@@ -1,0 +1,190 @@
+"""What a run is: frozen values, their validation, and the identity that follows from them.
+
+Standard library only; everything else in the package stands on this file.
+"""
+
+import dataclasses
+import hashlib
+import json
+
+from paper_lib import tasks
+
+SCHEMA = 1  # part of every run id: raise it when the same spec would train something else
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: one line that names the value and what is allowed."""
+
+
+class RunError(UserError):
+    """Run data that is missing, damaged, locked or of another run: one line that names the file and what to do."""
+
+
+def _need(condition, name, value, allowed):
+    if not condition:
+        raise UserError(f'{name}={value!r}: must be {allowed}')
+
+
+def _check_types(spec):
+    """Raise UserError unless every field holds its annotated type (an int is a valid float)."""
+    for field in dataclasses.fields(spec):
+        value = getattr(spec, field.name)
+        kinds = {int: (int,), float: (int, float), str: (str,)}.get(field.type)
+        if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise UserError(f'{field.name}={value!r}: must be {field.type.__name__}, got {type(value).__name__}')
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """Static values of the agent: they fix shapes and the compiled program.
+
+    Defaults are DreamerV3 v1 (arXiv:2301.04104v1) at size S. Fields marked [switch] do not exist
+    in v1 or deviate from it when changed.
+    """
+
+    deter: int = 512  # GRU state
+    stoch: int = 32  # categorical latents ...
+    classes: int = 32  # ... of this many classes
+    units: int = 512  # width of RSSM layers and heads
+    layers: int = 2  # hidden layers of every head
+    mlp_units: int = 1024  # vector encoder and decoder: v1 keeps 5 x 1024 at every size
+    mlp_layers: int = 5
+    cnn_depth: int = 32
+    bins: int = 255  # two-hot bins over symlog space [-20, 20]
+    batch: int = 16  # B
+    length: int = 64  # T
+    horizon: int = 15  # H
+    starts: int = 0  # [switch] imagination starts per update, drawn from B x T; 0 = all
+    gradient: str = 'v1'  # [switch] 'v1': dynamics if continuous, reinforce if discrete; or 'reinforce'
+    discount_horizon: float = 333.0  # gamma = 1 - 1 / this
+    lam: float = 0.95
+    entropy: float = 3e-4
+    free_nats: float = 1.0
+    obs_scale: float = 1.0  # [switch] vectors are multiplied by this before symlog
+    vector_scale: float = 1.0  # [switch] weight of the vector reconstruction loss
+    ensemble: int = 8  # Plan2Explore networks (built only when the run explores)
+    disag_target: str = 'stoch'  # [switch] what the ensemble predicts: 'stoch' (v1) or 'deter'
+    disag_scale: float = 1.0  # [switch] multiplies the disagreement reward
+    probe_units: int = 256  # bottleneck is a quarter of it: autoencoder of the policy input (A.3)
+
+    def __post_init__(self):
+        _check_types(self)
+        for name in ('deter', 'stoch', 'classes', 'units', 'layers', 'mlp_units', 'mlp_layers', 'cnn_depth',
+                     'bins', 'batch', 'horizon', 'ensemble', 'probe_units'):
+            _need(getattr(self, name) >= 1, name, getattr(self, name), 'at least 1')
+        _need(self.length >= 2, 'length', self.length, 'at least 2')
+        _need(0 <= self.starts <= self.batch * self.length, 'starts', self.starts,
+              f'from 0 (all) to batch x length = {self.batch * self.length}')
+        _need(self.gradient in ('v1', 'reinforce'), 'gradient', self.gradient, "'v1' or 'reinforce'")
+        _need(self.disag_target in ('stoch', 'deter'), 'disag_target', self.disag_target, "'stoch' or 'deter'")
+        _need(self.discount_horizon > 1, 'discount_horizon', self.discount_horizon, 'above 1')
+        _need(0 <= self.lam <= 1, 'lam', self.lam, 'from 0 to 1')
+        for name in ('obs_scale', 'vector_scale', 'disag_scale'):
+            _need(getattr(self, name) > 0, name, getattr(self, name), 'above 0')
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSpec:
+    """One training run. Equal specs are the same run; any difference is another run.
+
+    The agents of the paper differ in `data`, `source`, `alpha`, `w_expl` and the two seeds only.
+    """
+
+    task: str
+    agent: str = 'active'  # the preset's name, for people; the fields below say what it does
+    seed: int = 0  # feeds the streams policy, train, env, replay and eval
+    init_seed: int = 0  # feeds the initial weights
+    model: ModelSpec = ModelSpec()
+    budget: int = 1_000_000  # environment steps (simulator control steps)
+    ratio: float = 0.5  # gradient updates per agent step
+    prefill: int = 1300  # agent steps of random actions before the first update
+    chunk: int = 4  # agent steps between bursts of updates [switch: v1 interleaves every 4]
+    data: str = 'own'  # 'own' replay; 'final' replay of the source; 'batches' of the source, in order
+    source: 'RunSpec | None' = None
+    alpha: float = 1.0  # initial weights (1 - alpha) * source's initial weights + alpha * own (Eq. S3)
+    w_expl: float = 0.0  # weight of the disagreement reward in the acting policy (Eq. 5)
+    eval_every: int = 5000  # environment steps
+    eval_episodes: int = 4
+    lr_model: float = 1e-4
+    lr_actor: float = 3e-5
+    lr_critic: float = 3e-5
+    lr_expl: float = 1e-4
+
+    def __post_init__(self):
+        _check_types(self)
+        task = tasks.get(self.task)
+        repeat, envs = task.repeat, task.envs
+        for name in ('budget', 'prefill', 'chunk', 'eval_every', 'eval_episodes'):
+            _need(getattr(self, name) >= 1, name, getattr(self, name), 'at least 1')
+        for name in ('ratio', 'lr_model', 'lr_actor', 'lr_critic', 'lr_expl'):
+            _need(getattr(self, name) > 0, name, getattr(self, name), 'above 0')
+        for name in ('seed', 'init_seed'):
+            _need(0 <= getattr(self, name) < 2**31, name, getattr(self, name), 'from 0 to 2**31 - 1')
+        for name in ('alpha', 'w_expl'):
+            _need(0 <= getattr(self, name) <= 1, name, getattr(self, name), 'from 0 to 1')
+        _need(self.chunk % envs == 0, 'chunk', self.chunk, f'a multiple of the {envs} parallel environments')
+        _need(self.chunk * self.ratio % 1 == 0, 'chunk', self.chunk, f'such that chunk x ratio ({self.ratio}) is whole')
+        _need(self.prefill % self.chunk == 0, 'prefill', self.prefill, f'a multiple of chunk={self.chunk}')
+        _need(self.eval_every % (self.chunk * repeat) == 0, 'eval_every', self.eval_every,
+              f'a multiple of chunk x action repeat = {self.chunk * repeat}')
+        _need(self.budget % self.eval_every == 0, 'budget', self.budget, f'a multiple of eval_every={self.eval_every}')
+        _need(self.prefill * repeat < self.budget, 'prefill', self.prefill, f'below budget / action repeat = {self.budget // repeat}')
+        _need(self.prefill // envs > self.model.length, 'prefill', self.prefill,
+              f'above {envs} environments x length={self.model.length}')
+        _need(self.data in ('own', 'final', 'batches'), 'data', self.data, "'own', 'final' or 'batches'")
+        _need((self.data == 'own') == (self.source is None), 'source', self.source and self.source.agent,
+              "given exactly when data is 'final' or 'batches'")
+        _need(self.alpha == 1 or self.source is not None, 'alpha', self.alpha, '1 for a run without a source')
+        _need(self.w_expl == 0 or self.data == 'own', 'w_expl', self.w_expl, '0 for offline runs: they learn the task reward')
+        if self.source is not None:
+            _need(self.source.data == 'own', 'source', self.source.agent, 'an online run')
+            _need(self.source.task == self.task, 'source', self.source.task, f'a run of the same task, {self.task}')
+        if self.data == 'batches':
+            same = [(f, getattr(self, f), getattr(self.source, f)) for f in ('budget', 'ratio', 'prefill', 'chunk')]
+            same += [(f, getattr(self.model, f), getattr(self.source.model, f)) for f in ('batch', 'length')]
+            for name, own, theirs in same:
+                _need(own == theirs, name, own, f"the source's {theirs}: a Tandem run reads its batches")
+        if self.alpha != 1:
+            _need(self.model == self.source.model, 'model', 'other', "the source's: alpha mixes the two runs' weights")
+
+    # Everything is counted on one clock, in agent steps; an environment step is one simulator
+    # control step, so an agent step is `repeat` of them. Reset transitions count, as in v1.
+
+    @property
+    def agent_steps(self) -> int:
+        return self.budget // tasks.get(self.task).repeat
+
+    @property
+    def eval_steps(self) -> int:
+        """Agent steps between evaluations."""
+        return self.eval_every // tasks.get(self.task).repeat
+
+    @property
+    def chunk_updates(self) -> int:
+        return int(self.chunk * self.ratio)
+
+    @property
+    def updates(self) -> int:
+        """Gradient updates of the whole run; offline runs make as many as their source."""
+        return (self.agent_steps - self.prefill) // self.chunk * self.chunk_updates
+
+    @property
+    def rows(self) -> int:
+        """Length of the final replay in vector steps (one row = one agent step of every environment)."""
+        return self.agent_steps // tasks.get(self.task).envs
+
+    def canonical(self) -> dict:
+        """The full spec as JSON-ready values, the source by its id."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values['model'] = dataclasses.asdict(self.model)
+        values['source'] = self.source and self.source.run_id
+        for spec, target in ((self, values), (self.model, values['model'])):
+            target |= {f.name: float(target[f.name]) for f in dataclasses.fields(spec) if f.type is float}  # 1 == 1.0
+        return {'schema': SCHEMA, **values}
+
+    @property
+    def run_id(self) -> str:
+        """Readable prefix and a hash of the canonical spec, e.g. `cup_catch-proprio_active_s0_1f2e...`."""
+        text = json.dumps(self.canonical(), sort_keys=True, separators=(',', ':'))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return f'{self.task}_{self.agent}_s{self.seed}_{digest}'

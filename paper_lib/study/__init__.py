@@ -1,0 +1,1 @@
+"""Specs in; frames, statistics, figures and verdicts out. Needs neither jax nor a simulator."""

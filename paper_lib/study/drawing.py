@@ -1,0 +1,82 @@
+"""A figure on disk: its picture, its caption, and where it comes from."""
+
+import base64
+import dataclasses
+import hashlib
+import html
+import io
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+import paper_lib
+from paper_lib import tasks
+from paper_lib.study import paths, scales, style
+from paper_lib.study.figures import OUTLIER
+from paper_lib.study.frames import Frames
+from paper_lib.study.style import LOOKS
+
+BAND = 'Thin lines: seeds; thick: their mean; band: 95 % bootstrap interval of the mean.'
+CONTENT = {
+    'figure_2': """(a) Episode score, mean of 4 episodes per evaluation. {band}
+        (b-d) First of the 4 episodes of the final evaluation, pair seed {first} (a rule fixed in advance), from the
+        yellow dot; the red circle is the goal. Above: over the number of states per 1 cm cell in the replay that the
+        agent learned from (log colours, grey: never visited). Below: coloured by world-model loss (log colours).
+        Table: median count over the distinct cells that the trajectory covers; the median of that over all final
+        episodes and seeds; the number in the paper (1M steps, size S, cell size not stated).""",
+    'figure_2_curves': """(a) World-model loss on the evaluation episodes. (b-d) Value of their first state, its
+        discounted return, and the difference (as Fig. S2). {band}""",
+    'figure_5': """States in the final replay of three agents that collect their own data, pair seed {first}: for the
+        task, for exploration alone, for both. One logarithmic colour scale; grey: never visited; dark red: above the
+        {outlier:g}th percentile of visited cells. The paper draws this from the vision variant.""",
+    'figure_5_curves': """Agents trained on the data of the two explorers, all evaluated on the task; dashed: mean of
+        the Active agent. {band}""",
+}
+
+
+def caption(name: str, frames: Frames, scale: str) -> str:
+    """What figure `name` shows, then scale, task, budget, seeds of every agent that is drawn, and what is missing."""
+    row, spec = scales.get(scale), frames.specs[0]
+    repeat = tasks.get(spec.task).repeat
+    counts = frames.runs.groupby('agent').pair_seed.nunique()
+    seeds = ', '.join(f'{LOOKS[agent].label} {counts[agent]}' for agent in LOOKS if agent in counts)
+    lines = [
+        ' '.join(CONTENT[name].split()).format(band=BAND, first=frames.first, outlier=OUTLIER),
+        f'Scale {scale}: {spec.task}, {spec.budget:,} environment steps ({repeat} per agent step),',
+        f'{spec.updates:,} updates, {spec.model.deter} recurrent units. Number of seeds: {seeds or "none yet"}.',
+        row.note,
+        f'{style.WARNING}.' if scale == 'smoke' else '',
+        f'Missing: {len(frames.missing)} of {len(frames.specs)} runs.' if frames.missing else '',
+    ]
+    return ' '.join(line for line in lines if line)
+
+
+def provenance(frames: Frames, scale: str) -> dict[str, str]:
+    """Scale, a hash of the ids of the runs in the figure, and the code's version."""
+    ids = '\n'.join(sorted(frames.runs.run_id))
+    return {'scale': scale, 'runs': hashlib.sha256(ids.encode()).hexdigest()[:16], 'code': paper_lib.__version__}
+
+
+def save(figure: Figure, path: Path, provenance: dict[str, str]) -> None:
+    """Write path.png and path.pdf with the provenance in their metadata and no dates: equal data, equal bytes."""
+    words = ' '.join(f'{key}={value}' for key, value in provenance.items())
+    metadata = {'png': {'Software': None, 'Description': words},
+                'pdf': {'CreationDate': None, 'Producer': None, 'Creator': 'paper-lib', 'Keywords': words}}  # fmt: skip
+    with style.context():
+        for kind, entries in metadata.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, metadata=entries)
+            paths.write(path.with_name(f'{path.name}.{kind}'), buffer.getvalue())
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """A saved figure with its caption, as a notebook shows it."""
+
+    png: bytes
+    caption: str
+
+    def _repr_html_(self) -> str:
+        data, text = base64.b64encode(self.png).decode(), html.escape(self.caption)
+        image = f'<img style="max-width:100%" alt="{text}" src="data:image/png;base64,{data}"/>'
+        return f'<figure>{image}<figcaption>{text}</figcaption></figure>'

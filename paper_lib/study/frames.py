@@ -1,0 +1,179 @@
+"""The data behind the figures: small Parquet files that finished runs are copied into and figures are drawn from.
+
+Four tables per section, keyed by run_id, agent, pair_seed, seed, task:
+`runs` (spec and provenance), `metrics` (one row per evaluation), `traces` (one row per step of the final evaluation
+episodes), `visits` (replay states per cell of the maze, cells with any).
+"""
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from paper_lib.spec import RunError, RunSpec
+from paper_lib.study import agents, paths
+
+KEYS = ['run_id', 'task', 'agent', 'pair_seed', 'seed']
+ORDER = {'runs': [], 'metrics': ['env_step'], 'traces': ['episode', 'step'], 'visits': ['ix', 'iy']}
+VALUES = {  # columns that figures and statistics read; a file may hold more
+    'runs': ['spec', 'provenance'],
+    'metrics': ['score', 'wm_loss', 'value', 'mc_return', 'value_error'],
+    'traces': ['v0', 'v1', 'wm_loss'],
+    'visits': ['count'],
+}
+COUNTS = {'pair_seed', 'seed', 'update', 'agent_step', 'env_step', 'episode', 'step', 'ix', 'iy', 'count'}
+TEXT = {'run_id', 'task', 'agent', 'spec', 'provenance'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Frames:
+    """Archived rows of `specs`, and which of these are not there."""
+
+    specs: tuple[RunSpec, ...]
+    runs: pd.DataFrame
+    metrics: pd.DataFrame
+    traces: pd.DataFrame
+    visits: pd.DataFrame
+
+    @property
+    def missing(self) -> list[RunSpec]:
+        return [spec for spec in self.specs if spec.run_id not in set(self.runs.run_id)]
+
+    @property
+    def first(self) -> int:
+        """The pair seed that single-run panels show: the lowest planned, fixed before any result is seen."""
+        return min(agents.pair_seed(spec) for spec in self.specs)
+
+    def of(self, names) -> 'Frames':
+        """The part of these agents."""
+        tables = {name: getattr(self, name) for name in ORDER}
+        return Frames(tuple(spec for spec in self.specs if spec.agent in names),
+                      **{name: table[table.agent.isin(names)] for name, table in tables.items()})  # fmt: skip
+
+    def wanted(self, agent: str) -> list[RunSpec]:
+        return [spec for spec in self.specs if spec.agent == agent]
+
+    def episode(self, agent: str) -> pd.DataFrame:
+        """Steps of the first final-evaluation episode of the first pair seed; no rows if that run is missing."""
+        t = self.traces
+        return t[(t.agent == agent) & (t.pair_seed == self.first) & (t.episode == 0)].sort_values('step')
+
+    def map(self, run_id: str, cells: int = 60) -> np.ndarray:
+        """Visits per cell, (cells, cells) indexed [ix, iy]."""
+        grid, rows = np.zeros((cells, cells), int), self.visits[self.visits.run_id == run_id]
+        grid[rows.ix, rows.iy] = rows['count']
+        return grid
+
+
+def load(specs, folder: Path, section: str = 'toy_maze') -> Frames:
+    """Rows of `specs` from the archive `folder`. A run counts only if every table has it.
+
+    Raises RunError naming a file that cannot be read.
+    """
+    ids = {spec.run_id for spec in specs}
+    tables = {name: _read(folder, section, name) for name in ORDER}
+    for table in tables.values():
+        ids &= set(table.run_id)
+    tables = {name: table[table.run_id.isin(ids)].reset_index(drop=True) for name, table in tables.items()}
+    return Frames(tuple(specs), **tables)
+
+
+def archive(specs, store, folder: Path, section: str = 'toy_maze') -> None:
+    """Copy the finished runs among `specs` into the archive; rows of all other runs in it stay.
+
+    Equal rows give equal bytes. Every file is replaced as a whole, `runs` last.
+    """
+    done = [spec for spec in specs if store.status(spec) == 'done']
+    for name in ('metrics', 'traces', 'visits', 'runs'):
+        new = [_extract(name, spec, store) for spec in done]
+        old = _read(folder, section, name)
+        kept = old[~old.run_id.isin([spec.run_id for spec in done])]
+        frames = [frame for frame in (kept, *new) if len(frame)]
+        if new:
+            _write(folder, section, name, pd.concat(frames, ignore_index=True))
+
+
+def state(specs, store, folder: Path, section: str = 'toy_maze') -> pd.DataFrame:
+    """One row per run: keys and `state`: done (here), archived, running, partial, failed or missing."""
+    archived = {spec.run_id for spec in specs} - {spec.run_id for spec in load(specs, folder, section).missing}
+    rows = [_keys(spec) | {'state': _state(store.status(spec), spec.run_id in archived)} for spec in specs]
+    return pd.DataFrame(rows, columns=[*KEYS, 'state'])
+
+
+def _state(local, archived):
+    return local if local == 'done' or not archived else 'archived'
+
+
+def _keys(spec):
+    return dict(zip(KEYS, (spec.run_id, spec.task, spec.agent, agents.pair_seed(spec), spec.seed), strict=True))
+
+
+def _extract(name, spec, store) -> pd.DataFrame:
+    """Rows of one finished run for table `name`."""
+    if name == 'metrics':
+        frame = store.metrics(spec)
+    elif name == 'runs':
+        values = {'spec': spec.canonical(), 'provenance': store.require(spec).provenance()}
+        frame = pd.DataFrame([{key: json.dumps(value, sort_keys=True) for key, value in values.items()}])
+    else:
+        frame = {'traces': steps, 'visits': cells}[name](store.traces(spec))
+    return frame.assign(**_keys(spec))
+
+
+def steps(traces: dict) -> pd.DataFrame:
+    """Padded arrays (episodes, N, ...) -> one row per valid step; vectors as columns v0, v1, ..."""
+    valid = np.asarray(traces['valid'], bool)
+    episode, step = np.nonzero(valid)
+    values = {key: np.asarray(traces[key])[valid] for key in ('reward', 'wm_loss', 'recon_loss', 'value')}
+    vector = np.asarray(traces['vector'])[valid]
+    return pd.DataFrame({'episode': episode, 'step': step, **values} | {f'v{i}': v for i, v in enumerate(vector.T)})
+
+
+def cells(traces: dict) -> pd.DataFrame:
+    """Visit counts (nx, ny) -> one row per visited cell."""
+    visits = np.asarray(traces['visits'])
+    ix, iy = np.nonzero(visits)
+    return pd.DataFrame({'ix': ix, 'iy': iy, 'count': visits[ix, iy]})
+
+
+def _file(folder, section, name):
+    return Path(folder) / f'{section}_{name}.parquet'
+
+
+def _read(folder, section, name) -> pd.DataFrame:
+    path = _file(folder, section, name)
+    if not path.exists():
+        columns = [*KEYS, *ORDER[name], *VALUES[name]]
+        return pd.DataFrame({column: pd.Series(dtype=_dtype(name, column)) for column in columns})
+    try:
+        return pq.read_table(path).to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        cause = str(error).splitlines()[0]
+        raise RunError(f'{path}: cannot be read ({cause}); restore it (`git checkout -- {path.name}` in its folder), '
+                       'or delete it to fill it again from finished runs') from None  # fmt: skip
+
+
+def _dtype(name, column):
+    if column in TEXT:
+        return 'object'
+    if column in COUNTS:
+        return 'int64'
+    return 'float32' if name == 'traces' else 'float64'
+
+
+def _write(folder, section, name, frame):
+    """Sorted rows, keys first, fixed types and compression, no time: equal rows are equal bytes."""
+    rest = sorted(set(frame.columns) - set(KEYS) - set(ORDER[name]))
+    frame = frame[[*KEYS, *ORDER[name], *rest]].sort_values(['run_id', *ORDER[name]], kind='stable')
+    frame = frame.astype({column: _dtype(name, column) for column in frame.columns})
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression='zstd')
+    path = _file(folder, section, name)
+    if not path.exists() or path.read_bytes() != buffer.getvalue():
+        paths.write(path, buffer.getvalue())

@@ -1,0 +1,75 @@
+"""A section of the paper as one object: what a notebook calls."""
+
+import dataclasses
+
+import pandas as pd
+
+from paper_lib.spec import RunSpec, UserError
+from paper_lib.study import agents, claims, drawing, figures, frames, parameters, paths, scales, tables, visitation
+
+TABLES = {'visitation': visitation.table, 'claims': lambda found: claims.table(found.metrics)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """Runs of one section at one scale. `store` is where trained runs are (a `paper_lib.data.store.Store`)."""
+
+    parameters: parameters.Parameters
+    specs: tuple[RunSpec, ...]
+    store: object
+
+    @property
+    def scale(self) -> str:
+        return self.parameters.scale
+
+    def state(self) -> pd.DataFrame:
+        """One row per run: done (on this machine), archived (in figures/data), running, partial, failed, missing."""
+        return frames.state(self.specs, self.store, paths.archive(self.scale))
+
+    def runs(self) -> pd.DataFrame:
+        """The state of every run as a table of agents by pair seeds."""
+        table = self.state().pivot(index='agent', columns='pair_seed', values='state').fillna('')
+        return table.reindex([agent for agent in agents.PRESETS if agent in table.index])
+
+    def to_train(self) -> list[RunSpec]:
+        """Runs neither done nor archived, after the sources that they need here; none where training is off."""
+        state = self.state()
+        wanted = state[~state.state.isin(['done', 'archived'])].run_id
+        lost = [spec for spec in self.specs if spec.run_id in set(wanted)]
+        sources = [spec.source for spec in lost if spec.source and self.store.status(spec.source) != 'done']
+        return list(dict.fromkeys([*sources, *lost])) if self.parameters.trains else []
+
+    def archive(self) -> pd.DataFrame:
+        """Copy what the figures need of the finished runs into figures/data; returns the number of runs per state."""
+        frames.archive(self.specs, self.store, paths.archive(self.scale))
+        return self.state().groupby(['agent', 'state'], sort=False).size().unstack(fill_value=0)
+
+    def frames(self) -> frames.Frames:
+        return frames.load(self.specs, paths.archive(self.scale))
+
+    def figure(self, name: str) -> drawing.Drawing:
+        """Draw a figure from the archive and save it as PNG, PDF and caption."""
+        draw, names = _choose(figures.FIGURES, 'figure', name)
+        found, path = self.frames().of(names), paths.drawings(self.scale) / name
+        caption = drawing.caption(name, found, self.scale)
+        drawing.save(draw(found, self.scale), path, drawing.provenance(found, self.scale))
+        paths.write(path.with_name(f'{name}.md'), f'{caption}\n'.encode())
+        return drawing.Drawing(path.with_name(f'{name}.png').read_bytes(), caption)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Compute a table from the archive and save it as CSV, Markdown and LaTeX."""
+        found = _choose(TABLES, 'table', name)(self.frames())
+        tables.save(found, paths.drawings(self.scale) / f'table_{name}')
+        return found
+
+
+def _choose(table, kind, name):
+    if name not in table:
+        raise UserError(f'{kind}={name!r}: must be one of {", ".join(table)}')
+    return table[name]
+
+
+def toy_maze(names: dict, store) -> Section:
+    """The section of Figs. 2 and 5 with the parameters found in a notebook's `globals()`. Raises UserError."""
+    chosen = parameters.check(names)
+    return Section(chosen, tuple(agents.toy_maze(scales.get(chosen.scale), chosen.seeds)), store)

@@ -1,0 +1,39 @@
+"""One frame as CSV, Markdown and LaTeX."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from paper_lib.study import paths
+
+
+def _text(value) -> str:
+    if isinstance(value, float):
+        return '' if pd.isna(value) else f'{value:.3g}' if abs(value) < 1000 else f'{value:.0f}'
+    return str(value)
+
+
+def _rows(frame):
+    return [[_text(value) for value in row] for row in frame.itertuples(index=False)]
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    lines = [list(frame.columns), ['---'] * frame.shape[1], *_rows(frame)]
+    return ''.join('| ' + ' | '.join(cell.replace('|', '\\|') for cell in line) + ' |\n' for line in lines)
+
+
+def latex(frame: pd.DataFrame) -> str:
+    """A booktabs table."""
+    special = str.maketrans({sign: f'\\{sign}' for sign in '%_&#$'})
+    lines = [list(frame.columns), *_rows(frame)]
+    head, *body = [' & '.join(cell.translate(special) for cell in line) + ' \\\\\n' for line in lines]
+    columns = 'l' * frame.shape[1]
+    rules = ('\\toprule\n', '\\midrule\n', '\\bottomrule\n')
+    table = rules[0] + head + rules[1] + ''.join(body) + rules[2]
+    return f'\\begin{{tabular}}{{{columns}}}\n{table}\\end{{tabular}}\n'
+
+
+def save(frame: pd.DataFrame, stem: Path) -> None:
+    """Write stem.csv, stem.md and stem.tex."""
+    for suffix, text in (('csv', frame.to_csv(index=False)), ('md', markdown(frame)), ('tex', latex(frame))):
+        paths.write(stem.with_name(f'{stem.name}.{suffix}'), text.encode())

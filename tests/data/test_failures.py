@@ -1,0 +1,178 @@
+"""What may happen to a run while it trains: damage, kills, competitors, full and read-only disks."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import toy
+from toy import SPEC
+
+from paper_lib.data.lease import Busy
+from paper_lib.data.store import Store
+from paper_lib.spec import RunError
+
+CHILD = Path(__file__).with_name('child.py')
+
+
+def child(*args, prefix=(), **kwargs):
+    env = {**os.environ, 'PYTHONPATH': str(CHILD.parents[2])}
+    return subprocess.Popen([*prefix, sys.executable, CHILD, *map(str, args)], env=env, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kwargs)  # fmt: skip
+
+
+def succeed(process):
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    return output
+
+
+# Runs that cannot be resumed.
+
+
+def refuses_to_resume(root, match):
+    before = toy.contents(root)
+    with pytest.raises(RunError, match=match) as caught:
+        toy.train(root)
+    assert '\n' not in str(caught.value) and toy.contents(root) == before
+
+
+@pytest.mark.parametrize('position', [0, 30, 5000, -1])
+def test_damaged_checkpoint_is_named_and_the_older_one_serves(trained, tmp_path, position):
+    path = toy.interrupted(tmp_path).path(SPEC) / 'checkpoint-30.npz'
+    toy.flip(path, position)
+    refuses_to_resume(tmp_path, r'checkpoint-30.npz: damaged .*; delete it to resume from checkpoint-20.npz')
+    path.unlink()
+    toy.train(tmp_path)
+    assert toy.contents(tmp_path) == toy.contents(trained)
+
+
+@pytest.mark.parametrize('name', ['vector', 'action', 'reward', 'flags'])
+def test_flipped_byte_in_the_replay_of_an_unfinished_run_is_named(tmp_path, name):
+    path = toy.interrupted(tmp_path).path(SPEC) / f'replay/{name}.bin'
+    toy.flip(path, path.stat().st_size * 30 // 50 - 1)  # in the last row that the checkpoint knows
+    refuses_to_resume(tmp_path, f'replay/{name}.bin: damaged')
+
+
+@pytest.mark.parametrize('name', ['batches', 'lengths'])
+def test_flipped_byte_in_the_batch_log_of_an_unfinished_run_is_named(tmp_path, name):
+    toy.flip(toy.interrupted(tmp_path).path(SPEC) / f'{name}.bin', 100)
+    refuses_to_resume(tmp_path, f'{name}.bin: damaged')
+
+
+def test_rows_behind_the_checkpoint_are_written_again(trained, tmp_path):
+    path = toy.interrupted(tmp_path).path(SPEC)
+    toy.flip(path / 'replay/reward.bin', 32 * 16)
+    toy.flip(path / 'lengths.bin', -1)
+    with open(path / 'metrics.jsonl', 'a') as file:
+        file.write('{"agent_step": 1')  # a line that a kill cut
+    toy.train(tmp_path)
+    assert toy.contents(tmp_path) == toy.contents(trained)
+
+
+def test_truncated_or_changed_metrics_are_named(tmp_path):
+    path = toy.interrupted(tmp_path).path(SPEC) / 'metrics.jsonl'
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole.replace(b'40', b'41'), b''):
+        path.write_bytes(damaged)
+        refuses_to_resume(tmp_path, 'metrics.jsonl: truncated or damaged')
+    path.unlink()
+    refuses_to_resume(tmp_path, 'metrics.jsonl: missing')
+
+
+@pytest.mark.parametrize('name', ['spec.json', 'replay/vector.bin', 'checkpoint-30.npz'])
+def test_missing_file_of_an_unfinished_run(tmp_path, name):
+    store = toy.interrupted(tmp_path)
+    (store.path(SPEC) / name).unlink()
+    if name == 'checkpoint-30.npz':
+        toy.train(tmp_path)
+    else:
+        refuses_to_resume(tmp_path, f'{name}: missing')
+
+
+def test_append_after_a_refused_one_leaves_no_trace(tmp_path):
+    store = Store(tmp_path)
+    with store.lease(SPEC) as held:
+        run = store.open(SPEC, held)
+        run.restart()
+        run.append({'score': 1})
+        with open(store.path(SPEC) / 'metrics.jsonl', 'a') as file:
+            file.write('{"scor')
+        run.append({'score': 2})
+    assert (store.path(SPEC) / 'metrics.jsonl').read_text() == '{"score": 1}\n{"score": 2}\n'
+
+
+def test_writer_that_lost_its_lease_stops(tmp_path):
+    store = Store(tmp_path)
+    with store.lease(SPEC) as held:
+        run = store.open(SPEC, held)
+        run.restart()
+        (store.path(SPEC) / 'lease.json').write_text('{"token": "theirs", "host": "elsewhere", "pid": 7}')
+        with pytest.raises(Busy, match=r'process 7 on elsewhere'):
+            run.save(1, {}, {}, rows=0, updates=0)
+        with pytest.raises(Busy):
+            run.finish({}, {}, {})
+    assert not list(store.path(SPEC).glob('*.npz'))
+
+
+# Kills, competitors, disks.
+
+
+def test_killed_before_every_change_of_the_directory(tmp_path):
+    points = int(succeed(child('crash', tmp_path)).split()[0])
+    assert points > 40
+
+
+def test_killed_holder_is_succeeded_at_once(trained, tmp_path):
+    holder = child('hold', tmp_path)
+    assert holder.stdout.readline() == 'held\n'
+    assert Store(tmp_path).status(SPEC) == 'running'
+    with pytest.raises(Busy, match=f'process {holder.pid} on'):
+        toy.train(tmp_path)
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    holder.stdout.close()
+    assert Store(tmp_path).status(SPEC) != 'running'
+    toy.train(tmp_path)
+    assert toy.contents(tmp_path) == toy.contents(trained)
+
+
+def test_processes_that_race_for_one_run(trained, tmp_path):
+    outputs = [succeed(process) for process in [child('compete', tmp_path) for _ in range(4)]]
+    assert all('waited' in output for output in outputs)
+    assert toy.contents(tmp_path) == toy.contents(trained)
+
+
+def test_files_that_may_not_grow(tmp_path):
+    assert 'full disks' in succeed(child('file_limit', tmp_path))
+
+
+def test_full_disk(tmp_path):
+    mounted = ['unshare', '-m', 'sh', '-c', f'mount -t tmpfs -o size=1m none {tmp_path} && exec "$@"', 'sh']
+    if os.getuid() or not shutil.which('unshare') or subprocess.run([*mounted, 'true'], stderr=-3).returncode:
+        pytest.skip('needs the right to mount a file system')
+    assert 'full disks' in succeed(child('full_disk', tmp_path, prefix=mounted))
+
+
+def test_read_only_directory():
+    with tempfile.TemporaryDirectory() as root:  # pytest's own folders are closed to the user that root becomes
+        assert 'refused' in succeed(child('read_only', root))
+
+
+def test_file_in_place_of_the_directory(tmp_path):
+    (tmp_path / 'runs').write_text('')
+    with pytest.raises(RunError, match=r'then run the same command again'):
+        toy.train(tmp_path / 'runs')
+    (tmp_path / 'runs').unlink()
+    toy.train(tmp_path / 'runs')
+
+
+def test_no_temporary_files_outlive_a_run(tmp_path):
+    store = toy.interrupted(tmp_path)
+    (store.path(SPEC) / '.checkpoint-40.npz.tmp').write_bytes(b'half')
+    toy.train(tmp_path)
+    assert set(toy.contents(tmp_path)) | {'provenance.json'} == toy.FILES

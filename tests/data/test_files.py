@@ -1,0 +1,90 @@
+import os
+
+import numpy as np
+import pytest
+
+from paper_lib.data import files
+from paper_lib.spec import RunError
+
+ARRAYS = {'b/x': np.arange(6, dtype=np.int32).reshape(2, 3), 'a': np.float32(3), 'file': np.zeros((0, 2))}
+
+
+def test_npz_round_trip_and_equal_bytes(tmp_path):
+    files.write_npz(tmp_path / 'a.npz', ARRAYS, {'clock': 3})
+    files.write_npz(tmp_path / 'b.npz', dict(reversed(ARRAYS.items())), {'clock': 3})
+    assert (tmp_path / 'a.npz').read_bytes() == (tmp_path / 'b.npz').read_bytes()
+    arrays, meta = files.read_npz(tmp_path / 'a.npz')
+    assert meta == {'clock': 3} and set(arrays) == set(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert arrays[name].dtype == array.dtype and np.array_equal(arrays[name], array)
+    with np.load(tmp_path / 'a.npz') as archive:  # an ordinary npz for everyone else
+        assert archive['b/x'].shape == (2, 3)
+
+
+@pytest.mark.parametrize('name', ['x.npz', 'x.json'])
+def test_every_single_flipped_byte_and_every_truncation_is_seen(tmp_path, name):
+    path = tmp_path / name
+    write, read = (files.write_npz, files.read_npz) if name == 'x.npz' else (files.write_json, files.read_json)
+    write(path, {'weights': np.arange(5)} if name == 'x.npz' else {'weights': [1, 2], 'name': 'x'})
+    whole = path.read_bytes()
+    read(path)
+    for position in range(len(whole)):
+        for damaged in (whole[:position], whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1:]):
+            path.write_bytes(damaged)
+            with pytest.raises(RunError, match=name):
+                read(path)
+    path.write_bytes(whole + b' ')
+    with pytest.raises(RunError, match=name):
+        read(path)
+
+
+def test_json_of_another_schema_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, 'SCHEMA', 99)
+    files.write_json(tmp_path / 'done.json', {})
+    monkeypatch.undo()
+    with pytest.raises(RunError, match=r'has schema 99, this code reads schema'):
+        files.read_json(tmp_path / 'done.json')
+
+
+def test_pickled_arrays_are_neither_written_nor_read(tmp_path):
+    with pytest.raises(ValueError):
+        files.write_npz(tmp_path / 'a.npz', {'a': np.array([None])})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / 'a'
+    files.write_bytes(path, b'old')
+    with pytest.raises(KeyError), files.replacing(path) as file:
+        file.write(b'new')
+        raise KeyError
+    assert path.read_bytes() == b'old' and os.listdir(tmp_path) == ['a']
+
+
+def test_reserved_space_keeps_what_is_there(tmp_path):
+    path = tmp_path / 'a'
+    files.reserve(path, 10)
+    path.write_bytes(b'abc' + bytes(7))
+    files.reserve(path, 10)
+    assert path.read_bytes() == b'abc' + bytes(7)
+    with pytest.raises(RunError, match=r'a: has 10 bytes, not 5'):
+        files.reserve(path, 5)
+
+
+def test_reserving_without_posix_fallocate(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, 'posix_fallocate', raising=False)
+    files.reserve(tmp_path / 'a', 3 * 2**20 + 5)
+    assert (tmp_path / 'a').stat().st_size == 3 * 2**20 + 5
+
+
+def test_reserving_more_than_the_disk_is_an_error_not_a_signal(tmp_path):
+    with pytest.raises(RunError, match=r'a: .*then run the same command again'):
+        files.reserve(tmp_path / 'a', 2**60)
+
+
+def test_prefix_is_the_same_in_one_piece_or_many():
+    array = np.arange(30, dtype=np.float32).reshape(10, 3)
+    pieces = files.Prefix({'x': array})
+    for rows in (0, 3, 3, 7):
+        pieces.extend(rows)
+    assert pieces.extend(9) == files.Prefix({'x': array}).extend(9) != files.Prefix({'x': array}).extend(8)

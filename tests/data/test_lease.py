@@ -1,0 +1,90 @@
+import json
+import os
+import time
+
+import pytest
+
+from paper_lib.data import lease
+from paper_lib.data.lease import Busy, Lease
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / 'lease.json'
+
+
+def write_foreign(path, age):
+    """A lease of another host whose last heartbeat is `age` seconds old."""
+    path.write_text(json.dumps({'host': 'elsewhere', 'pid': 1, 'token': 'theirs'}))
+    os.utime(path, (time.time() - age,) * 2)
+
+
+def test_second_holder_is_told_who_has_it(path):
+    with Lease(path):
+        with pytest.raises(Busy, match=f'lease.json: process {os.getpid()} on .* is working on this run'):
+            Lease(path).__enter__()
+        assert lease.alive(path)
+    assert not path.exists() and not lease.alive(path)
+    with Lease(path):
+        pass
+
+
+def test_live_holder_on_another_host_is_respected(path):
+    write_foreign(path, age=lease.STALE - 5)
+    assert lease.alive(path)
+    with pytest.raises(Busy, match='process 1 on elsewhere'):
+        Lease(path).__enter__()
+    assert json.loads(path.read_text())['token'] == 'theirs'
+
+
+def test_silent_holder_on_another_host_is_replaced(path, monkeypatch):
+    monkeypatch.setattr(lease, 'SETTLE', 0.0)
+    write_foreign(path, age=lease.STALE + 5)
+    assert not lease.alive(path)
+    with Lease(path) as held:
+        held.check()
+
+
+def test_competitor_that_takes_over_at_the_same_moment_wins_once(path, monkeypatch):
+    write_foreign(path, age=lease.STALE + 5)
+    monkeypatch.setattr(time, 'sleep', lambda _: write_foreign(path, age=0))
+    with pytest.raises(Busy, match='elsewhere'):
+        Lease(path).__enter__()
+
+
+def test_holder_notices_that_it_was_replaced(path):
+    with Lease(path) as held:
+        held.check()
+        write_foreign(path, age=0)
+        with pytest.raises(Busy, match='elsewhere'):
+            held.check()
+    assert json.loads(path.read_text())['token'] == 'theirs'  # and does not remove their lease
+
+
+def test_heartbeat_keeps_the_lease_young(path, monkeypatch):
+    monkeypatch.setattr(lease, 'BEAT', 0.01)
+    with Lease(path):
+        os.utime(path, (0, 0))
+        limit = time.time() + 5
+        while path.stat().st_mtime < 1 and time.time() < limit:
+            time.sleep(0.01)
+        assert lease.alive(path)
+
+
+def test_dead_process_of_this_host_does_not_look_alive(path):
+    pid = os.spawnlp(os.P_NOWAIT, 'true', 'true')
+    os.waitpid(pid, 0)
+    path.write_text(json.dumps({'host': lease._host(), 'pid': pid, 'token': 'theirs'}))
+    assert not lease.alive(path)
+    with Lease(path):  # its lock went with it: no waiting for the heartbeat
+        assert lease.alive(path)
+
+
+def test_file_system_without_locks_falls_back_to_the_heartbeat(path, monkeypatch):
+    def unsupported(*_):
+        raise OSError('no locks available')
+
+    monkeypatch.setattr(lease.fcntl, 'flock', unsupported)
+    monkeypatch.setattr(lease, 'SETTLE', 0.0)
+    with Lease(path), pytest.raises(Busy):
+        Lease(path).__enter__()

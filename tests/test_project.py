@@ -1,0 +1,130 @@
+"""The project's own files agree with each other and hold nothing of the machine that they were written on."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import paper_lib
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+EXTRAS = PROJECT['optional-dependencies']
+LOCK = (ROOT / 'requirements.lock').read_text()
+HEAVY = ('jax', 'flax', 'mujoco', 'dm_control', 'metaworld', 'seaborn', 'matplotlib', 'pandas', 'pyarrow', 'scipy')
+
+
+def pins():
+    return dict(re.findall(r'^([\w.-]+)==([^\s;]+)', LOCK, re.MULTILINE))
+
+
+def files():
+    """Every text file of the project."""
+    folders = [ROOT / name for name in ('.ci', 'paper_lib', 'notebooks', 'figures', 'tests')]
+    paths = [path for path in ROOT.iterdir() if path.is_file()] + [p for f in folders for p in f.rglob('*')]
+    skip = {'.png', '.pdf', '.npz', '.npy', '.parquet', '.pyc'}
+    return [p for p in paths if p.is_file() and p.suffix not in skip and '.ipynb_checkpoints' not in p.parts]
+
+
+def test_lock_has_one_version_and_hashes_for_every_package():
+    lines = [line for line in LOCK.splitlines() if line and not line.lstrip().startswith('#')]
+    heads = [line for line in lines if not line.startswith(' ')]
+    assert len(heads) == len(pins()), 'a package is there twice or without a version'
+    for head, following in zip(lines, [*lines[1:], ''], strict=True):
+        if head in heads:
+            assert following.startswith('    --hash=sha256:'), head
+
+
+def test_lock_names_no_address():
+    assert '://' not in LOCK
+    assert not re.search(r'--(index|extra|find|trusted)', LOCK)
+
+
+@pytest.mark.parametrize('extra', ['base', 'build', *sorted(set(EXTRAS) - {'gpu', 'all'})])
+def test_lock_satisfies_pyproject(extra):
+    groups = tomllib.loads((ROOT / 'pyproject.toml').read_text())['dependency-groups']
+    for text in ({'base': PROJECT['dependencies']} | groups | EXTRAS)[extra]:
+        requirement = Requirement(text)
+        version = pins().get(canonicalize_name(requirement.name))
+        assert version, f'{text} is not in requirements.lock: run `make lock`'
+        assert version in requirement.specifier, f'{text}, but {version} in requirements.lock: run `make lock`'
+
+
+def test_build_backend_is_in_the_lock():
+    build = tomllib.loads((ROOT / 'pyproject.toml').read_text())['build-system']['requires']
+    assert all(Requirement(text).name in pins() for text in build)
+
+
+def test_analysis_needs_no_simulator_and_no_jax():
+    base = {Requirement(text).name for text in PROJECT['dependencies']}
+    assert not base & {Requirement(text).name for text in EXTRAS['train']}
+
+
+def test_gpu_extra_asks_for_the_jax_of_the_lock():
+    jax = next(Requirement(text) for text in EXTRAS['gpu'] if text.startswith('jax'))
+    assert jax.extras == {'cuda12'}
+    assert pins()['jax'] in jax.specifier
+
+
+def test_all_extra_is_everything_but_the_gpu():
+    (everything,) = map(Requirement, EXTRAS['all'])
+    assert everything.extras == set(EXTRAS) - {'gpu', 'all'}
+
+
+def test_environment_yml_is_in_step():
+    """Python as pyproject.toml has it, and every package from the lock."""
+    environment = yaml.safe_load((ROOT / 'environment.yml').read_text())
+    assert environment['name'] == PROJECT['name']
+    python, pip, section = environment['dependencies']
+    assert python == f'python{PROJECT["requires-python"]}'
+    assert (pip, section) == ('pip', {'pip': ['-r requirements.lock']})
+
+
+def test_citation_is_in_step():
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    assert citation['cff-version'] == '1.2.0'
+    assert citation['message']
+    assert PROJECT['name'] in citation['title']
+    assert citation['type'] == 'software'
+    assert citation['license'] == PROJECT['license']
+    assert citation['version'] == paper_lib.__version__
+    for work in (citation, *citation['references']):
+        assert all(author.get('name') or author.get('family-names') for author in work['authors'])
+
+
+def test_notebooks_are_stored_without_outputs():
+    for path in (ROOT / 'notebooks').glob('*.ipynb'):
+        for cell in json.loads(path.read_text())['cells']:
+            assert not cell.get('outputs'), f'{path.name}: run `nbstripout notebooks/*.ipynb`'
+            assert cell.get('execution_count') is None, f'{path.name}: run `nbstripout notebooks/*.ipynb`'
+
+
+def test_no_file_names_a_path_of_a_machine():
+    path = re.compile(r'/(?:home|root|work|Users)/[\w.]|/tmp/[i]pykernel')
+    found = [(p.relative_to(ROOT), m.group()) for p in files() if (m := path.search(p.read_text(errors='ignore')))]
+    assert not found
+
+
+def test_readme_links_lead_somewhere():
+    links = re.findall(r'\]\(([^)#:]+)\)', (ROOT / 'README.md').read_text())
+    assert not [link for link in links if not (ROOT / link).exists()]
+
+
+def test_readme_names_targets_of_the_makefile():
+    targets = set(re.findall(r'^([a-z]+):', (ROOT / 'Makefile').read_text(), re.MULTILINE))
+    assert set(re.findall(r'`make ([a-z]+)', (ROOT / 'README.md').read_text())) <= targets
+
+
+@pytest.mark.parametrize('module', ['', *(f'.{path.stem}' for path in (ROOT / 'paper_lib').glob('[a-z]*.py'))])
+def test_import_is_light(module):
+    """Importing the package, or anything of its ground floor or face, loads no heavy package."""
+    code = f'import sys, paper_lib{module}; print(*sorted(set({HEAVY}) & set(sys.modules)))'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
