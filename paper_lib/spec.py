@@ -63,7 +63,7 @@ class ModelSpec:
     obs_scale: float = 1.0  # [switch] vectors are multiplied by this before symlog
     vector_scale: float = 1.0  # [switch] weight of the vector reconstruction loss
     ensemble: int = 8  # Plan2Explore networks (built only when the run explores)
-    disag_target: str = 'stoch'  # [switch] what the ensemble predicts: 'stoch' (v1) or 'deter'
+    disag_target: str = 'stoch'  # [switch] what the ensemble predicts of the next step: 'stoch' (v1) or 'vector'
     disag_scale: float = 1.0  # [switch] multiplies the disagreement reward
     probe_units: int = 256  # bottleneck is a quarter of it: autoencoder of the policy input (A.3)
 
@@ -76,7 +76,7 @@ class ModelSpec:
         _need(0 <= self.starts <= self.batch * self.length, 'starts', self.starts,
               f'from 0 (all) to batch x length = {self.batch * self.length}')
         _need(self.gradient in ('v1', 'reinforce'), 'gradient', self.gradient, "'v1' or 'reinforce'")
-        _need(self.disag_target in ('stoch', 'deter'), 'disag_target', self.disag_target, "'stoch' or 'deter'")
+        _need(self.disag_target in ('stoch', 'vector'), 'disag_target', self.disag_target, "'stoch' or 'vector'")
         _need(self.discount_horizon > 1, 'discount_horizon', self.discount_horizon, 'above 1')
         _need(0 <= self.lam <= 1, 'lam', self.lam, 'from 0 to 1')
         for name in ('obs_scale', 'vector_scale', 'disag_scale'):
@@ -122,6 +122,8 @@ class RunSpec:
             _need(0 <= getattr(self, name) < 2**31, name, getattr(self, name), 'from 0 to 2**31 - 1')
         for name in ('alpha', 'w_expl'):
             _need(0 <= getattr(self, name) <= 1, name, getattr(self, name), 'from 0 to 1')
+        _need(self.model.disag_target == 'stoch' or task.obs == 'proprio', 'disag_target', self.model.disag_target,
+              f"'stoch' for {self.task}: it has no vector")
         _need(self.chunk % envs == 0, 'chunk', self.chunk, f'a multiple of the {envs} parallel environments')
         _need(self.chunk * self.ratio % 1 == 0, 'chunk', self.chunk, f'such that chunk x ratio ({self.ratio}) is whole')
         _need(self.prefill % self.chunk == 0, 'prefill', self.prefill, f'a multiple of chunk={self.chunk}')

@@ -25,7 +25,8 @@ LAYERS = {
     'agent': ({'ground', 'agent'}, {'numpy'} | DEVICE),
     'study': ({'ground', 'study'}, {'numpy'} | FRAMES),
     'run': ({'ground', 'envs', 'data', 'agent', 'run'}, {'numpy', 'tqdm'} | DEVICE),
-    'cli': ({'ground', 'envs', 'data', 'agent', 'study', 'run', 'cli'}, {'tyro', 'papermill', 'nbformat', 'nbconvert'}),
+    'notebooks': ({'ground', 'study', 'notebooks'}, {'papermill', 'jupyter_client', 'nbclient', 'nbconvert'}),
+    'cli': ({'ground', 'envs', 'data', 'agent', 'study', 'run', 'notebooks', 'cli'}, {'tyro'}),
 }
 
 

@@ -68,8 +68,8 @@ class Agent:
 
     @property
     def disag(self):
-        stoch = self.model.stoch * self.model.classes
-        return self._head(self.model.deter if self.model.disag_target == 'deter' else stoch)
+        vector = self.model.disag_target == 'vector'
+        return self._head(sum(self.vector) if vector else self.model.stoch * self.model.classes)
 
     @property
     def probe(self):
@@ -118,7 +118,7 @@ def train_step(agent, state, batch, hyper, key):
     )
     metrics |= task_metrics
     if agent.explore:
-        params['disag'], opt['disag'], disag_metrics = explore.train(agent, params['disag'], opt['disag'], states, batch['action'], hyper)
+        params['disag'], opt['disag'], disag_metrics = explore.train(agent, params['disag'], opt['disag'], states, batch, hyper)
         rewards['disag'] = explore.reward(agent, params['disag'])
         mix = {'task': 1 - hyper['w_expl'], 'disag': hyper['w_expl']}
         params['expl'], opt['expl'], norm['expl'], expl_metrics = actor_critic.train(

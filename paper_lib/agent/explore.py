@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from paper_lib.agent import optim
+from paper_lib.agent import dists, optim
 from paper_lib.agent import world_model as wmod
 
 sg = jax.lax.stop_gradient
@@ -22,11 +22,18 @@ def predict(agent, ensemble, feat, action):
     return jax.vmap(lambda p: agent.disag.apply(p, inputs)[0])(ensemble)
 
 
-def loss(agent, ensemble, deter, stoch, action):
-    """Summed squared error of the next step's sampled latents (or deter), mean over B and T - 1, summed over nets."""
-    target = deter if agent.model.disag_target == 'deter' else stoch.reshape((*stoch.shape[:-2], -1))
-    pred = predict(agent, ensemble, sg(wmod.features(deter, stoch))[:, :-1], action[:, :-1])
-    return ((pred - sg(target)[:, 1:]) ** 2).sum(-1).mean((1, 2)).sum()
+def target(agent, stoch, batch):
+    """What the ensemble predicts of each step, (B, T, target): the sampled latents (v1), or the symlog vector."""
+    if agent.model.disag_target == 'vector':
+        return dists.symlog(batch['vector'] * agent.model.obs_scale)
+    return stoch.reshape((*stoch.shape[:-2], -1))
+
+
+def loss(agent, ensemble, states, batch):
+    """Summed squared error of the next step's target, mean over B and T - 1, summed over nets."""
+    deter, stoch = states
+    pred = predict(agent, ensemble, sg(wmod.features(deter, stoch))[:, :-1], batch['action'][:, :-1])
+    return ((pred - sg(target(agent, stoch, batch))[:, 1:]) ** 2).sum(-1).mean((1, 2)).sum()
 
 
 def reward(agent, ensemble):
@@ -39,7 +46,8 @@ def reward(agent, ensemble):
     return disagreement
 
 
-def train(agent, ensemble, opt, states, action, hyper):
-    value, grads = jax.value_and_grad(loss, 1)(agent, ensemble, *states, action)
+def train(agent, ensemble, opt, states, batch, hyper):
+    """One Adam step of all networks of the ensemble on the posteriors of the training batch."""
+    value, grads = jax.value_and_grad(loss, 1)(agent, ensemble, states, batch)
     ensemble, opt = optim.step(optim.HEAD, ensemble, grads, opt, hyper['lr_expl'])
     return ensemble, opt, {'disag_loss': value}

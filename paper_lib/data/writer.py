@@ -157,7 +157,8 @@ class Run:
         """
         self._lease.check()
         self._flush()
-        files.write_npz(self._checkpoint(clock), arrays, {'meta': meta, 'written': self._written(rows, updates)})
+        meta = {'origin': [self.spec.run_id, clock], 'meta': meta, 'written': self._written(rows, updates)}
+        files.write_npz(self._checkpoint(clock), arrays, meta)
         self._remove(self.checkpoints()[KEEP:])
 
     def load(self, clock: int) -> tuple[dict[str, np.ndarray], dict]:
@@ -168,6 +169,8 @@ class Run:
         older = [other for other in self.checkpoints() if other < clock]
         then = f'resume from checkpoint-{older[0]}.npz' if older else 'train the run from its beginning'
         arrays, meta = files.read_npz(self._checkpoint(clock), f'delete it to {then}')
+        if meta['origin'] != [self.spec.run_id, clock]:
+            raise RunError(f'{self._checkpoint(clock)}: of another run or time; delete it to {then}')
         written = meta['written']
         self._read_metrics(*written['metrics'])
         if 'replay' in written and self.replay is None:

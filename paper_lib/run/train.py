@@ -71,8 +71,8 @@ class Group:
 
     def run(self, progress):
         """From the newest common checkpoint, or from nothing, to the end."""
-        clock = self._begin()
-        totals, traces = [], None
+        clock, traces = self._begin()
+        totals = []
         while clock < self.spec.agent_steps:
             clock += self.spec.chunk
             if self.online:
@@ -82,8 +82,8 @@ class Group:
             if clock % self.spec.eval_steps == 0:
                 traces = self._evaluate(clock, totals)
                 totals = []
-                if clock < self.spec.agent_steps and time.monotonic() - self.saved >= self.checkpoint_seconds:
-                    self._save(clock)
+                if clock == self.spec.agent_steps or time.monotonic() - self.saved >= self.checkpoint_seconds:
+                    self._save(clock, traces)  # the last one keeps a group that is killed between two finishes whole
             progress(clock)
         self._finish(traces)
 
@@ -134,7 +134,7 @@ class Group:
     # Beginning, checkpoints, end.
 
     def _begin(self):
-        """Restore the newest checkpoint that all lanes have, else start from nothing. Returns the clock."""
+        """Restore the newest checkpoint that all lanes have, else start from nothing. Returns (clock, traces)."""
         self.state = self.program.initial_state(self.specs)
         if self.online:
             self.collector = rollout.Collector(self.program, self.specs, self.replays)
@@ -143,23 +143,23 @@ class Group:
         if not common:
             for run in self.runs:
                 run.restart()
-            return 0
+            return 0, None
         clock = max(common)
         loaded = [run.load(clock)[0] for run in self.runs]
-        arrays = {key: np.stack([lane[key] for lane in loaded]) for key in loaded[0]}
-        self.state = lanes.unflatten(self.state, {k.removeprefix('state/'): v for k, v in arrays.items() if k.startswith('state/')})
+        parts = [{name: _part(lane, name) for name in ('state', 'carry', 'trace')} for lane in loaded]
+        self.state = lanes.unflatten(self.state, _stacked([part['state'] for part in parts]))
         if self.online:
-            carry = {k.removeprefix('carry/'): v for k, v in arrays.items() if k.startswith('carry/')}
-            self.collector.restore(lanes.unflatten(self.collector.carry, carry), self._rows(clock))
-        return clock
+            carry = lanes.unflatten(self.collector.carry, _stacked([part['carry'] for part in parts]))
+            self.collector.restore(carry, self._rows(clock))
+        return clock, [part['trace'] for part in parts]
 
-    def _save(self, clock):
-        arrays = {f'state/{key}': value for key, value in lanes.flatten(self.state).items()}
-        if self.online:
-            arrays |= {f'carry/{key}': value for key, value in lanes.flatten(self.collector.carry).items()}
-        rows = self._rows(clock) if self.online else 0
+    def _save(self, clock, traces):
+        parts = {'state': self.state} | ({'carry': self.collector.carry} if self.online else {})
+        arrays, rows = lanes.flatten(parts), self._rows(clock) if self.online else 0
         for lane, run in enumerate(self.runs):
-            run.save(clock, {key: value[lane] for key, value in arrays.items()}, {}, rows=rows, updates=self._updates(clock))
+            own = {key: value[lane] for key, value in arrays.items()}
+            own |= {f'trace/{key}': value for key, value in traces[lane].items()}
+            run.save(clock, own, {}, rows=rows, updates=self._updates(clock))
         self.saved = time.monotonic()
 
     def _finish(self, traces):
@@ -176,6 +176,15 @@ class Group:
         x, y = self.replays[lane].arrays['vector'].reshape(-1, sum(self.spaces.vector))[:, :2].T
         edges = np.linspace(-maze_layout.ARENA, maze_layout.ARENA, maze_layout.CELLS + 1)
         return {'visits': np.histogram2d(x, y, (edges, edges))[0].astype(np.int64)}
+
+
+def _part(arrays, name):
+    """The arrays below `name/`, without it."""
+    return {key.removeprefix(f'{name}/'): value for key, value in arrays.items() if key.startswith(f'{name}/')}
+
+
+def _stacked(trees):
+    return {key: np.stack([tree[key] for tree in trees]) for key in trees[0]}
 
 
 def provenance(group_size, started):

@@ -56,10 +56,10 @@ def get(name: str) -> Preset:
 def make(agent: str, task: str, seed: int, scale: Scale, **values) -> RunSpec:
     """The run of `agent` with pair seed `seed`; `values` override the fields of the scale (and of its source).
 
-    Fields of the preset itself (alpha, w_expl) may be given too: they belong to this run, never to its source.
+    alpha and fields of the preset itself (w_expl) may be given too: they belong to this run, never to its source.
     """
     preset = get(agent)
-    own = preset.values | {key: values.pop(key) for key in list(preset.values) if key in values}
+    own = preset.values | {key: values.pop(key) for key in ('alpha', *preset.values) if key in values}
     source = make(preset.source, task, seed, scale, **values) if preset.source else None
     fields = {'model': scale.model, **scale.values, **values, **own}
     return RunSpec(task=task, agent=agent, seed=seed + preset.seed, init_seed=seed + preset.init_seed,

@@ -73,7 +73,7 @@ def save(figure: Figure, path: Path, provenance: dict[str, str]) -> None:
 class Drawing:
     """A saved figure with its caption, as a notebook shows it."""
 
-    png: bytes
+    png: bytes = dataclasses.field(repr=False)
     caption: str
 
     def _repr_html_(self) -> str:

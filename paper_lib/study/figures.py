@@ -96,7 +96,7 @@ def _trajectories(figure, frames, scale):
         drawn[1] = panels.coloured_path(bottom, shown[agent], 'wm_loss', norms[1], 'plasma')
     for row, image, text in zip(axes, drawn, ('replay states per cell', 'world-model loss'), strict=True):
         if image is not None:
-            figure.colorbar(image, ax=list(row), label=text, shrink=0.9)
+            panels.colorbar(figure, image, row, text, shrink=0.9)
 
 
 def figure_2_curves(frames: Frames, scale: str) -> Figure:
@@ -134,7 +134,7 @@ def figure_5(frames: Frames, scale: str) -> Figure:
             image = panels.visits(ax, maps[agent], norm, cmap)
             ax.set_xlabel(f'{np.count_nonzero(maps[agent])} of {maps[agent].size} cells visited')
         if maps:
-            figure.colorbar(image, ax=list(axes), label='replay states per cell', shrink=0.8, extend='max')
+            panels.colorbar(figure, image, axes, 'replay states per cell', shrink=0.8, extend='max')
         return figure
 
 

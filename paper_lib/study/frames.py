@@ -61,7 +61,7 @@ class Frames:
     def episode(self, agent: str) -> pd.DataFrame:
         """Steps of the first final-evaluation episode of the first pair seed; no rows if that run is missing."""
         t = self.traces
-        return t[(t.agent == agent) & (t.pair_seed == self.first) & (t.episode == 0)].sort_values('step')
+        return t[(t.agent == agent) & (t.pair_seed == self.first) ].sort_values('step')
 
     def map(self, run_id: str, cells: int = 60) -> np.ndarray:
         """Visits per cell, (cells, cells) indexed [ix, iy]."""
@@ -146,34 +146,36 @@ def _file(folder, section, name):
 
 
 def _read(folder, section, name) -> pd.DataFrame:
-    path = _file(folder, section, name)
+    path, columns = _file(folder, section, name), [*KEYS, *ORDER[name], *VALUES[name]]
     if not path.exists():
-        columns = [*KEYS, *ORDER[name], *VALUES[name]]
-        return pd.DataFrame({column: pd.Series(dtype=_dtype(name, column)) for column in columns})
+        return _schema(name, columns).empty_table().to_pandas()
     try:
-        return pq.read_table(path).to_pandas()
-    except (pa.ArrowException, OSError) as error:
-        cause = str(error).splitlines()[0]
+        table = pq.read_table(path, page_checksum_verification=True)
+        if not set(columns) <= set(table.column_names) or table.schema != _schema(name, table.column_names):
+            raise ValueError('other columns or types than were written')
+        return table.to_pandas()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        cause = str(error).partition('\n')[0]
         raise RunError(f'{path}: cannot be read ({cause}); restore it (`git checkout -- {path.name}` in its folder), '
                        'or delete it to fill it again from finished runs') from None  # fmt: skip
 
 
-def _dtype(name, column):
-    if column in TEXT:
-        return 'object'
-    if column in COUNTS:
-        return 'int64'
-    return 'float32' if name == 'traces' else 'float64'
+def _schema(name, columns):
+    number = pa.float32() if name == 'traces' else pa.float64()
+    types = {
+        column: pa.string() if column in TEXT else pa.int64() if column in COUNTS else number for column in columns
+    }
+    return pa.schema(types)
 
 
 def _write(folder, section, name, frame):
     """Sorted rows, keys first, fixed types and compression, no time: equal rows are equal bytes."""
     rest = sorted(set(frame.columns) - set(KEYS) - set(ORDER[name]))
-    frame = frame[[*KEYS, *ORDER[name], *rest]].sort_values(['run_id', *ORDER[name]], kind='stable')
-    frame = frame.astype({column: _dtype(name, column) for column in frame.columns})
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    columns = [*KEYS, *ORDER[name], *rest]
+    frame = frame[columns].sort_values(['run_id', *ORDER[name]], kind='stable')
+    table = pa.Table.from_pandas(frame, _schema(name, columns), preserve_index=False).replace_schema_metadata(None)
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression='zstd')
+    pq.write_table(table, buffer, compression='zstd', write_page_checksum=True)
     path = _file(folder, section, name)
     if not path.exists() or path.read_bytes() != buffer.getvalue():
         paths.write(path, buffer.getvalue())

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.patches import Circle, Rectangle
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogFormatter, LogLocator
 
 from paper_lib import maze_layout
 from paper_lib.study import stats
@@ -41,7 +41,7 @@ def curves(axes: Axes, frames: Frames, scale: str, names: list[str], column: str
         table = found[found.agent == name].pivot(index='env_step', columns='pair_seed', values=column)
         _curve(axes, name, table, len(frames.wanted(name)), faded=name in faded)
     axes.set_xlabel('environment steps')
-    axes.xaxis.set_major_formatter(lambda x, _: f'{x / 1000:.0f}K' if x else '0')
+    axes.xaxis.set_major_formatter(lambda x, _: f'{x / 1000:g}K' if x else '0')
 
 
 def _curve(axes, name, table, wanted, faded):
@@ -61,6 +61,13 @@ def logarithmic(axes: Axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter('{x:g}')
     axes.yaxis.set_minor_formatter('')
+
+
+def colorbar(figure, image, axes, label: str, **kwargs) -> None:
+    """A logarithmic colour bar with plain numbers."""
+    bar = figure.colorbar(image, ax=list(axes), label=label, **kwargs)
+    bar.ax.yaxis.set_major_formatter('{x:g}')
+    bar.ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
 def walls(axes: Axes) -> None:

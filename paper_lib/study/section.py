@@ -56,11 +56,11 @@ class Section:
         paths.write(path.with_name(f'{name}.md'), f'{caption}\n'.encode())
         return drawing.Drawing(path.with_name(f'{name}.png').read_bytes(), caption)
 
-    def table(self, name: str) -> pd.DataFrame:
+    def table(self, name: str) -> tables.Table:
         """Compute a table from the archive and save it as CSV, Markdown and LaTeX."""
         found = _choose(TABLES, 'table', name)(self.frames())
         tables.save(found, paths.drawings(self.scale) / f'table_{name}')
-        return found
+        return tables.Table(found)
 
 
 def _choose(table, kind, name):

@@ -1,5 +1,7 @@
 """One frame as CSV, Markdown and LaTeX."""
 
+import dataclasses
+import html
 from pathlib import Path
 
 import pandas as pd
@@ -31,6 +33,22 @@ def latex(frame: pd.DataFrame) -> str:
     rules = ('\\toprule\n', '\\midrule\n', '\\bottomrule\n')
     table = rules[0] + head + rules[1] + ''.join(body) + rules[2]
     return f'\\begin{{tabular}}{{{columns}}}\n{table}\\end{{tabular}}\n'
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A frame as a notebook shows it: whole texts, three digits."""
+
+    frame: pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        head, *body = [self.frame.columns, *_rows(self.frame)]
+        lines = [_line(head, 'th'), *(_line(row, 'td') for row in body)]
+        return f'<table>{"".join(lines)}</table>'
+
+
+def _line(cells, tag):
+    return '<tr>' + ''.join(f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in cells) + '</tr>'
 
 
 def save(frame: pd.DataFrame, stem: Path) -> None:

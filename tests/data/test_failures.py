@@ -51,6 +51,12 @@ def test_damaged_checkpoint_is_named_and_the_older_one_serves(trained, tmp_path,
     assert toy.contents(tmp_path) == toy.contents(trained)
 
 
+def test_checkpoint_under_another_name_is_refused(tmp_path):
+    path = toy.interrupted(tmp_path).path(SPEC)
+    os.rename(path / 'checkpoint-30.npz', path / 'checkpoint-40.npz')
+    refuses_to_resume(tmp_path, 'checkpoint-40.npz: of another run or time; delete it')
+
+
 @pytest.mark.parametrize('name', ['vector', 'action', 'reward', 'flags'])
 def test_flipped_byte_in_the_replay_of_an_unfinished_run_is_named(tmp_path, name):
     path = toy.interrupted(tmp_path).path(SPEC) / f'replay/{name}.bin'
@@ -101,7 +107,7 @@ def test_append_after_a_refused_one_leaves_no_trace(tmp_path):
         run.restart()
         run.append({'score': 1})
         with open(store.path(SPEC) / 'metrics.jsonl', 'a') as file:
-            file.write('{"scor')
+            file.write('{"score": 1234567')
         run.append({'score': 2})
     assert (store.path(SPEC) / 'metrics.jsonl').read_text() == '{"score": 1}\n{"score": 2}\n'
 
@@ -145,6 +151,19 @@ def test_processes_that_race_for_one_run(trained, tmp_path):
     outputs = [succeed(process) for process in [child('compete', tmp_path) for _ in range(4)]]
     assert all('waited' in output for output in outputs)
     assert toy.contents(tmp_path) == toy.contents(trained)
+
+
+def test_run_killed_while_it_was_tidied_is_completed_without_training(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / 'runs')
+    store = Store(tmp_path / 'runs')
+    path = store.path(SPEC)
+    os.rename(path / 'done.json', path / 'finishing.json')
+    for left in ('checkpoint-50.npz', 'metrics.jsonl'):
+        (path / left).write_bytes(b'')
+    assert store.status(SPEC) == 'partial'
+    with store.lease(SPEC):
+        assert store.status(SPEC) == 'done'
+    assert toy.contents(store.root) == toy.contents(trained)
 
 
 def test_files_that_may_not_grow(tmp_path):

@@ -61,6 +61,27 @@ def test_holder_notices_that_it_was_replaced(path):
     assert json.loads(path.read_text())['token'] == 'theirs'  # and does not remove their lease
 
 
+def test_holder_notices_that_its_lease_was_removed(path):
+    with Lease(path) as held:
+        path.unlink()
+        with pytest.raises(Busy):
+            held.check()
+
+
+def test_lease_that_is_released_between_our_open_and_our_lock_is_not_taken_for_ours(path, monkeypatch):
+    flock, released = lease.fcntl.flock, []
+
+    def release_first(*args):
+        if not released:
+            released.append(path.unlink())
+        flock(*args)
+
+    monkeypatch.setattr(lease.fcntl, 'flock', release_first)
+    with Lease(path) as held:
+        held.check()
+        assert json.loads(path.read_text())['token'] == held.token
+
+
 def test_heartbeat_keeps_the_lease_young(path, monkeypatch):
     monkeypatch.setattr(lease, 'BEAT', 0.01)
     with Lease(path):

@@ -69,13 +69,16 @@ def test_stopped_before_the_first_checkpoint_starts_over(trained, tmp_path):
     assert toy.contents(tmp_path) == toy.contents(trained)
 
 
-def test_two_newest_checkpoints_stay_and_the_older_one_works(trained, tmp_path):
+def test_two_newest_checkpoints_stay_and_a_run_goes_back_to_either_or_to_nothing(trained, tmp_path):
     store = toy.interrupted(tmp_path)
     with store.lease(SPEC) as held:
         run = store.open(SPEC, held)
         assert run.checkpoints() == [30, 20]
         arrays, meta = run.load(20)
         assert meta == {'row': 20} and arrays['state'].shape == (1000, 3) and run.checkpoints() == [20]
+        assert len((run.path / 'metrics.jsonl').read_text().splitlines()) == 2
+        run.restart()
+        assert run.checkpoints() == [] and (run.path / 'metrics.jsonl').read_text() == ''
     toy.train(tmp_path)
     assert toy.contents(tmp_path) == toy.contents(trained)
 

@@ -1,0 +1,289 @@
+"""The command line `paper-lib`: every command is a frozen dataclass, its fields are its options.
+
+Exit codes: 0 fine; 1 the doctor found a problem; 2 a mistake in the command, or run data that cannot be used (one line
+on stderr says what to do); 130 interrupted (the same command resumes). A traceback is a bug.
+"""
+
+import dataclasses
+import inspect
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from paper_lib import tasks
+from paper_lib.spec import ModelSpec, RunError, RunSpec, UserError
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        return _parse(args)() or 0
+    except UserError as error:
+        return _end(2, f'error: {error}')
+    except ModuleNotFoundError as error:
+        if (error.name or 'paper_lib').startswith('paper_lib'):
+            raise
+        return _end(2, f"error: this command needs the package {error.name}: pip install -e '.[all]'")
+    except KeyboardInterrupt:
+        return _end(130, 'interrupted; the same command resumes')
+
+
+def _parse(args):
+    commands = Train | Runs | Notebooks | Tasks | Agents | Scales | Sizes | Doctor
+    return tyro.cli(commands, args=args, prog='paper-lib', description='Runs and figures of the study.',
+                    config=(tyro.conf.FlagCreatePairsOff,))  # fmt: skip
+
+
+def _end(code, line):
+    print(line, file=sys.stderr, flush=True)
+    return code
+
+
+def convert(name: str, text: str, kind: type):
+    """The value of a parameter given as text. Raises UserError where it is not of this type."""
+    try:
+        return kind(text)
+    except ValueError:
+        raise UserError(f'{name}={text!r}: must be {kind.__name__}') from None
+
+
+def show(rows: list[dict], as_json: bool) -> None:
+    """Print rows of equal keys as JSON or as a table."""
+    if as_json:
+        return print(json.dumps(rows, indent=1))
+    lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)] if rows else []
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    for line in lines:
+        print('  '.join(text.ljust(width) for text, width in zip(line, widths)).rstrip())
+
+
+# Values of a spec as options, of which only those that are given count.
+
+
+def _comments(cls):
+    """The comment behind each field in the source of a dataclass."""
+    found = re.findall(r'^    (\w+): [^#\n]*# (.*)$', inspect.getsource(cls), re.MULTILINE)
+    return {name: text.removesuffix(' ...') for name, text in found}
+
+
+def _option(field, about):
+    """A field whose default is None and whose text is converted to the field's type."""
+    name, kind = field.name, field.type
+    given = tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=kind.__name__.upper(),
+        instance_from_str=lambda texts: convert(name, texts[0], kind),
+        is_instance=lambda value: value is None or isinstance(value, kind),
+        str_from_instance=lambda value: [str(value)],
+    )
+    about = tyro.conf.arg(help=about, help_behavior_hint='(default: as the scale)')
+    return name, Annotated[object, given, about], None
+
+
+def _values(cls, leave=()):
+    """A dataclass of the plain fields of a spec, None where not given."""
+    fields = [field for field in dataclasses.fields(cls) if field.type in (int, float, str) and field.name not in leave]
+    about = _comments(cls)
+    options = [_option(field, about.get(field.name, '')) for field in fields]
+    return dataclasses.make_dataclass(f'{cls.__name__}Values', options, frozen=True)
+
+
+def _given(values):
+    return {name: value for name, value in dataclasses.asdict(values).items() if value is not None}
+
+
+RunValues = _values(RunSpec, leave=('task', 'agent', 'seed', 'init_seed', 'data'))
+ModelValues = _values(ModelSpec)
+
+Json = Annotated[bool, tyro.conf.arg(help='print JSON instead of a table')]
+Scale = Annotated[str, tyro.conf.arg(help='see `paper-lib scales`')]
+Folder = Annotated[Path | None, tyro.conf.arg(metavar='DIR', help='folder of the runs',
+                                              help_behavior_hint='(default: PAPER_LIB_RUNS, else runs/)')]  # fmt: skip
+
+
+def sizes() -> dict[str, ModelSpec]:
+    """Model sizes by name: the paper's, and those of the smaller scales."""
+    from paper_lib.study import scales
+
+    return {'S': ModelSpec()} | {s.name: s.model for s in scales.SCALES.values() if s.model != ModelSpec()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train one run, after the source that it learns from. Called again it resumes; a finished run is checked."""
+
+    task: str  # see `paper-lib tasks`
+    agent: str = 'active'  # see `paper-lib agents`
+    seed: int = 0  # of the pair: the online run's, or that of an offline run's source
+    scale: Scale = 'laptop'
+    size: Annotated[str | None, tyro.conf.arg(metavar='STR', help_behavior_hint='(default: as the scale)')] = None
+    """another model: see `paper-lib sizes`"""
+    values: Annotated[RunValues, tyro.conf.arg(name='')] = RunValues()
+    model: ModelValues = ModelValues()
+    runs: Folder = None
+    workers: int = 0  # processes; 0: one per core, or one where there is a GPU
+    lanes: int = 0  # runs that train as one program; 0: 1, or 8 where there is a GPU
+    dry_run: bool = False  # show what would be trained, and what it costs
+    json: Json = False  # with --dry-run
+
+    def specs(self) -> list[RunSpec]:
+        """The run after its source. Raises UserError for a wrong name or value."""
+        from paper_lib.study import agents, scales
+
+        scale = scales.get(self.scale)
+        if self.size not in (None, *sizes()):
+            raise UserError(f'size={self.size!r}: must be one of {", ".join(sizes())}')
+        model = dataclasses.replace(sizes()[self.size] if self.size else scale.model, **_given(self.model))
+        planned = next((plan.values for plan in scale.plans.values() if plan.task == self.task), {})
+        values = planned | {'model': model} | _given(self.values)
+        spec = agents.make(self.agent, self.task, self.seed, scale, **values)
+        return [spec.source, spec] if spec.source else [spec]
+
+    def __call__(self):
+        from paper_lib.data.store import Store
+        from paper_lib.run import ensure
+
+        specs, store = self.specs(), Store(self.runs)
+        if self.dry_run:
+            from paper_lib.run.cost import cost
+
+            return show([{'run_id': s.run_id, 'state': store.status(s)} | cost(s) for s in specs], self.json)
+        for spec in specs:
+            if store.status(spec) == 'done':
+                store.require(spec).verify()
+        ensure.ensure(specs, store, self.workers, self.lanes)
+        print(f'done: {store.path(specs[-1])}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """Show the state of every run of the study: done, archived (in figures/data), running, partial, failed, missing."""
+
+    scale: Scale = 'laptop'
+    runs: Folder = None
+    json: Json = False
+
+    def __call__(self):
+        from paper_lib.data.store import Store
+        from paper_lib.study import agents, frames, paths, scales
+
+        store, scale, rows = Store(self.runs), scales.get(self.scale), []
+        for section in scale.plans:
+            specs = agents.plan(section, scale)
+            state = frames.state(specs, store, paths.archive(self.scale), section).to_dict('records')
+            rows += [{'section': section} | row | {'reason': _failure(store, spec)} for spec, row in zip(specs, state)]
+        show(rows, self.json)
+
+
+def _failure(store, spec):
+    """Why a run stopped, '' if it did not."""
+    try:
+        return store.failure(spec) or ''
+    except RunError as error:
+        return str(error)
+
+
+@dataclasses.dataclass(frozen=True)
+class Notebooks:
+    """Run notebooks without opening them, and render each to HTML in figures/."""
+
+    names: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar='NAME', help_behavior_hint='')]] = ()
+    """which (all, if none is named)"""
+    scale: Scale = 'laptop'
+    parameters: Annotated[
+        tyro.conf.UseAppendAction[tuple[tuple[str, str], ...]],
+        tyro.conf.arg(name='parameter', aliases=['-p'], metavar='NAME VALUE'),
+    ] = ()
+    """a further parameter of the notebooks"""
+    runs: Folder = None
+    output: Annotated[Path | None, tyro.conf.arg(metavar='DIR', help_behavior_hint='')] = None
+    """for HTML and executed notebooks, instead of figures/SCALE and build/SCALE"""
+
+    def __call__(self):
+        from paper_lib import notebooks
+        from paper_lib.study import parameters
+
+        kinds = {field.name: field.type for field in dataclasses.fields(parameters.Parameters)}
+        given = {'scale': self.scale} | dict(self.parameters)
+        values = {name: convert(name, text, kinds.get(name, str)) for name, text in given.items()}
+        parameters.check(values)
+        for path in notebooks.find(self.names):
+            print(f'{path.stem}: running', flush=True)
+            print(f'{path.stem}: done, {notebooks.run(path, values, self.runs, self.output)}', flush=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tasks:
+    """List the tasks and their settings (Table S1)."""
+
+    json: Json = False
+
+    def __call__(self):
+        show([dataclasses.asdict(task) for task in tasks.TASKS.values()], self.json)
+
+
+@dataclasses.dataclass(frozen=True)
+class Agents:
+    """List the agents of the paper."""
+
+    json: Json = False
+
+    def __call__(self):
+        from paper_lib.study.agents import PRESETS
+
+        show([{'agent': name, 'source': row.source or '', 'data': row.data, 'about': row.about}
+              for name, row in PRESETS.items()], self.json)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Scales:
+    """List the scales of the study."""
+
+    json: Json = False
+
+    def __call__(self):
+        from paper_lib.study import agents, scales
+
+        show([{'scale': name, 'runs': sum(len(agents.plan(section, scale)) for section in scale.plans),
+               'trains unasked': 'yes' if scale.trains else 'no', 'about': scale.about, 'note': scale.note}
+              for name, scale in scales.SCALES.items()], self.json)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """List the model sizes."""
+
+    json: Json = False
+
+    def __call__(self):
+        rows = [{'size': name} | dataclasses.asdict(model) for name, model in sizes().items()]
+        if not self.json:  # one column per size: there are many more fields than sizes
+            rows = [{'field': field} | {row['size']: row[field] for row in rows} for field in list(rows[0])[1:]]
+        show(rows, self.json)
+
+
+@dataclasses.dataclass(frozen=True)
+class Doctor:
+    """Say what works on this machine and what to do about what does not."""
+
+    runs: Folder = None
+
+    def __call__(self) -> int:
+        from paper_lib import doctor
+        from paper_lib.data.store import Store
+
+        found = 0
+        for check in doctor.checks(Store(self.runs).root):
+            print(f'{"ok" if check.ok else "PROBLEM":8}{check.name}: {check.detail}', flush=True)
+            if check.todo:
+                print(f'{"":8}-> {check.todo}', flush=True)
+            found += not check.ok
+        return int(found > 0)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

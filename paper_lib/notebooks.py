@@ -1,0 +1,95 @@
+"""Runs notebooks without a browser: in a kernel of this very Python, with whole results or none.
+
+papermill alone would take the first kernel named python3 that it finds, and hide what the notebook reports meanwhile.
+"""
+
+import difflib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from paper_lib.spec import RunError, UserError
+from paper_lib.study import paths
+
+
+def folder() -> Path:
+    return paths.root() / 'notebooks'
+
+
+def find(names: tuple[str, ...]) -> list[Path]:
+    """The notebooks of these names (their stems), or all. Raises UserError for an unknown name."""
+    known = {path.stem: path for path in sorted(folder().glob('*.ipynb'))}
+    if not known:
+        raise UserError(f'{folder()}: has no notebooks; run this from a checkout of the repository')
+    for name in names:
+        if Path(name).stem not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f'; did you mean {near[0]!r}?' if near else ''
+            raise UserError(f'notebook={name!r}: must be one of {", ".join(known)}{hint}')
+    return [known[Path(name).stem] for name in names or known]
+
+
+def run(path: Path, values: dict, runs: Path | None = None, output: Path | None = None) -> Path:
+    """Execute a notebook with these parameters; returns the path of its HTML.
+
+    The executed copy is `NAME.partial.ipynb` until every cell has run. RunError names the error of a cell.
+    """
+    executed = (output or paths.root() / 'build' / values['scale']) / path.name
+    partial = executed.with_suffix('.partial.ipynb')
+    try:
+        executed.parent.mkdir(parents=True, exist_ok=True)
+        notebook = _execute(path, partial, values, runs)
+        partial.replace(executed)
+    except OSError as error:
+        raise RunError(f'{error.filename or partial}: {error.strerror or error}; remove the cause and run again') from None
+    html = (output or paths.drawings(values['scale'])) / f'{path.stem}.html'
+    paths.write(html, render(notebook).encode())
+    return html
+
+
+def _execute(path, partial, values, runs):
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    with tempfile.TemporaryDirectory(prefix='paper-lib-') as sockets:
+        try:
+            return papermill.execute_notebook(
+                path, partial, values, kernel_name='python3', progress_bar=False, stderr_file=sys.stderr,
+                start_timeout=300, km=kernel(Path(sockets), runs))  # fmt: skip
+        except papermill.PapermillExecutionError as error:
+            what = error.evalue.partition('\n')[0]
+            known = error.ename in ('UserError', 'RunError', 'Busy')
+            what = what if known else f'cell {error.exec_count} ended with {error.ename}: {what}'
+        except DeadKernelError:
+            what = 'the kernel died (out of memory?); run the same command again to resume'
+        raise RunError(f'{path.stem}: {what} (executed up to there: {partial})')
+
+
+def kernel(sockets: Path, runs: Path | None):
+    """A manager of a kernel with this interpreter, which nothing installed elsewhere can replace.
+
+    It talks through sockets in a folder: parallel runs race for TCP ports.
+    """
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+
+    env = {'PAPER_LIB_TERMINAL': os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else ''}
+    env |= {'PAPER_LIB_RUNS': str(runs.absolute())} if runs else {}
+    argv = [sys.executable, '-Xfrozen_modules=off', '-m', 'ipykernel_launcher', '-f', '{connection_file}']
+
+    class This(KernelSpecManager):
+        def get_kernel_spec(self, kernel_name):
+            return KernelSpec(argv=argv, env=env, display_name='Python 3', language='python')
+
+    return AsyncKernelManager(kernel_name='python3', kernel_spec_manager=This(), transport='ipc',
+                              connection_file=str(sockets / 'kernel.json'))  # fmt: skip
+
+
+def render(notebook) -> str:
+    """HTML of an executed notebook; equal outputs give equal bytes."""
+    from nbconvert import HTMLExporter
+
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f'cell-{number}'  # papermill's own cell has a random one
+    return HTMLExporter().from_notebook_node(notebook)[0]

@@ -1,0 +1,160 @@
+"""Makes sure that runs exist: trains what is missing, sources first, on all cores or one GPU.
+
+Each worker is a process of its own, pinned to one core: on a CPU two small runs side by side are
+faster than one on two cores, and a notebook's process never holds jax.
+"""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import time
+from pathlib import Path
+
+from paper_lib.data.lease import Busy
+from paper_lib.data.store import Store
+from paper_lib.run.progress import Progress
+from paper_lib.spec import RunError, RunSpec, UserError
+
+GPU_LANES = 8  # runs that train as one program where there is a GPU
+RETRY = 5.0  # seconds until a run that another process works on is looked at again
+
+
+def cores() -> list[int]:
+    """Cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else list(range(os.cpu_count() or 1))
+
+
+def layout() -> tuple[int, int]:
+    """(workers, lanes) by default: one pinned worker per core, or one program of several lanes on a GPU."""
+    on_cpu = os.environ.get('JAX_PLATFORMS', '').startswith('cpu')
+    return (1, GPU_LANES) if Path('/dev/nvidia0').exists() and not on_cpu else (len(cores()), 1)
+
+
+def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, lanes: int = 0) -> None:
+    """Train every run that is not finished. Sources must be among `specs` or finished.
+
+    Returns when all are finished. Raises UserError for what the user can mend; runs then go on where they
+    stopped when the same call is made again. A run that another process works on is waited for.
+    """
+    for name, value in {'workers': workers, 'lanes': lanes}.items():
+        if value < 0:
+            raise UserError(f'{name}={value}: must be at least 1, or 0 for as many as suit this machine')
+    store, default = store or Store(), layout()
+    waiting = [spec for spec in dict.fromkeys(specs) if store.status(spec) != 'done']
+    for spec in waiting:
+        if spec.source and spec.source not in waiting:
+            store.require(spec.source)
+    if not waiting:
+        return
+    progress = Progress(sum(spec.agent_steps for spec in waiting))
+    with progress, _Pool(workers or default[0], store.root) as pool:
+        while waiting or pool.running:
+            ready = [spec for spec in waiting if spec.source is None or store.status(spec.source) == 'done']
+            for group in groups(ready, lanes or default[1])[: pool.free]:
+                pool.start(group)
+                waiting = [spec for spec in waiting if spec not in group]
+            waiting += pool.wait(progress)
+
+
+def groups(specs, size):
+    """Split runs into groups of at most `size` that can share a program, in the order given."""
+    from paper_lib.run.lanes import signature  # jax: not needed by those who only look
+
+    found = {}
+    for spec in specs:
+        found.setdefault(signature(spec), []).append(spec)
+    cut = [same[i:i + size] for same in found.values() for i in range(0, len(same), size)]
+    return sorted(cut, key=lambda group: specs.index(group[0]))
+
+
+class _Pool:
+    """Worker processes; every one runs one group at a time and reports its clock."""
+
+    def __init__(self, workers, root):
+        context = multiprocessing.get_context('spawn')
+        self.messages, number = context.Queue(), context.Value('i', 0)
+        pins = cores() if workers > 1 else []
+        args = (number, pins, self.messages, os.getpid())
+        self.executor = concurrent.futures.ProcessPoolExecutor(workers, context, _begin, args)
+        self.root, self.workers, self.running, self.retry = root, workers, {}, {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind:  # a killed worker resumes bit-exactly: no reason to wait for it
+            for process in list(self.executor._processes.values()):
+                process.terminate()
+        self.executor.shutdown(cancel_futures=True)
+
+    @property
+    def free(self):
+        return self.workers - len(self.running)
+
+    def start(self, group):
+        self.running[self.executor.submit(_work, group, self.root)] = group
+
+    def wait(self, progress):
+        """Pass reports on for a second; return the runs that must be tried again."""
+        done, _ = concurrent.futures.wait(self.running, timeout=1, return_when=concurrent.futures.FIRST_COMPLETED)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                progress.update(*self.messages.get_nowait())
+        again = []
+        for future in done:
+            group = self.running.pop(future)
+            try:
+                future.result()
+            except Busy as error:
+                progress.note(f'waiting: {str(error).partition(";")[0]}')
+                time.sleep(RETRY)
+                again += group
+            except concurrent.futures.process.BrokenProcessPool:
+                names = ', '.join(spec.run_id for spec in group)
+                raise RunError(f'{names}: the training process was killed (out of memory?); run the same command again to resume') from None
+        return again
+
+
+_messages = None
+
+
+def _begin(number, pins, messages, parent):
+    """Set a new worker up: before jax is imported, since it sizes its thread pools by the cores it may use."""
+    global _messages
+    _messages = messages
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches every process; the parent ends this one
+    with number.get_lock():
+        index, number.value = number.value, number.value + 1
+    if pins and hasattr(os, 'sched_setaffinity'):
+        os.sched_setaffinity(0, {pins[index % len(pins)]})
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent):
+    """End this worker when its parent is gone, so that nothing trains unseen."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _work(group, root):
+    from paper_lib.run.train import train
+
+    last = 0.0
+
+    def report(clock):
+        nonlocal last
+        if time.monotonic() - last > 1 or clock == group[0].agent_steps:
+            last = time.monotonic()
+            _messages.put(([spec.run_id for spec in group], clock))
+
+    try:
+        train(group, Store(root), report)
+    except UserError:
+        raise
+    except OSError as error:
+        raise RunError(f'{error.filename or root}: {error.strerror or error}; remove the cause, then run the same command again') from error

@@ -1,0 +1,174 @@
+"""The premise of the study, bit for bit: determinism, Tandem exactness, resume after kill -9."""
+
+import dataclasses
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+import smoke
+from paper_lib.data.store import Store
+from paper_lib.run import lanes, train
+from paper_lib.spec import UserError
+
+FINAL = ('metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin')
+KILLS = 20
+
+
+def content(store, spec):
+    """Every byte that a finished run promises to repeat."""
+    path = store.path(spec)
+    names = [path / name for name in FINAL] + sorted(path.glob('replay/*.bin'))
+    return {str(name.relative_to(path)): name.read_bytes() for name in names}
+
+
+@pytest.fixture(scope='module')
+def store(tmp_path_factory):
+    """A store with finished runs of every kind."""
+    store = Store(tmp_path_factory.mktemp('runs'))
+    for spec in (smoke.ACTIVE, smoke.TANDEM, smoke.CONTROL, smoke.PASSIVE):
+        train.train([spec], store)
+    return store
+
+
+def test_same_spec_twice_gives_the_same_bytes(store, tmp_path):
+    again = Store(tmp_path)
+    train.train([smoke.ACTIVE], again)
+    assert content(again, smoke.ACTIVE) == content(store, smoke.ACTIVE)
+
+
+def test_another_seed_gives_another_run(store, tmp_path):
+    other, spec = Store(tmp_path), dataclasses.replace(smoke.ACTIVE, seed=1)
+    train.train([spec], other)
+    ours, theirs = content(other, spec), content(store, smoke.ACTIVE)
+    same = [name for name in ours if ours[name] == theirs[name]]
+    assert same == ['lengths.bin', 'replay/flags.bin', 'replay/reward.bin']  # nobody meets the goal so early
+
+
+def test_tandem_with_alpha_0_is_the_active_run(store):
+    active, control = content(store, smoke.ACTIVE), content(store, smoke.CONTROL)
+    assert all(control[name] == active[name] for name in ('weights.npz', 'batches.bin'))
+    frames = [store.metrics(spec).drop(columns=['wm_loss_replay', 'ood_ratio']) for spec in (smoke.ACTIVE, smoke.CONTROL)]
+    assert frames[0].equals(frames[1])  # but for the comparison with the replay in use: there it is the final one
+
+
+def test_tandem_reads_the_batches_of_the_active_run_and_learns_something_else(store):
+    replay, length = store.replay(smoke.ACTIVE), smoke.MODEL.length
+    ours, theirs = (replay.gather(store.batches(spec), length) for spec in (smoke.TANDEM, smoke.ACTIVE))
+    assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
+    weights = [store.weights(spec) for spec in (smoke.TANDEM, smoke.ACTIVE)]
+    assert any(not np.array_equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_active_batches_lie_in_the_replay_of_their_time_and_passive_ones_in_all_of_it(store):
+    spec = smoke.ACTIVE
+    ends = store.batches(spec) // 4 + spec.model.length
+    assert (ends <= store.lengths(spec)[:, None]).all() and ends[-1].max() > spec.rows / 2
+    assert (store.lengths(smoke.PASSIVE) == spec.rows).all()
+    assert (store.batches(smoke.PASSIVE)[: spec.updates // 4] // 4).max() > spec.rows / 2
+
+
+def test_alpha_mixes_initial_weights():
+    program = lanes.program(group_agent(), 1)
+    specs = {alpha: dataclasses.replace(smoke.TANDEM, alpha=alpha) for alpha in (0.0, 0.25, 1.0)}
+    trees = {alpha: lanes.flatten(program.initial_state([spec])['params']) for alpha, spec in specs.items()}
+    active = lanes.flatten(program.initial_state([smoke.ACTIVE])['params'])
+    for key, mixed in trees[0.25].items():
+        assert np.array_equal(trees[0.0][key], active[key])
+        np.testing.assert_allclose(mixed, 0.75 * active[key] + 0.25 * trees[1.0][key], rtol=1e-6)
+
+
+def group_agent():
+    from paper_lib import envs
+    from paper_lib.agent.dreamer import Agent
+
+    spaces = envs.make(smoke.ACTIVE.task, 0).spaces
+    return Agent(smoke.MODEL, spaces.vector, spaces.image, spaces.action, spaces.discrete)
+
+
+def test_grouped_and_solo_runs_agree(store, tmp_path):
+    """To float tolerance: the first evaluation comes after few enough updates for rounding not to have grown."""
+    grouped = Store(tmp_path)
+    others = [dataclasses.replace(smoke.PASSIVE, seed=seed, init_seed=seed) for seed in (1000, 1001)]
+    for name in (smoke.ACTIVE.run_id,):
+        (tmp_path / name).symlink_to(store.path(smoke.ACTIVE))
+    train.train([*others, smoke.TANDEM], grouped)
+    for spec in (others[0], smoke.TANDEM):
+        solo, lane = store.metrics(spec), grouped.metrics(spec)
+        np.testing.assert_allclose(lane.train_model_loss[0], solo.train_model_loss[0], rtol=1e-3)
+        np.testing.assert_allclose(lane.wm_loss[0], solo.wm_loss[0], rtol=0.05)
+    assert grouped.metrics(others[0]).train_model_loss[0] != grouped.metrics(others[1]).train_model_loss[0]
+
+
+def test_runs_of_different_programs_are_not_grouped(tmp_path):
+    with pytest.raises(UserError, match='cannot share a program'):
+        train.train([smoke.ACTIVE, smoke.EXPLORER], Store(tmp_path))
+
+
+def test_source_must_be_finished(tmp_path):
+    with pytest.raises(UserError, match=smoke.ACTIVE.run_id):
+        train.train([smoke.TANDEM], Store(tmp_path))
+
+
+def test_nothing_is_compiled_twice_in_a_process(store, tmp_path):
+    """A second run of the same kind uses the programs of the first."""
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: compiled.append(name))
+    train.train([dataclasses.replace(smoke.ACTIVE, seed=2, init_seed=2)], Store(tmp_path))
+    assert not [name for name in compiled if 'backend_compile' in name]
+
+
+CHILD = """
+import os, sys
+sys.path.insert(0, {tests!r})
+import smoke
+from paper_lib.data.store import Store
+from paper_lib.run.train import train
+spec = getattr(smoke, sys.argv[2])
+print('started', flush=True)
+train([spec], Store(sys.argv[1]), checkpoint_seconds=0)
+print('finished', flush=True)
+"""
+
+
+def child(root, name, cache):
+    code = CHILD.format(tests=str(pathlib.Path(__file__).parent))
+    environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': str(cache), 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+                                'TF_CPP_MIN_LOG_LEVEL': '3'}  # fmt: skip
+    return subprocess.Popen([sys.executable, '-c', code, str(root), name], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['ACTIVE', 'EXPLORER'])
+def test_killed_at_random_moments_and_resumed(name, tmp_path):
+    """kill -9 at {KILLS} moments spread over the whole run; the end is the same as without."""
+    spec, cache = getattr(smoke, name), tmp_path / 'cache'
+    plain, killed = tmp_path / 'plain', tmp_path / 'killed'
+    process = child(plain, name, cache)
+    process.stdout.readline()
+    began = time.monotonic()
+    assert process.wait() == 0
+    duration, rng, kills = time.monotonic() - began, random.Random(0), 0
+    while kills < KILLS:
+        process = child(killed, name, cache)
+        process.stdout.readline()
+        time.sleep(rng.uniform(0.1, 1.0) * duration)
+        if process.poll() is not None:  # it came to its end: begin again, to have more moments to kill at
+            assert process.returncode == 0 and content(Store(killed), spec) == content(Store(plain), spec)
+            killed = tmp_path / f'killed{kills}'
+            continue
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    process = child(killed, name, cache)
+    assert process.wait() == 0
+    assert content(Store(killed), spec) == content(Store(plain), spec)
+
+

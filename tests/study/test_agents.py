@@ -1,0 +1,105 @@
+import pytest
+
+from paper_lib.spec import UserError
+from paper_lib.study import agents, scales
+
+TASK = 'point_mass_maze-proprio'
+SMOKE = scales.get('smoke')
+
+
+def make(agent, seed=3, **values):
+    return agents.make(agent, TASK, seed, SMOKE, **values)
+
+
+def test_active_has_no_source_and_its_pair_seed():
+    spec = make('active')
+    assert (spec.data, spec.source, spec.seed, spec.init_seed, spec.w_expl) == ('own', None, 3, 3, 0)
+
+
+@pytest.mark.parametrize('source', ['active', 'active_expl', 'active_mixed'])
+def test_passive_reads_the_final_replay_with_seeds_of_its_own(source):
+    spec = make(source.replace('active', 'passive'))
+    assert spec.data == 'final'
+    assert spec.source == make(source)
+    assert spec.seed != spec.source.seed
+    assert spec.init_seed != spec.source.init_seed
+    assert spec.w_expl == 0
+
+
+def test_passive_same_differs_from_passive_in_initial_weights_only():
+    same, diff = make('passive_same'), make('passive')
+    assert same.init_seed == same.source.init_seed != diff.init_seed
+    assert (same.seed, same.data, same.source) == (diff.seed, diff.data, diff.source)
+
+
+@pytest.mark.parametrize('source', ['active', 'active_expl', 'active_mixed'])
+def test_tandem_differs_from_its_source_in_initial_weights_only(source):
+    spec = make(source.replace('active', 'tandem'))
+    assert spec.data == 'batches'
+    assert spec.source == make(source)
+    assert spec.seed == spec.source.seed
+    assert spec.init_seed != spec.source.init_seed
+    assert spec.alpha == 1
+
+
+def test_tandem_alpha_takes_alpha_and_its_source_does_not():
+    spec = make('tandem_alpha', alpha=0.0)
+    assert (spec.alpha, spec.source.alpha, spec.source) == (0, 1, make('active'))
+    assert 0 < make('tandem_alpha').alpha < 1
+
+
+def test_explorers_differ_in_the_weight_of_exploration():
+    assert [make(name).w_expl for name in ('active', 'active_mixed', 'active_expl')] == [0, 0.5, 1]
+
+
+def test_values_reach_the_source_too():
+    spec = make('tandem', budget=8000)
+    assert spec.budget == spec.source.budget == 8000
+
+
+def test_pair_seed_and_preset_can_be_told_from_every_run():
+    for name in agents.PRESETS:
+        spec = make(name, seed=7)
+        assert agents.pair_seed(spec) == 7
+        assert spec.run_id.startswith(f'{TASK}_{name}_s')
+
+
+def test_no_two_presets_are_the_same_run():
+    assert len({make(name).run_id for name in agents.PRESETS}) == len(agents.PRESETS)
+
+
+def test_unknown_agent_is_named_with_the_nearest():
+    with pytest.raises(UserError, match=r"agent='pasive': unknown; nearest: passive"):
+        make('pasive')
+
+
+@pytest.mark.parametrize('name', scales.SCALES)
+def test_toy_maze_lists_every_source_before_its_followers(name):
+    specs = agents.toy_maze(scales.get(name))
+    assert len({spec.run_id for spec in specs}) == len(specs)
+    for i, spec in enumerate(specs):
+        assert spec.source is None or spec.source in specs[:i]
+
+
+def test_laptop_has_five_pairs_and_two_of_each_explorer():
+    counts = {}
+    for spec in agents.toy_maze(scales.get('laptop')):
+        counts[spec.agent] = counts.get(spec.agent, 0) + 1
+    assert counts == dict.fromkeys(scales.COMPARED, 5) | dict.fromkeys(scales.EXPLORERS, 2)
+
+
+def test_seeds_replace_those_of_the_scale():
+    specs = agents.toy_maze(scales.get('laptop'), seeds=1)
+    assert {agents.pair_seed(spec) for spec in specs} == {0}
+    assert len(specs) == len(scales.COMPARED) + len(scales.EXPLORERS)
+
+
+def test_paper_scale_is_the_paper():
+    spec = agents.toy_maze(scales.get('paper'))[0]
+    assert (spec.model.deter, spec.model.batch, spec.model.length, spec.model.starts) == (512, 16, 64, 0)
+    assert (spec.budget, spec.eval_every, spec.eval_episodes, spec.ratio, spec.chunk) == (1_000_000, 5000, 4, 0.5, 4)
+
+
+def test_unknown_scale_is_named_with_the_allowed():
+    with pytest.raises(UserError, match=r"scale='latpop': must be one of smoke, laptop, paper; did you mean 'laptop'"):
+        scales.get('latpop')

@@ -1,0 +1,117 @@
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from paper_lib.spec import RunError
+from paper_lib.study import agents, frames, scales
+
+NAMES = ('runs', 'metrics', 'traces', 'visits')
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_archive_returns_what_the_store_had(specs, make_store, full):
+    store, spec = make_store(specs), specs[-1]
+    metrics = full.metrics[full.metrics.run_id == spec.run_id]
+    assert metrics.score.tolist() == store.metrics(spec).score.tolist()
+    assert set(metrics.pair_seed) == {agents.pair_seed(spec)}
+    np.testing.assert_array_equal(full.map(spec.run_id), store.traces(spec)['visits'])
+
+
+def test_traces_hold_valid_steps_only(full):
+    lengths = full.traces.groupby(['run_id', 'episode']).size().unstack()
+    assert set(lengths[0]) == {8}
+    assert set(lengths[1]) == {10}
+
+
+def test_episode_is_the_first_of_the_first_pair_seed(full):
+    steps = full.episode('tandem')
+    assert (set(steps.pair_seed), set(steps.episode), len(steps)) == ({0}, {0}, 8)
+
+
+def test_equal_runs_give_equal_bytes_in_any_order(specs, make_store, tmp_path):
+    frames.archive(specs, make_store(specs), tmp_path / 'a')
+    for spec in reversed(specs):
+        frames.archive([spec], make_store(specs), tmp_path / 'b')
+    assert content(tmp_path / 'a') == content(tmp_path / 'b')
+    assert len(content(tmp_path / 'a')) == len(NAMES)
+
+
+def test_archive_keeps_runs_that_the_store_does_not_have(specs, make_store, tmp_path):
+    frames.archive(specs, make_store(specs), tmp_path)
+    before = content(tmp_path)
+    frames.archive(specs, make_store(specs[:1]), tmp_path)
+    frames.archive(specs, make_store([]), tmp_path)
+    assert content(tmp_path) == before
+    other = agents.toy_maze(scales.get('smoke'), seeds=3)
+    frames.archive(other, make_store([other[2]]), tmp_path)
+    assert frames.load(specs, tmp_path).missing == []
+
+
+def test_load_leaves_out_other_runs(specs, make_store, tmp_path):
+    frames.archive(specs, make_store(specs), tmp_path)
+    found = frames.load(specs[:2], tmp_path)
+    assert set(found.metrics.run_id) == {spec.run_id for spec in specs[:2]}
+
+
+def test_an_empty_archive_has_every_column(specs, full, tmp_path):
+    empty = frames.load(specs, tmp_path / 'nothing')
+    assert empty.missing == specs
+    for name in NAMES:
+        assert set(getattr(empty, name)) <= set(getattr(full, name))
+
+
+def test_a_run_that_one_table_lacks_counts_as_missing(specs, make_store, tmp_path):
+    frames.archive(specs, make_store(specs), tmp_path)
+    (tmp_path / 'toy_maze_traces.parquet').unlink()
+    assert frames.load(specs, tmp_path).missing == specs
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('part', [0, 0.5])
+def test_a_truncated_file_is_named_in_one_line(specs, make_store, tmp_path, name, part):
+    frames.archive(specs, make_store(specs), tmp_path)
+    path = tmp_path / f'toy_maze_{name}.parquet'
+    path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
+    with pytest.raises(RunError) as error:
+        frames.load(specs, tmp_path)
+    assert str(path) in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_flipped_byte_is_found_wherever_it_changes_a_value(specs, make_store, full, tmp_path, name):
+    frames.archive(specs, make_store(specs), tmp_path)
+    path = tmp_path / f'toy_maze_{name}.parquet'
+    whole = path.read_bytes()
+    for i in range(0, len(whole), 61):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 255]) + whole[i + 1 :])
+        try:
+            found = getattr(frames.load(specs, tmp_path), name)
+        except RunError as error:
+            assert str(path) in str(error)
+        else:
+            pd.testing.assert_frame_equal(found, getattr(full, name))
+
+
+def test_a_failed_write_leaves_the_old_file(specs, make_store, tmp_path, monkeypatch):
+    frames.archive(specs[:1], make_store(specs), tmp_path)
+    before = content(tmp_path)
+
+    def full_disk(self, data):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr('pathlib.Path.write_bytes', full_disk)
+    with pytest.raises(RunError, match='No space left on device'):
+        frames.archive(specs, make_store(specs), tmp_path)
+    assert content(tmp_path) == before
+
+
+def test_state_tells_done_archived_and_missing_apart(specs, make_store, tmp_path):
+    frames.archive(specs, make_store(specs[:2]), tmp_path)
+    state = frames.state(specs, make_store(specs[:1]), tmp_path).state.tolist()
+    assert state == ['done', 'archived'] + ['missing'] * (len(specs) - 2)

@@ -1,0 +1,64 @@
+import pytest
+
+from paper_lib.spec import UserError
+from paper_lib.study import frames, paths, section
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv('PAPER_LIB_FIGURES', str(tmp_path))
+    return tmp_path
+
+
+def make(store, **values):
+    return section.toy_maze({'scale': 'smoke', 'train': 'yes', 'seeds': 0} | values, store)
+
+
+def test_all_is_trained_when_nothing_is_there(specs, make_store):
+    assert make(make_store([])).to_train() == specs
+
+
+def test_nothing_is_trained_when_told_so(make_store):
+    assert make(make_store([]), train='no').to_train() == []
+
+
+def test_archived_runs_are_not_trained_again(specs, make_store):
+    frames.archive(specs, make_store(specs), paths.archive('smoke'))
+    assert make(make_store([])).to_train() == []
+
+
+def test_a_lost_follower_needs_its_source_here(specs, make_store):
+    lost = specs[-1]
+    frames.archive(specs, make_store(specs[:-1]), paths.archive('smoke'))
+    assert make(make_store([])).to_train() == [lost.source, lost]
+    assert make(make_store([lost.source])).to_train() == [lost]
+
+
+def test_runs_is_a_table_of_agents_by_pair_seed(make_store, specs):
+    table = make(make_store(specs[:1])).runs()
+    assert table.loc['active'].tolist() == ['done', 'missing']
+    assert table.loc['tandem_expl'].tolist() == ['missing', '']
+
+
+def test_figure_and_table_are_saved_with_caption(folder, specs, make_store):
+    maze = make(make_store(specs))
+    maze.archive()
+    drawing = maze.figure('figure_2')
+    saved = folder / 'smoke'
+    assert drawing.png == (saved / 'figure_2.png').read_bytes()
+    assert (saved / 'figure_2.md').read_text() == f'{drawing.caption}\n'
+    assert drawing.caption in drawing._repr_html_()
+    maze.table('claims')
+    assert (saved / 'table_claims.csv').read_text().startswith('id,claim,statistic,estimate,low,high,n,verdict\n')
+    assert (saved / 'table_claims.tex').exists()
+
+
+def test_an_unknown_figure_is_named(make_store):
+    with pytest.raises(UserError, match=r"figure='figure_9': must be one of figure_2, "):
+        make(make_store([])).figure('figure_9')
+
+
+def test_figures_lie_in_the_checkout_from_any_working_directory(monkeypatch, tmp_path):
+    monkeypatch.delenv('PAPER_LIB_FIGURES')
+    monkeypatch.chdir(tmp_path)
+    assert (paths.figures().parent / 'pyproject.toml').exists()
