@@ -67,7 +67,7 @@ def show(rows: list[dict], as_json: bool) -> None:
 def _comments(cls):
     """The comment behind each field in the source of a dataclass."""
     found = re.findall(r'^    (\w+): [^#\n]*# (.*)$', inspect.getsource(cls), re.MULTILINE)
-    return {name: text.removesuffix(' ...') for name, text in found}
+    return {name: text.strip(' .') for name, text in found}
 
 
 def _option(field, about):
@@ -174,8 +174,10 @@ class Runs:
         store, scale, rows = Store(self.runs), scales.get(self.scale), []
         for section in scale.plans:
             specs = agents.plan(section, scale)
-            state = frames.state(specs, store, paths.archive(self.scale), section).to_dict('records')
-            rows += [{'section': section} | row | {'reason': _failure(store, spec)} for spec, row in zip(specs, state)]
+            states = frames.state(specs, store, paths.archive(self.scale), section).state
+            rows += [{'section': section, 'agent': spec.agent, 'pair_seed': agents.pair_seed(spec), 'state': state,
+                      'run_id': spec.run_id, 'reason': _failure(store, spec)}
+                     for spec, state in zip(specs, states)]  # fmt: skip
         show(rows, self.json)
 
 

@@ -56,7 +56,7 @@ def _execute(path, partial, values, runs):
         try:
             return papermill.execute_notebook(
                 path, partial, values, kernel_name='python3', progress_bar=False, stderr_file=sys.stderr,
-                start_timeout=300, km=kernel(Path(sockets), runs))  # fmt: skip
+                start_timeout=300, kernel_manager_class=kernel(Path(sockets), runs))  # fmt: skip
         except papermill.PapermillExecutionError as error:
             what = error.evalue.partition('\n')[0]
             known = error.ename in ('UserError', 'RunError', 'Busy')
@@ -66,24 +66,31 @@ def _execute(path, partial, values, runs):
         raise RunError(f'{path.stem}: {what} (executed up to there: {partial})')
 
 
-def kernel(sockets: Path, runs: Path | None):
-    """A manager of a kernel with this interpreter, which nothing installed elsewhere can replace.
+def kernel(sockets: Path, runs: Path | None) -> type:
+    """A kernel manager whose kernel is this interpreter, which nothing installed elsewhere can replace.
 
-    It talks through sockets in a folder: parallel runs race for TCP ports.
+    It talks through sockets in a folder: notebooks that run side by side would race for TCP ports.
     """
     from jupyter_client import AsyncKernelManager
-    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+    from jupyter_client.kernelspec import KernelSpec
+    from traitlets import default
 
     env = {'PAPER_LIB_TERMINAL': os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else ''}
     env |= {'PAPER_LIB_RUNS': str(runs.absolute())} if runs else {}
     argv = [sys.executable, '-Xfrozen_modules=off', '-m', 'ipykernel_launcher', '-f', '{connection_file}']
 
-    class This(KernelSpecManager):
-        def get_kernel_spec(self, kernel_name):
-            return KernelSpec(argv=argv, env=env, display_name='Python 3', language='python')
+    class Kernel(AsyncKernelManager):
+        kernel_spec = KernelSpec(argv=argv, env=env, display_name='Python 3', language='python')
 
-    return AsyncKernelManager(kernel_name='python3', kernel_spec_manager=This(), transport='ipc',
-                              connection_file=str(sockets / 'kernel.json'))  # fmt: skip
+        @default('transport')
+        def _sockets(self):
+            return 'ipc'
+
+        @default('connection_file')
+        def _folder(self):
+            return str(sockets / 'kernel.json')
+
+    return Kernel
 
 
 def render(notebook) -> str:

@@ -56,7 +56,7 @@ def get(name: str) -> Preset:
 def make(agent: str, task: str, seed: int, scale: Scale, **values) -> RunSpec:
     """The run of `agent` with pair seed `seed`; `values` override the fields of the scale (and of its source).
 
-    alpha and fields of the preset itself (w_expl) may be given too: they belong to this run, never to its source.
+    `alpha`, and fields of the preset itself (w_expl), belong to this run alone, never to its source.
     """
     preset = get(agent)
     own = preset.values | {key: values.pop(key) for key in ('alpha', *preset.values) if key in values}

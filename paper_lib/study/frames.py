@@ -61,7 +61,7 @@ class Frames:
     def episode(self, agent: str) -> pd.DataFrame:
         """Steps of the first final-evaluation episode of the first pair seed; no rows if that run is missing."""
         t = self.traces
-        return t[(t.agent == agent) & (t.pair_seed == self.first) ].sort_values('step')
+        return t[(t.agent == agent) & (t.pair_seed == self.first) & (t.episode == 0)].sort_values('step')
 
     def map(self, run_id: str, cells: int = 60) -> np.ndarray:
         """Visits per cell, (cells, cells) indexed [ix, iy]."""

@@ -77,3 +77,8 @@ def test_columns(full):
     assert list(table) == ['id', 'claim', 'statistic', 'estimate', 'low', 'high', 'n', 'verdict']
     assert table.id.tolist() == ['C1', 'C1', 'C2', 'C2', 'C3', 'C3']
     assert table.n.tolist() == [2] * 6
+
+
+def test_random_scores_0_and_active_1_when_normalised():
+    finals = pd.DataFrame({'agent': ['active', 'active', 'passive'], 'score': [300.0, 500.0, 100.0]})
+    assert claims.normalised(finals, random=100.0).score.tolist() == pytest.approx([2 / 3, 4 / 3, 0])
