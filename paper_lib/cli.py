@@ -122,8 +122,8 @@ class Train:
     scale: Scale = 'laptop'
     size: Annotated[str | None, tyro.conf.arg(metavar='STR', help_behavior_hint='(default: as the scale)')] = None
     """another model: see `paper-lib sizes`"""
-    values: Annotated[RunValues, tyro.conf.arg(name='')] = RunValues()
-    model: ModelValues = ModelValues()
+    values: Annotated[RunValues, tyro.conf.arg(name='')] = dataclasses.field(default_factory=RunValues)
+    model: ModelValues = dataclasses.field(default_factory=ModelValues)
     runs: Folder = None
     workers: int = 0  # processes; 0: one per core, or one where there is a GPU
     lanes: int = 0  # runs that train as one program; 0: 1, or 8 where there is a GPU
@@ -137,9 +137,9 @@ class Train:
         scale = scales.get(self.scale)
         if self.size not in (None, *sizes()):
             raise UserError(f'size={self.size!r}: must be one of {", ".join(sizes())}')
-        model = dataclasses.replace(sizes()[self.size] if self.size else scale.model, **_given(self.model))
-        planned = next((plan.values for plan in scale.plans.values() if plan.task == self.task), {})
-        values = planned | {'model': model} | _given(self.values)
+        planned = next((plan.values for plan in scale.plans.values() if self.task in plan.tasks), {})
+        model = sizes()[self.size] if self.size else planned.get('model', scale.model)
+        values = planned | _given(self.values) | {'model': dataclasses.replace(model, **_given(self.model))}
         spec = agents.make(self.agent, self.task, self.seed, scale, **values)
         return [spec.source, spec] if spec.source else [spec]
 
@@ -175,8 +175,8 @@ class Runs:
         for section in scale.plans:
             specs = agents.plan(section, scale)
             states = frames.state(specs, store, paths.archive(self.scale), section).state
-            rows += [{'section': section, 'agent': spec.agent, 'pair_seed': agents.pair_seed(spec), 'state': state,
-                      'run_id': spec.run_id, 'reason': _failure(store, spec)}
+            rows += [{'section': section, 'task': spec.task, 'agent': spec.agent, 'pair_seed': agents.pair_seed(spec),
+                      'state': state, 'run_id': spec.run_id, 'reason': _failure(store, spec)}
                      for spec, state in zip(specs, states)]  # fmt: skip
         show(rows, self.json)
 

@@ -4,6 +4,7 @@ papermill alone would take the first kernel named python3 that it finds, and hid
 """
 
 import difflib
+import logging
 import os
 import sys
 import tempfile
@@ -42,7 +43,8 @@ def run(path: Path, values: dict, runs: Path | None = None, output: Path | None 
         notebook = _execute(path, partial, values, runs)
         partial.replace(executed)
     except OSError as error:
-        raise RunError(f'{error.filename or partial}: {error.strerror or error}; remove the cause and run again') from None
+        reason = error.strerror or error
+        raise RunError(f'{error.filename or partial}: {reason}; remove the cause and run again') from None
     html = (output or paths.drawings(values['scale'])) / f'{path.stem}.html'
     paths.write(html, render(notebook).encode())
     return html
@@ -53,14 +55,17 @@ def _execute(path, partial, values, runs):
     from nbclient.exceptions import DeadKernelError
 
     with tempfile.TemporaryDirectory(prefix='paper-lib-') as sockets:
+        options = {'kernel_manager_class': kernel(Path(sockets), runs), 'shutdown_kernel': 'immediate'}
         try:
-            return papermill.execute_notebook(
-                path, partial, values, kernel_name='python3', progress_bar=False, stderr_file=sys.stderr,
-                start_timeout=300, kernel_manager_class=kernel(Path(sockets), runs))  # fmt: skip
+            return papermill.execute_notebook(path, partial, values, kernel_name='python3', progress_bar=False,
+                                              stderr_file=sys.stderr, start_timeout=300, **options)  # fmt: skip
         except papermill.PapermillExecutionError as error:
             what = error.evalue.partition('\n')[0]
             known = error.ename in ('UserError', 'RunError', 'Busy')
             what = what if known else f'cell {error.exec_count} ended with {error.ename}: {what}'
+        except KeyboardInterrupt:
+            logging.disable()  # asyncio would report the cell that was left
+            raise
         except DeadKernelError:
             what = 'the kernel died (out of memory?); run the same command again to resume'
         raise RunError(f'{path.stem}: {what} (executed up to there: {partial})')
@@ -75,7 +80,7 @@ def kernel(sockets: Path, runs: Path | None) -> type:
     from jupyter_client.kernelspec import KernelSpec
     from traitlets import default
 
-    env = {'PAPER_LIB_TERMINAL': os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else ''}
+    env = {'PAPER_LIB_TERMINAL': _terminal()}
     env |= {'PAPER_LIB_RUNS': str(runs.absolute())} if runs else {}
     argv = [sys.executable, '-Xfrozen_modules=off', '-m', 'ipykernel_launcher', '-f', '{connection_file}']
 
@@ -91,6 +96,12 @@ def kernel(sockets: Path, runs: Path | None) -> type:
             return str(sockets / 'kernel.json')
 
     return Kernel
+
+
+def _terminal():
+    """Path of the terminal that this command reports to, '' if there is none or the kernel could not open it."""
+    name = os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else ''
+    return name if name and os.access(name, os.W_OK) else ''
 
 
 def render(notebook) -> str:

@@ -15,6 +15,10 @@ SCHEMA = 1  # part of every run id: raise it when the same spec would train some
 class UserError(Exception):
     """A mistake that the user can mend: one line that names the value and what is allowed."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Lines that IPython shows in place of a traceback."""
+        return [f'{type(self).__name__}: {self}']
+
 
 class RunError(UserError):
     """Run data that is missing, damaged, locked or of another run: one line that names the file and what to do."""
@@ -130,14 +134,16 @@ class RunSpec:
         _need(self.eval_every % (self.chunk * repeat) == 0, 'eval_every', self.eval_every,
               f'a multiple of chunk x action repeat = {self.chunk * repeat}')
         _need(self.budget % self.eval_every == 0, 'budget', self.budget, f'a multiple of eval_every={self.eval_every}')
-        _need(self.prefill * repeat < self.budget, 'prefill', self.prefill, f'below budget / action repeat = {self.budget // repeat}')
+        _need(self.prefill * repeat < self.budget, 'prefill', self.prefill,
+              f'below budget / action repeat = {self.budget // repeat}')
         _need(self.prefill // envs > self.model.length, 'prefill', self.prefill,
               f'above {envs} environments x length={self.model.length}')
         _need(self.data in ('own', 'final', 'batches'), 'data', self.data, "'own', 'final' or 'batches'")
         _need((self.data == 'own') == (self.source is None), 'source', self.source and self.source.agent,
               "given exactly when data is 'final' or 'batches'")
         _need(self.alpha == 1 or self.source is not None, 'alpha', self.alpha, '1 for a run without a source')
-        _need(self.w_expl == 0 or self.data == 'own', 'w_expl', self.w_expl, '0 for offline runs: they learn the task reward')
+        _need(self.w_expl == 0 or self.data == 'own', 'w_expl', self.w_expl,
+              '0 for offline runs: they learn the task reward')
         if self.source is not None:
             _need(self.source.data == 'own', 'source', self.source.agent, 'an online run')
             _need(self.source.task == self.task, 'source', self.source.task, f'a run of the same task, {self.task}')

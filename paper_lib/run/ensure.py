@@ -115,7 +115,8 @@ class _Pool:
                 again += group
             except concurrent.futures.process.BrokenProcessPool:
                 names = ', '.join(spec.run_id for spec in group)
-                raise RunError(f'{names}: the training process was killed (out of memory?); run the same command again to resume') from None
+                what = 'the training process was killed (out of memory?); run the same command again to resume'
+                raise RunError(f'{names}: {what}') from None
         return again
 
 
@@ -126,7 +127,7 @@ def _begin(number, pins, messages, parent):
     """Set a new worker up: before jax is imported, since it sizes its thread pools by the cores it may use."""
     global _messages
     _messages = messages
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches every process; the parent ends this one
+    pass  # an interrupt reaches every process; the parent ends this one
     with number.get_lock():
         index, number.value = number.value, number.value + 1
     if pins and hasattr(os, 'sched_setaffinity'):
@@ -157,4 +158,6 @@ def _work(group, root):
     except UserError:
         raise
     except OSError as error:
-        raise RunError(f'{error.filename or root}: {error.strerror or error}; remove the cause, then run the same command again') from error
+        reason = error.strerror or error
+        what = f'{error.filename or root}: {reason}; remove the cause, then run the same command again'
+        raise RunError(what) from error

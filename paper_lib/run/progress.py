@@ -17,7 +17,7 @@ def draw_bar(total: int):
     if terminal:
         from tqdm import tqdm
 
-        return tqdm(**options, file=open(terminal, 'w'))  # noqa: SIM115 - open as long as the bar
+        return tqdm(**options, file=open(terminal, 'w'))
     if terminal is None and (sys.stderr.isatty() or 'ipykernel' in sys.modules):
         from tqdm.auto import tqdm
 
@@ -69,5 +69,5 @@ class Progress:
         elapsed = time.monotonic() - self.began
         rate = (self.steps - sum(self.first.values())) / max(elapsed, 1e-9)
         left = f'{(self.total - self.steps) / rate / 60:.0f} min left' if rate else 'time left unknown'
-        text = f'{self.steps / self.total:4.0%} of {self.total} agent steps, {rate:.0f}/s, {elapsed / 60:.0f} min, {left}; {what}'
-        print(text, file=self.out, flush=True)
+        share = f'{self.steps / self.total:4.0%} of {self.total} agent steps'
+        print(f'{share}, {rate:.0f}/s, {elapsed / 60:.0f} min, {left}; {what}', file=self.out, flush=True)

@@ -75,8 +75,9 @@ def plan(section: str, scale: Scale, seeds: int = 0) -> list[RunSpec]:
     """Runs of a section, sources first; `seeds` > 0 replaces the scale's pair seeds by 0 to `seeds` - 1."""
     wanted = scale.plans[section]
     order = sorted(wanted.seeds, key=lambda agent: get(agent).source is not None)
-    specs = [make(agent, wanted.task, seed, scale, **wanted.values)
-             for agent in order for seed in (range(seeds) if seeds else wanted.seeds[agent])]  # fmt: skip
+    specs = [make(agent, task, seed, scale, **wanted.values)
+             for agent in order for task in wanted.tasks
+             for seed in (range(seeds) if seeds else wanted.seeds[agent])]  # fmt: skip
     sources = [spec.source for spec in specs if spec.source]
     return list(dict.fromkeys([*(s for s in specs if not s.source), *sources, *specs]))
 

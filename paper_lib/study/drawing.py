@@ -11,13 +11,18 @@ from matplotlib.figure import Figure
 
 import paper_lib
 from paper_lib import tasks
-from paper_lib.study import paths, scales, style
+from paper_lib.study import paths, published, scales, style
 from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import LOOKS
 
 BAND = 'Thin lines: seeds; thick: their mean; band: 95 % bootstrap interval of the mean.'
 CONTENT = {
+    'figure_base_agent': """Episode score of our agent over the published scores of DreamerV3 v1 at size S
+        (danijar/dreamerv3 at commit 423291a; dashed: their mean; black bar: their range at 250,000 steps; dotted:
+        below this something would be wrong). Ours: mean of 4 evaluation episodes; theirs: training episodes, one or
+        two per point. {band} Losses, actor gradient (through the learned dynamics) and number of updates per agent
+        step (0.5) are v1's.""",
     'figure_2': """(a) Episode score, mean of 4 episodes per evaluation. {band}
         (b-d) First of the 4 episodes of the final evaluation, pair seed {first} (a rule fixed in advance), from the
         yellow dot; the red circle is the goal. Above: over the number of states per 1 cm cell in the replay that the
@@ -38,12 +43,14 @@ def caption(name: str, frames: Frames, scale: str) -> str:
     """What figure `name` shows, then scale, task, budget, seeds of every agent that is drawn, and what is missing."""
     row, spec = scales.get(scale), frames.specs[0]
     repeat = tasks.get(spec.task).repeat
+    names = ', '.join(dict.fromkeys(s.task for s in frames.specs))
     counts = frames.runs.groupby('agent').pair_seed.nunique()
     seeds = ', '.join(f'{LOOKS[agent].label} {counts[agent]}' for agent in LOOKS if agent in counts)
     lines = [
         ' '.join(CONTENT[name].split()).format(band=BAND, first=frames.first, outlier=OUTLIER),
-        f'Scale {scale}: {spec.task}, {spec.budget:,} environment steps ({repeat} per agent step),',
+        f'Scale {scale}: {names}, {spec.budget:,} environment steps ({repeat} per agent step),',
         f'{spec.updates:,} updates, {spec.model.deter} recurrent units. Number of seeds: {seeds or "none yet"}.',
+        published.summary(frames) if name == 'figure_base_agent' else '',
         row.note,
         f'{style.WARNING}.' if scale == 'smoke' else '',
         f'Missing: {len(frames.missing)} of {len(frames.specs)} runs.' if frames.missing else '',

@@ -1,11 +1,11 @@
-"""Figures of the toy maze: frames in, figure out. One function per figure."""
+"""Frames in, figure out. One function per figure."""
 
 import matplotlib
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from paper_lib.study import panels, visitation
+from paper_lib.study import panels, published, visitation
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import LOOKS, WARNING, context
 
@@ -46,6 +46,28 @@ def _norm(values, low, high):
         return LogNorm(1, 10)
     bottom, top = np.percentile(positive, [low, high])
     return LogNorm(bottom, max(top, bottom * 1.01))
+
+
+def figure_base_agent(frames: Frames, scale: str) -> Figure:
+    """Score of every seed over the scores that the author of DreamerV3 published, one panel per task."""
+    with context():
+        figure = _new(scale, 11, 4.4)
+        names = list(dict.fromkeys(spec.task for spec in frames.specs))
+        for axes, letter, task in zip(figure.subplots(1, len(names), squeeze=False)[0], 'abcdefgh', names):
+            _beside_published(axes, frames.of([task], 'task'), scale, task)
+            _label(axes, letter, task)
+        return figure
+
+
+def _beside_published(axes, frames, scale, task):
+    panels.published(axes, published.scores(task), published.AT, published.ALARM[task])
+    lost = f'active: {len(frames.missing)} of {len(frames.specs)} missing, {panels.COMMAND.format(scale)}'
+    if len(frames.metrics):
+        panels.curves(axes, frames, scale, ['active'], 'score')
+    panels.steps(axes)
+    axes.set(xlim=(0, 1.02 * published.AT), ylim=(0, 1020), ylabel='episode score')
+    axes.set_xlabel(f'environment steps\n{lost}' if frames.missing else 'environment steps')
+    axes.legend(loc='lower right')
 
 
 def figure_2(frames: Frames, scale: str) -> Figure:
@@ -153,9 +175,12 @@ def figure_5_curves(frames: Frames, scale: str) -> Figure:
         return figure
 
 
-FIGURES = {  # name -> how it is drawn, agents that it shows
-    'figure_2': (figure_2, AGENTS),
-    'figure_2_curves': (figure_2_curves, AGENTS),
-    'figure_5': (figure_5, MAPS),
-    'figure_5_curves': (figure_5_curves, ['active', *EXPLORERS['expl'], *EXPLORERS['mixed']]),
+FIGURES = {  # section -> name -> how it is drawn, agents that it shows
+    'base_agent': {'figure_base_agent': (figure_base_agent, ['active'])},
+    'toy_maze': {
+        'figure_2': (figure_2, AGENTS),
+        'figure_2_curves': (figure_2_curves, AGENTS),
+        'figure_5': (figure_5, MAPS),
+        'figure_5_curves': (figure_5_curves, ['active', *EXPLORERS['expl'], *EXPLORERS['mixed']]),
+    },
 }

@@ -1,6 +1,6 @@
 """The data behind the figures: small Parquet files that finished runs are copied into and figures are drawn from.
 
-Four tables per section, keyed by run_id, agent, pair_seed, seed, task:
+Tables of a section, keyed by run_id, agent, pair_seed, seed, task:
 `runs` (spec and provenance), `metrics` (one row per evaluation), `traces` (one row per step of the final evaluation
 episodes), `visits` (replay states per cell of the maze, cells with any).
 """
@@ -19,6 +19,7 @@ from paper_lib.spec import RunError, RunSpec
 from paper_lib.study import agents, paths
 
 KEYS = ['run_id', 'task', 'agent', 'pair_seed', 'seed']
+TABLES = {'base_agent': ('metrics', 'runs'), 'toy_maze': ('metrics', 'traces', 'visits', 'runs')}  # `runs` last
 ORDER = {'runs': [], 'metrics': ['env_step'], 'traces': ['episode', 'step'], 'visits': ['ix', 'iy']}
 VALUES = {  # columns that figures and statistics read; a file may hold more
     'runs': ['spec', 'provenance'],
@@ -49,11 +50,11 @@ class Frames:
         """The pair seed that single-run panels show: the lowest planned, fixed before any result is seen."""
         return min(agents.pair_seed(spec) for spec in self.specs)
 
-    def of(self, names) -> 'Frames':
-        """The part of these agents."""
+    def of(self, names, key: str = 'agent') -> 'Frames':
+        """The part of these agents, or of these tasks with key='task'."""
         tables = {name: getattr(self, name) for name in ORDER}
-        return Frames(tuple(spec for spec in self.specs if spec.agent in names),
-                      **{name: table[table.agent.isin(names)] for name, table in tables.items()})  # fmt: skip
+        return Frames(tuple(spec for spec in self.specs if getattr(spec, key) in names),
+                      **{name: table[table[key].isin(names)] for name, table in tables.items()})  # fmt: skip
 
     def wanted(self, agent: str) -> list[RunSpec]:
         return [spec for spec in self.specs if spec.agent == agent]
@@ -71,14 +72,14 @@ class Frames:
 
 
 def load(specs, folder: Path, section: str = 'toy_maze') -> Frames:
-    """Rows of `specs` from the archive `folder`. A run counts only if every table has it.
+    """Rows of `specs` from the archive `folder`. A run counts only if every table of the section has it.
 
     Raises RunError naming a file that cannot be read.
     """
     ids = {spec.run_id for spec in specs}
     tables = {name: _read(folder, section, name) for name in ORDER}
-    for table in tables.values():
-        ids &= set(table.run_id)
+    for name in TABLES[section]:
+        ids &= set(tables[name].run_id)
     tables = {name: table[table.run_id.isin(ids)].reset_index(drop=True) for name, table in tables.items()}
     return Frames(tuple(specs), **tables)
 
@@ -89,7 +90,7 @@ def archive(specs, store, folder: Path, section: str = 'toy_maze') -> None:
     Equal rows give equal bytes. Every file is replaced as a whole, `runs` last.
     """
     done = [spec for spec in specs if store.status(spec) == 'done']
-    for name in ('metrics', 'traces', 'visits', 'runs'):
+    for name in TABLES[section]:
         new = [_extract(name, spec, store) for spec in done]
         old = _read(folder, section, name)
         kept = old[~old.run_id.isin([spec.run_id for spec in done])]

@@ -11,7 +11,7 @@ from matplotlib.ticker import LogFormatter, LogLocator
 from paper_lib import maze_layout
 from paper_lib.study import stats
 from paper_lib.study.frames import Frames
-from paper_lib.study.style import GREY, LOOKS
+from paper_lib.study.style import GREY, LOOKS, THEIRS
 
 COMMAND = 'make figures SCALE={}'
 OUTLINE = [matplotlib.patheffects.withStroke(linewidth=3.2, foreground='black')]
@@ -40,6 +40,11 @@ def curves(axes: Axes, frames: Frames, scale: str, names: list[str], column: str
         # (evaluations, seeds)
         table = found[found.agent == name].pivot(index='env_step', columns='pair_seed', values=column)
         _curve(axes, name, table, len(frames.wanted(name)), faded=name in faded)
+    steps(axes)
+
+
+def steps(axes: Axes) -> None:
+    """Label the axis of environment steps, in thousands."""
     axes.set_xlabel('environment steps')
     axes.xaxis.set_major_formatter(lambda x, _: f'{x / 1000:g}K' if x else '0')
 
@@ -54,6 +59,17 @@ def _curve(axes, name, table, wanted, faded):
         return
     axes.plot(steps, values, lw=0.6, alpha=0.35, color=look.color)
     axes.fill_between(steps, *stats.interval(values), color=look.color, alpha=0.18, lw=0)
+
+
+def published(axes: Axes, scores: pd.DataFrame, at: int, alarm: float) -> None:
+    """Scores of others (steps, seeds): thin line per seed, dashed mean, their range at step `at`; the alarm dotted."""
+    scores = scores.loc[:at]
+    axes.plot(scores.index, scores, lw=0.6, alpha=0.6, color=THEIRS)
+    label = f'published, size S (n={scores.shape[1]})'
+    axes.plot(scores.index, scores.mean(axis=1), ls='--', color=THEIRS, label=label)
+    ends = [scores.loc[at].min(), scores.loc[at].max()]
+    axes.plot([at, at], ends, color='black', marker='_', ms=12, mew=2, zorder=4, label=f'published range at {at:,}')
+    axes.axhline(alarm, color='#B00000', ls=':', lw=1.2, label=f'alarm: ends below {alarm}')
 
 
 def logarithmic(axes: Axes) -> None:

@@ -13,9 +13,9 @@ EXPLORERS = ('active_expl', 'passive_expl', 'tandem_expl', 'active_mixed', 'pass
 class Plan:
     """What one section of the paper trains at one scale."""
 
-    task: str
+    tasks: tuple[str, ...]
     seeds: dict[str, tuple[int, ...]]  # agent -> pair seeds
-    values: dict = dataclasses.field(default_factory=dict)  # RunSpec fields that differ from the scale's
+    values: dict = dataclasses.field(default_factory=dict)  # RunSpec fields (and model) that differ from the scale's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,19 @@ class Scale:
 
 def _maze(compared: int, explorers: int, **values) -> dict[str, Plan]:
     seeds = dict.fromkeys(COMPARED, tuple(range(compared))) | dict.fromkeys(EXPLORERS, tuple(range(explorers)))
-    return {'toy_maze': Plan('point_mass_maze-proprio', seeds, values)}
+    return {'toy_maze': Plan(('point_mass_maze-proprio',), seeds, values)}
+
+
+def _base(seeds: int, **values) -> dict[str, Plan]:
+    return {'base_agent': Plan(('walker_walk-proprio', 'cup_catch-proprio'), {'active': tuple(range(seeds))}, values)}
+
+
+# As small as these two tasks allow, and learning faster for it; nothing but sizes and rates differs from v1.
+BASE = {
+    'model': ModelSpec(deter=128, units=128, layers=1, mlp_units=128, mlp_layers=1, stoch=8, classes=8, batch=16,
+                       length=16, starts=32, bins=63, probe_units=64),
+    'budget': 250_000, 'prefill': 1300, 'chunk': 20, 'lr_model': 4e-4, 'lr_actor': 1e-4, 'lr_critic': 1e-4,
+}  # fmt: skip
 
 
 SCALES: dict[str, Scale] = {
@@ -46,7 +58,7 @@ SCALES: dict[str, Scale] = {
                       bins=41, batch=4, length=8, horizon=5, ensemble=2, probe_units=16),
             # One episode is 1000 environment steps of each of the 4 environments.
             {'budget': 6000, 'eval_every': 2000, 'prefill': 400, 'chunk': 20},
-            _maze(compared=2, explorers=1),
+            _base(seeds=1) | _maze(compared=2, explorers=1),
         ),
         Scale(
             'laptop',
@@ -54,14 +66,14 @@ SCALES: dict[str, Scale] = {
             ModelSpec(deter=64, stoch=8, classes=8, units=64, layers=1, mlp_units=64, mlp_layers=1, bins=255,
                       batch=16, length=16, horizon=15, starts=64),
             {'budget': 250_000, 'chunk': 20, 'prefill': 1300},
-            _maze(compared=5, explorers=2),
+            _base(seeds=3, **BASE) | _maze(compared=5, explorers=2),
         ),
         Scale(
             'paper',
             'the paper: size S, 1M environment steps, a GPU cluster',
             ModelSpec(),
             {},
-            _maze(compared=3, explorers=3),
+            _base(seeds=3) | _maze(compared=3, explorers=3),
             trains=False,
         ),
     )

@@ -5,15 +5,31 @@ import dataclasses
 import pandas as pd
 
 from paper_lib.spec import RunSpec, UserError
-from paper_lib.study import agents, claims, drawing, figures, frames, parameters, paths, scales, tables, visitation
+from paper_lib.study import (
+    agents,
+    claims,
+    drawing,
+    figures,
+    frames,
+    parameters,
+    paths,
+    published,
+    scales,
+    tables,
+    visitation,
+)
 
-TABLES = {'visitation': visitation.table, 'claims': lambda found: claims.table(found.metrics)}
+TABLES = {  # section -> name -> how it is computed
+    'base_agent': {'base_agent': published.table},
+    'toy_maze': {'visitation': visitation.table, 'claims': lambda found: claims.table(found.metrics)},
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
     """Runs of one section at one scale. `store` is where trained runs are (a `paper_lib.data.store.Store`)."""
 
+    name: str
     parameters: parameters.Parameters
     specs: tuple[RunSpec, ...]
     store: object
@@ -24,12 +40,20 @@ class Section:
 
     def state(self) -> pd.DataFrame:
         """One row per run: done (on this machine), archived (in figures/data), running, partial, failed, missing."""
-        return frames.state(self.specs, self.store, paths.archive(self.scale))
+        return frames.state(self.specs, self.store, paths.archive(self.scale), self.name)
 
     def runs(self) -> pd.DataFrame:
-        """The state of every run as a table of agents by pair seeds."""
-        table = self.state().pivot(index='agent', columns='pair_seed', values='state').fillna('')
-        return table.reindex([agent for agent in agents.PRESETS if agent in table.index])
+        """The state of every run as a table of agents (of tasks, where there are several) by pair seeds."""
+        table = self.state().pivot(index=self._rows, columns='pair_seed', values='state').fillna('')
+        return table.reindex([name for name in (*agents.PRESETS, *self._tasks) if name in table.index])
+
+    @property
+    def _tasks(self):
+        return list(dict.fromkeys(spec.task for spec in self.specs))
+
+    @property
+    def _rows(self):
+        return 'task' if len(self._tasks) > 1 else 'agent'
 
     def to_train(self) -> list[RunSpec]:
         """Runs neither done nor archived, after the sources that they need here; none where training is off."""
@@ -41,15 +65,15 @@ class Section:
 
     def archive(self) -> pd.DataFrame:
         """Copy what the figures need of the finished runs into figures/data; returns the number of runs per state."""
-        frames.archive(self.specs, self.store, paths.archive(self.scale))
-        return self.state().groupby(['agent', 'state'], sort=False).size().unstack(fill_value=0)
+        frames.archive(self.specs, self.store, paths.archive(self.scale), self.name)
+        return self.state().groupby([self._rows, 'state'], sort=False).size().unstack(fill_value=0)
 
     def frames(self) -> frames.Frames:
-        return frames.load(self.specs, paths.archive(self.scale))
+        return frames.load(self.specs, paths.archive(self.scale), self.name)
 
     def figure(self, name: str) -> drawing.Drawing:
         """Draw a figure from the archive and save it as PNG, PDF and caption."""
-        draw, names = _choose(figures.FIGURES, 'figure', name)
+        draw, names = _choose(figures.FIGURES[self.name], 'figure', name)
         found, path = self.frames().of(names), paths.drawings(self.scale) / name
         caption = drawing.caption(name, found, self.scale)
         drawing.save(draw(found, self.scale), path, drawing.provenance(found, self.scale))
@@ -58,7 +82,7 @@ class Section:
 
     def table(self, name: str) -> tables.Table:
         """Compute a table from the archive and save it as CSV, Markdown and LaTeX."""
-        found = _choose(TABLES, 'table', name)(self.frames())
+        found = _choose(TABLES[self.name], 'table', name)(self.frames())
         tables.save(found, paths.drawings(self.scale) / f'table_{name}')
         return tables.Table(found)
 
@@ -69,7 +93,19 @@ def _choose(table, kind, name):
     return table[name]
 
 
+def _section(section, names, store):
+    chosen = parameters.check(names)
+    return Section(section, chosen, tuple(agents.plan(section, scales.get(chosen.scale), chosen.seeds)), store)
+
+
+def base_agent(names: dict, store) -> Section:
+    """Our agent beside the published DreamerV3, with the parameters found in a notebook's `globals()`.
+
+    Raises UserError for a wrong parameter.
+    """
+    return _section('base_agent', names, store)
+
+
 def toy_maze(names: dict, store) -> Section:
     """The section of Figs. 2 and 5 with the parameters found in a notebook's `globals()`. Raises UserError."""
-    chosen = parameters.check(names)
-    return Section(chosen, tuple(agents.toy_maze(scales.get(chosen.scale), chosen.seeds)), store)
+    return _section('toy_maze', names, store)

@@ -29,6 +29,7 @@ LOOKS: dict[str, Look] = {
     'tandem_mixed': Look('Tandem-mixed 0.5', '#009E73', '>'),
 }
 GREY = '#c8c8c8'  # never visited
+THEIRS = '#707070'  # published by others
 WARNING = 'smoke: too small to mean anything'
 
 RC = {

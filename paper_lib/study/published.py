@@ -1,0 +1,102 @@
+"""Our agent beside the scores that the author of DreamerV3 v1 published: the evidence that it is what it says."""
+
+import dataclasses
+
+import pandas as pd
+
+from paper_lib.spec import RunError, RunSpec
+from paper_lib.study import paths
+from paper_lib.study.frames import Frames
+
+AT = 250_000  # environment steps at which ours is compared with theirs
+LAST = 5  # evaluations up to there that count: a single one is noisy
+ALARM = {'walker_walk-proprio': 700, 'cup_catch-proprio': 850}  # below this something is wrong; set before any run
+NAMES = {  # fields that may differ from v1 at size S, in words
+    'deter': 'recurrent units',
+    'stoch': 'latents',
+    'classes': 'classes per latent',
+    'units': 'units per layer',
+    'layers': 'layers per head',
+    'mlp_units': 'units of encoder and decoder',
+    'mlp_layers': 'layers of encoder and decoder',
+    'bins': 'two-hot bins',
+    'batch': 'sequences per batch',
+    'length': 'steps per sequence',
+    'horizon': 'imagined steps',
+    'starts': 'starts of imagination per update',
+    'lr_model': 'learning rate of the world model',
+    'lr_actor': 'of the actor',
+    'lr_critic': 'of the critic',
+    'chunk': 'agent steps between bursts of updates',
+}
+# What says which run it is and how it is watched; what no vector task has; what serves exploration and A.3 alone.
+OTHER = {'task', 'agent', 'seed', 'init_seed', 'budget', 'eval_every', 'eval_episodes', 'data', 'source', 'alpha',
+         'w_expl', 'lr_expl', 'ensemble', 'disag_target', 'disag_scale', 'cnn_depth', 'probe_units'}  # fmt: skip
+
+
+def scores(task: str) -> pd.DataFrame:
+    """Published scores of a task: rows are environment steps, columns seeds. Raises RunError for a damaged file."""
+    path = paths.published() / 'dreamerv3_v1.csv'
+    try:
+        found = pd.read_csv(path)
+        return found[found.task == task].pivot(index='env_steps', columns='seed', values='score').astype(float)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        cause = str(error).partition('\n')[0]
+        raise RunError(f'{path}: cannot be read ({cause}); restore it (`git checkout -- {path}`)') from None
+
+
+def span(task: str) -> tuple[float, float]:
+    """Lowest and highest published seed at AT environment steps."""
+    there = scores(task).loc[AT]
+    return there.min(), there.max()
+
+
+def last(metrics: pd.DataFrame, spec: RunSpec) -> float:
+    """Mean score of the LAST evaluations of a run up to AT environment steps; NaN where it is not there."""
+    own = metrics[(metrics.run_id == spec.run_id) & (metrics.env_step <= AT)]
+    return own.sort_values('env_step').score.tail(LAST).mean(skipna=False)
+
+
+def verdict(score: float, task: str) -> str:
+    """'inside', 'above' or 'below' the published range, or 'alarm'; a score that is not finite is an alarm."""
+    low, high = span(task)
+    if low <= score <= high:
+        return 'inside'
+    return 'above' if high < score < float('inf') else 'below' if ALARM[task] <= score < low else 'alarm'
+
+
+def table(frames: Frames) -> pd.DataFrame:
+    """One row per planned run: mean of its last evaluations, the published range, and where it lies."""
+    lost, rows = frames.missing, []
+    for spec in frames.specs:
+        score = last(frames.metrics, spec)
+        rows.append({'task': spec.task, 'seed': spec.seed, f'mean of last {LAST} evaluations': score,
+                     'published at 250K': _words(spec.task), 'alarm below': ALARM[spec.task],
+                     'result': 'missing' if spec in lost else verdict(score, spec.task)})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _words(task):
+    return '{:.0f} to {:.0f}'.format(*span(task))
+
+
+def deviations(spec: RunSpec) -> list[str]:
+    """Values of the run that differ from v1 at size S, theirs in brackets."""
+    own, theirs = ({**vars(s), **dataclasses.asdict(s.model)} for s in (spec, RunSpec(spec.task)))
+    for values in (own, theirs):
+        values['starts'] = values['starts'] or values['batch'] * values['length']
+    names = sorted(own.keys() - OTHER - {'model'}, key=[*NAMES, *own].index)
+    return [f'{NAMES.get(name, name)} {own[name]:,} ({theirs[name]:,})' for name in names if own[name] != theirs[name]]
+
+
+def summary(frames: Frames) -> str:
+    """For the caption: the sizes of both, and every seed against the published range and the alarm."""
+    differ = ', '.join(deviations(frames.specs[0]))
+    lines = [f'Where ours differs from theirs (size S, their value in brackets): {differ}.' if differ else
+             'Ours has the size and all values of theirs (size S).']  # fmt: skip
+    for task in dict.fromkeys(spec.task for spec in frames.specs):
+        own = [last(frames.metrics, spec) for spec in frames.specs if spec.task == task and spec not in frames.missing]
+        values = ', '.join(f'{score:.0f}' for score in own) or 'no finished run'
+        lines.append(f'{task}, mean of the last {LAST} evaluations up to {AT:,} steps per seed: {values} '
+                     f'(aim: {_words(task)}, the published range there; alarm: below {ALARM[task]}).')  # fmt: skip
+    return ' '.join(lines)

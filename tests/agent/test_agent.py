@@ -1,0 +1,231 @@
+"""What the reference vectors do not see: sizes, resets, alignment, gradients, and who trains whom."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from paper_lib.agent import actor_critic, dists, dreamer, explore, optim
+from paper_lib.agent import world_model as wmod
+from paper_lib.spec import ModelSpec
+
+MODEL = ModelSpec(deter=12, stoch=3, classes=4, units=16, layers=1, mlp_units=16, mlp_layers=1, cnn_depth=2, bins=41,
+                  batch=4, length=6, horizon=4, ensemble=3, probe_units=16)  # fmt: skip
+PROPRIO = dreamer.Agent(MODEL, (3, 2), None, 2, False, explore=True)
+MINATAR = dreamer.Agent(MODEL, (), (32, 32, 3), 3, True)
+HYPER = {'lr_model': 1e-3, 'lr_actor': 1e-3, 'lr_critic': 1e-3, 'lr_expl': 1e-3, 'w_expl': 0.5}
+
+
+def random_batch(agent, seed=0, shape=(4, 6)):
+    rng = np.random.default_rng(seed)
+    obs = {'image': rng.integers(0, 256, (*shape, *agent.image), np.uint8)} if agent.image else {
+        'vector': rng.normal(size=(*shape, sum(agent.vector))).astype(np.float32)}  # fmt: skip
+    action = rng.uniform(-1, 1, (*shape, agent.action)).astype(np.float32)
+    if agent.discrete:
+        action = np.eye(agent.action, dtype=np.float32)[rng.integers(agent.action, size=shape)]
+    zeros = np.zeros(shape, bool)
+    return obs | {'action': action, 'reward': rng.normal(size=shape).astype(np.float32), 'is_first': zeros, 'is_terminal': zeros}
+
+
+@functools.cache
+def fresh(agent):
+    return jax.jit(functools.partial(dreamer.init, agent))(jax.random.key(0))
+
+
+@functools.cache
+def compiled(agent):
+    return jax.jit(functools.partial(dreamer.train_step, agent))
+
+
+def step(agent, state, batch, **hyper):
+    return compiled(agent)(state, batch, HYPER | hyper, jax.random.key(1))
+
+
+def changed(before, after):
+    """Names of the subtrees of `params` that an update moved."""
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), before['params'], after['params'])
+    return {name for name, tree in moved.items() if any(jax.tree.leaves(tree))}
+
+
+def count(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize(('vector', 'image', 'total', 'model'), [
+    ((14, 1, 9), None, 18_708_003, 16_469_784),  # walker_walk
+    ((), (64, 64, 3), 17_926_030, 15_687_811),
+    ((), (32, 32, 3), 12_680_334, 10_442_115),
+])  # fmt: skip
+def test_size_s_has_the_parameters_of_v1(vector, image, total, model):
+    agent = dreamer.Agent(ModelSpec(), vector, image, 6, False, explore=True)
+    params = jax.eval_shape(functools.partial(dreamer.init, agent), jax.random.key(0))['params']
+    assert count(params['wm']) == model
+    assert count(params['wm']) + count(params['task']['actor']) + count(params['task']['critics']) == total
+    assert count(params['disag']) == 12_632_064
+
+
+def test_initial_scales_of_v1():
+    """Realised standard deviations: sqrt(1 / fan_avg) for blocks and outputs, 0 for reward head and critic."""
+    params = fresh(dreamer.Agent(dataclasses.replace(MODEL, units=256, deter=256), (3, 2), None, 2, False))['params']
+    kernel = params['wm']['rssm']['params']['img_out']['linear']['kernel']
+    assert float(kernel.std()) == pytest.approx((1 / 256) ** 0.5, rel=0.05)
+    assert float(jnp.abs(kernel).max()) <= 2 * (1 / 256) ** 0.5 / 0.87962566 + 1e-6  # truncated at two sigma
+    assert all(float(jnp.abs(params[a][b][c]['params']['out0']['kernel']).max()) == 0
+               for a, b, c in [('task', 'critics', 'task'), ('task', 'slow', 'task')])  # fmt: skip
+    assert float(jnp.abs(params['wm']['reward']['params']['out0']['kernel']).max()) == 0
+    out = params['wm']['decoder']['params']['out0']['kernel']  # one output layer per observation key
+    for part, width in ((out[:, :3], 3), (out[:, 3:], 2)):
+        assert float(jnp.abs(part).max()) <= (3 * 2 / (16 + width)) ** 0.5
+    assert float(jnp.abs(out[:, 3:]).max()) > (3 * 2 / (16 + 3)) ** 0.5 * 0.9
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def observe(agent, params, batch, uniform):
+    return wmod.losses(agent, params['wm'], batch, uniform)[1][0]
+
+
+def test_a_reset_in_the_middle_starts_over():
+    params, batch = fresh(PROPRIO)['params'], random_batch(PROPRIO)
+    uniform = jax.random.uniform(jax.random.key(0), (4, 6, MODEL.stoch))
+    batch['is_first'] = np.zeros((4, 6), bool)
+    batch['is_first'][:, 3] = True
+    whole = observe(PROPRIO, params, batch, uniform)
+    tail = observe(PROPRIO, params, {key: value[:, 3:] for key, value in batch.items()}, uniform[:, 3:])
+    np.testing.assert_allclose(whole[:, 3:], tail, rtol=1e-5, atol=1e-6)
+
+
+def test_state_t_depends_on_the_action_before_it_and_not_on_the_one_after():
+    params, batch = fresh(PROPRIO)['params'], random_batch(PROPRIO)
+    uniform = jax.random.uniform(jax.random.key(0), (4, 6, MODEL.stoch))
+    before = observe(PROPRIO, params, batch, uniform)
+    other = batch | {'action': batch['action'].copy()}
+    other['action'][:, 2] *= -1
+    after = observe(PROPRIO, params, other, uniform)
+    np.testing.assert_array_equal(before[:, :3], after[:, :3])
+    assert (before[:, 3] != after[:, 3]).any()
+
+
+def test_acting_filters_as_training_does():
+    """One policy step after another gives the deter that teacher forcing gives."""
+    params, batch = fresh(PROPRIO)['params'], random_batch(PROPRIO)
+    batch['is_first'] = np.arange(6)[None].repeat(4, 0) == 0
+    carry, deters, uniforms, actions = dreamer.init_carry(PROPRIO, 4), [], [], []
+    for t in range(6):
+        key = jax.random.fold_in(jax.random.key(5), t)
+        obs = {name: jnp.asarray(batch[name][:, t]) for name in ('vector', 'is_first')}
+        carry = dreamer.policy(PROPRIO, params, carry, obs, key, 'task')
+        deters.append(carry['deter'])
+        actions.append(carry['action'])
+        uniforms.append(jax.random.uniform(jax.random.split(key)[0], (4, MODEL.stoch)))
+    batch['action'] = jnp.stack(actions, 1)
+    np.testing.assert_allclose(jnp.stack(deters, 1), observe(PROPRIO, params, batch, jnp.stack(uniforms, 1)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('agent', [PROPRIO, MINATAR], ids=['proprio', 'minatar'])
+def test_one_update_moves_every_network_and_is_finite(agent):
+    state = fresh(agent)
+    after, metrics = step(agent, state, random_batch(agent))
+    assert changed(state, after) == set(state['params'])
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_each_learning_rate_belongs_to_its_networks():
+    state, batch = fresh(PROPRIO), random_batch(PROPRIO)
+    after, _ = step(PROPRIO, state, batch, lr_model=0.0, lr_actor=0.0, lr_critic=0.0)
+    assert changed(state, after) == {'disag', 'probe'}
+    after, _ = step(PROPRIO, state, batch, lr_actor=0.0, lr_critic=0.0, lr_expl=0.0)
+    assert changed(state, after) == {'wm', 'probe'}
+
+
+def test_the_probe_never_touches_the_agent():
+    state, batch = fresh(PROPRIO), random_batch(PROPRIO)
+    other = {**state, 'params': state['params'] | {'probe': jax.tree.map(lambda x: x + 1, state['params']['probe'])}}
+    a, b = step(PROPRIO, state, batch)[0], step(PROPRIO, other, batch)[0]
+    for name in set(state['params']) - {'probe'}:
+        jax.tree.map(np.testing.assert_array_equal, a['params'][name], b['params'][name])
+
+
+def test_slow_critic_follows_by_two_percent():
+    state = fresh(PROPRIO)
+    after, _ = step(PROPRIO, state, random_batch(PROPRIO))
+    old, new, slow = (tree['params']['task'][name]['task']['params']['out0']['bias']
+                      for tree, name in ((state, 'slow'), (after, 'critics'), (after, 'slow')))  # fmt: skip
+    np.testing.assert_allclose(slow, 0.98 * old + 0.02 * new, rtol=1e-5)
+
+
+def test_mix_decides_which_reward_the_explorer_follows():
+    """With weight 0 on the disagreement its reward must not matter to the exploring actor, and the other way round."""
+    agent = dataclasses.replace(PROPRIO, model=dataclasses.replace(MODEL, disag_scale=50.0))
+    state, batch = fresh(PROPRIO), random_batch(PROPRIO)
+
+    def actor(agent, w):
+        return step(agent, state, batch, w_expl=w)[0]['params']['expl']['actor']
+
+    jax.tree.map(np.testing.assert_array_equal, actor(PROPRIO, 0.0), actor(agent, 0.0))
+    assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (actor(PROPRIO, 1.0), actor(agent, 1.0)))))
+
+
+def test_disagreement_is_the_deviation_between_networks_at_states_1_to_h():
+    params = fresh(PROPRIO)['params']
+    feat, action = (jax.random.normal(jax.random.key(i), (5, 7, n)) for i, n in enumerate((PROPRIO.features, 2)))
+    reward = explore.reward(PROPRIO, params['disag'])(None, feat, action)
+    nets = [jax.tree.map(lambda x, i=i: x[i], params['disag']) for i in range(3)]
+    preds = np.stack([PROPRIO.disag.apply(net, jnp.concatenate([feat[1:], action[1:]], -1))[0] for net in nets])
+    np.testing.assert_allclose(reward, preds.std(0).mean(-1), rtol=1e-4)
+
+
+def test_starts_are_posteriors_of_the_batch_without_repetition():
+    agent = dataclasses.replace(PROPRIO, model=dataclasses.replace(MODEL, starts=10))
+    states = (jnp.arange(24.0).reshape(4, 6, 1), jnp.zeros((4, 6, 3, 4)))
+    (deter, _), cont = dreamer.choose_starts(agent, states, {'is_terminal': np.eye(4, 6, dtype=bool)}, jax.random.key(0))
+    assert len(set(deter[:, 0].tolist())) == 10
+    terminal = np.eye(4, 6).reshape(-1)
+    np.testing.assert_array_equal(cont, 1 - terminal[deter[:, 0].astype(int)])
+
+
+def test_gradient_clipping_is_by_global_norm_before_adam():
+    """Adam forgets a common scale, so clipping shows in the second moment only."""
+    params = {'a': jnp.zeros(3), 'b': jnp.zeros(2)}
+    grads = jax.tree.map(lambda x: x + 1e4, params)
+    state = optim.step(optim.HEAD, params, grads, optim.HEAD.init(params), 1.0)[1]
+    second = next(leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state) if 'nu' in str(path[-1]))
+    np.testing.assert_allclose(second, 0.001 * 100.0**2 / 5, rtol=1e-4)
+
+
+@pytest.mark.parametrize('gradient', ['v1', 'reinforce'])
+def test_actor_climbs_a_reward_that_depends_on_its_action(gradient):
+    """A probe world: the reward head pays the first action dimension. Both gradient estimators must raise it."""
+    agent = dataclasses.replace(PROPRIO, explore=False, model=dataclasses.replace(MODEL, gradient=gradient, entropy=1e-3))
+    state = fresh(agent)
+    start = (jnp.zeros((64, 12)), jnp.zeros((64, 3, 4)))
+    pays = {'task': lambda wm, feat, action: action[:-1, :, 0].clip(-1, 1)}
+
+    @jax.jit
+    def update(carry, key):
+        params, opt, norm = carry
+        hyper = {'lr_actor': 3e-3, 'lr_critic': 3e-3}
+        out = actor_critic.train(agent, state['params']['wm'], params, opt, norm, pays, {'task': 1.0}, start, jnp.ones(64), hyper, key)
+        return out[:3], out[3]['task_reward']
+
+    carry = (state['params']['task'], state['opt']['task'], state['norm']['task'])
+    _, rewards = jax.lax.scan(update, carry, jax.random.split(jax.random.key(0), 200))
+    assert abs(rewards[:10].mean()) < 0.3 and rewards[-10:].mean() > 0.7
+
+
+def test_terminal_states_end_the_imagined_return():
+    reward, value = jnp.ones((3, 1)), jnp.full((4, 1), 10.0)
+    cont = jnp.array([1.0, 0.0, 1.0, 1.0])[:, None]
+    assert float(actor_critic.lambda_return(reward, value, cont, 0.9, 0.5)[0, 0]) == 1.0
+    np.testing.assert_array_equal(actor_critic.weights(cont, 0.9)[:, 0], [1.0, 0.0, 0.0, 0.0])
+
+
+def test_samples_follow_the_probabilities():
+    """Inverse CDF on an even grid of uniforms gives the mixed probabilities exactly."""
+    logp = dists.unimix(jnp.array([0.0, 1.0, -30.0, 2.0]))
+    uniform = (jnp.arange(100_000) + 0.5) / 100_000
+    sample = dists.onehot_sample(jnp.broadcast_to(logp, (100_000, 4)), uniform)
+    np.testing.assert_allclose(sample.mean(0), jnp.exp(logp), atol=2e-5)
+    assert float(jnp.exp(logp)[2]) == pytest.approx(0.0025, rel=1e-3)

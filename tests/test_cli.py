@@ -1,0 +1,291 @@
+"""What every command prints, which run it means, and how notebooks are run."""
+
+import dataclasses
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from paper_lib import cli, doctor, notebooks, tasks
+from paper_lib.data.store import Store
+from paper_lib.run.progress import Progress
+from paper_lib.spec import ModelSpec, RunError
+from paper_lib.study import agents, scales
+
+ROOT = Path(__file__).resolve().parents[1]
+TASK = 'point_mass_maze-proprio'
+NOTEBOOKS = [path.stem for path in sorted((ROOT / 'notebooks').glob('*.ipynb'))]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    """Nothing of the repository is written, and kernels find the package whether it is installed or not."""
+    monkeypatch.setenv('PAPER_LIB_RUNS', str(tmp_path / 'runs'))
+    monkeypatch.setenv('PAPER_LIB_FIGURES', str(tmp_path / 'figures'))
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    monkeypatch.chdir(tmp_path)
+
+
+def study(scale):
+    """Runs of all sections."""
+    found = scales.get(scale)
+    return [spec for section in found.plans for spec in agents.plan(section, found)]
+
+
+def rows(capsys, *args):
+    assert cli.main([*args, '--json']) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+# Lists.
+
+
+def test_lists(capsys):
+    assert [row['id'] for row in rows(capsys, 'tasks')] == list(tasks.TASKS)
+    assert [row['agent'] for row in rows(capsys, 'agents')] == list(agents.PRESETS)
+    assert {row['scale']: row['runs'] for row in rows(capsys, 'scales')} == {
+        name: len(study(name)) for name in scales.SCALES
+    }
+    assert {row.pop('size'): ModelSpec(**row) for row in rows(capsys, 'sizes')} == cli.sizes()
+
+
+@pytest.mark.parametrize('command', ['tasks', 'agents', 'scales', 'sizes', 'runs'])
+def test_tables_are_aligned(capsys, command):
+    assert cli.main([command]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 2
+    for start in [match.start() for match in re.finditer(r'(?<=  )\S', head)]:
+        assert all(line[start - 2 : start] in ('', ' ', '  ') for line in lines)
+
+
+def test_help_explains_every_value(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(['train', '--help'])
+    assert ended.value.code == 0
+    text = ' '.join(capsys.readouterr().out.replace('│', ' ').split())
+    assert '--budget INT environment steps (simulator control steps) (default: as the scale)' in text
+    assert '--model.classes INT of this many classes' in text
+
+
+def test_commands_load_only_what_they_need():
+    code = ('import sys; from paper_lib import cli; cli.main(["agents"]); cli.main(["tasks"])\n'
+            'heavy = {"jax", "mujoco", "papermill", "matplotlib", "pyarrow"} & sys.modules.keys()\n'
+            'sys.exit(str(heavy) if heavy else 0)')  # fmt: skip
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# The run that a command means.
+
+
+def specs(*args):
+    return cli._parse(['train', '--task', TASK, *args]).specs()
+
+
+def test_train_means_the_runs_of_the_study():
+    for scale in scales.SCALES:
+        found = set()
+        for run in study(scale):
+            names = ['--scale', scale, '--task', run.task, '--agent', run.agent]
+            found.update(specs(*names, '--seed', str(agents.pair_seed(run))))
+        assert found == set(study(scale))
+
+
+def test_values_reach_the_run_and_its_source():
+    source, run = specs('--agent', 'passive', '--budget', '10000', '--eval-every', '5000', '--model.deter', '7')
+    for spec in (source, run):
+        assert (spec.budget, spec.eval_every, spec.model.deter) == (10_000, 5000, 7)
+    model = study('laptop')[-1].model
+    assert dataclasses.replace(run.model, deter=model.deter) == model
+
+
+def test_alpha_is_the_run_alone():
+    source, run = specs('--agent', 'tandem', '--alpha', '0.25')
+    assert (source.alpha, run.alpha) == (1, 0.25)
+
+
+def test_size_is_a_whole_model():
+    (run,) = specs('--size', 'S', '--model.batch', '8')
+    assert run.model == dataclasses.replace(ModelSpec(), batch=8)
+
+
+def test_dry_run_tells_cost_and_makes_nothing(capsys, tmp_path):
+    source, run = specs('--scale', 'smoke', '--agent', 'tandem')
+    found = rows(capsys, 'train', '--task', TASK, '--scale', 'smoke', '--agent', 'tandem', '--dry-run')
+    assert [row['run_id'] for row in found] == [source.run_id, run.run_id]
+    assert {row['state'] for row in found} == {'missing'}
+    assert [row['updates'] for row in found] == [1300, 1300]
+    assert found[0]['weights'] > 5000
+    sizes = [float(row['disk'].removesuffix(' MB')) for row in found]
+    assert sizes[0] > sizes[1] > 0  # the source has a replay
+    assert not (tmp_path / 'runs').exists()
+
+
+def test_runs_tells_states_and_reasons(capsys, tmp_path):
+    store, spec = Store(tmp_path / 'runs'), study('smoke')[0]
+    with store.lease(spec) as held:
+        store.open(spec, held).fail('RunError: the disk is full')
+    found = rows(capsys, 'runs', '--scale', 'smoke')
+    assert [row['run_id'] for row in found] == [s.run_id for s in study('smoke')]
+    assert (found[0]['state'], found[0]['reason']) == ('failed', 'RunError: the disk is full')
+    assert {row['state'] for row in found[1:]} == {'missing'}
+    (store.path(spec) / 'failed.json').write_text('{')
+    assert 'failed.json: damaged' in rows(capsys, 'runs', '--scale', 'smoke')[0]['reason']
+
+
+# Ends.
+
+
+@pytest.mark.parametrize(('ok', 'code'), [(True, 0), (False, 1)])
+def test_doctor_ends_with_what_it_found(monkeypatch, capsys, ok, code):
+    monkeypatch.setattr(doctor, 'checks', lambda runs: [doctor.Check('disk', ok, str(runs), '' if ok else 'free some')])
+    assert cli.main(['doctor', '--runs', 'there']) == code
+    assert capsys.readouterr().out == ('ok      disk: there\n' if ok else 'PROBLEM disk: there\n        -> free some\n')
+
+
+def test_interrupt_is_one_line(monkeypatch, capsys):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.Tasks, '__call__', interrupt)
+    assert cli.main(['tasks']) == 130
+    assert capsys.readouterr().err == 'interrupted; the same command resumes\n'
+
+
+def test_missing_package_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'papermill', None)
+    assert cli.main(['notebooks', '--scale', 'smoke']) == 2
+    assert capsys.readouterr().err == "error: this command needs the package papermill: pip install -e '.[all]'\n"
+
+
+# Notebooks.
+
+
+@pytest.mark.parametrize(('args', 'line'), [
+    (['2_toy_maze'], f"notebook='2_toy_maze': must be one of {', '.join(NOTEBOOKS)}; did you mean '1_toy_maze'?"),
+    (['-p', 'sedes', '2'], "sedes='2': no such parameter (allowed: scale, train, seeds); did you mean seeds?"),
+    (['-p', 'seeds', 'two'], "seeds='two': must be int"),
+    (['-p', 'seeds', '-1'], 'seeds=-1: must be at least 1, or 0 for the seeds of the scale'),
+    (['-p', 'train', 'maybe'], "train='maybe': must be one of auto, yes, no"),
+    (['--scale', 'latpop'], "scale='latpop': must be one of smoke, laptop, paper; did you mean 'laptop'?"),
+])  # fmt: skip
+def test_wrong_parameter_is_named_before_anything_runs(monkeypatch, capsys, args, line):
+    monkeypatch.setattr(notebooks, 'run', None)
+    assert cli.main(['notebooks', *args]) == 2
+    assert capsys.readouterr().err == f'error: {line}\n'
+
+
+@pytest.fixture
+def foreign_kernel(monkeypatch, tmp_path):
+    """A kernel python3 that comes first in Jupyter's own search, and does not work."""
+    folder = tmp_path / 'jupyter' / 'kernels' / 'python3'
+    folder.mkdir(parents=True)
+    (folder / 'kernel.json').write_text(json.dumps({'argv': ['false'], 'display_name': 'x', 'language': 'python'}))
+    monkeypatch.setenv('JUPYTER_PATH', str(folder.parents[1]))
+
+
+def test_notebook_runs_from_anywhere_into_whole_files(foreign_kernel, capsys, tmp_path):
+    """Nothing is trained here: what is missing is drawn as such."""
+    assert cli.main(['notebooks', '1_toy_maze', '--scale', 'smoke', '-p', 'train', 'no', '--output', 'out']) == 0
+    captured = capsys.readouterr()
+    assert captured.out == '1_toy_maze: running\n1_toy_maze: done, out/1_toy_maze.html\n'
+    assert captured.err == ''
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['1_toy_maze.html', '1_toy_maze.ipynb']
+    html = (tmp_path / 'out' / '1_toy_maze.html').read_text()
+    assert html.count('data:image/png;base64') >= 4
+    assert str(tmp_path) not in html
+    assert (tmp_path / 'figures' / 'smoke' / 'figure_2.png').exists()
+
+
+def made(tmp_path, source):
+    path = tmp_path / 'n.ipynb'
+    cell = nbformat.v4.new_code_cell("scale: str = 'laptop'", metadata={'tags': ['parameters']})
+    kernel = {'kernelspec': {'name': 'python3', 'language': 'python', 'display_name': 'Python 3'}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell(source)], metadata=kernel), path)
+    return path
+
+
+def test_dead_kernel_is_named_and_its_progress_was_seen(capfd, tmp_path):
+    source = """import os, sys, time
+print('1% of it', file=sys.stderr, flush=True)
+print(sys.executable, os.environ['PAPER_LIB_RUNS'], repr(os.environ['PAPER_LIB_TERMINAL']), flush=True)
+time.sleep(1)
+os._exit(1)"""
+    with pytest.raises(RunError, match=r'^n: the kernel died .*out/n.partial.ipynb\)$'):
+        notebooks.run(made(tmp_path, source), {'scale': 'smoke'}, Path('there'), tmp_path / 'out')
+    assert capfd.readouterr().err == '1% of it\n'
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['n.partial.ipynb']
+    outputs = nbformat.read(tmp_path / 'out' / 'n.partial.ipynb', 4).cells[-1].outputs
+    text = ''.join(output.text for output in outputs if output.name == 'stdout')
+    assert text == f"{sys.executable} {tmp_path / 'there'} ''\n"
+
+
+def test_error_of_a_cell_is_one_line(tmp_path):
+    with pytest.raises(RunError, match=r'^n: cell 3 ended with ZeroDivisionError: division by zero \(executed'):
+        notebooks.run(made(tmp_path, '1 / 0'), {'scale': 'smoke'}, None, tmp_path / 'out')
+
+
+def test_output_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / 'out').write_text('')
+    with pytest.raises(RunError, match=rf'^{tmp_path}/out: File exists; remove the cause'):
+        notebooks.run(made(tmp_path, '1'), {'scale': 'smoke'}, None, tmp_path / 'out')
+
+
+def papermill(tmp_path, *parameters):
+    command = [sys.executable, '-m', 'papermill', ROOT / 'notebooks' / '1_toy_maze.ipynb', 'out.ipynb', *parameters]
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+
+def test_papermill_itself_from_anywhere(tmp_path):
+    done = papermill(tmp_path, '-p', 'scale', 'smoke', '-p', 'train', 'no')
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'figures' / 'smoke' / 'figure_2.png').exists()
+
+
+def test_papermill_itself_with_a_mistyped_parameter(tmp_path):
+    done = papermill(tmp_path, '-p', 'sacle', 'smoke')
+    assert done.returncode == 1
+    line = done.stderr.strip().splitlines()[-1]
+    assert line == "UserError: sacle='smoke': no such parameter (allowed: scale, train, seeds); did you mean scale?"
+    assert not (tmp_path / 'figures').exists()
+
+
+# Progress.
+
+
+def test_bar_goes_to_the_terminal_that_is_named(monkeypatch):
+    """A kernel has no terminal of its own."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    monkeypatch.setenv('PAPER_LIB_TERMINAL', os.ttyname(theirs))
+    with Progress(100) as progress:
+        progress.update(['run'], 50)
+    text = b''
+    while b'50.0/100' not in text and select.select([ours], [], [], 5)[0]:
+        text += os.read(ours, 10_000)
+    assert b'50.0/100' in text
+    assert b'step/s' in text
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_lines_where_nobody_looks(monkeypatch, capsys):
+    monkeypatch.setenv('PAPER_LIB_TERMINAL', '')
+    monkeypatch.setitem(sys.modules, 'ipykernel', object())  # a notebook's kernel
+    monkeypatch.setattr('paper_lib.run.progress.EVERY', 0)
+    with Progress(100) as progress:
+        progress.update(['run'], 50)
+        progress.note('once')
+        progress.note('once')
+    first, note, last = capsys.readouterr().err.splitlines()
+    assert first.startswith(' 50% of 100 agent steps')
+    assert note == 'once'
+    assert last.endswith('done')

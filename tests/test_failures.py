@@ -1,0 +1,371 @@
+"""What a user may meet, through the command line: one line that says what to do, nothing lost, and then it goes on.
+
+Training happens in this process, so that its program is compiled once for all tests of this file.
+"""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import os
+import queue
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from paper_lib import cli
+from paper_lib.data import writer
+from paper_lib.data.store import Store
+from paper_lib.run import ensure
+from paper_lib.spec import RunError, UserError
+from paper_lib.study import agents, scales
+
+ROOT = Path(__file__).resolve().parents[1]
+TASK = 'point_mass_maze-proprio'
+SMOKE = scales.get('smoke')
+ACTIVE = agents.make('active', TASK, 0, SMOKE)
+PASSIVE = agents.make('passive', TASK, 0, SMOKE)
+TRAIN = ['train', '--task', TASK, '--scale', 'smoke', '--agent']
+VARYING = ('provenance.json', 'lease.json', 'failed.json')
+
+
+class Here(concurrent.futures.Executor):
+    """In place of the pool of processes: works in this one, at once."""
+
+    _processes: dict = {}  # noqa: RUF012
+
+    def __init__(self, workers, context, begin, args):
+        ensure._messages = args[2]
+
+    def submit(self, work, *args):
+        future = concurrent.futures.Future()
+        try:
+            future.set_result(work(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture
+def here(monkeypatch):
+    context = types.SimpleNamespace(Queue=queue.Queue, Value=lambda kind, value: None)
+    monkeypatch.setattr(multiprocessing, 'get_context', lambda method: context)
+    monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', Here)
+    monkeypatch.setattr(ensure, 'RETRY', 0.1)
+
+
+@pytest.fixture(scope='session')
+def trained(tmp_path_factory):
+    """(folder of an interrupted run, with checkpoints at 1000 and 2000; folder with the same run finished)."""
+    from paper_lib.run.train import train
+
+    def interrupt(clock):
+        if clock == 2500:
+            raise KeyboardInterrupt
+
+    partial, whole = tmp_path_factory.mktemp('partial'), tmp_path_factory.mktemp('whole')
+    with contextlib.suppress(KeyboardInterrupt):
+        train([ACTIVE], Store(partial), interrupt, checkpoint_seconds=0)
+    train([ACTIVE], Store(whole))
+    return partial, whole
+
+
+@pytest.fixture
+def partial(trained, tmp_path):
+    return Path(shutil.copytree(trained[0], tmp_path / 'runs'))
+
+
+@pytest.fixture
+def whole(trained, tmp_path):
+    return Path(shutil.copytree(trained[1], tmp_path / 'runs'))
+
+
+def contents(root, spec=ACTIVE):
+    path = Store(root).path(spec)
+    found = {str(file.relative_to(path)): file.read_bytes() for file in path.rglob('*') if file.is_file()}
+    return {name: data for name, data in found.items() if name not in VARYING}
+
+
+@pytest.fixture
+def call(capfd):
+    """Run a command -> (exit code, lines on stderr)."""
+
+    def run(*args, runs):
+        code = cli.main([*args, '--runs', str(runs)])
+        return code, capfd.readouterr().err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def refused(call):
+    """Run a command that has to end in one line with these words."""
+
+    def run(*args, runs, words):
+        code, (line,) = call(*args, runs=runs)
+        assert code == 2
+        assert line.startswith('error: ')
+        for word in words:
+            assert word in line
+
+    return run
+
+
+@pytest.fixture
+def goes_on(call, trained):
+    """The same command then ends well, with the bytes of a run that met no trouble."""
+
+    def run(*args, runs):
+        assert call(*args, runs=runs)[0] == 0
+        assert contents(runs) == contents(trained[1])
+
+    return run
+
+
+# Mistakes, found before anything is made.
+
+
+@pytest.mark.parametrize(('args', 'words'), [
+    (['--task', 'point_mass_maz'], ["task='point_mass_maz': unknown", TASK]),
+    (['--agent', 'tandm'], ["agent='tandm': unknown", 'nearest: tandem']),
+    (['--scale', 'latpop'], ["scale='latpop'", 'smoke, laptop, paper', "'laptop'?"]),
+    (['--size', 'XL'], ["size='XL': must be one of S, smoke, laptop"]),
+    (['--budget', '-6000'], ['budget=-6000: must be at least 1']),
+    (['--budget', '0'], ['budget=0: must be at least 1']),
+    (['--budget', '1e6'], ["budget='1e6': must be int"]),
+    (['--ratio', 'half'], ["ratio='half': must be float"]),
+    (['--ratio', '0'], ['ratio=0.0: must be above 0']),
+    (['--agent', 'tandem', '--alpha', '1.5'], ['alpha=1.5: must be from 0 to 1']),
+    (['--alpha', '0.5'], ['alpha=0.5: must be 1 for a run without a source']),
+    (['--agent', 'active_expl', '--w-expl', '-1'], ['w_expl=-1.0: must be from 0 to 1']),
+    (['--seed', '-1'], ['seed=-1: must be from 0']),
+    (['--model.deter', '0'], ['deter=0: must be at least 1']),
+    (['--model.deter', '1.5'], ["deter='1.5': must be int"]),
+    (['--model.gradient', 'v2'], ["gradient='v2': must be 'v1' or 'reinforce'"]),
+    (['--workers', '-1'], ['workers=-1: must be at least 1']),
+])  # fmt: skip
+def test_wrong_value_is_named(refused, tmp_path, args, words):
+    refused(*TRAIN, 'active', *args, runs=tmp_path / 'runs', words=words)
+    assert not (tmp_path / 'runs').exists()
+
+
+@pytest.mark.parametrize(('args', 'words'), [
+    (['train', '--task', TASK, '--buget', '6000'], ['--buget', '--budget']),
+    (['train'], ['--task', 'required']),
+    (['trian', '--task', TASK], ['trian', 'train']),
+    (['train', '--task', TASK, '--seed', 'one'], ['--seed', "'one'"]),
+])  # fmt: skip
+def test_wrong_option_is_named(capsys, args, words):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(args)
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert all(word in message for word in words)
+    assert 'Traceback' not in message
+
+
+def test_source_of_another_task_is_named():
+    with pytest.raises(UserError, match=f"source='{TASK}': must be a run of the same task, walker_walk-proprio"):
+        dataclasses.replace(PASSIVE, task='walker_walk-proprio')
+
+
+def test_source_that_is_missing_or_unfinished_is_named(partial, tmp_path):
+    with pytest.raises(RunError, match=f'{ACTIVE.run_id}: this run does not exist; train it first'):
+        ensure.ensure([PASSIVE], Store(tmp_path / 'empty'))
+    with pytest.raises(RunError, match=f'{ACTIVE.run_id}: this run is unfinished; resume it first'):
+        ensure.ensure([PASSIVE], Store(partial))
+    assert not Store(partial).path(PASSIVE).exists()
+
+
+# Damage.
+
+
+def halve(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def other_schema(path):
+    text = path.read_text()
+    path.write_text(text.replace('"schema": 1', '"schema": 99'))
+    assert path.read_text() != text
+
+
+@pytest.mark.parametrize(('name', 'damage', 'words'), [
+    ('metrics.jsonl', halve, ['truncated or damaged; restore it']),
+    ('checkpoint-2000.npz', flip, ['damaged', 'delete it to resume from checkpoint-1000.npz']),
+    ('checkpoint-2000.npz', halve, ['damaged', 'delete it to resume from checkpoint-1000.npz']),
+    ('replay/reward.bin', flip, ['damaged (checksum); restore it']),
+    ('replay/action.bin', Path.unlink, ['missing; restore it']),
+    ('replay/vector.bin', halve, ['bytes, not', 'restore it']),
+    ('batches.bin', flip, ['damaged (checksum); restore it']),
+    ('spec.json', Path.unlink, ['missing; restore it']),
+    ('spec.json', other_schema, ['has schema 99, this code reads schema 1']),
+])  # fmt: skip
+def test_damage_to_an_unfinished_run(here, refused, goes_on, partial, trained, name, damage, words):
+    path = Store(partial).path(ACTIVE) / name
+    damage(path)
+    before = contents(partial)
+    refused(*TRAIN, 'active', runs=partial, words=[str(path), *words])
+    assert contents(partial) == before
+    if 'delete it' in words[-1]:
+        path.unlink()
+    else:
+        path.write_bytes((Store(trained[0]).path(ACTIVE) / name).read_bytes())
+    goes_on(*TRAIN, 'active', runs=partial)
+
+
+@pytest.mark.parametrize(('name', 'damage', 'words'), [
+    ('metrics.parquet', halve, ['bytes, not', 'restore it']),
+    ('replay/vector.bin', flip, ['damaged (checksum); restore it']),
+    ('batches.bin', Path.unlink, ['missing; restore it']),
+    ('done.json', other_schema, ['has schema 99, this code reads schema 1']),
+])  # fmt: skip
+def test_damage_to_a_finished_source(here, refused, goes_on, whole, trained, name, damage, words):
+    path = Store(whole).path(ACTIVE) / name
+    damage(path)
+    before = contents(whole)
+    refused(*TRAIN, 'tandem', runs=whole, words=[str(path), *words])
+    refused(*TRAIN, 'active', runs=whole, words=[str(path), *words])
+    assert contents(whole) == before
+    assert len(list(whole.iterdir())) == 1
+    path.write_bytes((Store(trained[1]).path(ACTIVE) / name).read_bytes())
+    goes_on(*TRAIN, 'tandem', runs=whole)
+
+
+def test_a_worker_that_meets_a_damaged_source_names_it(here, whole):
+    """Without the check that the command line makes first: what a notebook sees."""
+    flip(Store(whole).path(ACTIVE) / 'replay/vector.bin')
+    with pytest.raises(RunError, match=r'replay/vector.bin: damaged \(checksum\)'):
+        ensure.ensure([PASSIVE], Store(whole))
+
+
+def test_damaged_run_in_a_notebook(refused, whole, tmp_path, monkeypatch):
+    monkeypatch.setenv('PAPER_LIB_FIGURES', str(tmp_path / 'figures'))
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    path = Store(whole).path(ACTIVE) / 'metrics.parquet'
+    halve(path)
+    command = ['notebooks', '1_toy_maze', '--scale', 'smoke', '--output', str(tmp_path / 'out'), '-p', 'train', 'no']
+    words = [f'1_toy_maze: {path}: has', 'restore it', f'{tmp_path / "out" / "1_toy_maze.partial.ipynb"}']
+    refused(*command, runs=whole, words=words)
+    assert not list(tmp_path.rglob('*.html'))
+    assert not (tmp_path / 'figures').exists()
+
+
+# Other processes, disks, interrupts.
+
+HOLD = """
+import sys, time
+from paper_lib.data.store import Store
+from paper_lib.study import agents, scales
+with Store(sys.argv[2]).lease(agents.make('active', sys.argv[1], 0, scales.get('smoke'))):
+    print('held', flush=True)
+    time.sleep(600)
+"""
+
+
+def process(*args):
+    env, pipe = os.environ | {'PYTHONPATH': str(ROOT)}, subprocess.PIPE
+    return subprocess.Popen([sys.executable, *args], env=env, stdout=pipe, stderr=pipe, text=True,
+                            start_new_session=True)  # fmt: skip
+
+
+def test_run_that_another_process_works_on_is_waited_for(here, goes_on, partial, capfd):
+    holder = process('-c', HOLD, TASK, str(partial))
+    assert holder.stdout.readline() == 'held\n'
+    threading.Timer(2, holder.kill).start()
+    assert cli.main([*TRAIN, 'active', '--runs', str(partial)]) == 0
+    notes = [line for line in capfd.readouterr().err.splitlines() if 'waiting' in line]
+    assert len(notes) == 1
+    assert f'process {holder.pid} on' in notes[0]
+    holder.communicate()
+    goes_on(*TRAIN, 'active', runs=partial)
+
+
+@pytest.fixture
+def midway(monkeypatch):
+    """Let something happen after the second evaluation of a run that saves a checkpoint after each."""
+    from paper_lib.run.train import train
+
+    def arrange(event):
+        rows, append = [], writer.Run.append
+
+        def wrapped(run, row):
+            append(run, row)
+            rows.append(row)
+            if len(rows) == 2:
+                event()
+
+        monkeypatch.setattr(writer.Run, 'append', wrapped)
+        monkeypatch.setattr(train, '__defaults__', (None, 0.0))
+
+    return arrange
+
+
+def test_disk_that_is_full_in_the_middle(here, midway, refused, goes_on, tmp_path, capfd):
+    def limit(size):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    midway(lambda: limit(20_000))
+    try:
+        refused(*TRAIN, 'active', runs=tmp_path, words=['checkpoint-2000.npz: ', 'free some space', 'command again'])
+    finally:
+        limit(resource.RLIM_INFINITY)
+    assert cli.main(['runs', '--scale', 'smoke', '--json', '--runs', str(tmp_path)]) == 0
+    row = next(row for row in json.loads(capfd.readouterr().out) if row['run_id'] == ACTIVE.run_id)
+    assert row['state'] == 'failed'
+    assert 'free some space' in row['reason']
+    goes_on(*TRAIN, 'active', runs=tmp_path)
+
+
+@contextlib.contextmanager
+def bound_by_permissions(folder):
+    """Be a user whom permissions bind, who owns a folder; root becomes one for the time."""
+    user = os.geteuid()
+    if not user:
+        shutil.chown(folder, 65534)
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_directory_that_becomes_read_only_in_the_middle(here, midway, refused, goes_on):
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
+        runs = Path(folder) / 'runs'
+        runs.mkdir()
+        os.chmod(folder, 0o755)
+        midway(lambda: Store(runs).path(ACTIVE).chmod(0o555))
+        with bound_by_permissions(runs):
+            refused(*TRAIN, 'active', runs=runs, words=['checkpoint-2000.npz: Permission denied', 'make it writable'])
+        Store(runs).path(ACTIVE).chmod(0o755)
+        goes_on(*TRAIN, 'active', runs=runs)
+
+
+def test_interrupt_leaves_a_run_that_resumes(here, goes_on, partial):
+    command = process('-m', 'paper_lib.cli', *TRAIN, 'active', '--runs', str(partial))
+    lease = Store(partial).path(ACTIVE) / 'lease.json'
+    for _ in range(600):
+        if lease.exists() or command.poll() is not None:
+            break
+        time.sleep(0.1)
+    os.killpg(command.pid, signal.SIGINT)
+    out, err = command.communicate(timeout=60)
+    assert (command.returncode, out, err) == (130, '', 'interrupted; the same command resumes\n')
+    goes_on(*TRAIN, 'active', runs=partial)
