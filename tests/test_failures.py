@@ -359,12 +359,13 @@ def test_directory_that_becomes_read_only_in_the_middle(here, midway, refused, g
 
 
 def test_interrupt_leaves_a_run_that_resumes(here, goes_on, partial):
-    command = process('-m', 'paper_lib.cli', *TRAIN, 'active', '--runs', str(partial))
+    command = process('-m', 'paper_lib.cli', *TRAIN, 'active', '--workers', '2', '--runs', str(partial))
     lease = Store(partial).path(ACTIVE) / 'lease.json'
     for _ in range(600):
         if lease.exists() or command.poll() is not None:
             break
         time.sleep(0.1)
+    time.sleep(1)  # until the second worker, which has nothing to do, is up too
     os.killpg(command.pid, signal.SIGINT)
     out, err = command.communicate(timeout=60)
     assert (command.returncode, out, err) == (130, '', 'interrupted; the same command resumes\n')

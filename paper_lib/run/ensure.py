@@ -127,7 +127,7 @@ def _begin(number, pins, messages, parent):
     """Set a new worker up: before jax is imported, since it sizes its thread pools by the cores it may use."""
     global _messages
     _messages = messages
-    pass  # an interrupt reaches every process; the parent ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches every process; the parent ends this one
     with number.get_lock():
         index, number.value = number.value, number.value + 1
     if pins and hasattr(os, 'sched_setaffinity'):

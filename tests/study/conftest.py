@@ -50,6 +50,14 @@ def make_store():
 
 
 @pytest.fixture
+def sections(full, tmp_path):
+    """Frames of every section, complete, at scale smoke."""
+    specs = agents.plan('base_agent', scales.get('smoke'))
+    frames.archive(specs, FakeStore(specs), tmp_path / 'full', 'base_agent')
+    return {'toy_maze': full, 'base_agent': frames.load(specs, tmp_path / 'full', 'base_agent')}
+
+
+@pytest.fixture
 def full(specs, tmp_path):
     """Frames of a complete smoke study."""
     frames.archive(specs, FakeStore(specs), tmp_path / 'full')

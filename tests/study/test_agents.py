@@ -1,6 +1,6 @@
 import pytest
 
-from paper_lib.spec import UserError
+from paper_lib.spec import RunSpec, UserError
 from paper_lib.study import agents, scales
 
 TASK = 'point_mass_maze-proprio'
@@ -92,6 +92,27 @@ def test_seeds_replace_those_of_the_scale():
     specs = agents.toy_maze(scales.get('laptop'), seeds=1)
     assert {agents.pair_seed(spec) for spec in specs} == {0}
     assert len(specs) == len(scales.COMPARED) + len(scales.EXPLORERS)
+
+
+@pytest.mark.parametrize(('name', 'seeds'), [('smoke', 1), ('laptop', 3), ('paper', 3)])
+def test_base_agent_is_active_on_two_tasks(name, seeds):
+    specs = agents.plan('base_agent', scales.get(name))
+    tasks = ('walker_walk-proprio', 'cup_catch-proprio')
+    assert [(spec.task, spec.agent, spec.seed) for spec in specs] == [
+        (task, 'active', seed) for task in tasks for seed in range(seeds)
+    ]
+    assert len(agents.plan('base_agent', scales.get(name), seeds=2)) == 4
+
+
+def test_base_agent_at_laptop_is_the_run_that_was_chosen():
+    """Finished runs are found by this id: another value anywhere in the plan or scale loses them."""
+    spec = agents.plan('base_agent', scales.get('laptop'))[0]
+    assert spec.run_id == 'walker_walk-proprio_active_s0_3d7ca5f1e93d81ed'
+
+
+def test_base_agent_at_paper_scale_is_size_s():
+    for spec in agents.plan('base_agent', scales.get('paper')):
+        assert spec == RunSpec(spec.task, seed=spec.seed, init_seed=spec.seed)
 
 
 def test_paper_scale_is_the_paper():

@@ -7,19 +7,23 @@ from matplotlib.figure import Figure
 
 from paper_lib.study import drawing, figures, frames, panels, style
 
+FIGURES = {name: row for section in figures.FIGURES.values() for name, row in section.items()}
+SECTION = {name: section for section, rows in figures.FIGURES.items() for name in rows}
+
 
 def text(figure):
     return ' '.join(artist.get_text() for artist in figure.findobj(matplotlib.text.Text))
 
 
 def draw(name, found, folder, scale='smoke'):
-    make, names = figures.FIGURES[name]
+    make, names = FIGURES[name]
     drawing.save(make(found.of(names), scale), folder / name, drawing.provenance(found, scale))
     return [(folder / f'{name}.{kind}').read_bytes() for kind in ('png', 'pdf')]
 
 
-@pytest.mark.parametrize('name', figures.FIGURES)
-def test_drawn_again_from_equal_data_the_bytes_are_equal(name, full, tmp_path):
+@pytest.mark.parametrize('name', FIGURES)
+def test_drawn_again_from_equal_data_the_bytes_are_equal(name, sections, tmp_path):
+    full = sections[SECTION[name]]
     first = draw(name, full, tmp_path / 'a')
     with matplotlib.rc_context({'font.size': 30, 'lines.linewidth': 9}):  # a user's own settings
         assert draw(name, full, tmp_path / 'b') == first
@@ -44,17 +48,17 @@ def test_provenance_changes_with_the_runs(full):
     assert drawing.provenance(full, 'smoke')['runs'] != drawing.provenance(full.of(['active']), 'smoke')['runs']
 
 
-@pytest.mark.parametrize('name', figures.FIGURES)
-def test_smoke_says_on_its_face_what_it_is(name, full):
-    make, names = figures.FIGURES[name]
+@pytest.mark.parametrize('name', FIGURES)
+def test_smoke_says_on_its_face_what_it_is(name, sections):
+    (make, names), full = FIGURES[name], sections[SECTION[name]]
     assert style.WARNING in text(make(full.of(names), 'smoke'))
     assert style.WARNING not in text(make(full.of(names), 'laptop'))
 
 
-@pytest.mark.parametrize('name', figures.FIGURES)
-def test_with_no_runs_every_figure_names_what_is_missing_and_the_command(name, specs, tmp_path):
-    make, names = figures.FIGURES[name]
-    words = text(make(frames.load(specs, tmp_path).of(names), 'smoke'))
+@pytest.mark.parametrize('name', FIGURES)
+def test_with_no_runs_every_figure_names_what_is_missing_and_the_command(name, sections, tmp_path):
+    (make, names), specs = FIGURES[name], sections[SECTION[name]].specs
+    words = text(make(frames.load(specs, tmp_path, SECTION[name]).of(names), 'smoke'))
     assert 'make figures SCALE=smoke' in words
     for agent in names:
         assert f'{agent}: ' in words

@@ -98,6 +98,18 @@ def test_a_flipped_byte_is_found_wherever_it_changes_a_value(specs, make_store, 
             pd.testing.assert_frame_equal(found, getattr(full, name))
 
 
+def test_a_section_without_a_maze_has_metrics_and_runs_only(make_store, tmp_path):
+    specs = agents.plan('base_agent', scales.get('smoke'))
+    frames.archive(specs, make_store(specs), tmp_path, 'base_agent')
+    assert sorted(content(tmp_path)) == ['base_agent_metrics.parquet', 'base_agent_runs.parquet']
+    found = frames.load(specs, tmp_path, 'base_agent')
+    assert found.missing == []
+    own = found.of(['cup_catch-proprio'], 'task')
+    assert set(own.metrics.run_id) == {specs[1].run_id} == {spec.run_id for spec in own.specs}
+    assert frames.state(specs, make_store([]), tmp_path, 'base_agent').state.tolist() == ['archived'] * 2
+    assert frames.state(specs, make_store([]), tmp_path).state.tolist() == ['missing'] * 2
+
+
 def test_a_failed_write_leaves_the_old_file(specs, make_store, tmp_path, monkeypatch):
     frames.archive(specs[:1], make_store(specs), tmp_path)
     before = content(tmp_path)

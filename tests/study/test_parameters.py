@@ -1,6 +1,6 @@
 import pytest
 
-from paper_lib.spec import UserError
+from paper_lib.spec import RunError, UserError
 from paper_lib.study import parameters
 
 GOOD = {'scale': 'smoke', 'train': 'no', 'seeds': 2}
@@ -38,6 +38,10 @@ def test_good_values_pass_beside_what_a_kernel_has():
 def test_a_wrong_parameter_is_named_in_one_line(names, line):
     with pytest.raises(UserError, match=line):
         parameters.check(GOOD | names)
+
+
+def test_a_notebook_shows_that_line_in_place_of_a_traceback():
+    assert RunError('runs: gone')._render_traceback_() == ['RunError: runs: gone']
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,22 @@ def test_runs_is_a_table_of_agents_by_pair_seed(make_store, specs):
     assert table.loc['tandem_expl'].tolist() == ['missing', '']
 
 
+def test_several_tasks_are_the_rows(make_store):
+    base = section.base_agent({'scale': 'smoke', 'train': 'yes', 'seeds': 2}, make_store([]))
+    base = section.base_agent({'scale': 'smoke', 'train': 'yes', 'seeds': 2}, make_store(base.specs[:1]))
+    assert base.runs().to_dict('split') == {
+        'index': ['walker_walk-proprio', 'cup_catch-proprio'], 'columns': [0, 1],
+        'data': [['done', 'missing'], ['missing', 'missing']],
+    }  # fmt: skip
+    assert base.archive().loc['walker_walk-proprio'].to_dict() == {'done': 1, 'missing': 1}
+    assert base.to_train() == list(base.specs[1:])
+
+
+def test_a_section_draws_its_own_figures_only(make_store):
+    with pytest.raises(UserError, match="figure='figure_2': must be one of figure_base_agent"):
+        section.base_agent({'scale': 'smoke'}, make_store([])).figure('figure_2')
+
+
 def test_figure_and_table_are_saved_with_caption(folder, specs, make_store):
     maze = make(make_store(specs))
     maze.archive()

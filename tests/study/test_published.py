@@ -1,0 +1,118 @@
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from paper_lib.spec import RunError
+from paper_lib.study import agents, drawing, figures, frames, panels, paths, published, scales
+
+WALKER, CUP = 'walker_walk-proprio', 'cup_catch-proprio'
+LAPTOP = agents.plan('base_agent', scales.get('laptop'))
+STEPS = np.arange(1, 61) * 5000
+
+
+def study(level, done=LAPTOP):
+    """Frames in which every run of `done` ends at `level`; far off before the last five evaluations and after 250K."""
+    score = np.where((STEPS > 225_000) & (STEPS <= 250_000), level, -1e6)
+    rows = [pd.DataFrame({'run_id': spec.run_id, 'task': spec.task, 'agent': spec.agent, 'pair_seed': spec.seed,
+                          'env_step': STEPS, 'score': score}) for spec in done]  # fmt: skip
+    metrics = pd.concat(rows, ignore_index=True)
+    runs = metrics[['run_id', 'task', 'agent', 'pair_seed']].drop_duplicates()
+    return frames.Frames(tuple(LAPTOP), runs, metrics, metrics[:0], metrics[:0])
+
+
+def test_published_scores_are_five_seeds_every_10k_steps():
+    for task in (WALKER, CUP):
+        found = published.scores(task)
+        assert found.columns.tolist() == [0, 1, 2, 3, 4]
+        assert found.index.tolist() == list(range(10_000, 500_000, 10_000))
+        assert found.notna().all(axis=None)
+
+
+def test_ranges_are_those_of_the_publication():
+    assert [round(end) for end in published.span(WALKER)] == [827, 946]
+    assert [round(end) for end in published.span(CUP)] == [918, 999]
+
+
+@pytest.mark.parametrize('content', [None, '', 'a,b\n1,2\n', 'task,seed,env_steps,score\nwalker_walk-proprio,0,5,x\n'])
+def test_a_damaged_file_is_named_in_one_line(content, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, 'published', lambda: tmp_path)
+    if content is not None:
+        (tmp_path / 'dreamerv3_v1.csv').write_text(content)
+    with pytest.raises(RunError) as error:
+        published.scores(WALKER)
+    assert str(tmp_path / 'dreamerv3_v1.csv') in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('score', 'task', 'expected'),
+    [
+        (890, WALKER, 'inside'),
+        (826, WALKER, 'below'),
+        (700, WALKER, 'below'),
+        (699, WALKER, 'alarm'),
+        (950, WALKER, 'above'),
+        (918, CUP, 'inside'),
+        (999, CUP, 'inside'),
+        (850, CUP, 'below'),
+        (849, CUP, 'alarm'),
+        (float('nan'), CUP, 'alarm'),
+        (float('inf'), CUP, 'alarm'),
+    ],
+)
+def test_verdict(score, task, expected):
+    assert published.verdict(score, task) == expected
+
+
+def test_table_takes_the_last_five_evaluations_up_to_250k():
+    table = published.table(study(920.0 + np.resize([-2, -1, 0, 1, 2], len(STEPS)), LAPTOP[:4]))
+    assert list(table) == ['task', 'seed', 'mean of last 5 evaluations', 'published at 250K', 'alarm below', 'result']
+    assert table.task.tolist() == [WALKER] * 3 + [CUP] * 3
+    assert table['mean of last 5 evaluations'].tolist()[:4] == [920.0] * 4
+    assert table['published at 250K'].unique().tolist() == ['827 to 946', '918 to 999']
+    assert table.result.tolist() == ['inside'] * 4 + ['missing'] * 2
+
+
+def test_one_nan_evaluation_is_an_alarm():
+    scores = np.where(STEPS == 240_000, np.nan, 920.0)
+    assert set(published.table(study(scores)).result) == {'alarm'}
+
+
+def test_deviations_are_complete_and_follow_from_the_spec():
+    found = published.deviations(LAPTOP[0])
+    assert len(found) == 14
+    assert 'two-hot bins 63 (255)' in found
+    assert 'starts of imagination per update 32 (1,024)' in found
+    assert 'learning rate of the world model 0.0004 (0.0001)' in found
+    other = dataclasses.replace(LAPTOP[0], ratio=0.1, model=dataclasses.replace(LAPTOP[0].model, gradient='reinforce'))
+    assert set(published.deviations(other)) - set(found) == {'ratio 0.1 (0.5)', 'gradient reinforce (v1)'}
+    assert published.deviations(agents.plan('base_agent', scales.get('paper'))[0]) == []
+
+
+def test_caption_states_sizes_scores_and_thresholds():
+    words = drawing.caption('figure_base_agent', study(920.0, LAPTOP[:4]), 'laptop')
+    for part in (f'{WALKER}, {CUP}', 'two-hot bins 63 (255)', 'per seed: 920, 920, 920 (aim: 827 to 946',
+                 'per seed: 920 (aim: 918 to 999', 'alarm: below 850', 'Missing: 2 of 6 runs'):  # fmt: skip
+        assert part in words
+
+
+def test_figure_has_one_panel_per_task_up_to_250k():
+    figure = figures.figure_base_agent(study(920.0, LAPTOP[:4]), 'laptop')
+    assert [axes.get_title('left') for axes in figure.axes] == [f'(a) {WALKER}', f'(b) {CUP}']
+    assert all(250_000 < axes.get_xlim()[1] < 260_000 for axes in figure.axes)
+    assert 'make figures' not in figure.axes[0].get_xlabel()
+    assert 'active: 2 of 3 missing, make figures SCALE=laptop' in figure.axes[1].get_xlabel()
+
+
+def test_panel_marks_their_range_and_the_alarm():
+    axes = Figure().subplots()
+    panels.published(axes, published.scores(CUP), 250_000, 850)
+    *seeds, mean, span, alarm = axes.lines
+    assert len(seeds) == 5
+    np.testing.assert_allclose(mean.get_ydata()[-1], 956.2)
+    assert span.get_ydata().tolist() == [918, 999]
+    assert span.get_xdata().tolist() == [250_000] * 2
+    assert set(alarm.get_ydata()) == {850}
