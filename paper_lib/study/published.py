@@ -28,6 +28,7 @@ NAMES = {  # fields that may differ from v1 at size S, in words
     'lr_actor': 'of the actor',
     'lr_critic': 'of the critic',
     'chunk': 'agent steps between bursts of updates',
+    'prefill': 'random agent steps at the start',
 }
 # What says which run it is and how it is watched; what no vector task has; what serves exploration and A.3 alone.
 OTHER = {'task', 'agent', 'seed', 'init_seed', 'budget', 'eval_every', 'eval_episodes', 'data', 'source', 'alpha',
@@ -70,9 +71,10 @@ def table(frames: Frames) -> pd.DataFrame:
     lost, rows = frames.missing, []
     for spec in frames.specs:
         score = last(frames.metrics, spec)
+        result = 'missing' if spec in lost else 'too short' if spec.budget < AT else verdict(score, spec.task)
         rows.append({'task': spec.task, 'seed': spec.seed, f'mean of last {LAST} evaluations': score,
                      'published at 250K': _words(spec.task), 'alarm below': ALARM[spec.task],
-                     'result': 'missing' if spec in lost else verdict(score, spec.task)})  # fmt: skip
+                     'result': result})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -86,7 +88,12 @@ def deviations(spec: RunSpec) -> list[str]:
     for values in (own, theirs):
         values['starts'] = values['starts'] or values['batch'] * values['length']
     names = sorted(own.keys() - OTHER - {'model'}, key=[*NAMES, *own].index)
-    return [f'{NAMES.get(name, name)} {own[name]:,} ({theirs[name]:,})' for name in names if own[name] != theirs[name]]
+    return [f'{NAMES.get(name, name)} {_plain(own[name])} ({_plain(theirs[name])})'
+            for name in names if own[name] != theirs[name]]  # fmt: skip
+
+
+def _plain(value):
+    return value if isinstance(value, str) else f'{value:,}'
 
 
 def summary(frames: Frames) -> str:

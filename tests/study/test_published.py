@@ -76,6 +76,10 @@ def test_table_takes_the_last_five_evaluations_up_to_250k():
     assert table.result.tolist() == ['inside'] * 4 + ['missing'] * 2
 
 
+def test_a_run_that_ends_early_is_too_short_to_compare(sections):
+    assert set(published.table(sections['base_agent']).result) == {'too short'}
+
+
 def test_one_nan_evaluation_is_an_alarm():
     scores = np.where(STEPS == 240_000, np.nan, 920.0)
     assert set(published.table(study(scores)).result) == {'alarm'}
