@@ -73,12 +73,29 @@ class ModelSpec:
 
     def __post_init__(self):
         _check_types(self)
-        for name in ('deter', 'stoch', 'classes', 'units', 'layers', 'mlp_units', 'mlp_layers', 'cnn_depth',
-                     'bins', 'batch', 'horizon', 'ensemble', 'probe_units'):
+        for name in (
+            'deter',
+            'stoch',
+            'classes',
+            'units',
+            'layers',
+            'mlp_units',
+            'mlp_layers',
+            'cnn_depth',
+            'bins',
+            'batch',
+            'horizon',
+            'ensemble',
+            'probe_units',
+        ):
             _need(getattr(self, name) >= 1, name, getattr(self, name), 'at least 1')
         _need(self.length >= 2, 'length', self.length, 'at least 2')
-        _need(0 <= self.starts <= self.batch * self.length, 'starts', self.starts,
-              f'from 0 (all) to batch x length = {self.batch * self.length}')
+        _need(
+            0 <= self.starts <= self.batch * self.length,
+            'starts',
+            self.starts,
+            f'from 0 (all) to batch x length = {self.batch * self.length}',
+        )
         _need(self.gradient in ('v1', 'reinforce'), 'gradient', self.gradient, "'v1' or 'reinforce'")
         _need(self.disag_target in ('stoch', 'vector'), 'disag_target', self.disag_target, "'stoch' or 'vector'")
         _need(self.discount_horizon > 1, 'discount_horizon', self.discount_horizon, 'above 1')
@@ -107,6 +124,7 @@ class RunSpec:
     source: 'RunSpec | None' = None
     alpha: float = 1.0  # initial weights (1 - alpha) * source's initial weights + alpha * own (Eq. S3)
     w_expl: float = 0.0  # weight of the disagreement reward in the acting policy (Eq. 5)
+    expl_until: int = 0  # environment steps after which the task policy acts; 0: never (both as in v1)
     eval_every: int = 5000  # environment steps
     eval_episodes: int = 4
     lr_model: float = 1e-4
@@ -120,30 +138,58 @@ class RunSpec:
         repeat, envs = task.repeat, task.envs
         for name in ('budget', 'prefill', 'chunk', 'eval_every', 'eval_episodes'):
             _need(getattr(self, name) >= 1, name, getattr(self, name), 'at least 1')
+        _need(self.expl_until >= 0, 'expl_until', self.expl_until, 'at least 0')
+        _need(
+            self.expl_until == 0 or self.w_expl > 0, 'expl_until', self.expl_until, '0 for a run that does not explore'
+        )
         for name in ('ratio', 'lr_model', 'lr_actor', 'lr_critic', 'lr_expl'):
             _need(getattr(self, name) > 0, name, getattr(self, name), 'above 0')
         for name in ('seed', 'init_seed'):
             _need(0 <= getattr(self, name) < 2**31, name, getattr(self, name), 'from 0 to 2**31 - 1')
         for name in ('alpha', 'w_expl'):
             _need(0 <= getattr(self, name) <= 1, name, getattr(self, name), 'from 0 to 1')
-        _need(self.model.disag_target == 'stoch' or task.obs == 'proprio', 'disag_target', self.model.disag_target,
-              f"'stoch' for {self.task}: it has no vector")
+        _need(
+            self.model.disag_target == 'stoch' or task.obs == 'proprio',
+            'disag_target',
+            self.model.disag_target,
+            f"'stoch' for {self.task}: it has no vector",
+        )
         _need(self.chunk % envs == 0, 'chunk', self.chunk, f'a multiple of the {envs} parallel environments')
         _need(self.chunk * self.ratio % 1 == 0, 'chunk', self.chunk, f'such that chunk x ratio ({self.ratio}) is whole')
         _need(self.prefill % self.chunk == 0, 'prefill', self.prefill, f'a multiple of chunk={self.chunk}')
-        _need(self.eval_every % (self.chunk * repeat) == 0, 'eval_every', self.eval_every,
-              f'a multiple of chunk x action repeat = {self.chunk * repeat}')
+        _need(
+            self.eval_every % (self.chunk * repeat) == 0,
+            'eval_every',
+            self.eval_every,
+            f'a multiple of chunk x action repeat = {self.chunk * repeat}',
+        )
         _need(self.budget % self.eval_every == 0, 'budget', self.budget, f'a multiple of eval_every={self.eval_every}')
-        _need(self.prefill * repeat < self.budget, 'prefill', self.prefill,
-              f'below budget / action repeat = {self.budget // repeat}')
-        _need(self.prefill // envs > self.model.length, 'prefill', self.prefill,
-              f'above {envs} environments x length={self.model.length}')
+        _need(
+            self.prefill * repeat < self.budget,
+            'prefill',
+            self.prefill,
+            f'below budget / action repeat = {self.budget // repeat}',
+        )
+        _need(
+            self.prefill // envs > self.model.length,
+            'prefill',
+            self.prefill,
+            f'above {envs} environments x length={self.model.length}',
+        )
         _need(self.data in ('own', 'final', 'batches'), 'data', self.data, "'own', 'final' or 'batches'")
-        _need((self.data == 'own') == (self.source is None), 'source', self.source and self.source.agent,
-              "given exactly when data is 'final' or 'batches'")
+        _need(
+            (self.data == 'own') == (self.source is None),
+            'source',
+            self.source and self.source.agent,
+            "given exactly when data is 'final' or 'batches'",
+        )
         _need(self.alpha == 1 or self.source is not None, 'alpha', self.alpha, '1 for a run without a source')
-        _need(self.w_expl == 0 or self.data == 'own', 'w_expl', self.w_expl,
-              '0 for offline runs: they learn the task reward')
+        _need(
+            self.w_expl == 0 or self.data == 'own',
+            'w_expl',
+            self.w_expl,
+            '0 for offline runs: they learn the task reward',
+        )
         if self.source is not None:
             _need(self.source.data == 'own', 'source', self.source.agent, 'an online run')
             _need(self.source.task == self.task, 'source', self.source.task, f'a run of the same task, {self.task}')

@@ -23,7 +23,16 @@ _DMC = {
     'hopper_hop': 'hopper-hop', 'humanoid_walk': 'humanoid-walk', 'point_mass_maze': 'reach_bottom_right',
     'quadruped_run': 'quadruped-run', 'reacher_hard': 'reacher-hard', 'walker_walk': 'walker-walk',
 }  # fmt: skip
-_METAWORLD = ('assembly', 'basketball', 'button-press', 'lever-pull', 'peg-insert-side', 'pick-place', 'soccer', 'window-open')
+_METAWORLD = (
+    'assembly',
+    'basketball',
+    'button-press',
+    'lever-pull',
+    'peg-insert-side',
+    'pick-place',
+    'soccer',
+    'window-open',
+)
 _MINATAR = ('asterix', 'breakout', 'freeway', 'seaquest', 'space_invaders')
 
 
@@ -47,5 +56,7 @@ def get(task_id: str) -> Task:
         from paper_lib.spec import UserError  # spec imports this module
 
         near = difflib.get_close_matches(str(task_id), TASKS, n=3) or sorted(TASKS)[:3]
-        raise UserError(f'task={task_id!r}: unknown; nearest: {", ".join(near)} (`paper-lib tasks` lists all {len(TASKS)})')
+        raise UserError(
+            f'task={task_id!r}: unknown; nearest: {", ".join(near)} (`paper-lib tasks` lists all {len(TASKS)})'
+        )
     return TASKS[task_id]

@@ -25,7 +25,10 @@ LAYERS = {
     'agent': ({'ground', 'agent'}, {'numpy'} | DEVICE),
     'study': ({'ground', 'study'}, {'numpy'} | FRAMES),
     'run': ({'ground', 'envs', 'data', 'agent', 'run'}, {'numpy', 'tqdm'} | DEVICE),
-    'notebooks': ({'ground', 'study', 'notebooks'}, {'papermill', 'jupyter_client', 'nbclient', 'nbconvert', 'traitlets'}),
+    'notebooks': (
+        {'ground', 'study', 'notebooks'},
+        {'papermill', 'jupyter_client', 'nbclient', 'nbconvert', 'traitlets'},
+    ),
     'cli': ({'ground', 'envs', 'data', 'agent', 'study', 'run', 'notebooks', 'cli'}, {'tyro'}),
 }
 

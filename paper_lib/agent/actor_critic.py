@@ -106,7 +106,10 @@ def init_norm():
 def update_norm(norm, returns):
     """Fold a batch of returns in; the caller uses the result at once (v1)."""
     low, high = jnp.percentile(sg(returns), jnp.array([5.0, 95.0]))
-    return {'low': norm['low'] + NORM_RATE * (low - norm['low']), 'high': norm['high'] + NORM_RATE * (high - norm['high'])}
+    return {
+        'low': norm['low'] + NORM_RATE * (low - norm['low']),
+        'high': norm['high'] + NORM_RATE * (high - norm['high']),
+    }
 
 
 def norm_scale(norm):
@@ -139,7 +142,11 @@ def actor_loss(agent, wm, behaviour, norms, rewards, mix, start, first_cont, key
         returns[name] = lambda_return(reward, value, cont, gamma, model.lam)
         norms[name] = update_norm(norms[name], returns[name])
         advantage += mix[name] * (returns[name] - value[:-1]) / norm_scale(norms[name])
-        metrics |= {f'{name}_reward': reward.mean(), f'{name}_return': returns[name].mean(), f'{name}_value': value.mean()}
+        metrics |= {
+            f'{name}_reward': reward.mean(),
+            f'{name}_return': returns[name].mean(),
+            f'{name}_value': value.mean(),
+        }
     advantage /= sum(mix.values())
     dist = actor_dist(agent, behaviour['actor'], sg(feat[:-1]))
     ent = entropy(agent, dist)
@@ -178,8 +185,17 @@ def train(agent, wm, params, opt, norms, rewards, mix, start, first_cont, hyper,
     actor, actor_opt = optim.step(optim.HEAD, params['actor'], grads, opt['actor'], hyper['lr_actor'])
     critics, slow, critic_opt = {}, {}, {}
     for name, critic in params['critics'].items():
-        value, grads = jax.value_and_grad(critic_loss, 1)(agent, critic, params['slow'][name], feat, returns[name], weight)
-        critics[name], critic_opt[name] = optim.step(optim.HEAD, critic, grads, opt['critics'][name], hyper['lr_critic'])
+        value, grads = jax.value_and_grad(critic_loss, 1)(
+            agent, critic, params['slow'][name], feat, returns[name], weight
+        )
+        critics[name], critic_opt[name] = optim.step(
+            optim.HEAD, critic, grads, opt['critics'][name], hyper['lr_critic']
+        )
         slow[name] = jax.tree.map(lambda s, c: (1 - SLOW_RATE) * s + SLOW_RATE * c, params['slow'][name], critics[name])
         metrics |= {f'{name}_critic_loss': value, f'{name}_scale': norm_scale(norms[name])}
-    return {'actor': actor, 'critics': critics, 'slow': slow}, {'actor': actor_opt, 'critics': critic_opt}, norms, metrics
+    return (
+        {'actor': actor, 'critics': critics, 'slow': slow},
+        {'actor': actor_opt, 'critics': critic_opt},
+        norms,
+        metrics,
+    )

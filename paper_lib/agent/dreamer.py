@@ -3,11 +3,10 @@
 import dataclasses
 import functools
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from paper_lib.agent import actor_critic, dists, explore, nets, optim, probe
+from paper_lib.agent import actor_critic, explore, nets, optim, probe
 from paper_lib.agent import world_model as wmod
 from paper_lib.spec import ModelSpec
 
@@ -79,7 +78,11 @@ class Agent:
 def init(agent, key):
     """Fresh state: {'params', 'opt', 'norm'} pytrees."""
     keys = jax.random.split(key, 8)
-    obs = {'image': jnp.zeros((1, *agent.image), jnp.uint8)} if agent.image else {'vector': jnp.zeros((1, sum(agent.vector)))}
+    obs = (
+        {'image': jnp.zeros((1, *agent.image), jnp.uint8)}
+        if agent.image
+        else {'vector': jnp.zeros((1, sum(agent.vector)))}
+    )
     feat = jnp.zeros((1, agent.features))
     wm = {'encoder': agent.encoder.init(keys[0], *obs.values())}
     embed = wmod.encode(agent, wm, obs)
@@ -118,7 +121,9 @@ def train_step(agent, state, batch, hyper, key):
     )
     metrics |= task_metrics
     if agent.explore:
-        params['disag'], opt['disag'], disag_metrics = explore.train(agent, params['disag'], opt['disag'], states, batch, hyper)
+        params['disag'], opt['disag'], disag_metrics = explore.train(
+            agent, params['disag'], opt['disag'], states, batch, hyper
+        )
         rewards['disag'] = explore.reward(agent, params['disag'])
         mix = {'task': 1 - hyper['w_expl'], 'disag': hyper['w_expl']}
         params['expl'], opt['expl'], norm['expl'], expl_metrics = actor_critic.train(
@@ -132,7 +137,9 @@ def train_step(agent, state, batch, hyper, key):
 
 def choose_starts(agent, states, batch, key):
     """Imagination starts: all B x T posteriors, or `model.starts` of them drawn without replacement."""
-    flat = jax.tree.map(lambda x: jax.lax.stop_gradient(x).reshape((-1, *x.shape[2:])), (*states, 1.0 - batch['is_terminal']))
+    flat = jax.tree.map(
+        lambda x: jax.lax.stop_gradient(x).reshape((-1, *x.shape[2:])), (*states, 1.0 - batch['is_terminal'])
+    )
     if agent.model.starts:
         index = jax.random.permutation(key, flat[0].shape[0])[: agent.model.starts]
         flat = jax.tree.map(lambda x: x[index], flat)

@@ -78,7 +78,9 @@ class ImageEncoder(nn.Module):
         lead, x = image.shape[:-3], image.reshape((-1, *image.shape[-3:]))
         x = x.astype(jnp.float32) / 255 - 0.5
         for i in range(stages(image.shape[-2])):
-            x = nn.Conv(self.depth * 2**i, (4, 4), (2, 2), use_bias=False, kernel_init=fan_avg_normal, name=f'conv{i}')(x)
+            x = nn.Conv(self.depth * 2**i, (4, 4), (2, 2), use_bias=False, kernel_init=fan_avg_normal, name=f'conv{i}')(
+                x
+            )
             x = nn.silu(norm(f'norm{i}')(x))
         return x.reshape((*lead, -1))
 

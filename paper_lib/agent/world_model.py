@@ -26,7 +26,7 @@ def encode(agent, wm, obs):
 
 
 def observe(agent, wm, embed, prev_action, is_first, uniform):
-    """Filter sequences: (B, T, E), (B, T, A), (B, T), (B, T, S) -> deter (B, T, D), stoch and posterior (B, T, S, C)."""
+    """Filter (B, T, E), (B, T, A), (B, T), (B, T, S) -> deter (B, T, D), stoch and posterior (B, T, S, C)."""
     carry = observe_carry(agent, wm, embed.shape[0])
 
     def step(carry, inputs):

@@ -111,8 +111,10 @@ def read_json(path: Path, advice: str = AGAIN) -> dict:
 
 def check_schema(path: Path, schema):
     if schema != SCHEMA:
-        raise RunError(f'{path}: has schema {schema!r}, this code reads schema {SCHEMA}; '
-                       'use the version of the code that wrote it, or delete the run directory to train the run again')
+        raise RunError(
+            f'{path}: has schema {schema!r}, this code reads schema {SCHEMA}; '
+            'use the version of the code that wrote it, or delete the run directory to train the run again'
+        )
 
 
 def _digest(file):
@@ -192,6 +194,6 @@ class Prefix:
         """Checksums of the first `rows` rows, by name; `rows` never shrinks."""
         assert rows >= self.rows, (rows, self.rows)
         for name, array in self.arrays.items():
-            self.crcs[name] = zlib.crc32(array[self.rows:rows], self.crcs[name])
+            self.crcs[name] = zlib.crc32(array[self.rows : rows], self.crcs[name])
         self.rows = rows
         return {'rows': rows, **self.crcs}

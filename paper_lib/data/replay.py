@@ -24,8 +24,10 @@ class Replay:
         """Use `Replay.create` or `Replay.open`."""
         layout = files.read_json(path / 'layout.json')
         self.path, self.rows, self.envs = path, layout['rows'], layout['envs']
-        self._maps = {key: files.memory_map(path / f'{key}.bin', (self.rows, self.envs, *shape), dtype, writable)
-                      for key, (shape, dtype) in layout['keys'].items()}
+        self._maps = {
+            key: files.memory_map(path / f'{key}.bin', (self.rows, self.envs, *shape), dtype, writable)
+            for key, (shape, dtype) in layout['keys'].items()
+        }
         self.arrays = {key: np.asarray(array) for key, array in self._maps.items()}  # plain views index faster
         self._flat = {key: array.reshape(-1, *array.shape[2:]) for key, array in self.arrays.items()}
 
@@ -101,14 +103,14 @@ class Replay:
         for env in range(self.envs):
             flags = self.arrays['flags'][:rows, env]
             lasts = np.flatnonzero(flags & LAST)
-            firsts = np.flatnonzero(flags & FIRST)[:len(lasts)]  # all but an episode that is still running
+            firsts = np.flatnonzero(flags & FIRST)[: len(lasts)]  # all but an episode that is still running
             found.append(np.stack([np.full_like(lasts, env), firsts, lasts], 1))
         found = np.concatenate(found)
         return found[np.lexsort((found[:, 0], found[:, 1]))]
 
     def episode(self, env: int, first: int, last: int) -> dict[str, np.ndarray]:
         """Copies of rows first..last (inclusive) of one environment, (n, ...) per key, all three flags as bools."""
-        steps = {key: np.array(array[first:last + 1, env]) for key, array in self.arrays.items()}
+        steps = {key: np.array(array[first : last + 1, env]) for key, array in self.arrays.items()}
         flags = steps.pop('flags')
         bits = {'is_first': FIRST, 'is_last': LAST, 'is_terminal': TERMINAL}
         return steps | {name: (flags & bit) > 0 for name, bit in bits.items()}

@@ -1,13 +1,13 @@
 """The run store: one directory per spec, `<root>/<run id>/`. Finished runs are read, never changed.
 
-    with store.lease(spec) as lease:  # Busy if another process has the run
-        if store.status(spec) != 'done':
-            run = store.open(spec, lease)
-            clocks = run.checkpoints()
-            run.load(clocks[0]) if clocks else run.restart()
-            ...
-            run.finish(weights, traces, provenance)
-    store.metrics(spec)
+with store.lease(spec) as lease:  # Busy if another process has the run
+    if store.status(spec) != 'done':
+        run = store.open(spec, lease)
+        clocks = run.checkpoints()
+        run.load(clocks[0]) if clocks else run.restart()
+        ...
+        run.finish(weights, traces, provenance)
+store.metrics(spec)
 """
 
 import contextlib

@@ -224,7 +224,9 @@ class Run:
         names = ['spec.json', 'metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin']
         if self.replay:
             names += ['replay/layout.json', *(f'replay/{key}.bin' for key in self.replay.arrays)]
-        hashes = {name: {'size': (self.path / name).stat().st_size, 'sha256': files.sha256(self.path / name)}
-                  for name in names}
+        hashes = {
+            name: {'size': (self.path / name).stat().st_size, 'sha256': files.sha256(self.path / name)}
+            for name in names
+        }
         files.write_json(self.path / 'finishing.json', {'run_id': self.spec.run_id, 'files': hashes})
         complete(self.path)

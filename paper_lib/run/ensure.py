@@ -67,7 +67,7 @@ def groups(specs, size):
     found = {}
     for spec in specs:
         found.setdefault(signature(spec), []).append(spec)
-    cut = [same[i:i + size] for same in found.values() for i in range(0, len(same), size)]
+    cut = [same[i : i + size] for same in found.values() for i in range(0, len(same), size)]
     return sorted(cut, key=lambda group: specs.index(group[0]))
 
 

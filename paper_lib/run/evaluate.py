@@ -22,7 +22,10 @@ def assess(program, task, params, groups, keys, counter):
     batch = {key: np.stack([group[key] for group in groups]) for key in MODEL_KEYS if key in groups[0]}
     result = program.assess(params, batch, keys, counter)
     result = {key: np.asarray(value) for key, value in result.items()}
-    return [{key: value[lane] for key, value in result.items()} | {'valid': groups[lane]['valid']} for lane in range(len(groups))]
+    return [
+        {key: value[lane] for key, value in result.items()} | {'valid': groups[lane]['valid']}
+        for lane in range(len(groups))
+    ]
 
 
 def episode_means(values, valid):
@@ -78,8 +81,15 @@ def summary(spec, episodes, result, seen):
     row |= {key: episode_means(result[key], valid) for key in result if key.startswith('wm_')}
     row['wm_loss_replay'] = episode_means(seen['wm_loss'], seen['valid']) if seen else None
     row['ood_ratio'] = row['wm_loss'] / row['wm_loss_replay'] if seen else None
-    row |= {'value': float(value.mean()), 'mc_return': float(monte_carlo.mean()), 'value_error': float((value - monte_carlo).mean())}
-    row |= {'recon_loss': episode_means(result['recon_loss'], valid), 'length': float(episodes['valid'].sum(1).mean() - 1)}
+    row |= {
+        'value': float(value.mean()),
+        'mc_return': float(monte_carlo.mean()),
+        'value_error': float((value - monte_carlo).mean()),
+    }
+    row |= {
+        'recon_loss': episode_means(result['recon_loss'], valid),
+        'length': float(episodes['valid'].sum(1).mean() - 1),
+    }
     return row
 
 

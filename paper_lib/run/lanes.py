@@ -35,7 +35,7 @@ def signature(spec: RunSpec) -> tuple:
     """Runs of equal signature can share a program: shapes and schedule are the same."""
     online = spec.data == 'own'
     return (spec.task, spec.model, spec.budget, spec.ratio, spec.prefill, spec.chunk, spec.eval_every,
-            spec.eval_episodes, online, spec.w_expl > 0)  # fmt: skip
+            spec.eval_episodes, online, spec.w_expl > 0, spec.expl_until)  # fmt: skip
 
 
 def _lift(fn, lanes):
@@ -73,7 +73,9 @@ class Program:
     def act(self, behaviour, params, carry, obs, keys, counter):
         """One policy step of every lane; hands over only the weights that acting needs."""
         wm = {name: params['wm'][name] for name in ('encoder', 'rssm')}
-        return self._act[behaviour]({'wm': wm, behaviour: {'actor': params[behaviour]['actor']}}, carry, obs, keys, counter)
+        return self._act[behaviour](
+            {'wm': wm, behaviour: {'actor': params[behaviour]['actor']}}, carry, obs, keys, counter
+        )
 
     def carry(self, size):
         """Policy state of `size` environments per lane, before their first step."""

@@ -42,7 +42,6 @@ class Collector:
         self.count = tasks.get(specs[0].task).envs
         self.envs = [envs.Batch(spec.task, lanes.number(spec.seed, 'env'), self.count) for spec in specs]
         self.keys = lanes.keys(specs, 'policy')
-        self.behaviour = 'expl' if specs[0].w_expl > 0 else 'task'
         self.carry = program.carry(self.count)
         nothing = np.zeros((self.count, self.envs[0].spaces.action), np.float32)
         self.steps = [env.step({'action': nothing, 'reset': np.ones(self.count, bool)}) for env in self.envs]
@@ -63,8 +62,16 @@ class Collector:
         obs = observation(self.steps)
         if row == prefill:  # the policy's first step: its state starts from the learned initial one
             obs['is_first'] = np.ones_like(obs['is_first'])
-        self.carry = self.program.act(self.behaviour, params, self.carry, obs, self.keys, row)
+        self.carry = self.program.act(self._behaviour(row), params, self.carry, obs, self.keys, row)
         return np.asarray(self.carry['action'])
+
+    def _behaviour(self, row):
+        """Who acts: the exploring policy until `expl_until`, the task policy else."""
+        spec = self.specs[0]
+        if spec.w_expl == 0:
+            return 'task'
+        until = spec.expl_until // tasks.get(spec.task).repeat
+        return 'expl' if not until or row * self.count < until else 'task'
 
     def restore(self, carry, rows):
         """Bring everything to the point before row `rows`, by replaying each environment's running episode."""
@@ -130,4 +137,7 @@ def stack(rows):
 
 def pad(episodes, length):
     """Pad (n, N, ...) arrays with zeros to (n, length, ...)."""
-    return {key: np.pad(value, [(0, 0), (0, length - value.shape[1])] + [(0, 0)] * (value.ndim - 2)) for key, value in episodes.items()}
+    return {
+        key: np.pad(value, [(0, 0), (0, length - value.shape[1])] + [(0, 0)] * (value.ndim - 2))
+        for key, value in episodes.items()
+    }

@@ -53,7 +53,9 @@ class Group:
         self.online = self.spec.data == 'own'
         self.spaces = envs.make(self.spec.task, 0).spaces
         spaces = self.spaces
-        agent = dreamer.Agent(self.spec.model, spaces.vector, spaces.image, spaces.action, spaces.discrete, self.spec.w_expl > 0)
+        agent = dreamer.Agent(
+            self.spec.model, spaces.vector, spaces.image, spaces.action, spaces.discrete, self.spec.w_expl > 0
+        )
         self.program = lanes.program(agent, len(specs))
         self.keys, self.hyper = lanes.keys(specs, 'train'), lanes.hyper(specs)
         if self.online:

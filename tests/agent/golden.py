@@ -29,14 +29,29 @@ def agent_of(name):
     layers = sum(key.startswith('wm.rew.h') and key.endswith('kernel') for key in weights)
     ensemble = sum(key.startswith('expl_behavior.disag_reward') and key.endswith('h0.kernel') for key in weights)
     image = batch['image'].shape[2:] if 'image' in batch else None
-    mlp = {} if image else {
-        'mlp_units': weights['wm.enc.mlp.h0.kernel'].shape[1],
-        'mlp_layers': sum(key.startswith('wm.enc.mlp.h') and key.endswith('kernel') for key in weights),
-    }
+    mlp = (
+        {}
+        if image
+        else {
+            'mlp_units': weights['wm.enc.mlp.h0.kernel'].shape[1],
+            'mlp_layers': sum(key.startswith('wm.enc.mlp.h') and key.endswith('kernel') for key in weights),
+        }
+    )
     depth = {'cnn_depth': weights['wm.enc.cnn.s0res.kernel'].shape[-1]} if image else {}
-    model = ModelSpec(deter=rssm['initial'][0], stoch=stoch, classes=classes, units=rssm['img_out.kernel'][1], layers=layers,
-                      horizon=5, batch=batch['reward'].shape[0], length=batch['reward'].shape[1],
-                      bins=weights['wm.rew.dist_out.out.bias'].shape[0], ensemble=max(1, ensemble), **mlp, **depth)
+    model = ModelSpec(
+        deter=rssm['initial'][0],
+        stoch=stoch,
+        classes=classes,
+        units=rssm['img_out.kernel'][1],
+        layers=layers,
+        horizon=5,
+        batch=batch['reward'].shape[0],
+        length=batch['reward'].shape[1],
+        bins=weights['wm.rew.dist_out.out.bias'].shape[0],
+        ensemble=max(1, ensemble),
+        **mlp,
+        **depth,
+    )
     discrete = 'task_behavior.ac.actor.dist_out.std.kernel' not in weights
     vector = () if image else (batch['vector'].shape[-1],)
     return dreamer.Agent(model, vector, image, batch['action'].shape[-1], discrete, explore=ensemble > 0)
@@ -50,7 +65,10 @@ def params_of(name):
         return {key.removeprefix(prefix + '.'): value for key, value in weights.items() if key.startswith(prefix + '.')}
 
     def block(w, prefix):
-        return {'linear': {'kernel': w[f'{prefix}.kernel']}, 'norm': {'scale': w[f'{prefix}.norm.scale'], 'bias': w[f'{prefix}.norm.bias']}}
+        return {
+            'linear': {'kernel': w[f'{prefix}.kernel']},
+            'norm': {'scale': w[f'{prefix}.norm.scale'], 'bias': w[f'{prefix}.norm.bias']},
+        }
 
     def dense(w, prefix):
         return {'kernel': w[f'{prefix}.kernel'], 'bias': w[f'{prefix}.bias']}
@@ -58,7 +76,10 @@ def params_of(name):
     def mlp(prefix, *outs):
         w = under(prefix)
         count = sum(key.startswith('h') and key.endswith('.kernel') for key in w)
-        return {'params': {f'h{i}': block(w, f'h{i}') for i in range(count)} | {f'out{i}': dense(w, out) for i, out in enumerate(outs)}}
+        return {
+            'params': {f'h{i}': block(w, f'h{i}') for i in range(count)}
+            | {f'out{i}': dense(w, out) for i, out in enumerate(outs)}
+        }
 
     def cnn(prefix, transpose):
         w, tree = under(prefix), {}
@@ -74,7 +95,11 @@ def params_of(name):
     agent, w = agent_of(name), under('wm.rssm')
     rssm = {key: block(w, key) for key in ('img_in', 'img_out', 'obs_out')}
     rssm |= {key: dense(w, key) for key in ('img_stats', 'obs_stats')}
-    rssm |= {'gru': {'kernel': w['gru.kernel']}, 'gru_norm': {'scale': w['gru.norm.scale'], 'bias': w['gru.norm.bias']}, 'initial': w['initial']}
+    rssm |= {
+        'gru': {'kernel': w['gru.kernel']},
+        'gru_norm': {'scale': w['gru.norm.scale'], 'bias': w['gru.norm.bias']},
+        'initial': w['initial'],
+    }
     wm = {
         'encoder': cnn('wm.enc.cnn', False) if agent.image else mlp('wm.enc.mlp'),
         'rssm': {'params': rssm},

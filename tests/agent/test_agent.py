@@ -27,7 +27,12 @@ def random_batch(agent, seed=0, shape=(4, 6)):
     if agent.discrete:
         action = np.eye(agent.action, dtype=np.float32)[rng.integers(agent.action, size=shape)]
     zeros = np.zeros(shape, bool)
-    return obs | {'action': action, 'reward': rng.normal(size=shape).astype(np.float32), 'is_first': zeros, 'is_terminal': zeros}
+    return obs | {
+        'action': action,
+        'reward': rng.normal(size=shape).astype(np.float32),
+        'is_first': zeros,
+        'is_terminal': zeros,
+    }
 
 
 @functools.cache
@@ -121,7 +126,9 @@ def test_acting_filters_as_training_does():
         actions.append(carry['action'])
         uniforms.append(jax.random.uniform(jax.random.split(key)[0], (4, MODEL.stoch)))
     batch['action'] = jnp.stack(actions, 1)
-    np.testing.assert_allclose(jnp.stack(deters, 1), observe(PROPRIO, params, batch, jnp.stack(uniforms, 1)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        jnp.stack(deters, 1), observe(PROPRIO, params, batch, jnp.stack(uniforms, 1)), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize('agent', [PROPRIO, MINATAR], ids=['proprio', 'minatar'])
@@ -180,7 +187,9 @@ def test_disagreement_is_the_deviation_between_networks_at_states_1_to_h():
 def test_starts_are_posteriors_of_the_batch_without_repetition():
     agent = dataclasses.replace(PROPRIO, model=dataclasses.replace(MODEL, starts=10))
     states = (jnp.arange(24.0).reshape(4, 6, 1), jnp.zeros((4, 6, 3, 4)))
-    (deter, _), cont = dreamer.choose_starts(agent, states, {'is_terminal': np.eye(4, 6, dtype=bool)}, jax.random.key(0))
+    (deter, _), cont = dreamer.choose_starts(
+        agent, states, {'is_terminal': np.eye(4, 6, dtype=bool)}, jax.random.key(0)
+    )
     assert len(set(deter[:, 0].tolist())) == 10
     terminal = np.eye(4, 6).reshape(-1)
     np.testing.assert_array_equal(cont, 1 - terminal[deter[:, 0].astype(int)])
@@ -198,7 +207,9 @@ def test_gradient_clipping_is_by_global_norm_before_adam():
 @pytest.mark.parametrize('gradient', ['v1', 'reinforce'])
 def test_actor_climbs_a_reward_that_depends_on_its_action(gradient):
     """A probe world: the reward head pays the first action dimension. Both gradient estimators must raise it."""
-    agent = dataclasses.replace(PROPRIO, explore=False, model=dataclasses.replace(MODEL, gradient=gradient, entropy=1e-3))
+    agent = dataclasses.replace(
+        PROPRIO, explore=False, model=dataclasses.replace(MODEL, gradient=gradient, entropy=1e-3)
+    )
     state = fresh(agent)
     start = (jnp.zeros((64, 12)), jnp.zeros((64, 3, 4)))
     pays = {'task': lambda wm, feat, action: action[:-1, :, 0].clip(-1, 1)}
@@ -207,7 +218,9 @@ def test_actor_climbs_a_reward_that_depends_on_its_action(gradient):
     def update(carry, key):
         params, opt, norm = carry
         hyper = {'lr_actor': 3e-3, 'lr_critic': 3e-3}
-        out = actor_critic.train(agent, state['params']['wm'], params, opt, norm, pays, {'task': 1.0}, start, jnp.ones(64), hyper, key)
+        out = actor_critic.train(
+            agent, state['params']['wm'], params, opt, norm, pays, {'task': 1.0}, start, jnp.ones(64), hyper, key
+        )
         return out[:3], out[3]['task_reward']
 
     carry = (state['params']['task'], state['opt']['task'], state['norm']['task'])

@@ -1,11 +1,11 @@
 """Our agent against numbers of the published DreamerV3 v1 package (tests/golden/README.md)."""
 
+import golden
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import golden
 from paper_lib.agent import actor_critic, dists, explore
 from paper_lib.agent import world_model as wmod
 
@@ -110,7 +110,9 @@ def test_forward(name):
         check('out_actor_std', dist[1])
     if agent.explore:
         second = wmod.features(data['out_next_deter'], data['in_stoch'])
-        reward = explore.reward(agent, params['disag'])(wm, jnp.stack([feat, second]), jnp.stack([data['in_action']] * 2))
+        reward = explore.reward(agent, params['disag'])(
+            wm, jnp.stack([feat, second]), jnp.stack([data['in_action']] * 2)
+        )
         check('out_disagreement_reward', reward)
     assert not unchecked, f'reference outputs without a check: {unchecked}'
 
@@ -128,7 +130,9 @@ def imagined(agent, params, states, batch, key):
     return {
         'actor_entropy': metrics['entropy'],
         'advantage_raw': (returns - value[:-1]).mean(),
-        'critic_loss': actor_critic.critic_loss(agent, task['critics']['task'], task['slow']['task'], feat, returns, weight),
+        'critic_loss': actor_critic.critic_loss(
+            agent, task['critics']['task'], task['slow']['task'], feat, returns, weight
+        ),
         'imag_return': metrics['task_return'],
         'imag_reward': metrics['task_reward'],
         'imag_value': metrics['task_value'],

@@ -29,7 +29,7 @@ def test_every_single_flipped_byte_and_every_truncation_is_seen(tmp_path, name):
     whole = path.read_bytes()
     read(path)
     for position in range(len(whole)):
-        for damaged in (whole[:position], whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1:]):
+        for damaged in (whole[:position], whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :]):
             path.write_bytes(damaged)
             with pytest.raises(RunError, match=name):
                 read(path)

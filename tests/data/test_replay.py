@@ -78,8 +78,14 @@ def test_episodes_of_unequal_length(tmp_path):
     replay = Replay.create(tmp_path / 'replay', LIKE, 6, 2)
     firsts, lasts = {(0, 0), (3, 0), (0, 1), (2, 1)}, {(2, 0), (5, 0), (1, 1)}
     for row in range(6):
-        replay.write(row, step(1, envs=2) | {'is_first': [(row, env) in firsts for env in (0, 1)],
-                                             'is_last': [(row, env) in lasts for env in (0, 1)]})
+        replay.write(
+            row,
+            step(1, envs=2)
+            | {
+                'is_first': [(row, env) in firsts for env in (0, 1)],
+                'is_last': [(row, env) in lasts for env in (0, 1)],
+            },
+        )
     assert replay.episodes(6).tolist() == [[0, 0, 2], [1, 0, 1], [0, 3, 5]]
 
 

@@ -20,5 +20,3 @@ def test_every_part_of_the_key_counts():
 def test_values_are_pinned():
     """A change here changes every run: raise paper_lib.spec.SCHEMA with it."""
     assert first(0, 'replay', 0) == 1032343936921512410
-
-

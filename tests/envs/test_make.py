@@ -54,8 +54,10 @@ def test_missing_rendering_back_end():
 
 
 def test_package_import_is_light_and_vectors_need_no_rendering():
-    code = (f'import os, sys\nfrom paper_lib import envs\nassert not {{"mujoco", "dm_control"}} & set(sys.modules)\n'
-            f'envs.make({MAZE!r}, 0)\nassert "dm_control" not in sys.modules\nprint(os.environ["MUJOCO_GL"])')  # fmt: skip
+    code = (
+        f'import os, sys\nfrom paper_lib import envs\nassert not {{"mujoco", "dm_control"}} & set(sys.modules)\n'
+        f'envs.make({MAZE!r}, 0)\nassert "dm_control" not in sys.modules\nprint(os.environ["MUJOCO_GL"])'
+    )
     clean = {k: v for k, v in os.environ.items() if k != 'MUJOCO_GL'} | {'PYTHONPATH': os.pathsep.join(sys.path)}
     out = subprocess.run([sys.executable, '-c', code], env=clean, capture_output=True, text=True, check=True).stdout
     assert out.strip() == 'disabled'

@@ -7,19 +7,17 @@ import random
 import signal
 import subprocess
 import sys
-import time
 
 import jax
 import numpy as np
 import pytest
-
 import smoke
+
 from paper_lib.data.store import Store
 from paper_lib.run import lanes, train
 from paper_lib.spec import UserError
 
 FINAL = ('metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin')
-KILLS = 20
 
 
 def content(store, spec):
@@ -55,7 +53,9 @@ def test_another_seed_gives_another_run(store, tmp_path):
 def test_tandem_with_alpha_0_is_the_active_run(store):
     active, control = content(store, smoke.ACTIVE), content(store, smoke.CONTROL)
     assert all(control[name] == active[name] for name in ('weights.npz', 'batches.bin'))
-    frames = [store.metrics(spec).drop(columns=['wm_loss_replay', 'ood_ratio']) for spec in (smoke.ACTIVE, smoke.CONTROL)]
+    frames = [
+        store.metrics(spec).drop(columns=['wm_loss_replay', 'ood_ratio']) for spec in (smoke.ACTIVE, smoke.CONTROL)
+    ]
     assert frames[0].equals(frames[1])  # but for the comparison with the replay in use: there it is the final one
 
 
@@ -125,50 +125,80 @@ def test_nothing_is_compiled_twice_in_a_process(store, tmp_path):
     assert not [name for name in compiled if 'backend_compile' in name]
 
 
+# Killed anywhere. A child process kills itself with SIGKILL at the n-th call of a function, before or after it.
+
+MOMENTS = {  # moment: (owner, function, most calls to wait for)
+    'collection': ('paper_lib.run.rollout.Collector', 'collect', 400),
+    'update': ('paper_lib.run.train.Group', '_update', 60),
+    'evaluation': ('paper_lib.run.rollout.Evaluator', 'play', 3),
+    'episode': ('paper_lib.envs.Batch', 'step', 2000),
+    'metrics': ('paper_lib.data.writer.Run', 'append', 3),
+    'checkpoint': ('paper_lib.data.files', '_digest', 3),
+    'flush': ('os', 'fsync', 30),
+    'rename': ('os', 'replace', 8),
+    'finishing': ('paper_lib.data.writer.Run', 'finish', 1),
+    'completing': ('paper_lib.data.writer', 'complete', 2),
+}
+KILLS = 20
 CHILD = """
-import os, sys
+import os, pkgutil, signal, sys
 sys.path.insert(0, {tests!r})
 import smoke
 from paper_lib.data.store import Store
 from paper_lib.run.train import train
-spec = getattr(smoke, sys.argv[2])
-print('started', flush=True)
-train([spec], Store(sys.argv[1]), checkpoint_seconds=0)
-print('finished', flush=True)
+root, name, owner, function, count, after = sys.argv[1:]
+owner, calls = pkgutil.resolve_name(owner), 0
+original = getattr(owner, function)
+
+def kill(*args, **kwargs):
+    global calls
+    calls += 1
+    if calls == int(count) and after == 'False':
+        os.kill(os.getpid(), signal.SIGKILL)
+    result = original(*args, **kwargs)
+    if calls == int(count):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+
+setattr(owner, function, kill)
+train([getattr(smoke, name)], Store(root), checkpoint_seconds=0)
 """
 
 
-def child(root, name, cache):
+def child(root, name, cache, moment, count, after):
+    """Exit code of a process that trains the run and dies at the moment, or 0 if the run ended before."""
     code = CHILD.format(tests=str(pathlib.Path(__file__).parent))
-    environment = os.environ | {'JAX_COMPILATION_CACHE_DIR': str(cache), 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-                                'TF_CPP_MIN_LOG_LEVEL': '3'}  # fmt: skip
-    return subprocess.Popen([sys.executable, '-c', code, str(root), name], env=environment, stdout=subprocess.PIPE, text=True)
+    settings = {'JAX_COMPILATION_CACHE_DIR': str(cache), 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}
+    args = [str(root), name, *MOMENTS[moment][:2], str(count), str(after)]
+    return subprocess.run([sys.executable, '-c', code, *args], env=os.environ | settings, check=False).returncode
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('name', ['ACTIVE', 'EXPLORER'])
-def test_killed_at_random_moments_and_resumed(name, tmp_path):
-    """kill -9 at {KILLS} moments spread over the whole run; the end is the same as without."""
-    spec, cache = getattr(smoke, name), tmp_path / 'cache'
-    plain, killed = tmp_path / 'plain', tmp_path / 'killed'
-    process = child(plain, name, cache)
-    process.stdout.readline()
-    began = time.monotonic()
-    assert process.wait() == 0
-    duration, rng, kills = time.monotonic() - began, random.Random(0), 0
-    while kills < KILLS:
-        process = child(killed, name, cache)
-        process.stdout.readline()
-        time.sleep(rng.uniform(0.1, 1.0) * duration)
-        if process.poll() is not None:  # it came to its end: begin again, to have more moments to kill at
-            assert process.returncode == 0 and content(Store(killed), spec) == content(Store(plain), spec)
-            killed = tmp_path / f'killed{kills}'
-            continue
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        kills += 1
-    process = child(killed, name, cache)
-    assert process.wait() == 0
-    assert content(Store(killed), spec) == content(Store(plain), spec)
-
-
+@pytest.mark.parametrize(('name', 'kills'), [
+    ('ACTIVE', len(MOMENTS)),
+    pytest.param('ACTIVE', KILLS, marks=pytest.mark.slow),
+    pytest.param('EXPLORER', KILLS, marks=pytest.mark.slow),
+    pytest.param('PASSIVE', KILLS, marks=pytest.mark.slow),
+])  # fmt: skip
+def test_killed_at_random_moments_and_resumed(name, kills, store, tmp_path):
+    """The run ends with the same bytes as one that was never stopped."""
+    spec, rng, done = getattr(smoke, name), random.Random(kills), 0
+    if store.status(spec) != 'done':
+        train.train([spec], store)
+    moments = [moment for moment in MOMENTS if spec.data == 'own' or moment != 'collection']
+    roots = [tmp_path / 'run0']
+    while done < kills:
+        if not roots[-1].exists():
+            roots[-1].mkdir()
+            if spec.source:
+                (roots[-1] / spec.source.run_id).symlink_to(store.path(spec.source))
+        moment = moments[done % len(moments)]
+        count, after = rng.randint(1, MOMENTS[moment][2]), rng.random() < 0.5
+        code = child(roots[-1], name, tmp_path / 'cache', moment, count, after)
+        assert code in (0, -signal.SIGKILL)
+        done += code != 0
+        if Store(roots[-1]).status(spec) == 'done':
+            assert content(Store(roots[-1]), spec) == content(store, spec)
+            roots.append(tmp_path / f'run{len(roots)}')
+    if roots[-1].exists():
+        train.train([spec], Store(roots[-1]))
+        assert content(Store(roots[-1]), spec) == content(store, spec)
