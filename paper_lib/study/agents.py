@@ -59,7 +59,8 @@ def make(agent: str, task: str, seed: int, scale: Scale, **values) -> RunSpec:
     `alpha`, and fields of the preset itself (w_expl), belong to this run alone, never to its source.
     """
     preset = get(agent)
-    own = preset.values | {key: values.pop(key) for key in ('alpha', *preset.values) if key in values}
+    own = preset.values | scale.own.get((task, agent), {})
+    own |= {key: values.pop(key) for key in ('alpha', *own) if key in values}
     source = make(preset.source, task, seed, scale, **values) if preset.source else None
     fields = {'model': scale.model, **scale.values, **values, **own}
     return RunSpec(task=task, agent=agent, seed=seed + preset.seed, init_seed=seed + preset.init_seed,
