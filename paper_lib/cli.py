@@ -133,12 +133,11 @@ class Train:
     def specs(self) -> list[RunSpec]:
         """The run after its source. Raises UserError for a wrong name or value."""
         from paper_lib.study import agents, scales
+        from paper_lib.study.names import choose
 
         scale = scales.get(self.scale)
-        if self.size not in (None, *sizes()):
-            raise UserError(f'size={self.size!r}: must be one of {", ".join(sizes())}')
         planned = next((plan.values for plan in scale.plans.values() if self.task in plan.tasks), {})
-        model = sizes()[self.size] if self.size else planned.get('model', scale.model)
+        model = planned.get('model', scale.model) if self.size is None else choose('size', self.size, sizes())
         values = planned | _given(self.values) | {'model': dataclasses.replace(model, **_given(self.model))}
         spec = agents.make(self.agent, self.task, self.seed, scale, **values)
         return [spec.source, spec] if spec.source else [spec]
@@ -148,6 +147,8 @@ class Train:
         from paper_lib.run import ensure
 
         specs, store = self.specs(), Store(self.runs)
+        if self.json and not self.dry_run:
+            raise UserError('json=True: training prints no table; only with --dry-run')
         if self.dry_run:
             from paper_lib.run.cost import cost
 
@@ -191,7 +192,7 @@ def _failure(store, spec):
 
 @dataclasses.dataclass(frozen=True)
 class Notebooks:
-    """Run notebooks without opening them, and render each to HTML in figures/."""
+    """Run notebooks without opening them, and render each to HTML in figures/. Where one fails the next still runs."""
 
     names: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar='NAME', help_behavior_hint='')]] = ()
     """which (all, if none is named)"""
@@ -205,7 +206,7 @@ class Notebooks:
     output: Annotated[Path | None, tyro.conf.arg(metavar='DIR', help_behavior_hint='')] = None
     """for HTML and executed notebooks, instead of figures/SCALE and build/SCALE"""
 
-    def __call__(self):
+    def __call__(self) -> int:
         from paper_lib import notebooks
         from paper_lib.study import parameters
 
@@ -213,9 +214,15 @@ class Notebooks:
         given = {'scale': self.scale} | dict(self.parameters)
         values = {name: convert(name, text, kinds.get(name, str)) for name, text in given.items()}
         parameters.check(values)
+        failed = []
         for path in notebooks.find(self.names):
             print(f'{path.stem}: running', flush=True)
-            print(f'{path.stem}: done, {notebooks.run(path, values, self.runs, self.output)}', flush=True)
+            try:
+                print(f'{path.stem}: done, {notebooks.run(path, values, self.runs, self.output)}', flush=True)
+            except UserError as error:  # the next one may not depend on it
+                print(f'{path.stem}: failed', flush=True)
+                failed.append(f'error: {error}')
+        return _end(2, '\n'.join(failed)) if failed else 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,7 +258,7 @@ class Scales:
         from paper_lib.study import agents, scales
 
         show([{'scale': name, 'runs': sum(len(agents.plan(section, scale)) for section in scale.plans),
-               'trains unasked': 'yes' if scale.trains else 'no', 'about': scale.about, 'note': scale.note}
+               'trains unasked': 'yes' if scale.trains else 'no', 'about': scale.about}
               for name, scale in scales.SCALES.items()], self.json)  # fmt: skip
 
 

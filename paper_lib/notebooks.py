@@ -3,7 +3,6 @@
 papermill alone would take the first kernel named python3 that it finds, and hide what the notebook reports meanwhile.
 """
 
-import difflib
 import logging
 import os
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from paper_lib.spec import RunError, UserError
 from paper_lib.study import paths
+from paper_lib.study.names import choose
 
 
 def folder() -> Path:
@@ -23,12 +23,7 @@ def find(names: tuple[str, ...]) -> list[Path]:
     known = {path.stem: path for path in sorted(folder().glob('*.ipynb'))}
     if not known:
         raise UserError(f'{folder()}: has no notebooks; run this from a checkout of the repository')
-    for name in names:
-        if Path(name).stem not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f'; did you mean {near[0]!r}?' if near else ''
-            raise UserError(f'notebook={name!r}: must be one of {", ".join(known)}{hint}')
-    return [known[Path(name).stem] for name in names or known]
+    return [choose('notebook', Path(name).stem, known) for name in names or known]
 
 
 def run(path: Path, values: dict, runs: Path | None = None, output: Path | None = None) -> Path:
@@ -105,9 +100,11 @@ def _terminal():
 
 
 def render(notebook) -> str:
-    """HTML of an executed notebook; equal outputs give equal bytes."""
+    """HTML of an executed notebook, without progress and warnings (stderr); equal outputs give equal bytes."""
     from nbconvert import HTMLExporter
 
     for number, cell in enumerate(notebook.cells):
         cell.id = f'cell-{number}'  # papermill's own cell has a random one
+        if cell.cell_type == 'code':
+            cell.outputs = [output for output in cell.outputs if output.get('name') != 'stderr']
     return HTMLExporter().from_notebook_node(notebook)[0]

@@ -6,6 +6,7 @@ Standard library only; everything else in the package stands on this file.
 import dataclasses
 import hashlib
 import json
+import math
 
 from paper_lib import tasks
 
@@ -36,6 +37,8 @@ def _check_types(spec):
         kinds = {int: (int,), float: (int, float), str: (str,)}.get(field.type)
         if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):
             raise UserError(f'{field.name}={value!r}: must be {field.type.__name__}, got {type(value).__name__}')
+        if kinds == (int, float):
+            _need(math.isfinite(value), field.name, value, 'finite')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,13 +105,15 @@ class ModelSpec:
         _need(0 <= self.lam <= 1, 'lam', self.lam, 'from 0 to 1')
         for name in ('obs_scale', 'vector_scale', 'disag_scale'):
             _need(getattr(self, name) > 0, name, getattr(self, name), 'above 0')
+        for name in ('entropy', 'free_nats'):
+            _need(getattr(self, name) >= 0, name, getattr(self, name), 'at least 0')
 
 
 @dataclasses.dataclass(frozen=True)
 class RunSpec:
     """One training run. Equal specs are the same run; any difference is another run.
 
-    The agents of the paper differ in `data`, `source`, `alpha`, `w_expl` and the two seeds only.
+    The agents of the paper differ in `data`, `source`, `alpha`, `w_expl`, `expl_until` and the two seeds only.
     """
 
     task: str
@@ -124,7 +129,7 @@ class RunSpec:
     source: 'RunSpec | None' = None
     alpha: float = 1.0  # initial weights (1 - alpha) * source's initial weights + alpha * own (Eq. S3)
     w_expl: float = 0.0  # weight of the disagreement reward in the acting policy (Eq. 5)
-    expl_until: int = 0  # environment steps after which the task policy acts; 0: never (both as in v1)
+    expl_until: int = 0  # environment steps after which the task policy acts; 0: never
     eval_every: int = 5000  # environment steps
     eval_episodes: int = 4
     lr_model: float = 1e-4
@@ -134,65 +139,49 @@ class RunSpec:
 
     def __post_init__(self):
         _check_types(self)
-        task = tasks.get(self.task)
-        repeat, envs = task.repeat, task.envs
+        tasks.get(self.task)
         for name in ('budget', 'prefill', 'chunk', 'eval_every', 'eval_episodes'):
             _need(getattr(self, name) >= 1, name, getattr(self, name), 'at least 1')
-        _need(self.expl_until >= 0, 'expl_until', self.expl_until, 'at least 0')
-        _need(
-            self.expl_until == 0 or self.w_expl > 0, 'expl_until', self.expl_until, '0 for a run that does not explore'
-        )
         for name in ('ratio', 'lr_model', 'lr_actor', 'lr_critic', 'lr_expl'):
             _need(getattr(self, name) > 0, name, getattr(self, name), 'above 0')
         for name in ('seed', 'init_seed'):
             _need(0 <= getattr(self, name) < 2**31, name, getattr(self, name), 'from 0 to 2**31 - 1')
         for name in ('alpha', 'w_expl'):
             _need(0 <= getattr(self, name) <= 1, name, getattr(self, name), 'from 0 to 1')
-        _need(
-            self.model.disag_target == 'stoch' or task.obs == 'proprio',
-            'disag_target',
-            self.model.disag_target,
-            f"'stoch' for {self.task}: it has no vector",
-        )
-        _need(self.chunk % envs == 0, 'chunk', self.chunk, f'a multiple of the {envs} parallel environments')
-        _need(self.chunk * self.ratio % 1 == 0, 'chunk', self.chunk, f'such that chunk x ratio ({self.ratio}) is whole')
-        _need(self.prefill % self.chunk == 0, 'prefill', self.prefill, f'a multiple of chunk={self.chunk}')
-        _need(
-            self.eval_every % (self.chunk * repeat) == 0,
-            'eval_every',
-            self.eval_every,
-            f'a multiple of chunk x action repeat = {self.chunk * repeat}',
-        )
-        _need(self.budget % self.eval_every == 0, 'budget', self.budget, f'a multiple of eval_every={self.eval_every}')
-        _need(
-            self.prefill * repeat < self.budget,
-            'prefill',
-            self.prefill,
-            f'below budget / action repeat = {self.budget // repeat}',
-        )
-        _need(
-            self.prefill // envs > self.model.length,
-            'prefill',
-            self.prefill,
-            f'above {envs} environments x length={self.model.length}',
-        )
         _need(self.data in ('own', 'final', 'batches'), 'data', self.data, "'own', 'final' or 'batches'")
-        _need(
-            (self.data == 'own') == (self.source is None),
-            'source',
-            self.source and self.source.agent,
-            "given exactly when data is 'final' or 'batches'",
-        )
-        _need(self.alpha == 1 or self.source is not None, 'alpha', self.alpha, '1 for a run without a source')
-        _need(
-            self.w_expl == 0 or self.data == 'own',
-            'w_expl',
-            self.w_expl,
-            '0 for offline runs: they learn the task reward',
-        )
-        if self.source is not None:
-            _need(self.source.data == 'own', 'source', self.source.agent, 'an online run')
-            _need(self.source.task == self.task, 'source', self.source.task, f'a run of the same task, {self.task}')
+        self._check_schedule(tasks.get(self.task))
+        self._check_source()
+
+    def _check_schedule(self, task):
+        """Everything happens at whole chunks; a chunk is whole in environments, updates and evaluations."""
+        chunk = self.chunk * task.repeat
+        _need(self.chunk % task.envs == 0, 'chunk', self.chunk, f'a multiple of the {task.envs} parallel environments')
+        whole = round(self.chunk * self.ratio, 9) % 1 == 0
+        _need(whole, 'chunk', self.chunk, f'such that chunk x ratio ({self.ratio}) is whole')
+        _need(self.prefill % self.chunk == 0, 'prefill', self.prefill, f'a multiple of chunk={self.chunk}')
+        _need(self.eval_every % chunk == 0, 'eval_every', self.eval_every,
+              f'a multiple of chunk x action repeat = {chunk}')  # fmt: skip
+        _need(self.budget % self.eval_every == 0, 'budget', self.budget, f'a multiple of eval_every={self.eval_every}')
+        _need(self.prefill * task.repeat < self.budget, 'prefill', self.prefill,
+              f'below budget / action repeat = {self.budget // task.repeat}')  # fmt: skip
+        _need(self.prefill // task.envs > self.model.length, 'prefill', self.prefill,
+              f'above {task.envs} environments x length={self.model.length}')  # fmt: skip
+        _need(self.model.disag_target == 'stoch' or task.obs == 'proprio', 'disag_target', self.model.disag_target,
+              f"'stoch' for {self.task}: it has no vector")  # fmt: skip
+        _need(self.expl_until % chunk == 0 and 0 <= self.expl_until <= self.budget, 'expl_until', self.expl_until,
+              f'from 0 to budget={self.budget}, a multiple of {chunk}')  # fmt: skip
+        _need(self.expl_until == 0 or self.w_expl > 0, 'expl_until', self.expl_until, '0 for a run without exploration')
+
+    def _check_source(self):
+        """An offline run fits the finished online run that it learns from."""
+        _need((self.data == 'own') == (self.source is None), 'source', self.source and self.source.agent,
+              "given exactly when data is 'final' or 'batches'")  # fmt: skip
+        if self.source is None:
+            _need(self.alpha == 1, 'alpha', self.alpha, '1 for a run without a source')
+            return
+        _need(self.w_expl == 0, 'w_expl', self.w_expl, '0 for offline runs: they learn the task reward')
+        _need(self.source.data == 'own', 'source', self.source.agent, 'an online run')
+        _need(self.source.task == self.task, 'source', self.source.task, f'a run of the same task, {self.task}')
         if self.data == 'batches':
             same = [(f, getattr(self, f), getattr(self.source, f)) for f in ('budget', 'ratio', 'prefill', 'chunk')]
             same += [(f, getattr(self.model, f), getattr(self.source.model, f)) for f in ('batch', 'length')]
@@ -215,7 +204,7 @@ class RunSpec:
 
     @property
     def chunk_updates(self) -> int:
-        return int(self.chunk * self.ratio)
+        return round(self.chunk * self.ratio)
 
     @property
     def updates(self) -> int:
@@ -226,6 +215,13 @@ class RunSpec:
     def rows(self) -> int:
         """Length of the final replay in vector steps (one row = one agent step of every environment)."""
         return self.agent_steps // tasks.get(self.task).envs
+
+    @property
+    def signature(self) -> tuple:
+        """Runs of equal signature can train as lanes of one program: shapes and schedule are the same."""
+        schedule = (self.budget, self.ratio, self.prefill, self.chunk, self.eval_every, self.eval_episodes)
+        kind = (self.data == 'own', self.w_expl > 0, self.expl_until, self.source.rows if self.source else 0)
+        return (self.task, self.model, *schedule, *kind)
 
     def canonical(self) -> dict:
         """The full spec as JSON-ready values, the source by its id."""

@@ -164,6 +164,12 @@ def critic_loss(agent, critic, slow, feat, returns, weight):
     return (weight[:-1] * nll).mean()
 
 
+def follow(slow, critic, count):
+    """Slow critic after update number `count`: a copy at first, then an average that moves by SLOW_RATE (3.8)."""
+    rate = jnp.where(count == 0, 1.0, SLOW_RATE)
+    return jax.tree.map(lambda s, c: (1 - rate) * s + rate * c, slow, critic)
+
+
 def init(agent, key, names):
     """A behaviour with one critic per reward name, its optimisers and normalisers."""
     feat = jnp.zeros((1, agent.features))
@@ -191,7 +197,7 @@ def train(agent, wm, params, opt, norms, rewards, mix, start, first_cont, hyper,
         critics[name], critic_opt[name] = optim.step(
             optim.HEAD, critic, grads, opt['critics'][name], hyper['lr_critic']
         )
-        slow[name] = jax.tree.map(lambda s, c: (1 - SLOW_RATE) * s + SLOW_RATE * c, params['slow'][name], critics[name])
+        slow[name] = follow(params['slow'][name], critics[name], optim.count(opt['critics'][name]))
         metrics |= {f'{name}_critic_loss': value, f'{name}_scale': norm_scale(norms[name])}
     return (
         {'actor': actor, 'critics': critics, 'slow': slow},

@@ -102,7 +102,7 @@ def init(agent, key):
 def train_step(agent, state, batch, hyper, key):
     """One gradient update of every network: (state, batch (B, T, ...), hyper, key) -> (state, metrics).
 
-    Order as in v1: world model, ensemble, task behaviour, exploring behaviour. Imagination starts from
+    Order as in v1: world model, task behaviour, ensemble, exploring behaviour. Imagination starts from
     the posteriors computed before the model's update and runs in the updated model.
     `hyper` holds the lane's traced values: lr_model, lr_actor, lr_critic, lr_expl, w_expl.
     """

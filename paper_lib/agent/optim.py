@@ -16,3 +16,8 @@ def step(optimiser, params, grads, state, lr):
     """(new params, new optimiser state); `lr` may be traced, so that lanes can differ in it."""
     updates, state = optimiser.update(grads, state, params)
     return jax.tree.map(lambda p, u: p - lr * u, params, updates), state
+
+
+def count(state):
+    """Number of steps that an optimiser has made."""
+    return optax.tree_utils.tree_get(state, 'count')

@@ -108,7 +108,8 @@ class Run:
         self._updates, self._steps = files.Prefix(self._logs), None  # steps begin with the replay
 
     def append(self, row: dict):
-        """One row of metrics, as a JSON line."""
+        """One row of metrics, as a JSON line. Raises Busy if another host has taken the run over."""
+        self._lease.check()
         line = (json.dumps(row, default=_plain) + '\n').encode()
         with files.guard(self.path / 'metrics.jsonl'), open(self.path / 'metrics.jsonl', 'r+b') as file:
             file.truncate(self._size)  # what an append that met a full disk left behind

@@ -6,6 +6,7 @@ faster than one on two cores, and a notebook's process never holds jax.
 
 import concurrent.futures
 import contextlib
+import importlib.util
 import multiprocessing
 import os
 import queue
@@ -31,7 +32,8 @@ def cores() -> list[int]:
 def layout() -> tuple[int, int]:
     """(workers, lanes) by default: one pinned worker per core, or one program of several lanes on a GPU."""
     on_cpu = os.environ.get('JAX_PLATFORMS', '').startswith('cpu')
-    return (1, GPU_LANES) if Path('/dev/nvidia0').exists() and not on_cpu else (len(cores()), 1)
+    plugin = any(importlib.util.find_spec(f'jax_cuda{version}_plugin') for version in (12, 13))
+    return (1, GPU_LANES) if plugin and Path('/dev/nvidia0').exists() and not on_cpu else (len(cores()), 1)
 
 
 def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, lanes: int = 0) -> None:
@@ -54,19 +56,21 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
     with progress, _Pool(workers or default[0], store.root) as pool:
         while waiting or pool.running:
             ready = [spec for spec in waiting if spec.source is None or store.status(spec.source) == 'done']
-            for group in groups(ready, lanes or default[1])[: pool.free]:
+            for group in groups(ready, lanes or default[1], store)[: pool.free]:
                 pool.start(group)
                 waiting = [spec for spec in waiting if spec not in group]
             waiting += pool.wait(progress)
 
 
-def groups(specs, size):
-    """Split runs into groups of at most `size` that can share a program, in the order given."""
-    from paper_lib.run.lanes import signature  # jax: not needed by those who only look
+def groups(specs, size, store):
+    """Split runs into groups of at most `size` that can share a program, in the order given.
 
+    Runs that were interrupted go on only with runs that stand at the same checkpoints.
+    """
     found = {}
     for spec in specs:
-        found.setdefault(signature(spec), []).append(spec)
+        clocks = frozenset(path.name for path in store.path(spec).glob('checkpoint-*.npz'))
+        found.setdefault((spec.signature, clocks), []).append(spec)
     cut = [same[i : i + size] for same in found.values() for i in range(0, len(same), size)]
     return sorted(cut, key=lambda group: specs.index(group[0]))
 
@@ -77,8 +81,7 @@ class _Pool:
     def __init__(self, workers, root):
         context = multiprocessing.get_context('spawn')
         self.messages, number = context.Queue(), context.Value('i', 0)
-        pins = cores() if workers > 1 else []
-        args = (number, pins, self.messages, os.getpid())
+        args = (number, cores(), self.messages, os.getpid())
         self.executor = concurrent.futures.ProcessPoolExecutor(workers, context, _begin, args)
         self.root, self.workers, self.running, self.retry = root, workers, {}, {}
 
@@ -96,7 +99,10 @@ class _Pool:
         return self.workers - len(self.running)
 
     def start(self, group):
-        self.running[self.executor.submit(_work, group, self.root)] = group
+        try:
+            self.running[self.executor.submit(_work, group, self.root)] = group
+        except concurrent.futures.process.BrokenProcessPool:
+            raise _killed(group) from None
 
     def wait(self, progress):
         """Pass reports on for a second; return the runs that must be tried again."""
@@ -114,10 +120,13 @@ class _Pool:
                 time.sleep(RETRY)
                 again += group
             except concurrent.futures.process.BrokenProcessPool:
-                names = ', '.join(spec.run_id for spec in group)
-                what = 'the training process was killed (out of memory?); run the same command again to resume'
-                raise RunError(f'{names}: {what}') from None
+                raise _killed(group) from None
         return again
+
+
+def _killed(group):
+    names = ', '.join(spec.run_id for spec in group)
+    return RunError(f'{names}: a training process was killed (out of memory?); run the same command again to resume')
 
 
 _messages = None
@@ -130,7 +139,7 @@ def _begin(number, pins, messages, parent):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches every process; the parent ends this one
     with number.get_lock():
         index, number.value = number.value, number.value + 1
-    if pins and hasattr(os, 'sched_setaffinity'):
+    if hasattr(os, 'sched_setaffinity'):
         os.sched_setaffinity(0, {pins[index % len(pins)]})
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
 

@@ -52,7 +52,7 @@ def replay_episodes(spec, replay, rows, index):
 
 
 class Evaluation:
-    """Evaluates every lane of a group at one moment; stateless, a function of weights, replay and index."""
+    """Evaluates every lane of a group; the result is a function of weights, replay and index alone."""
 
     def __init__(self, program, specs, replays):
         self.program, self.specs, self.replays = program, specs, replays

@@ -31,13 +31,6 @@ def hyper(specs: list[RunSpec]) -> dict:
     return {name: np.array([getattr(spec, name) for spec in specs], np.float32) for name in HYPER}
 
 
-def signature(spec: RunSpec) -> tuple:
-    """Runs of equal signature can share a program: shapes and schedule are the same."""
-    online = spec.data == 'own'
-    return (spec.task, spec.model, spec.budget, spec.ratio, spec.prefill, spec.chunk, spec.eval_every,
-            spec.eval_episodes, online, spec.w_expl > 0, spec.expl_until)  # fmt: skip
-
-
 def _lift(fn, lanes):
     """Apply `fn(*lane_args, counter)` to lanes; the counter is shared."""
     if lanes > 1:

@@ -7,6 +7,7 @@ from paper_lib import envs, tasks
 from paper_lib.data import streams
 from paper_lib.data.replay import FIRST, LAST
 from paper_lib.run import lanes
+from paper_lib.spec import RunError
 
 OBS = ('vector', 'image')
 
@@ -63,7 +64,11 @@ class Collector:
         if row == prefill:  # the policy's first step: its state starts from the learned initial one
             obs['is_first'] = np.ones_like(obs['is_first'])
         self.carry = self.program.act(self._behaviour(row), params, self.carry, obs, self.keys, row)
-        return np.asarray(self.carry['action'])
+        actions = np.asarray(self.carry['action'])
+        if not np.isfinite(actions).all():
+            names = ', '.join(spec.run_id for spec, own in zip(self.specs, actions) if not np.isfinite(own).all())
+            raise RunError(f'{names}: diverged, its actions are not finite; lower the learning rates')
+        return actions
 
     def _behaviour(self, row):
         """Who acts: the exploring policy until `expl_until`, the task policy else."""
@@ -105,7 +110,7 @@ class Evaluator:
     def play(self, params, index):
         """Evaluation number `index`: per lane a dict of (episodes, N, ...) arrays, zero behind the end, and 'valid'.
 
-        N is one more than the longest episode that the task allows, or less: see `trim`.
+        N is one more than the longest episode that the task allows, or less: it stops when all have ended.
         """
         keys = self._keys(index)
         done = np.zeros((len(self.specs), self.count), bool)

@@ -6,6 +6,9 @@ seed, a stream and a counter, so a checkpoint holds arrays and the clock, nothin
 """
 
 import contextlib
+import hashlib
+import os
+import pathlib
 import platform
 import time
 
@@ -18,17 +21,18 @@ from paper_lib.agent import dreamer
 from paper_lib.data import streams
 from paper_lib.data.store import Store
 from paper_lib.run import evaluate, lanes, rollout
-from paper_lib.spec import RunSpec, UserError
+from paper_lib.spec import RunError, RunSpec, UserError
 
 
 def train(specs: list[RunSpec], store: Store, progress=None, checkpoint_seconds: float = 60.0):
-    """Train runs of one lane signature together until each is finished. Finished ones are left alone.
+    """Train runs of equal `signature` together until each is finished. Finished ones are left alone.
 
     `progress` is called with the clock after every chunk. Raises RunError for damaged run data, a source
     that is missing or unfinished, and a run that another process is working on.
     """
-    if len({lanes.signature(spec) for spec in specs}) != 1:
+    if len({spec.signature for spec in specs}) != 1:
         raise UserError('these runs cannot share a program: they differ in task, model, schedule or kind')
+    envs.make(specs[0].task, 0)  # a task that does not work here ends before a directory is made
     sources = {spec.source: store.require(spec.source) for spec in specs if spec.source}
     with contextlib.ExitStack() as stack:
         leases = [stack.enter_context(store.lease(spec)) for spec in specs]
@@ -40,7 +44,8 @@ def train(specs: list[RunSpec], store: Store, progress=None, checkpoint_seconds:
             Group([spec for spec, _ in open_], runs, sources, checkpoint_seconds).run(progress or (lambda clock: None))
         except Exception as error:
             for run in runs:
-                run.fail(f'{type(error).__name__}: {error}')
+                if not isinstance(error, RunError) or run.spec.run_id in str(error):
+                    run.fail(f'{type(error).__name__}: {error}')
             raise
 
 
@@ -63,7 +68,9 @@ class Group:
         else:
             self.replays = [sources[spec.source].replay() for spec in specs]
         self.batches = [self._recorded(spec, sources) for spec in specs]
-        self.checkpoint_seconds, self.saved, self.started = checkpoint_seconds, time.monotonic(), time.time()
+        self.checkpoint_seconds, self.saved = checkpoint_seconds, time.monotonic()
+        self.started, self.seconds = time.monotonic(), 0.0
+        self.setting = setting(specs)
 
     def _recorded(self, spec, sources):
         """The source's batch sequence, for a run that replays it."""
@@ -126,12 +133,20 @@ class Group:
 
     def _evaluate(self, clock, totals):
         """Append one metrics row per run; return the episodes' traces."""
+        self._check_finite(clock)
         metrics, traces = self.evaluation(self.state['params'], clock // self.spec.eval_steps, self._rows(clock))
         means = jax.tree.map(lambda *xs: np.mean([np.asarray(x) for x in xs], 0), *totals) if totals else {}
         counters = {'update': self._updates(clock), 'agent_step': clock, 'env_step': clock * self.task.repeat}
         for lane, (run, row) in enumerate(zip(self.runs, metrics)):
             run.append(counters | row | {f'train_{key}': float(value[lane]) for key, value in sorted(means.items())})
         return traces
+
+    def _check_finite(self, clock):
+        """Weights that are not finite stay so: end the run instead of filling it with them."""
+        sums = jax.tree.map(lambda x: x.reshape(len(self.specs), -1).sum(1), self.state['params']['wm'])
+        for run, finite in zip(self.runs, np.isfinite(np.stack(jax.tree.leaves(sums))).all(0)):
+            if not finite:
+                raise RunError(f'{run.path}: diverged before agent step {clock}; lower the learning rates')
 
     # Beginning, checkpoints, end.
 
@@ -141,13 +156,17 @@ class Group:
         if self.online:
             self.collector = rollout.Collector(self.program, self.specs, self.replays)
         self.evaluation = evaluate.Evaluation(self.program, self.specs, self.replays)
-        common = set.intersection(*(set(run.checkpoints()) for run in self.runs))
+        clocks = [set(run.checkpoints()) for run in self.runs]
+        common = set.intersection(*clocks)
+        if not common and any(clocks):
+            paths = ', '.join(str(run.path) for run in self.runs)
+            raise RunError(f'{paths}: no checkpoint in common; resume them as they were begun (--lanes)')
         if not common:
             for run in self.runs:
                 run.restart()
             return 0, None
         clock = max(common)
-        loaded = [run.load(clock)[0] for run in self.runs]
+        loaded = [self._load(run, clock) for run in self.runs]
         parts = [{name: _part(lane, name) for name in ('state', 'carry', 'trace')} for lane in loaded]
         self.state = lanes.unflatten(self.state, _stacked([part['state'] for part in parts]))
         if self.online:
@@ -155,21 +174,36 @@ class Group:
             self.collector.restore(carry, self._rows(clock))
         return clock, [part['trace'] for part in parts]
 
+    def _load(self, run, clock):
+        arrays, meta = run.load(clock)
+        changed = [name for name, value in self.setting.items() if meta['setting'][name] != value]
+        if changed and clock < self.spec.agent_steps:
+            was = ', '.join(f'{name}={meta["setting"][name]}' for name in changed)
+            raise RunError(f'{run.path}: was begun with {was}; resume it so, or delete the directory to train it again')
+        self.seconds = meta['seconds']
+        return arrays
+
     def _save(self, clock, traces):
         parts = {'state': self.state} | ({'carry': self.collector.carry} if self.online else {})
         arrays, rows = lanes.flatten(parts), self._rows(clock) if self.online else 0
         for lane, run in enumerate(self.runs):
             own = {key: value[lane] for key, value in arrays.items()}
             own |= {f'trace/{key}': value for key, value in traces[lane].items()}
-            run.save(clock, own, {}, rows=rows, updates=self._updates(clock))
+            meta = {'setting': self.setting, 'seconds': self._elapsed()}
+            run.save(clock, own, meta, rows=rows, updates=self._updates(clock))
         self.saved = time.monotonic()
 
     def _finish(self, traces):
         params = lanes.flatten(self.state['params'])
-        about = provenance(len(self.specs), self.started)
+        about = self.setting | {'seconds': round(self._elapsed(), 1), 'paper_lib': paper_lib.__version__,
+                                'code': code(), 'python': platform.python_version()}  # fmt: skip
         for lane, run in enumerate(self.runs):
             weights = {key: value[lane] for key, value in params.items()}
             run.finish(weights, traces[lane] | self._visits(lane), about)
+
+    def _elapsed(self):
+        """Seconds of training, those before an interruption included."""
+        return self.seconds + time.monotonic() - self.started
 
     def _visits(self, lane):
         """How often the replay in use holds each cell of the maze, for the tasks that have one."""
@@ -189,8 +223,22 @@ def _stacked(trees):
     return {key: np.stack([tree[key] for tree in trees]) for key in trees[0]}
 
 
-def provenance(group_size, started):
-    """Where and when a run was trained: everything that is not in its spec."""
-    return {'paper_lib': paper_lib.__version__, 'jax': jax.__version__, 'python': platform.python_version(),
-            'device': jax.devices()[0].device_kind, 'machine': platform.machine(), 'lanes': group_size,
-            'seconds': round(time.time() - started, 1)}  # fmt: skip
+def setting(specs):
+    """What decides the last bits of a run beside its spec; a resumed run must go on in the same one."""
+    return {
+        'lanes': [spec.run_id for spec in specs],
+        'threads': os.environ.get('NPROC', ''),
+        'device': jax.devices()[0].device_kind,
+        'machine': platform.machine(),
+        'jax': jax.__version__,
+    }
+
+
+def code():
+    """Hash of the sources that decide what a run computes."""
+    root = pathlib.Path(paper_lib.__file__).parent
+    files = [
+        *root.glob('*.py'),
+        *(path for wing in ('agent', 'data', 'envs', 'run') for path in root.glob(f'{wing}/*.py')),
+    ]
+    return hashlib.sha256(b''.join(path.read_bytes() for path in sorted(files))).hexdigest()[:12]

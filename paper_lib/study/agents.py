@@ -1,9 +1,9 @@
 """The agents of the paper as a table. An agent is a row: whose data it learns from, which seeds, which values."""
 
 import dataclasses
-import difflib
 
-from paper_lib.spec import RunSpec, UserError
+from paper_lib.spec import RunSpec
+from paper_lib.study.names import choose
 from paper_lib.study.scales import Scale
 
 OWN = 1000  # added to the pair seed where an offline run has a seed of its own
@@ -46,11 +46,8 @@ PRESETS: dict[str, Preset] = {
 
 
 def get(name: str) -> Preset:
-    """The row of this name. Raises UserError with the nearest names for an unknown one."""
-    if name not in PRESETS:
-        near = difflib.get_close_matches(str(name), PRESETS, n=3) or list(PRESETS)
-        raise UserError(f'agent={name!r}: unknown; nearest: {", ".join(near)} (all: {", ".join(PRESETS)})')
-    return PRESETS[name]
+    """The row of this name. Raises UserError with the allowed names for an unknown one."""
+    return choose('agent', name, PRESETS)
 
 
 def make(agent: str, task: str, seed: int, scale: Scale, **values) -> RunSpec:
@@ -81,8 +78,3 @@ def plan(section: str, scale: Scale, seeds: int = 0) -> list[RunSpec]:
              for seed in (range(seeds) if seeds else wanted.seeds[agent])]  # fmt: skip
     sources = [spec.source for spec in specs if spec.source]
     return list(dict.fromkeys([*(s for s in specs if not s.source), *sources, *specs]))
-
-
-def toy_maze(scale: Scale, seeds: int = 0) -> list[RunSpec]:
-    """Runs of Figs. 2 and 5."""
-    return plan('toy_maze', scale, seeds)

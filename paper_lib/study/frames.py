@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from paper_lib.maze_layout import CELLS
 from paper_lib.spec import RunError, RunSpec
 from paper_lib.study import agents, paths
 
@@ -64,9 +65,9 @@ class Frames:
         t = self.traces
         return t[(t.agent == agent) & (t.pair_seed == self.first) & (t.episode == 0)].sort_values('step')
 
-    def map(self, run_id: str, cells: int = 60) -> np.ndarray:
-        """Visits per cell, (cells, cells) indexed [ix, iy]."""
-        grid, rows = np.zeros((cells, cells), int), self.visits[self.visits.run_id == run_id]
+    def map(self, run_id: str) -> np.ndarray:
+        """Visits per cell, (CELLS, CELLS) indexed [ix, iy]."""
+        grid, rows = np.zeros((CELLS, CELLS), int), self.visits[self.visits.run_id == run_id]
         grid[rows.ix, rows.iy] = rows['count']
         return grid
 
@@ -84,19 +85,31 @@ def load(specs, folder: Path, section: str = 'toy_maze') -> Frames:
     return Frames(tuple(specs), **tables)
 
 
-def archive(specs, store, folder: Path, section: str = 'toy_maze') -> None:
-    """Copy the finished runs among `specs` into the archive; rows of all other runs in it stay.
+def archive(specs, store, folder: Path, section: str = 'toy_maze') -> list[str]:
+    """Copy the finished runs among `specs` into the archive; returns the ids of the runs dropped from it.
 
-    Equal rows give equal bytes. Every file is replaced as a whole, `runs` last.
+    Dropped are those that `specs` plans with other values now (same task, agent and pair seed, another id); all other
+    rows stay. Equal rows give equal bytes. Every file is replaced as a whole, `runs` last.
     """
-    done = [spec for spec in specs if store.status(spec) == 'done']
+    done, dropped = [spec for spec in specs if store.status(spec) == 'done'], set()
     for name in TABLES[section]:
         new = [_extract(name, spec, store) for spec in done]
         old = _read(folder, section, name)
-        kept = old[~old.run_id.isin([spec.run_id for spec in done])]
-        frames = [frame for frame in (kept, *new) if len(frame)]
-        if new:
+        outdated = _outdated(old, specs)
+        kept = old[~outdated & ~old.run_id.isin([spec.run_id for spec in done])]
+        frames = [frame for frame in (kept, *new) if len(frame)] or [kept]
+        if new or outdated.any():
             _write(folder, section, name, pd.concat(frames, ignore_index=True))
+        dropped.update(old.run_id[outdated])
+    return sorted(dropped)
+
+
+def _outdated(rows, specs):
+    """Which rows are of a run that `specs` plans under another id."""
+    planned = {(spec.task, spec.agent, agents.pair_seed(spec)): spec.run_id for spec in specs}
+    keys = zip(rows.task, rows.agent, rows.pair_seed)
+    ids = pd.Series([planned.get(key) for key in keys], rows.index, dtype=object)
+    return ids.notna() & (ids != rows.run_id)
 
 
 def state(specs, store, folder: Path, section: str = 'toy_maze') -> pd.DataFrame:

@@ -11,7 +11,7 @@ from matplotlib.ticker import LogFormatter, LogLocator
 from paper_lib import maze_layout
 from paper_lib.study import stats
 from paper_lib.study.frames import Frames
-from paper_lib.study.style import GREY, LOOKS, THEIRS
+from paper_lib.study.style import GREY, LOOKS, THEIRS, YELLOW
 
 COMMAND = 'make figures SCALE={}'
 OUTLINE = [matplotlib.patheffects.withStroke(linewidth=3.2, foreground='black')]
@@ -87,10 +87,12 @@ def colorbar(figure, image, axes, label: str, **kwargs) -> None:
 
 
 def walls(axes: Axes) -> None:
-    """The maze as the simulator builds it: walls, arena, start box and goal."""
+    """The maze as the simulator builds it: walls, arena and goal, and the square in which episodes start (dotted)."""
     for x, y, half_x, half_y in maze_layout.WALLS:
         axes.add_patch(Rectangle((x - half_x, y - half_y), 2 * half_x, 2 * half_y, color='#303030', lw=0, zorder=2))
     axes.add_patch(Circle(maze_layout.GOAL[:2], maze_layout.GOAL_RADIUS, fc='none', ec='red', lw=1.6, zorder=4))
+    (left, right), (low, high) = maze_layout.START
+    axes.add_patch(Rectangle((left, low), right - left, high - low, fill=False, ec='white', ls=':', lw=1, zorder=2))
     side = maze_layout.ARENA
     axes.set(xlim=(-side, side), ylim=(-side, side), xticks=[], yticks=[], aspect='equal')
     axes.grid(False)
@@ -106,7 +108,7 @@ def visits(axes: Axes, grid: np.ndarray, norm, cmap):
 
 
 def start(axes: Axes, steps: pd.DataFrame) -> None:
-    axes.plot(*steps[['v0', 'v1']].iloc[0], 'o', ms=6, color='#F0E442', mec='black', mew=0.8, zorder=5)
+    axes.plot(*steps[['v0', 'v1']].iloc[0], 'o', ms=6, color=YELLOW, mec='black', mew=0.8, zorder=5)
 
 
 def path(axes: Axes, steps: pd.DataFrame) -> None:

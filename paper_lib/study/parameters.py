@@ -2,12 +2,14 @@
 
 import dataclasses
 import difflib
+import re
 
 from paper_lib.spec import UserError
 from paper_lib.study import scales
+from paper_lib.study.names import choose, hint
 
 PLAIN = (bool, int, float, str, bytes, list, tuple, dict, set, type(None))
-IPYTHON = ('In', 'Out')
+INJECTED = '# Parameters\n'  # how the cell begins that papermill adds
 TRAIN = ('auto', 'yes', 'no')
 
 
@@ -25,28 +27,36 @@ class Parameters:
 
 
 def check(names: dict) -> Parameters:
-    """The parameters among a notebook's `globals()`, called right after its `parameters` cell.
+    """The parameters among a notebook's `globals()`, or among values given by name.
 
-    papermill puts injected values into a cell of their own, so a mistyped name is a plain value in the namespace that
-    no parameter answers to. Raises UserError for one, and for a value of the wrong type or out of range.
+    Raises UserError for a name that is meant as a parameter and is none (see `_meant`), and for a value of the wrong
+    type or out of range.
     """
     fields = {field.name: field.type for field in dataclasses.fields(Parameters)}
-    for name, value in names.items():
-        if name not in fields and isinstance(value, PLAIN) and not name.startswith('_') and name not in IPYTHON:
-            _unknown(name, value, fields)
+    for name in _meant(names, fields):
+        if name not in fields:
+            allowed = f'no such parameter (allowed: {", ".join(fields)})'
+            raise UserError(f'{name}={names[name]!r}: {allowed}{hint(name.lower(), fields)}')
     for name, kind in fields.items():
         if name in names and type(names[name]) is not kind:
             raise UserError(f'{name}={names[name]!r}: must be {kind.__name__}, got {type(names[name]).__name__}')
     parameters = Parameters(**{name: names[name] for name in fields if name in names})
     scales.get(parameters.scale)
-    if parameters.train not in TRAIN:
-        raise UserError(f'train={parameters.train!r}: must be one of {", ".join(TRAIN)}')
+    choose('train', parameters.train, dict.fromkeys(TRAIN))
     if parameters.seeds < 0:
         raise UserError(f'seeds={parameters.seeds}: must be at least 1, or 0 for the seeds of the scale')
     return parameters
 
 
-def _unknown(name, value, fields):
-    near = difflib.get_close_matches(name, fields, n=1)
-    hint = f'; did you mean {near[0]}?' if near else ''
-    raise UserError(f'{name}={value!r}: no such parameter (allowed: {", ".join(fields)}){hint}')
+def _meant(names, fields):
+    """Names that are meant as parameters.
+
+    In a kernel (it has `In`, the cells run so far) these are the names that papermill's own cell sets, whatever they
+    are, and every plain value whose name is close to a parameter's: other variables of a session are its own business.
+    Without a kernel they are all.
+    """
+    if 'In' not in names:
+        return list(names)
+    given = [name for cell in names['In'] if cell.startswith(INJECTED) for name in re.findall(r'(?m)^(\w+) = ', cell)]
+    return [name for name, value in names.items() if isinstance(value, PLAIN)
+            and (name in given or difflib.get_close_matches(name.lower(), fields, n=1, cutoff=0.8))]  # fmt: skip

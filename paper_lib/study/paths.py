@@ -27,11 +27,6 @@ def archive(scale: str) -> Path:
     return figures() / 'data' / scale
 
 
-def published() -> Path:
-    """Folder of scores that others published: part of the checkout, whatever PAPER_LIB_FIGURES says."""
-    return root() / 'figures' / 'data' / 'published'
-
-
 def write(path: Path, content: bytes) -> None:
     """Write the whole file or leave the old one. Raises RunError when the disk refuses."""
     part = path.with_name(f'{path.name}.{os.getpid()}.part')

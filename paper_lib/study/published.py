@@ -1,13 +1,19 @@
-"""Our agent beside the scores that the author of DreamerV3 v1 published: the evidence that it is what it says."""
+"""Our agent beside the scores that the author of DreamerV3 v1 published: the evidence that it is what it says.
+
+published.csv holds his scores at size S on two tasks, under the ids of this library (danijar/dreamerv3, commit 423291a).
+"""
 
 import dataclasses
+from pathlib import Path
 
 import pandas as pd
 
 from paper_lib.spec import RunError, RunSpec
-from paper_lib.study import paths
+from paper_lib.study import agents
 from paper_lib.study.frames import Frames
+from paper_lib.study.style import LOOKS
 
+FILE = Path(__file__).with_name('published.csv')
 AT = 250_000  # environment steps at which ours is compared with theirs
 LAST = 5  # evaluations up to there that count: a single one is noisy
 ALARM = {'walker_walk-proprio': 700, 'cup_catch-proprio': 850}  # below this something is wrong; set before any run
@@ -24,26 +30,34 @@ NAMES = {  # fields that may differ from v1 at size S, in words
     'length': 'steps per sequence',
     'horizon': 'imagined steps',
     'starts': 'starts of imagination per update',
+    'obs_scale': 'factor of observed vectors',
+    'vector_scale': 'weight of their reconstruction',
+    'ratio': 'updates per agent step',
     'lr_model': 'learning rate of the world model',
     'lr_actor': 'of the actor',
     'lr_critic': 'of the critic',
     'chunk': 'agent steps between bursts of updates',
     'prefill': 'random agent steps at the start',
+    'ensemble': 'networks that disagree',
+    'disag_target': 'what they predict',
+    'disag_scale': 'factor of the disagreement reward',
+    'lr_expl': 'learning rate of the exploring actor',
 }
-# What says which run it is and how it is watched; what no vector task has; what serves exploration and A.3 alone.
+EXPLORING = {'ensemble', 'disag_target', 'disag_scale', 'lr_expl'}  # nothing to a run that does not explore
+# What says which run it is and how it is watched; what `mixed` says; what no vector task has; what serves A.3 alone.
 OTHER = {'task', 'agent', 'seed', 'init_seed', 'budget', 'eval_every', 'eval_episodes', 'data', 'source', 'alpha',
-         'w_expl', 'lr_expl', 'ensemble', 'disag_target', 'disag_scale', 'cnn_depth', 'probe_units'}  # fmt: skip
+         'w_expl', 'expl_until', 'cnn_depth', 'probe_units'}  # fmt: skip
 
 
 def scores(task: str) -> pd.DataFrame:
     """Published scores of a task: rows are environment steps, columns seeds. Raises RunError for a damaged file."""
-    path = paths.published() / 'dreamerv3_v1.csv'
     try:
-        found = pd.read_csv(path)
+        found = pd.read_csv(FILE)
         return found[found.task == task].pivot(index='env_steps', columns='seed', values='score').astype(float)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         cause = str(error).partition('\n')[0]
-        raise RunError(f'{path}: cannot be read ({cause}); restore it (`git checkout -- {path}`)') from None
+        raise RunError(f'{FILE}: cannot be read ({cause}); restore it (`git checkout -- {FILE}`) or install the '
+                       'package again') from None  # fmt: skip
 
 
 def span(task: str) -> tuple[float, float]:
@@ -87,7 +101,8 @@ def deviations(spec: RunSpec) -> list[str]:
     own, theirs = ({**vars(s), **dataclasses.asdict(s.model)} for s in (spec, RunSpec(spec.task)))
     for values in (own, theirs):
         values['starts'] = values['starts'] or values['batch'] * values['length']
-    names = sorted(own.keys() - OTHER - {'model'}, key=[*NAMES, *own].index)
+    left = OTHER | {'model'} | (set() if spec.w_expl else EXPLORING)
+    names = sorted(own.keys() - left, key=[*NAMES, *own].index)
     return [f'{NAMES.get(name, name)} {_plain(own[name])} ({_plain(theirs[name])})'
             for name in names if own[name] != theirs[name]]  # fmt: skip
 
@@ -96,11 +111,26 @@ def _plain(value):
     return value if isinstance(value, str) else f'{value:,}'
 
 
+def differences(specs) -> str:
+    """For every caption: in what these runs differ from v1, and whose data are collected for more than its preset says."""
+    differ = list(dict.fromkeys(text for spec in specs for text in deviations(spec)))
+    values = f'Not as in DreamerV3 v1, size S (its value in brackets): {", ".join(differ)}.'
+    lines = [values if differ else 'Size and all values are those of DreamerV3 v1, size S.']
+    return ' '.join([*lines, *dict.fromkeys(mixed(spec) for spec in specs if mixed(spec))])
+
+
+def mixed(spec: RunSpec) -> str:
+    """What an agent acts on while it collects, '' if that is what its preset says or it collects nothing."""
+    if not spec.expl_until and spec.w_expl == agents.get(spec.agent).values.get('w_expl', 0):
+        return ''
+    until = f' until {spec.expl_until:,} environment steps, then on the task reward alone' if spec.expl_until else ''
+    return (f'{LOOKS[spec.agent].label} collects its data acting on {1 - spec.w_expl:g} task + {spec.w_expl:g} '
+            f'disagreement reward{until}.')  # fmt: skip
+
+
 def summary(frames: Frames) -> str:
-    """For the caption: the sizes of both, and every seed against the published range and the alarm."""
-    differ = ', '.join(deviations(frames.specs[0]))
-    lines = [f'Where ours differs from theirs (size S, their value in brackets): {differ}.' if differ else
-             'Ours has the size and all values of theirs (size S).']  # fmt: skip
+    """For the caption: every seed against the published range and the alarm."""
+    lines = []
     for task in dict.fromkeys(spec.task for spec in frames.specs):
         own = [last(frames.metrics, spec) for spec in frames.specs if spec.task == task and spec not in frames.missing]
         values = ', '.join(f'{score:.0f}' for score in own) or 'no finished run'

@@ -4,7 +4,7 @@ import dataclasses
 
 import pandas as pd
 
-from paper_lib.spec import RunSpec, UserError
+from paper_lib.spec import RunSpec
 from paper_lib.study import (
     agents,
     claims,
@@ -18,10 +18,14 @@ from paper_lib.study import (
     tables,
     visitation,
 )
+from paper_lib.study.names import choose
 
-TABLES = {  # section -> name -> how it is computed
-    'base_agent': {'base_agent': published.table},
-    'toy_maze': {'visitation': visitation.table, 'claims': lambda found: claims.table(found.metrics)},
+TABLES = {  # section -> name -> how it is computed, agents that it compares
+    'base_agent': {'base_agent': (published.table, ['active'])},
+    'toy_maze': {
+        'visitation': (visitation.table, figures.AGENTS),
+        'claims': (lambda found: claims.table(found.metrics), figures.AGENTS),
+    },
 }
 
 
@@ -65,7 +69,9 @@ class Section:
 
     def archive(self) -> pd.DataFrame:
         """Copy what the figures need of the finished runs into figures/data; returns the number of runs per state."""
-        frames.archive(self.specs, self.store, paths.archive(self.scale), self.name)
+        dropped = frames.archive(self.specs, self.store, paths.archive(self.scale), self.name)
+        if dropped:
+            print(f'dropped from figures/data, because they are planned with other values now: {", ".join(dropped)}')
         return self.state().groupby([self._rows, 'state'], sort=False).size().unstack(fill_value=0)
 
     def frames(self) -> frames.Frames:
@@ -73,7 +79,7 @@ class Section:
 
     def figure(self, name: str) -> drawing.Drawing:
         """Draw a figure from the archive and save it as PNG, PDF and caption."""
-        draw, names = _choose(figures.FIGURES[self.name], 'figure', name)
+        draw, names = choose('figure', name, figures.FIGURES[self.name])
         found, path = self.frames().of(names), paths.drawings(self.scale) / name
         caption = drawing.caption(name, found, self.scale)
         drawing.save(draw(found, self.scale), path, drawing.provenance(found, self.scale))
@@ -82,15 +88,11 @@ class Section:
 
     def table(self, name: str) -> tables.Table:
         """Compute a table from the archive and save it as CSV, Markdown and LaTeX."""
-        found = _choose(TABLES[self.name], 'table', name)(self.frames())
-        tables.save(found, paths.drawings(self.scale) / f'table_{name}')
-        return tables.Table(found)
-
-
-def _choose(table, kind, name):
-    if name not in table:
-        raise UserError(f'{kind}={name!r}: must be one of {", ".join(table)}')
-    return table[name]
+        compute, names = choose('table', name, TABLES[self.name])
+        found = self.frames().of(names)
+        table = tables.Table(compute(found), drawing.caption(f'table_{name}', found, self.scale))
+        tables.save(table.frame, paths.drawings(self.scale) / f'table_{name}', table.caption)
+        return table
 
 
 def _section(section, names, store):

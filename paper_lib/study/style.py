@@ -5,6 +5,7 @@ import typing
 
 import matplotlib
 import matplotlib.style
+import seaborn
 
 
 class Look(typing.NamedTuple):
@@ -13,20 +14,21 @@ class Look(typing.NamedTuple):
     marker: str
 
 
-# Okabe and Ito's colours, told apart by colour-blind readers. Of an offline agent the colour says which it is and
-# the marker whose data it learns from.
+# Told apart by colour-blind readers. Of an offline agent the colour says which it is and the marker whose data it
+# learns from.
+BLUE, ORANGE, GREEN, RED, PURPLE, _, _, _, YELLOW, SKY = seaborn.color_palette('colorblind').as_hex()
 LOOKS: dict[str, Look] = {
-    'active': Look('Active', '#0072B2', 'o'),
-    'passive': Look('Passive', '#E69F00', 's'),
-    'tandem': Look('Tandem', '#009E73', '^'),
-    'passive_same': Look('Passive-same', '#D55E00', 'D'),
-    'tandem_alpha': Look('Tandem alpha', '#F0E442', 'v'),
-    'active_expl': Look('Active-expl', '#56B4E9', 'P'),
-    'passive_expl': Look('Passive-expl', '#E69F00', 'X'),
-    'tandem_expl': Look('Tandem-expl', '#009E73', '<'),
-    'active_mixed': Look('Active-mixed 0.5', '#CC79A7', '*'),
-    'passive_mixed': Look('Passive-mixed 0.5', '#E69F00', 'h'),
-    'tandem_mixed': Look('Tandem-mixed 0.5', '#009E73', '>'),
+    'active': Look('Active', BLUE, 'o'),
+    'passive': Look('Passive', ORANGE, 's'),
+    'tandem': Look('Tandem', GREEN, '^'),
+    'passive_same': Look('Passive-same', RED, 'D'),
+    'tandem_alpha': Look('Tandem alpha', YELLOW, 'v'),
+    'active_expl': Look('Active-expl', SKY, 'P'),
+    'passive_expl': Look('Passive-expl', ORANGE, 'X'),
+    'tandem_expl': Look('Tandem-expl', GREEN, '<'),
+    'active_mixed': Look('Active-mixed 0.5', PURPLE, '*'),
+    'passive_mixed': Look('Passive-mixed 0.5', ORANGE, 'h'),
+    'tandem_mixed': Look('Tandem-mixed 0.5', GREEN, '>'),
 }
 GREY = '#c8c8c8'  # never visited
 THEIRS = '#707070'  # published by others

@@ -37,21 +37,23 @@ def latex(frame: pd.DataFrame) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A frame as a notebook shows it: whole texts, three digits."""
+    """A frame with its caption as a notebook shows it: whole texts, three digits."""
 
     frame: pd.DataFrame
+    caption: str
 
     def _repr_html_(self) -> str:
         head, *body = [self.frame.columns, *_rows(self.frame)]
         lines = [_line(head, 'th'), *(_line(row, 'td') for row in body)]
-        return f'<table>{"".join(lines)}</table>'
+        return f'<table>{"".join(lines)}</table><p>{html.escape(self.caption)}</p>'
 
 
 def _line(cells, tag):
     return '<tr>' + ''.join(f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in cells) + '</tr>'
 
 
-def save(frame: pd.DataFrame, stem: Path) -> None:
-    """Write stem.csv, stem.md and stem.tex."""
-    for suffix, text in (('csv', frame.to_csv(index=False)), ('md', markdown(frame)), ('tex', latex(frame))):
+def save(frame: pd.DataFrame, stem: Path, caption: str) -> None:
+    """Write stem.csv, stem.md (with the caption below the table) and stem.tex."""
+    texts = {'csv': frame.to_csv(index=False), 'md': f'{markdown(frame)}\n{caption}\n', 'tex': latex(frame)}
+    for suffix, text in texts.items():
         paths.write(stem.with_name(f'{stem.name}.{suffix}'), text.encode())

@@ -10,7 +10,7 @@ from paper_lib.study.style import LOOKS
 PAPER = {'active': 608.5, 'passive': 12.5, 'tandem': 9.0}  # stated in the caption of the paper's Fig. 2
 
 
-def cell(position, cells: int = 60) -> np.ndarray:
+def cell(position, cells: int = maze_layout.CELLS) -> np.ndarray:
     """Index of the cell that holds a coordinate in [-ARENA, ARENA]."""
     side = maze_layout.ARENA
     index = np.floor((np.asarray(position, float) + side) / (2 * side) * cells).astype(int)

@@ -155,12 +155,18 @@ def test_the_probe_never_touches_the_agent():
         jax.tree.map(np.testing.assert_array_equal, a['params'][name], b['params'][name])
 
 
-def test_slow_critic_follows_by_two_percent():
-    state = fresh(PROPRIO)
-    after, _ = step(PROPRIO, state, random_batch(PROPRIO))
-    old, new, slow = (tree['params']['task'][name]['task']['params']['out0']['bias']
-                      for tree, name in ((state, 'slow'), (after, 'critics'), (after, 'slow')))  # fmt: skip
-    np.testing.assert_allclose(slow, 0.98 * old + 0.02 * new, rtol=1e-5)
+def test_slow_critic_is_a_copy_at_first_and_then_follows_by_two_percent():
+    state, batch = fresh(PROPRIO), random_batch(PROPRIO)
+    first, _ = step(PROPRIO, state, batch)
+    second, _ = step(PROPRIO, first, batch)
+
+    def bias(state, name):
+        return state['params']['task'][name]['task']['params']['out0']['bias']
+
+    np.testing.assert_array_equal(bias(first, 'slow'), bias(first, 'critics'))
+    np.testing.assert_allclose(
+        bias(second, 'slow'), 0.98 * bias(first, 'slow') + 0.02 * bias(second, 'critics'), rtol=1e-5
+    )
 
 
 def test_mix_decides_which_reward_the_explorer_follows():

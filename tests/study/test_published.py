@@ -90,7 +90,7 @@ def test_deviations_are_complete_and_follow_from_the_spec():
     assert len(found) == 14
     assert 'two-hot bins 63 (255)' in found
     assert 'starts of imagination per update 32 (1,024)' in found
-    assert 'learning rate of the world model 0.0004 (0.0001)' in found
+    assert 'learning rate of the world model 0.0002 (0.0001)' in found
     other = dataclasses.replace(LAPTOP[0], ratio=0.1, model=dataclasses.replace(LAPTOP[0].model, gradient='reinforce'))
     assert set(published.deviations(other)) - set(found) == {'ratio 0.1 (0.5)', 'gradient reinforce (v1)'}
     assert published.deviations(agents.plan('base_agent', scales.get('paper'))[0]) == []

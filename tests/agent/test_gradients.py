@@ -1,0 +1,252 @@
+"""Which gradient reaches the actor: against plain loops over the equations of DreamerV3 v1 and Plan2Explore."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from paper_lib.agent import actor_critic, dists, dreamer, explore
+from paper_lib.agent import world_model as wmod
+from paper_lib.spec import ModelSpec
+
+MODEL = ModelSpec(deter=8, stoch=3, classes=4, units=8, layers=1, mlp_units=8, mlp_layers=1, bins=15, batch=4,
+                  length=5, horizon=4, ensemble=3, probe_units=8, entropy=0.1, lam=0.8, discount_horizon=5)  # fmt: skip
+AGENT = dreamer.Agent(MODEL, (3, 2), None, 2, False, explore=True)
+DISCRETE = dataclasses.replace(AGENT, action=3, discrete=True, explore=False)
+REINFORCE = dataclasses.replace(AGENT, model=dataclasses.replace(MODEL, gradient='reinforce'), explore=False)
+HYPER = {'lr_model': 1e-2, 'lr_actor': 1e-3, 'lr_critic': 1e-3, 'lr_expl': 1e-3, 'w_expl': 0.5}
+N, H = 16, MODEL.horizon
+NORM = {'low': jnp.float32(-1), 'high': jnp.float32(3)}  # a scale that is not 1
+sg = jax.lax.stop_gradient
+
+
+@functools.cache
+def weights_of(agent):
+    """Parameters where every head says something: the fresh ones, and noise."""
+    state = jax.jit(functools.partial(dreamer.init, agent))(jax.random.key(0))
+    leaves, tree = jax.tree.flatten(state['params'])
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    leaves = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys)]
+    return {**state, 'params': jax.tree.unflatten(tree, leaves)}
+
+
+def starts(agent):
+    """N states to imagine from, one of them terminal."""
+    deter, uniform = jax.random.uniform(jax.random.key(2), (N, 8), minval=-1), jax.random.uniform(
+        jax.random.key(3), (N, 3)
+    )  # fmt: skip
+    logp = jnp.full((N, 3, 4), -jnp.log(4.0))
+    return (deter, dists.onehot_sample(logp, uniform)), jnp.ones(N).at[3].set(0.0)
+
+
+def batch_of(agent, shape=(4, 5)):
+    rng = np.random.default_rng(0)
+    return {
+        'vector': rng.normal(size=(*shape, sum(agent.vector))).astype(np.float32),
+        'action': rng.uniform(-1, 1, (*shape, agent.action)).astype(np.float32),
+        'reward': rng.normal(size=shape).astype(np.float32),
+        'is_first': np.zeros(shape, bool),
+        'is_terminal': np.zeros(shape, bool),
+    }
+
+
+def rewards_of(agent, params):
+    task = {'task': lambda wm, feat, action: wmod.reward_mean(agent, wm, feat[1:])}
+    return task | ({'disag': explore.reward(agent, params['disag'])} if agent.explore else {})
+
+
+def close(ours, theirs, tolerance=1e-4):
+    """Whether two gradients agree, relative to the largest entry."""
+    ours, theirs = (jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)]) for tree in (ours, theirs))
+    return bool(jnp.abs(ours - theirs).max() <= tolerance * jnp.abs(theirs).max()) and bool(jnp.abs(theirs).max() > 0)
+
+
+# Dynamics gradient, equation by equation: one trajectory state after the other, nothing shared with the agent
+# but its networks. `stop` says, for each part, how much of it is held constant: 1 all, 0 nothing.
+
+V1 = {'value': 0.0, 'input': 1.0, 'disag': 0.0, 'scale': 1.0}
+
+
+def held(x, share):
+    return share * sg(x) + (1 - share) * x
+
+
+def symlog_mean(logits):
+    symlog = (jax.nn.softmax(logits) * jnp.linspace(-20, 20, MODEL.bins)).sum(-1)
+    return jnp.sign(symlog) * (jnp.exp(jnp.abs(symlog)) - 1)
+
+
+def reference_loss(actor, stop, wm, critics, ensemble, mix, start, first_cont, key):
+    rssm = functools.partial(AGENT.rssm.apply, wm['rssm'])
+    action_key, latent_key = jax.random.split(key)
+    normal, uniform = jax.random.normal(action_key, (H + 1, N, 2)), jax.random.uniform(latent_key, (H, N, 3))
+
+    def policy(feat):
+        mean, std = AGENT.actor.apply(actor, held(feat, stop['input']))
+        return jnp.tanh(mean), 0.9 / (1 + jnp.exp(-std - 2)) + 0.1
+
+    (deter, stoch), feats, actions, stds = start, [], [], []
+    for t in range(H + 1):
+        feats.append(jnp.concatenate([deter, stoch.reshape(N, -1)], -1))
+        mean, std = policy(feats[t])
+        actions.append(mean + std * normal[t])
+        stds.append(std)
+        if t < H:
+            deter = rssm(deter, stoch, actions[t], method='sequence')
+            probs = jnp.exp(rssm(deter, method='prior'))
+            below = jnp.cumsum(probs, -1) < uniform[t][..., None]
+            stoch = jnp.eye(4)[jnp.minimum(below.sum(-1), 3)] + probs - sg(probs)
+    gamma, lam = 1 - 1 / MODEL.discount_horizon, MODEL.lam
+    cont = [first_cont] + [1.0 * (AGENT.cont.apply(wm['cont'], feat)[0][:, 0] > 0) for feat in feats[1:]]
+    reward = {'task': [symlog_mean(AGENT.reward.apply(wm['reward'], feat)[0]) for feat in feats]}
+    reward['disag'] = [held(disagreement(ensemble, *pair), stop['disag']) for pair in zip(feats, actions)]
+    advantage = [0.0] * H
+    for name, critic in critics.items():
+        value = [symlog_mean(AGENT.critic.apply(critic, feat)[0]) for feat in feats]
+        ret = {H: value[H]}
+        for t in reversed(range(H)):
+            tail = (1 - lam) * value[t + 1] + lam * ret[t + 1]
+            ret[t] = reward[name][t + 1] + gamma * cont[t + 1] * tail
+        low, high = jnp.percentile(jnp.stack([ret[t] for t in range(H)]), jnp.array([5.0, 95.0]))
+        scale = 0.99 * (NORM['high'] - NORM['low']) + 0.01 * held(high - low, stop['scale'])
+        for t in range(H):
+            share = mix[name] / sum(mix.values())
+            advantage[t] += share * (ret[t] - held(value[t], stop['value'])) / jnp.maximum(1, scale)
+    loss, weight = 0.0, 1 / gamma
+    for t in range(H):
+        weight = weight * gamma * cont[t]
+        entropy = (jnp.log(stds[t]) + 0.5 * jnp.log(2 * jnp.pi * jnp.e)).sum(-1)
+        loss += (sg(weight) * (-advantage[t] - MODEL.entropy * entropy)).mean() / H
+    return loss
+
+
+def disagreement(ensemble, feat, action):
+    nets = [jax.tree.map(lambda x, i=i: x[i], ensemble) for i in range(MODEL.ensemble)]
+    preds = jnp.stack([AGENT.disag.apply(net, jnp.concatenate([feat, action], -1))[0] for net in nets])
+    return jnp.sqrt(((preds - preds.mean(0)) ** 2).mean(0)).mean(-1)
+
+
+@pytest.fixture(scope='module')
+def dynamics():
+    """The agent's gradient of the exploring actor, and the reference's as a function of what it holds constant."""
+    params, mix, key = weights_of(AGENT)['params'], {'task': 0.25, 'disag': 0.5}, jax.random.key(4)
+    expl, (start, cont) = params['expl'], starts(AGENT)
+
+    @jax.jit
+    @functools.partial(jax.grad, has_aux=True)
+    def ours(actor):
+        norms, behaviour = {'task': NORM, 'disag': NORM}, {**expl, 'actor': actor}
+        return actor_critic.actor_loss(
+            AGENT, params['wm'], behaviour, norms, rewards_of(AGENT, params), mix, start, cont, key
+        )
+
+    reference = jax.jit(jax.value_and_grad(reference_loss))
+    rest = (params['wm'], expl['critics'], params['disag'], mix, start, cont, key)
+    return *ours(expl['actor']), lambda **stop: reference(expl['actor'], V1 | stop, *rest)
+
+
+def test_dynamics_gradient_is_that_of_the_equations(dynamics):
+    grads, (_, weight, _, _, metrics), reference = dynamics
+    loss, theirs = reference()
+    assert float(metrics['actor_loss']) == pytest.approx(float(loss), rel=1e-5)
+    assert close(grads, theirs)
+    assert 0 < float((weight[1:, jnp.arange(N) != 3] == 0).mean()) < 1  # some imagined trajectories end, some do not
+
+
+@pytest.mark.parametrize('other', [{'value': 1.0}, {'input': 0.0}, {'disag': 1.0}, {'scale': 0.0}], ids=str)
+def test_the_gradient_would_show_another_choice_of_what_is_held_constant(dynamics, other):
+    """The value and the disagreement reward are differentiated; the actor's input and the return scale are not."""
+    grads, _, reference = dynamics
+    assert not close(grads, reference(**other)[1], 1e-3)
+
+
+def test_straight_through_samples_have_the_gradient_of_the_probabilities():
+    logits, slope = (jax.random.normal(jax.random.key(i), (5, 3, 4)) for i in range(2))
+    uniform = jax.random.uniform(jax.random.key(2), (5, 3))
+    ours = jax.grad(lambda x: (slope * dists.onehot_sample(dists.unimix(x), uniform)).sum())(logits)
+    theirs = jax.grad(lambda x: (slope * (0.99 * jax.nn.softmax(x) + 0.01 / 4)).sum())(logits)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize('agent', [DISCRETE, REINFORCE], ids=['discrete', 'continuous'])
+def test_reinforce_gradient_is_that_of_the_log_probability_alone(agent):
+    """-log pi(a | s) A - eta H with states, actions and A constant: nothing flows through the dynamics."""
+    params, key, (start, cont) = weights_of(agent)['params'], jax.random.key(4), starts(agent)
+    task = params['task']
+
+    @jax.jit
+    @functools.partial(jax.grad, has_aux=True)
+    def ours(actor):
+        args = (rewards_of(agent, params), {'task': 1.0}, start, cont, key)
+        return actor_critic.actor_loss(agent, params['wm'], {**task, 'actor': actor}, {'task': NORM}, *args)
+
+    @jax.jit
+    @jax.grad
+    def reference(actor, feat, action, advantage, weight):
+        outs = agent.actor.apply(actor, feat)
+        if agent.discrete:
+            probs = 0.99 * jax.nn.softmax(outs[0]) + 0.01 / agent.action
+            logp, ent = jnp.log((probs * action).sum(-1)), -(probs * jnp.log(probs)).sum(-1)
+        else:
+            mean, std = jnp.tanh(outs[0]), 0.9 * jax.nn.sigmoid(outs[1] + 2) + 0.1
+            logp = jax.scipy.stats.norm.logpdf(action, mean, std).sum(-1)
+            ent = (0.5 * jnp.log(2 * jnp.pi * jnp.e * std**2)).sum(-1)
+        return (weight * (-logp * advantage - agent.model.entropy * ent)).mean()
+
+    grads, (feat, weight, returns, norms, _) = ours(task['actor'])
+    action = actor_critic.imagine(agent, params['wm'], task['actor'], start, key)[1][:-1]
+    value = actor_critic.value_mean(agent, task['critics']['task'], feat[:-1])
+    advantage = (returns['task'] - value) / (norms['task']['high'] - norms['task']['low'])
+    assert close(grads, reference(task['actor'], feat[:-1], action, advantage, weight[:-1]))
+
+
+# One whole update.
+
+
+@functools.cache
+def updated(**hyper):
+    """Parameters after one update of an agent that explores."""
+    return compiled()(weights_of(AGENT), batch_of(AGENT), HYPER | hyper, jax.random.key(5))[0]['params']
+
+
+@functools.cache
+def compiled():
+    return jax.jit(functools.partial(dreamer.train_step, AGENT))
+
+
+def same(a, b):
+    return all(bool((x == y).all()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)))
+
+
+@pytest.mark.parametrize('behaviour', ['task', 'expl'])
+def test_imagination_runs_in_the_updated_model(behaviour):
+    """Its starts do not: they are the posteriors of before. So only the updated model can tell the actors apart."""
+    actors = [updated(lr_model=lr)[behaviour]['actor'] for lr in (0.0, 1e-2)]
+    assert not same(*actors)
+
+
+def test_the_actors_move_neither_the_ensemble_nor_the_model():
+    before, after = weights_of(AGENT)['params'], updated(lr_model=0.0, lr_expl=0.0, w_expl=1.0)
+    assert same(before['disag'], after['disag']) and same(before['wm'], after['wm'])
+    assert not same(before['expl']['actor'], after['expl']['actor'])
+
+
+@pytest.mark.parametrize('kind', ['stoch', 'vector'])
+def test_the_ensemble_predicts_the_next_step(kind):
+    """From state and action of step t to the target of step t + 1: squared errors, one by one."""
+    agent = dataclasses.replace(AGENT, model=dataclasses.replace(MODEL, disag_target=kind, obs_scale=10.0))
+    ensemble, batch = explore.init(agent, jax.random.key(0))[0], batch_of(agent)
+    rng = np.random.default_rng(1)
+    deter, stoch = rng.normal(size=(4, 5, 8)), np.eye(4)[rng.integers(4, size=(4, 5, 3))]
+    vector = np.sign(batch['vector']) * np.log1p(10 * np.abs(batch['vector']))
+    target = vector if kind == 'vector' else stoch.reshape(4, 5, 12)
+    inputs = np.concatenate([deter, stoch.reshape(4, 5, 12), batch['action']], -1).astype(np.float32)
+    errors = []
+    for i in range(MODEL.ensemble):
+        pred = agent.disag.apply(jax.tree.map(lambda x, i=i: x[i], ensemble), inputs)[0]
+        errors += [((pred[b, t] - target[b, t + 1]) ** 2).sum() for b in range(4) for t in range(4)]
+    states = (jnp.asarray(deter, jnp.float32), jnp.asarray(stoch, jnp.float32))
+    assert float(explore.loss(agent, ensemble, states, batch)) == pytest.approx(np.sum(errors) / 16, rel=1e-5)
