@@ -100,7 +100,9 @@ def test_train_means_the_runs_of_the_study():
 
 
 def test_values_reach_the_run_and_its_source():
-    source, run = specs('--agent', 'passive', '--budget', '10000', '--eval-every', '5000', '--model.deter', '7')
+    few = ['--budget', '10000', '--eval-every', '5000', '--expl-until', '5000']
+    source, run = specs('--agent', 'passive', *few, '--model.deter', '7')
+    assert (source.expl_until, run.expl_until) == (5000, 0)
     for spec in (source, run):
         assert (spec.budget, spec.eval_every, spec.model.deter) == (10_000, 5000, 7)
     model = study('laptop')[-1].model
@@ -126,6 +128,12 @@ def test_dry_run_tells_cost_and_makes_nothing(capsys, tmp_path):
     assert found[0]['weights'] > 5000
     sizes = [float(row['disk'].removesuffix(' MB')) for row in found]
     assert sizes[0] > sizes[1] > 0  # the source has a replay
+    assert not (tmp_path / 'runs').exists()
+
+
+def test_json_of_training_is_refused(capsys, tmp_path):
+    assert cli.main(['train', '--task', TASK, '--scale', 'smoke', '--json']) == 2
+    assert capsys.readouterr().err == 'error: json=True: training prints no table; only with --dry-run\n'
     assert not (tmp_path / 'runs').exists()
 
 
@@ -171,7 +179,7 @@ def test_missing_package_is_named(monkeypatch, capsys):
 
 @pytest.mark.parametrize(('args', 'line'), [
     (['2_toy_maze'], f"notebook='2_toy_maze': must be one of {', '.join(NOTEBOOKS)}; did you mean '1_toy_maze'?"),
-    (['-p', 'sedes', '2'], "sedes='2': no such parameter (allowed: scale, train, seeds); did you mean seeds?"),
+    (['-p', 'sedes', '2'], "sedes='2': no such parameter (allowed: scale, train, seeds); did you mean 'seeds'?"),
     (['-p', 'seeds', 'two'], "seeds='two': must be int"),
     (['-p', 'seeds', '-1'], 'seeds=-1: must be at least 1, or 0 for the seeds of the scale'),
     (['-p', 'train', 'maybe'], "train='maybe': must be one of auto, yes, no"),
@@ -228,6 +236,30 @@ os._exit(1)"""
     assert text == f"{sys.executable} {tmp_path / 'there'} ''\n"
 
 
+def test_html_has_neither_progress_nor_warnings(tmp_path):
+    source = "import sys\nprint('seen')\nprint('1%' + '0 of it', file=sys.stderr)"
+    html = notebooks.run(made(tmp_path, source), {'scale': 'smoke'}, None, tmp_path / 'out').read_text()
+    assert 'seen\n' in html
+    assert '1%0 of it' not in html
+
+
+def test_the_next_notebook_runs_when_one_fails(monkeypatch, capsys):
+    def run(path, *_):
+        if path.stem != '1_toy_maze':
+            raise RunError(f'{path.stem}: broken')
+        return 'there.html'
+
+    monkeypatch.setattr(notebooks, 'run', run)
+    assert cli.main(['notebooks', '0_base_agent', '1_toy_maze', '0_base_agent', '--scale', 'smoke']) == 2
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[1:4] == [
+        '0_base_agent: failed',
+        '1_toy_maze: running',
+        '1_toy_maze: done, there.html',
+    ]
+    assert captured.err == 'error: 0_base_agent: broken\n' * 2
+
+
 def test_error_of_a_cell_is_one_line(tmp_path):
     with pytest.raises(RunError, match=r'^n: cell 3 ended with ZeroDivisionError: division by zero \(executed'):
         notebooks.run(made(tmp_path, '1 / 0'), {'scale': 'smoke'}, None, tmp_path / 'out')
@@ -250,11 +282,17 @@ def test_papermill_itself_from_anywhere(tmp_path):
     assert (tmp_path / 'figures' / 'smoke' / 'figure_2.png').exists()
 
 
-def test_papermill_itself_with_a_mistyped_parameter(tmp_path):
-    done = papermill(tmp_path, '-p', 'sacle', 'smoke')
+@pytest.mark.parametrize(
+    ('name', 'value', 'words'),
+    [
+        ('sceale', 'smoke', "sceale='smoke': no such parameter (allowed: scale, train, seeds); did you mean 'scale'?"),
+        ('foo', '3', 'foo=3: no such parameter (allowed: scale, train, seeds)'),
+    ],
+)
+def test_papermill_itself_with_a_wrong_parameter(tmp_path, name, value, words):
+    done = papermill(tmp_path, '-p', 'scale', 'smoke', '-p', 'train', 'no', '-p', name, value)
     assert done.returncode == 1
-    line = done.stderr.strip().splitlines()[-1]
-    assert line == "UserError: sacle='smoke': no such parameter (allowed: scale, train, seeds); did you mean scale?"
+    assert done.stderr.strip().splitlines()[-1] == f'UserError: {words}'
     assert not (tmp_path / 'figures').exists()
 
 

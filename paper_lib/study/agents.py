@@ -7,6 +7,7 @@ from paper_lib.study.names import choose
 from paper_lib.study.scales import Scale
 
 OWN = 1000  # added to the pair seed where an offline run has a seed of its own
+COLLECTS = ('w_expl', 'expl_until')  # of online runs only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,15 +52,16 @@ def get(name: str) -> Preset:
 
 
 def make(agent: str, task: str, seed: int, scale: Scale, **values) -> RunSpec:
-    """The run of `agent` with pair seed `seed`; `values` override the fields of the scale (and of its source).
+    """The run of `agent` with pair seed `seed`; `values` override the fields of the scale, for its source too.
 
-    `alpha`, and fields of the preset itself (w_expl), belong to this run alone, never to its source.
+    Only `alpha` is of the offline run alone, and what says how data are collected (COLLECTS) of its source alone.
     """
-    preset = get(agent)
+    preset, source = get(agent), None
+    if preset.source:
+        source = make(preset.source, task, seed, scale, **{key: values[key] for key in values if key != 'alpha'})
+        values = {key: values[key] for key in values if key not in COLLECTS}
     own = preset.values | scale.own.get((task, agent), {})
-    own |= {key: values.pop(key) for key in ('alpha', *own) if key in values}
-    source = make(preset.source, task, seed, scale, **values) if preset.source else None
-    fields = {'model': scale.model, **scale.values, **values, **own}
+    fields = {'model': scale.model, **scale.values, **own, **values}
     return RunSpec(task=task, agent=agent, seed=seed + preset.seed, init_seed=seed + preset.init_seed,
                    data=preset.data, source=source, **fields)  # fmt: skip
 

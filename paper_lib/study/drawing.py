@@ -26,15 +26,17 @@ CONTENT = {
         step (0.5) are v1's.""",
     'figure_2': """(a) Episode score, mean of 4 episodes per evaluation. {band}
         (b-d) First of the 4 episodes of the final evaluation, pair seed {first} (a rule fixed in advance), from the
-        yellow dot; episodes start in the dotted square, the red circle is the goal. Above: over the number of states per 1 cm cell in the replay that the
-        agent learned from (log colours, grey: never visited). Below: coloured by world-model loss (log colours).
-        Table: median count over the distinct cells that the trajectory covers; the median of that over all final
-        episodes and seeds; the number in the paper (1M steps, size S, cell size not stated).""",
+        yellow dot; episodes start in the dotted square, the red circle is the goal. Above: over the number of states
+        per 1 cm cell in the replay that the agent learned from (log colours, grey: never visited). Below: coloured by
+        world-model loss (log colours). Table: median count over the distinct cells that the trajectory covers; the
+        median of that over all final episodes and seeds; the number in the paper (1M steps, size S, cell size not
+        stated).""",
     'figure_2_curves': """(a) World-model loss on the evaluation episodes. (b-d) Value of their first state, its
         discounted return, and the difference (as Fig. S2). {band}""",
     'figure_5': """States in the final replay of three agents that collect their own data, pair seed {first}: for the
-        task (see below for how), for exploration alone, for both. One logarithmic colour scale; grey: never visited; dark red: above the
-        {outlier:g}th percentile of visited cells. The paper draws this from the vision variant.""",
+        task (how: see below), for exploration alone, for both. One logarithmic colour scale; grey: never visited;
+        dark red: above the {outlier:g}th percentile of visited cells. Dotted: where episodes start. The paper draws
+        this from the vision variant.""",
     'figure_5_curves': """Agents trained on the data of the two explorers, all evaluated on the task; dashed: mean of
         the Active agent. {band}""",
     'table_base_agent': """Mean score of the last {last} evaluations up to {at:,} environment steps, the range of the
@@ -51,8 +53,7 @@ CONTENT = {
 
 
 def caption(name: str, frames: Frames, scale: str) -> str:
-    """What figure or table `name` shows, then scale, tasks, budget, seeds of every agent in it, what differs from v1 and
-    what is missing."""
+    """What figure or table `name` shows; scale, tasks, budget and seeds; what differs from v1; what is missing."""
     spec = frames.specs[0]
     repeat = tasks.get(spec.task).repeat
     names = ', '.join(dict.fromkeys(s.task for s in frames.specs))

@@ -1,6 +1,6 @@
 """Our agent beside the scores that the author of DreamerV3 v1 published: the evidence that it is what it says.
 
-published.csv holds his scores at size S on two tasks, under the ids of this library (danijar/dreamerv3, commit 423291a).
+published.csv holds his scores at size S on two tasks (danijar/dreamerv3 at commit 423291a), the tasks under our ids.
 """
 
 import dataclasses
@@ -34,8 +34,8 @@ NAMES = {  # fields that may differ from v1 at size S, in words
     'vector_scale': 'weight of their reconstruction',
     'ratio': 'updates per agent step',
     'lr_model': 'learning rate of the world model',
-    'lr_actor': 'of the actor',
-    'lr_critic': 'of the critic',
+    'lr_actor': 'learning rate of the actor',
+    'lr_critic': 'learning rate of the critic',
     'chunk': 'agent steps between bursts of updates',
     'prefill': 'random agent steps at the start',
     'ensemble': 'networks that disagree',
@@ -108,11 +108,11 @@ def deviations(spec: RunSpec) -> list[str]:
 
 
 def _plain(value):
-    return value if isinstance(value, str) else f'{value:,}'
+    return f'{value:,}' if isinstance(value, int) else f'{value:g}' if isinstance(value, float) else value
 
 
 def differences(specs) -> str:
-    """For every caption: in what these runs differ from v1, and whose data are collected for more than its preset says."""
+    """For every caption: in what these runs differ from v1, and which agent collects unlike its preset says."""
     differ = list(dict.fromkeys(text for spec in specs for text in deviations(spec)))
     values = f'Not as in DreamerV3 v1, size S (its value in brackets): {", ".join(differ)}.'
     lines = [values if differ else 'Size and all values are those of DreamerV3 v1, size S.']

@@ -13,7 +13,7 @@ from paper_lib.agent import world_model as wmod
 from paper_lib.spec import ModelSpec
 
 MODEL = ModelSpec(deter=8, stoch=3, classes=4, units=8, layers=1, mlp_units=8, mlp_layers=1, bins=15, batch=4,
-                  length=5, horizon=4, ensemble=3, probe_units=8, entropy=0.1, lam=0.8, discount_horizon=5)  # fmt: skip
+                  length=5, horizon=3, ensemble=3, probe_units=8, entropy=0.1, lam=0.8, discount_horizon=5)  # fmt: skip
 AGENT = dreamer.Agent(MODEL, (3, 2), None, 2, False, explore=True)
 DISCRETE = dataclasses.replace(AGENT, action=3, discrete=True, explore=False)
 REINFORCE = dataclasses.replace(AGENT, model=dataclasses.replace(MODEL, gradient='reinforce'), explore=False)
@@ -21,25 +21,22 @@ HYPER = {'lr_model': 1e-2, 'lr_actor': 1e-3, 'lr_critic': 1e-3, 'lr_expl': 1e-3,
 N, H = 16, MODEL.horizon
 NORM = {'low': jnp.float32(-1), 'high': jnp.float32(3)}  # a scale that is not 1
 sg = jax.lax.stop_gradient
+jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})  # compiling takes the time
 
 
 @functools.cache
-def weights_of(agent):
-    """Parameters where every head says something: the fresh ones, and noise."""
-    state = jax.jit(functools.partial(dreamer.init, agent))(jax.random.key(0))
-    leaves, tree = jax.tree.flatten(state['params'])
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    leaves = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys)]
-    return {**state, 'params': jax.tree.unflatten(tree, leaves)}
+def state_of(agent):
+    """A state where every head says something: random weights instead of the initial ones."""
+    rng, shapes = np.random.default_rng(2), jax.eval_shape(functools.partial(dreamer.init, agent), jax.random.key(0))
+    params = jax.tree.map(lambda x: rng.normal(scale=0.5, size=x.shape).astype(np.float32), shapes['params'])
+    return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes) | {'params': params}
 
 
-def starts(agent):
-    """N states to imagine from, one of them terminal."""
-    deter, uniform = jax.random.uniform(jax.random.key(2), (N, 8), minval=-1), jax.random.uniform(
-        jax.random.key(3), (N, 3)
-    )  # fmt: skip
-    logp = jnp.full((N, 3, 4), -jnp.log(4.0))
-    return (deter, dists.onehot_sample(logp, uniform)), jnp.ones(N).at[3].set(0.0)
+def starts():
+    """N states to imagine from, deter and stoch, and their continue flags: one is terminal."""
+    rng = np.random.default_rng(1)
+    deter, stoch = rng.uniform(-1, 1, (N, 8)), np.eye(4)[rng.integers(4, size=(N, 3))]
+    return (deter.astype(np.float32), stoch.astype(np.float32)), np.ones(N, np.float32) - np.eye(N, dtype=np.float32)[3]
 
 
 def batch_of(agent, shape=(4, 5)):
@@ -132,10 +129,10 @@ def disagreement(ensemble, feat, action):
 @pytest.fixture(scope='module')
 def dynamics():
     """The agent's gradient of the exploring actor, and the reference's as a function of what it holds constant."""
-    params, mix, key = weights_of(AGENT)['params'], {'task': 0.25, 'disag': 0.5}, jax.random.key(4)
-    expl, (start, cont) = params['expl'], starts(AGENT)
+    params, mix, key = state_of(AGENT)['params'], {'task': 0.25, 'disag': 0.5}, jax.random.key(4)
+    expl, (start, cont) = params['expl'], starts()
 
-    @jax.jit
+    @jit
     @functools.partial(jax.grad, has_aux=True)
     def ours(actor):
         norms, behaviour = {'task': NORM, 'disag': NORM}, {**expl, 'actor': actor}
@@ -143,7 +140,7 @@ def dynamics():
             AGENT, params['wm'], behaviour, norms, rewards_of(AGENT, params), mix, start, cont, key
         )
 
-    reference = jax.jit(jax.value_and_grad(reference_loss))
+    reference = jit(jax.value_and_grad(reference_loss))
     rest = (params['wm'], expl['critics'], params['disag'], mix, start, cont, key)
     return *ours(expl['actor']), lambda **stop: reference(expl['actor'], V1 | stop, *rest)
 
@@ -174,16 +171,16 @@ def test_straight_through_samples_have_the_gradient_of_the_probabilities():
 @pytest.mark.parametrize('agent', [DISCRETE, REINFORCE], ids=['discrete', 'continuous'])
 def test_reinforce_gradient_is_that_of_the_log_probability_alone(agent):
     """-log pi(a | s) A - eta H with states, actions and A constant: nothing flows through the dynamics."""
-    params, key, (start, cont) = weights_of(agent)['params'], jax.random.key(4), starts(agent)
+    params, key, (start, cont) = state_of(agent)['params'], jax.random.key(4), starts()
     task = params['task']
 
-    @jax.jit
+    @jit
     @functools.partial(jax.grad, has_aux=True)
     def ours(actor):
         args = (rewards_of(agent, params), {'task': 1.0}, start, cont, key)
         return actor_critic.actor_loss(agent, params['wm'], {**task, 'actor': actor}, {'task': NORM}, *args)
 
-    @jax.jit
+    @jit
     @jax.grad
     def reference(actor, feat, action, advantage, weight):
         outs = agent.actor.apply(actor, feat)
@@ -197,7 +194,7 @@ def test_reinforce_gradient_is_that_of_the_log_probability_alone(agent):
         return (weight * (-logp * advantage - agent.model.entropy * ent)).mean()
 
     grads, (feat, weight, returns, norms, _) = ours(task['actor'])
-    action = actor_critic.imagine(agent, params['wm'], task['actor'], start, key)[1][:-1]
+    action = jit(functools.partial(actor_critic.imagine, agent))(params['wm'], task['actor'], start, key)[1][:-1]
     value = actor_critic.value_mean(agent, task['critics']['task'], feat[:-1])
     advantage = (returns['task'] - value) / (norms['task']['high'] - norms['task']['low'])
     assert close(grads, reference(task['actor'], feat[:-1], action, advantage, weight[:-1]))
@@ -209,12 +206,12 @@ def test_reinforce_gradient_is_that_of_the_log_probability_alone(agent):
 @functools.cache
 def updated(**hyper):
     """Parameters after one update of an agent that explores."""
-    return compiled()(weights_of(AGENT), batch_of(AGENT), HYPER | hyper, jax.random.key(5))[0]['params']
+    return compiled()(state_of(AGENT), batch_of(AGENT), HYPER | hyper, jax.random.key(5))[0]['params']
 
 
 @functools.cache
 def compiled():
-    return jax.jit(functools.partial(dreamer.train_step, AGENT))
+    return jit(functools.partial(dreamer.train_step, AGENT))
 
 
 def same(a, b):
@@ -229,7 +226,7 @@ def test_imagination_runs_in_the_updated_model(behaviour):
 
 
 def test_the_actors_move_neither_the_ensemble_nor_the_model():
-    before, after = weights_of(AGENT)['params'], updated(lr_model=0.0, lr_expl=0.0, w_expl=1.0)
+    before, after = state_of(AGENT)['params'], updated(lr_model=0.0, lr_expl=0.0, w_expl=1.0)
     assert same(before['disag'], after['disag']) and same(before['wm'], after['wm'])
     assert not same(before['expl']['actor'], after['expl']['actor'])
 
@@ -238,7 +235,7 @@ def test_the_actors_move_neither_the_ensemble_nor_the_model():
 def test_the_ensemble_predicts_the_next_step(kind):
     """From state and action of step t to the target of step t + 1: squared errors, one by one."""
     agent = dataclasses.replace(AGENT, model=dataclasses.replace(MODEL, disag_target=kind, obs_scale=10.0))
-    ensemble, batch = explore.init(agent, jax.random.key(0))[0], batch_of(agent)
+    ensemble, batch = state_of(agent)['params']['disag'], batch_of(agent)
     rng = np.random.default_rng(1)
     deter, stoch = rng.normal(size=(4, 5, 8)), np.eye(4)[rng.integers(4, size=(4, 5, 3))]
     vector = np.sign(batch['vector']) * np.log1p(10 * np.abs(batch['vector']))

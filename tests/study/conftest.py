@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from paper_lib.maze_layout import CELLS
 from paper_lib.study import agents, frames, scales, visitation
 
 
@@ -27,7 +28,7 @@ class FakeStore:
 
     def traces(self, spec):
         path = np.linspace([-0.2, 0.2, 0, 0], [0.15, -0.15, 0, 0], 10, dtype=np.float32)
-        visits = np.zeros((60, 60), int)
+        visits = np.zeros((CELLS, CELLS), int)
         visits[visitation.cell(path[:, 0]), visitation.cell(path[:, 1])] = np.arange(1, 11)
         flat = np.ones((4, 10), np.float32)
         valid = flat.astype(bool)
@@ -41,7 +42,7 @@ class FakeStore:
 
 @pytest.fixture
 def specs():
-    return agents.toy_maze(scales.get('smoke'))
+    return agents.plan('toy_maze', scales.get('smoke'))
 
 
 @pytest.fixture

@@ -52,6 +52,13 @@ def test_explorers_differ_in_the_weight_of_exploration():
     assert [make(name).w_expl for name in ('active', 'active_mixed', 'active_expl')] == [0, 0.5, 1]
 
 
+def test_how_data_are_collected_is_said_of_the_source_alone():
+    spec = make('passive', w_expl=0.25, expl_until=4000)
+    assert (spec.w_expl, spec.expl_until) == (0, 0)
+    assert (spec.source.w_expl, spec.source.expl_until) == (0.25, 4000)
+    assert make('active_mixed', w_expl=0.25).w_expl == 0.25
+
+
 def test_values_reach_the_source_too():
     spec = make('tandem', budget=8000)
     assert spec.budget == spec.source.budget == 8000
@@ -69,13 +76,13 @@ def test_no_two_presets_are_the_same_run():
 
 
 def test_unknown_agent_is_named_with_the_nearest():
-    with pytest.raises(UserError, match=r"agent='pasive': unknown; nearest: passive"):
+    with pytest.raises(UserError, match=r"agent='pasive': must be one of active, .*; did you mean 'passive'"):
         make('pasive')
 
 
 @pytest.mark.parametrize('name', scales.SCALES)
 def test_toy_maze_lists_every_source_before_its_followers(name):
-    specs = agents.toy_maze(scales.get(name))
+    specs = agents.plan('toy_maze', scales.get(name))
     assert len({spec.run_id for spec in specs}) == len(specs)
     for i, spec in enumerate(specs):
         assert spec.source is None or spec.source in specs[:i]
@@ -83,13 +90,13 @@ def test_toy_maze_lists_every_source_before_its_followers(name):
 
 def test_laptop_has_five_pairs_and_two_of_each_explorer():
     counts = {}
-    for spec in agents.toy_maze(scales.get('laptop')):
+    for spec in agents.plan('toy_maze', scales.get('laptop')):
         counts[spec.agent] = counts.get(spec.agent, 0) + 1
     assert counts == dict.fromkeys(scales.COMPARED, 5) | dict.fromkeys(scales.EXPLORERS, 2)
 
 
 def test_seeds_replace_those_of_the_scale():
-    specs = agents.toy_maze(scales.get('laptop'), seeds=1)
+    specs = agents.plan('toy_maze', scales.get('laptop'), seeds=1)
     assert {agents.pair_seed(spec) for spec in specs} == {0}
     assert len(specs) == len(scales.COMPARED) + len(scales.EXPLORERS)
 
@@ -116,7 +123,7 @@ def test_base_agent_at_paper_scale_is_size_s():
 
 
 def test_paper_scale_is_the_paper():
-    spec = agents.toy_maze(scales.get('paper'))[0]
+    spec = agents.plan('toy_maze', scales.get('paper'))[0]
     assert (spec.model.deter, spec.model.batch, spec.model.length, spec.model.starts) == (512, 16, 64, 0)
     assert (spec.budget, spec.eval_every, spec.eval_episodes, spec.ratio, spec.chunk) == (1_000_000, 5000, 4, 0.5, 4)
 

@@ -49,8 +49,8 @@ def test_a_reference_no_better_than_random_leaves_the_score_undecided():
     assert verdicts(table)['C2'] == 'supported'
 
 
-@pytest.mark.parametrize('pairs', [1, 2])
-def test_fewer_than_three_pairs_decide_nothing(pairs):
+@pytest.mark.parametrize('pairs', [1, 2, 3, 4])
+def test_fewer_than_five_pairs_decide_nothing(pairs):
     table = claims.table(study(ACTIVE, WORSE, pairs))
     assert set(table.verdict) == {'undecided'}
     assert set(table.n) == {pairs}

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -5,7 +7,8 @@ import pytest
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from paper_lib.study import drawing, figures, frames, panels, style
+from paper_lib.maze_layout import CELLS, START
+from paper_lib.study import agents, drawing, figures, frames, panels, published, scales, style
 
 FIGURES = {name: row for section in figures.FIGURES.values() for name, row in section.items()}
 SECTION = {name: section for section, rows in figures.FIGURES.items() for name in rows}
@@ -81,13 +84,13 @@ def test_curve_is_the_mean_over_seeds(full):
 
 
 def test_visits_are_drawn_with_x_to_the_right_and_y_up():
-    axes, grid = Figure().subplots(), np.zeros((60, 60), int)
+    axes, grid = Figure().subplots(), np.zeros((CELLS, CELLS), int)
     grid[50, 5] = 3  # bottom right
     image = panels.visits(axes, grid, LogNorm(1, 10), 'viridis')
     drawn = image.get_array()
     assert image.origin == 'lower'
     assert drawn[5, 50] == 3
-    assert drawn.mask.sum() == 3599
+    assert drawn.mask.sum() == CELLS**2 - 1
 
 
 def test_path_colours_belong_to_the_segments_that_end_there():
@@ -116,5 +119,22 @@ def test_caption_names_scale_task_budget_seeds_and_what_is_missing(full, specs, 
         style.WARNING,
     ):
         assert part in words
+    assert 'recurrent units 16 (512)' in words
     assert 'Missing' not in words
     assert 'Missing: 12 of 12 runs' in drawing.caption('figure_2', frames.load(specs, tmp_path), 'smoke')
+
+
+def test_caption_at_laptop_says_how_active_collects():
+    specs = agents.plan('toy_maze', scales.get('laptop'))
+    for name, (_, names) in figures.FIGURES['toy_maze'].items():
+        words = drawing.caption(name, frames.load(specs, Path('nowhere')).of(names), 'laptop')
+        assert words.count(published.mixed(specs[0])) == 1
+        assert all(text in words for text in published.deviations(specs[0]))
+
+
+def test_start_square_and_goal_are_where_the_simulator_has_them():
+    axes = Figure().subplots()
+    panels.walls(axes)
+    dotted = [patch for patch in axes.patches if patch.get_linestyle() == ':']
+    (left, right), (low, high) = START
+    assert [patch.get_bbox().extents.tolist() for patch in dotted] == [[left, low, right, high]]

@@ -47,8 +47,28 @@ def test_archive_keeps_runs_that_the_store_does_not_have(specs, make_store, tmp_
     frames.archive(specs, make_store(specs[:1]), tmp_path)
     frames.archive(specs, make_store([]), tmp_path)
     assert content(tmp_path) == before
-    other = agents.toy_maze(scales.get('smoke'), seeds=3)
+    other = agents.plan('toy_maze', scales.get('smoke'), seeds=3)
     frames.archive(other, make_store([other[2]]), tmp_path)
+    assert frames.load(specs, tmp_path).missing == []
+
+
+def test_archive_drops_what_is_planned_with_other_values_and_nothing_else(specs, make_store, tmp_path):
+    wide, scale = agents.plan('toy_maze', scales.get('smoke'), seeds=3), scales.get('smoke')
+    assert frames.archive(wide, make_store(wide), tmp_path) == []
+    retuned = agents.make('active', specs[0].task, 0, scale, ratio=0.25)
+    assert frames.archive([retuned], make_store([]), tmp_path) == [specs[0].run_id]
+    assert [spec.run_id for spec in frames.load(wide, tmp_path).missing] == [specs[0].run_id]
+    assert content(tmp_path) != {}
+    rest = [agents.make(spec.agent, spec.task, agents.pair_seed(spec), scale, ratio=0.25) for spec in wide]
+    assert len(frames.archive(rest, make_store(rest[:1]), tmp_path)) == len(wide) - 1
+    assert len(frames.load(rest, tmp_path).missing) == len(rest) - 1
+
+
+def test_an_archive_of_outdated_runs_alone_ends_empty(specs, make_store, tmp_path):
+    frames.archive(specs[:1], make_store(specs), tmp_path)
+    frames.archive([agents.make('active', specs[0].task, 0, scales.get('smoke'), ratio=0.25)], make_store([]), tmp_path)
+    assert len(frames.load(specs, tmp_path).missing) == len(specs)
+    frames.archive(specs, make_store(specs), tmp_path)
     assert frames.load(specs, tmp_path).missing == []
 
 

@@ -23,7 +23,7 @@ def test_good_values_pass_beside_what_a_kernel_has():
     [
         (
             {'sceale': 'smoke'},
-            r"^sceale='smoke': no such parameter \(allowed: scale, train, seeds\); did you mean scale\?$",
+            r"^sceale='smoke': no such parameter \(allowed: scale, train, seeds\); did you mean 'scale'\?$",
         ),
         ({'SEEDS': 5}, 'SEEDS=5: no such parameter'),
         ({'scale': 3}, 'scale=3: must be str, got int'),
@@ -38,6 +38,27 @@ def test_good_values_pass_beside_what_a_kernel_has():
 def test_a_wrong_parameter_is_named_in_one_line(names, line):
     with pytest.raises(UserError, match=line):
         parameters.check(GOOD | names)
+
+
+SESSION = {'Out': {}, 'frame': 3, 'best': 'smoke', 'results': [], 'step': 0.5, '_': None}
+OURS = ['', "scale: str = 'laptop'", '# Parameters\nseeds = 2\nfoo = 3']
+
+
+def test_other_variables_of_a_session_are_its_own_business():
+    names = GOOD | SESSION | {'In': ['', 'frame = 3', 'foo = 3']}
+    assert parameters.check(names | {'foo': 3}) == parameters.Parameters(**GOOD)
+
+
+@pytest.mark.parametrize('name', ['sceale', 'sacle', 'SEEDS', 'seed', 'trian'])
+def test_a_near_miss_in_a_session_is_named(name):
+    with pytest.raises(UserError, match=f'^{name}=1: no such parameter .*; did you mean'):
+        parameters.check(GOOD | SESSION | {'In': ['', f'{name} = 1'], name: 1})
+
+
+def test_every_name_that_papermill_sets_must_be_a_parameter():
+    with pytest.raises(UserError, match=r'^foo=3: no such parameter \(allowed: scale, train, seeds\)$'):
+        parameters.check(GOOD | SESSION | {'In': OURS, 'foo': 3})
+    assert parameters.check(GOOD | SESSION | {'In': OURS}) == parameters.Parameters(**GOOD)
 
 
 def test_a_notebook_shows_that_line_in_place_of_a_traceback():

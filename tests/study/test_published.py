@@ -1,4 +1,6 @@
 import dataclasses
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -6,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from paper_lib.spec import RunError
-from paper_lib.study import agents, drawing, figures, frames, panels, paths, published, scales
+from paper_lib.study import agents, drawing, figures, frames, panels, published, scales
 
 WALKER, CUP = 'walker_walk-proprio', 'cup_catch-proprio'
 LAPTOP = agents.plan('base_agent', scales.get('laptop'))
@@ -36,14 +38,20 @@ def test_ranges_are_those_of_the_publication():
     assert [round(end) for end in published.span(CUP)] == [918, 999]
 
 
+def test_published_scores_are_part_of_the_package():
+    assert published.FILE.parent == Path(published.__file__).parent
+    project = tomllib.loads((Path(__file__).parents[2] / 'pyproject.toml').read_text())
+    assert published.FILE.name in project['tool']['setuptools']['package-data']['paper_lib.study']
+
+
 @pytest.mark.parametrize('content', [None, '', 'a,b\n1,2\n', 'task,seed,env_steps,score\nwalker_walk-proprio,0,5,x\n'])
 def test_a_damaged_file_is_named_in_one_line(content, tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, 'published', lambda: tmp_path)
+    monkeypatch.setattr(published, 'FILE', tmp_path / 'published.csv')
     if content is not None:
-        (tmp_path / 'dreamerv3_v1.csv').write_text(content)
+        published.FILE.write_text(content)
     with pytest.raises(RunError) as error:
         published.scores(WALKER)
-    assert str(tmp_path / 'dreamerv3_v1.csv') in str(error.value)
+    assert str(published.FILE) in str(error.value)
     assert '\n' not in str(error.value)
 
 
@@ -92,8 +100,26 @@ def test_deviations_are_complete_and_follow_from_the_spec():
     assert 'starts of imagination per update 32 (1,024)' in found
     assert 'learning rate of the world model 0.0002 (0.0001)' in found
     other = dataclasses.replace(LAPTOP[0], ratio=0.1, model=dataclasses.replace(LAPTOP[0].model, gradient='reinforce'))
-    assert set(published.deviations(other)) - set(found) == {'ratio 0.1 (0.5)', 'gradient reinforce (v1)'}
+    assert set(published.deviations(other)) - set(found) == {
+        'updates per agent step 0.1 (0.5)',
+        'gradient reinforce (v1)',
+    }
     assert published.deviations(agents.plan('base_agent', scales.get('paper'))[0]) == []
+
+
+def test_values_of_exploration_count_where_a_run_explores():
+    spec = dataclasses.replace(LAPTOP[0], model=dataclasses.replace(LAPTOP[0].model, ensemble=3))
+    assert not [text for text in published.deviations(spec) if 'disagree' in text]
+    assert 'networks that disagree 3 (8)' in published.deviations(dataclasses.replace(spec, w_expl=0.25))
+
+
+def test_an_agent_that_collects_unlike_its_preset_is_named_once():
+    plain = agents.make('active_mixed', WALKER, 0, scales.get('paper'))
+    assert published.mixed(plain) == published.mixed(LAPTOP[0]) == ''
+    spec = dataclasses.replace(LAPTOP[0], w_expl=0.25, expl_until=150_000)
+    words = published.differences([spec, dataclasses.replace(spec, seed=1), plain])
+    assert words.count('Active collects its data acting on 0.75 task + 0.25 disagreement reward until 150,000') == 1
+    assert published.mixed(dataclasses.replace(spec, expl_until=0)).endswith('disagreement reward.')
 
 
 def test_caption_states_sizes_scores_and_thresholds():

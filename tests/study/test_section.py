@@ -1,7 +1,7 @@
 import pytest
 
 from paper_lib.spec import UserError
-from paper_lib.study import frames, paths, section
+from paper_lib.study import agents, frames, paths, scales, section
 
 
 @pytest.fixture(autouse=True)
@@ -64,9 +64,30 @@ def test_figure_and_table_are_saved_with_caption(folder, specs, make_store):
     assert drawing.png == (saved / 'figure_2.png').read_bytes()
     assert (saved / 'figure_2.md').read_text() == f'{drawing.caption}\n'
     assert drawing.caption in drawing._repr_html_()
-    maze.table('claims')
+    table = maze.table('claims')
+    assert (saved / 'table_claims.md').read_text().endswith(f'|\n\n{table.caption}\n')
+    for part in ('n pairs', 'Scale smoke: point_mass_maze-proprio', 'Active 2, Passive 2, Tandem 2. ', 'below 5'):
+        assert part in table.caption
     assert (saved / 'table_claims.csv').read_text().startswith('id,claim,statistic,estimate,low,high,n,verdict\n')
     assert (saved / 'table_claims.tex').exists()
+
+
+@pytest.mark.parametrize('name', ['toy_maze', 'base_agent'])
+def test_every_table_has_a_caption(make_store, name):
+    found = getattr(section, name)({'scale': 'smoke'}, make_store([]))
+    for table in section.TABLES[name]:
+        assert 'Scale smoke' in found.table(table).caption
+
+
+def test_dropped_rows_are_told_in_one_line(specs, make_store, capsys):
+    old = agents.make('active', specs[0].task, 0, scales.get('smoke'), ratio=0.25)
+    frames.archive([old], make_store([old]), paths.archive('smoke'))
+    make(make_store(specs)).archive()
+    assert capsys.readouterr().out == (
+        f'dropped from figures/data, because they are planned with other values now: {old.run_id}\n'
+    )
+    make(make_store(specs)).archive()
+    assert capsys.readouterr().out == ''
 
 
 def test_an_unknown_figure_is_named(make_store):

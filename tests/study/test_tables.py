@@ -20,12 +20,14 @@ def test_latex_escapes_and_has_one_row_per_line():
 
 
 def test_save_writes_three_files(tmp_path):
-    tables.save(FRAME, tmp_path / 'deep' / 'table')
+    tables.save(FRAME, tmp_path / 'deep' / 'table', 'Of 5 seeds.')
     assert sorted(path.name for path in (tmp_path / 'deep').iterdir()) == ['table.csv', 'table.md', 'table.tex']
+    assert (tmp_path / 'deep' / 'table.md').read_text() == f'{tables.markdown(FRAME)}\nOf 5 seeds.\n'
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / 'deep' / 'table.csv'), FRAME)
 
 
 def test_a_notebook_shows_whole_texts_escaped():
-    shown = tables.Table(pd.DataFrame({'claim': ['<b> ' + 'long ' * 40], 'low': [0.123456]}))._repr_html_()
+    shown = tables.Table(pd.DataFrame({'claim': ['<b> ' + 'long ' * 40], 'low': [0.123456]}), 'n < 5')._repr_html_()
     assert '&lt;b&gt; ' + 'long ' * 40 in shown
     assert '>0.123<' in shown
+    assert shown.endswith('<p>n &lt; 5</p>')

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 
+from paper_lib.maze_layout import CELLS
 from paper_lib.study import visitation
 
 
@@ -9,7 +10,7 @@ def test_cells_are_one_centimetre_and_closed_at_the_border():
 
 
 def test_along_counts_every_covered_cell_once():
-    grid = np.zeros((60, 60), int)
+    grid = np.zeros((CELLS, CELLS), int)
     grid[0, 59], grid[1, 59] = 5, 8
     steps = pd.DataFrame({'v0': [-0.285, -0.295, -0.295, -0.295], 'v1': [0.295] * 4})
     assert visitation.along(steps, grid).tolist() == [8, 5]
@@ -31,7 +32,7 @@ def test_medians_have_one_row_per_episode(full):
 
 
 def test_median_is_over_cells_not_steps(specs, full):
-    grid = np.full((60, 60), 4)
+    grid = np.full((CELLS, CELLS), 4)
     waiting = pd.DataFrame({'v0': [-0.2, -0.1] + [0.1] * 50, 'v1': [0.2] * 52})
     grid[visitation.cell(0.1), visitation.cell(0.2)] = 1000
     assert np.median(visitation.along(waiting, grid)) == 4

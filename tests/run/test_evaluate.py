@@ -1,0 +1,174 @@
+"""What an evaluation measures, on arrays made by hand; who acts while collecting and while evaluating."""
+
+import dataclasses
+import functools
+import types
+
+import jax
+import numpy as np
+import pytest
+import smoke
+
+from paper_lib import envs, tasks
+from paper_lib.agent import dreamer
+from paper_lib.data.replay import Replay
+from paper_lib.run import evaluate, lanes, rollout, train
+from paper_lib.study import visitation
+
+SPEC = dataclasses.replace(smoke.ACTIVE, model=dataclasses.replace(smoke.MODEL, discount_horizon=2.0))  # gamma 1/2
+
+
+def test_discounted_return_starts_after_the_reset():
+    reward = np.array([[100.0, 1.0, 2.0, 4.0], [0.0, 0.0, 8.0, 0.0]])
+    np.testing.assert_array_equal(evaluate.discounted(reward, 0.5), [3.0, 4.0])
+
+
+def test_means_are_over_the_steps_of_each_episode_and_then_over_episodes():
+    values, valid = np.array([[1.0, 3.0, 99.0], [10.0, 20.0, 30.0]]), np.array([[1, 1, 0], [1, 1, 1]], bool)
+    assert evaluate.episode_means(values, valid) == 11.0
+
+
+def assessed(**values):
+    """Two episodes of 3 and 2 steps, teacher-forced with one step of padding that must not count."""
+    valid = np.array([[1, 1, 1, 0], [1, 1, 0, 0]], bool)
+    values = {key: np.where(valid, np.array(value)[:, None], 1e6) for key, value in values.items()}
+    return values | {'valid': valid}
+
+
+def test_summary():
+    episodes = {'reward': np.array([[0, 2, 4], [0, 6, 0]], np.float32), 'valid': assessed()['valid'][:, :3]}
+    result = assessed(wm_loss=[6, 2], wm_obs=[3, 1], recon_loss=[1, 2], value=[9, 4])
+    result['value'][:, 1:] = 1e6  # only the first state's value is compared with the return
+    row = evaluate.summary(SPEC, episodes, result, assessed(wm_loss=[1, 3]))
+    assert row == {
+        'score': 6.0, 'score_ep0': 6.0, 'score_ep1': 6.0, 'wm_loss': 4.0, 'wm_obs': 2.0, 'wm_loss_replay': 2.0,
+        'ood_ratio': 2.0, 'value': 6.5, 'mc_return': 5.0, 'value_error': 1.5, 'recon_loss': 1.5, 'length': 1.5,
+    }  # fmt: skip
+    row = evaluate.summary(SPEC, episodes, result, None)
+    assert row['wm_loss_replay'] is None and row['ood_ratio'] is None
+
+
+LENGTHS = ((2, 9, 3, 30), (4, 14, 30))  # per environment; the last episodes are still running at row 36
+
+
+@pytest.fixture(scope='module')
+def replay(tmp_path_factory):
+    """36 rows of two environments; the vector of a step is (number of its episode, step within it)."""
+    path = tmp_path_factory.mktemp('replay')
+    replay = Replay.create(path / 'replay', {'vector': ((2,), 'float32'), 'action': ((1,), 'float32')}, 36, 2)
+    tracks = []
+    for env, lengths in enumerate(LENGTHS):
+        steps = [(10 * env + i, t, t == 0, t == n - 1) for i, n in enumerate(lengths) for t in range(n)]
+        tracks.append(np.array(steps[:36], np.float32))
+    for row, step in enumerate(np.stack(tracks, 1)):
+        flags = {'is_first': step[:, 2] > 0, 'is_last': step[:, 3] > 0, 'is_terminal': np.zeros(2, bool)}
+        replay.write(row, {'vector': step[:, :2], 'action': np.ones((2, 1)), 'reward': step[:, 1], **flags})
+    return replay
+
+
+def drawn(replay, rows, draws):
+    """Numbers of the episodes that many evaluations draw; each drawn one is whole, and zero behind its end."""
+    spec, numbers = dataclasses.replace(SPEC, eval_episodes=4), []
+    for index in range(draws):
+        group = evaluate.replay_episodes(spec, replay, rows, index)
+        assert len(group['reward']) == 4 and group['valid'].shape[1] == group['valid'].sum(1).max()
+        for vector, valid, last in zip(group['vector'], group['valid'], group['is_last']):
+            number, length = int(vector[0, 0]), valid.sum()
+            assert length == LENGTHS[number // 10][number % 10] and last[length - 1] and valid[:length].all()
+            np.testing.assert_array_equal(vector[:length, 1], np.arange(length))
+            assert not vector[length:].any()
+            numbers.append(number)
+    return np.array(numbers)
+
+
+def test_replay_episodes_are_complete_and_uniform(replay):
+    assert evaluate.replay_episodes(SPEC, replay, 1, 0) is None
+    assert set(drawn(replay, 10, 20)) == {0, 10}  # neither running ones nor those of later rows
+    numbers, counts = np.unique(drawn(replay, 36, 500), return_counts=True)
+    assert numbers.tolist() == [0, 1, 2, 10, 11]
+    np.testing.assert_allclose(counts, 400, atol=75)  # 4 standard deviations; by length 0 would have 125, 11 875
+
+
+def test_replay_episodes_follow_from_seed_and_index(replay):
+    def draw(seed, index):
+        spec = dataclasses.replace(SPEC, seed=seed, eval_episodes=16)
+        return evaluate.replay_episodes(spec, replay, 36, index)['vector'][:, 0, 0].tolist()
+
+    assert draw(0, 1) == draw(0, 1)
+    assert len({tuple(draw(*args)) for args in ((0, 1), (0, 2), (1, 1))}) == 3
+
+
+@pytest.mark.parametrize('task', ['walker_walk-proprio', 'asterix-vision'])
+def test_padded_lengths_hold_the_episode_and_are_few(task):
+    task = tasks.get(task)
+    whole = task.limit + 1
+    lengths = {longest: evaluate.padded_length(task, longest) for longest in range(2, whole + 1)}
+    assert all(longest <= length <= min(whole, max(64, 2 * longest)) for longest, length in lengths.items())
+    assert len(set(lengths.values())) <= 7
+
+
+def test_maze_visits_are_counted_in_the_cells_that_the_study_reads():
+    vector = np.random.default_rng(0).uniform((-0.29, 0.0, -9, -9), (0.1, 0.29, 9, 9), (50, 4, 4)).astype(np.float32)
+    group = types.SimpleNamespace(
+        task=tasks.get(SPEC.task),
+        spaces=envs.make(SPEC.task, 0).spaces,
+        replays=[types.SimpleNamespace(arrays={'vector': vector})],
+    )
+    expected = np.zeros((60, 60), np.int64)
+    np.add.at(expected, tuple(visitation.cell(vector[..., :2]).reshape(-1, 2).T), 1)
+    np.testing.assert_array_equal(train.Group._visits(group, 0)['visits'], expected)
+    assert expected.sum() == 200 and expected[:, :30].sum() == 0  # x goes first
+
+
+# Who acts.
+
+
+class Recorder:
+    """Stands in for a program: notes who was asked to act, and stands still."""
+
+    def __init__(self):
+        self.asked = {}
+
+    def carry(self, size):
+        return {'action': np.zeros((1, size, 2), np.float32)}
+
+    def act(self, behaviour, params, carry, obs, keys, counter):
+        self.asked[counter] = behaviour
+        return carry
+
+
+def collectors(spec, rows):
+    """Who acted in each row after the prefill."""
+    program, replay = Recorder(), types.SimpleNamespace(write=lambda row, step: None)
+    collector = rollout.Collector(program, [spec], [replay])
+    for row in range(rows):
+        collector.collect(None, row)
+    return program.asked
+
+
+def test_the_explorer_collects_until_its_step_and_the_task_policy_after_it():
+    spec = dataclasses.replace(smoke.EXPLORER, prefill=80, expl_until=400)  # environment steps: 8 are a row
+    assert collectors(spec, 60) == {row: 'expl' if row < 50 else 'task' for row in range(20, 60)}
+
+
+@pytest.mark.parametrize(('w_expl', 'behaviour'), [(0.5, 'expl'), (0.0, 'task')])
+def test_without_such_a_step_one_policy_collects_everything(w_expl, behaviour):
+    spec = dataclasses.replace(smoke.ACTIVE, prefill=80, w_expl=w_expl, expl_until=0)
+    assert set(collectors(spec, 760).values()) == {behaviour}
+
+
+def test_an_exploring_run_is_evaluated_with_its_task_policy(monkeypatch):
+    spec, spaces = smoke.EXPLORER, envs.make(smoke.EXPLORER.task, 0).spaces
+    agent = dreamer.Agent(spec.model, spaces.vector, None, spaces.action, spaces.discrete, True)
+    task = dataclasses.replace(tasks.get(spec.task), limit=5)
+    monkeypatch.setitem(tasks.TASKS, task.id, task)
+    shapes = jax.eval_shape(functools.partial(dreamer.init, agent), jax.random.key(0))['params']
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: rng.normal(size=(1, *x.shape)).astype(np.float32), shapes)
+
+    def actions(**other):
+        return rollout.Evaluator(lanes.program(agent, 1), [spec]).play(params | other, 0)[0]['action'][:, :5]
+
+    zero = {name: jax.tree.map(np.zeros_like, params[name]) for name in ('expl', 'task')}
+    np.testing.assert_array_equal(actions(), actions(expl=zero['expl']))
+    assert (actions() != actions(task=zero['task'])).any()
