@@ -137,7 +137,7 @@ def goes_on(call, trained):
 
 @pytest.mark.parametrize(('args', 'words'), [
     (['--task', 'point_mass_maz'], ["task='point_mass_maz': unknown", TASK]),
-    (['--agent', 'tandm'], ["agent='tandm': unknown", 'nearest: tandem']),
+    (['--agent', 'tandm'], ["agent='tandm': must be one of", "did you mean 'tandem'?"]),
     (['--scale', 'latpop'], ["scale='latpop'", 'smoke, laptop, paper', "'laptop'?"]),
     (['--size', 'XL'], ["size='XL': must be one of S, smoke, laptop"]),
     (['--budget', '-6000'], ['budget=-6000: must be at least 1']),
