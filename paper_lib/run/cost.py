@@ -6,7 +6,7 @@ import numpy as np
 from paper_lib import envs, tasks
 from paper_lib.agent import dreamer
 from paper_lib.data.writer import KEEP
-from paper_lib.run import rollout
+from paper_lib.run import lanes, rollout
 from paper_lib.spec import RunSpec
 
 
@@ -21,7 +21,7 @@ def _size(tree):
 def cost(spec: RunSpec) -> dict:
     """Number of updates and of weights, and disk space: of the finished run and, with its checkpoints, on the way."""
     spaces = envs.make(spec.task, 0).spaces
-    agent = dreamer.Agent(spec.model, spaces.vector, spaces.image, spaces.action, spaces.discrete, spec.w_expl > 0)
+    agent = lanes.agent_of(spec, spaces)
     state = jax.eval_shape(lambda: dreamer.init(agent, jax.random.key(0)))
     weights, logs = _size(state['params']), 4 * spec.updates * (spec.model.batch + 1)
     row = sum(_bytes(*entry) for entry in rollout.layout(spaces).values()) + 5  # and reward and flags

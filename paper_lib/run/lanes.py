@@ -31,6 +31,13 @@ def hyper(specs: list[RunSpec]) -> dict:
     return {name: np.array([getattr(spec, name) for spec in specs], np.float32) for name in HYPER}
 
 
+def agent_of(spec: RunSpec, spaces) -> dreamer.Agent:
+    """The static agent of a run in an environment of these spaces."""
+    return dreamer.Agent(
+        spec.model, spaces.vector, spaces.image, spaces.action, spaces.discrete, explore=spec.w_expl > 0
+    )
+
+
 def _lift(fn, lanes):
     """Apply `fn(*lane_args, counter)` to lanes; the counter is shared."""
     if lanes > 1:

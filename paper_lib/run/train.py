@@ -17,7 +17,6 @@ import numpy as np
 
 import paper_lib
 from paper_lib import envs, maze_layout, tasks
-from paper_lib.agent import dreamer
 from paper_lib.data import streams
 from paper_lib.data.store import Store
 from paper_lib.run import evaluate, lanes, rollout
@@ -57,14 +56,10 @@ class Group:
         self.task = tasks.get(self.spec.task)
         self.online = self.spec.data == 'own'
         self.spaces = envs.make(self.spec.task, 0).spaces
-        spaces = self.spaces
-        agent = dreamer.Agent(
-            self.spec.model, spaces.vector, spaces.image, spaces.action, spaces.discrete, self.spec.w_expl > 0
-        )
-        self.program = lanes.program(agent, len(specs))
+        self.program = lanes.program(lanes.agent_of(self.spec, self.spaces), len(specs))
         self.keys, self.hyper = lanes.keys(specs, 'train'), lanes.hyper(specs)
         if self.online:
-            self.replays = [run.make_replay(rollout.layout(spaces)) for run in runs]
+            self.replays = [run.make_replay(rollout.layout(self.spaces)) for run in runs]
         else:
             self.replays = [sources[spec.source].replay() for spec in specs]
         self.batches = [self._recorded(spec, sources) for spec in specs]
