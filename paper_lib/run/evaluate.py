@@ -65,9 +65,9 @@ class Evaluation:
         episodes = self.evaluator.play(params, index)
         results = assess(self.program, self.task, params, episodes, self.keys, 2 * index)
         drawn = [replay_episodes(spec, replay, rows, index) for spec, replay in zip(self.specs, self.replays)]
-        seen = [None] * len(drawn)
-        if all(group is not None for group in drawn):
-            seen = assess(self.program, self.task, params, drawn, self.keys, 2 * index + 1)
+        groups = [own or played for own, played in zip(drawn, episodes)]  # a lane without any must not stop the others
+        seen = assess(self.program, self.task, params, groups, self.keys, 2 * index + 1) if any(drawn) else drawn
+        seen = [result if own else None for own, result in zip(drawn, seen)]
         metrics = [summary(*args) for args in zip(self.specs, episodes, results, seen)]
         return metrics, [trace(*args) for args in zip(episodes, results)]
 

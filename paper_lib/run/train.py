@@ -65,7 +65,7 @@ class Group:
         self.batches = [self._recorded(spec, sources) for spec in specs]
         self.checkpoint_seconds, self.saved = checkpoint_seconds, time.monotonic()
         self.started, self.seconds = time.monotonic(), 0.0
-        self.setting = setting(specs)
+        self.setting, self.code = setting(specs), code()
 
     def _recorded(self, spec, sources):
         """The source's batch sequence, for a run that replays it."""
@@ -75,19 +75,18 @@ class Group:
 
     def run(self, progress):
         """From the newest common checkpoint, or from nothing, to the end."""
-        clock, traces = self._begin()
-        totals = []
+        clock, traces, totals = self._begin()
         while clock < self.spec.agent_steps:
             clock += self.spec.chunk
             if self.online:
                 self._collect(clock)
             if clock > self.spec.prefill:
                 totals.append(self._update(clock))
+            traces = None
             if clock % self.spec.eval_steps == 0:
-                traces = self._evaluate(clock, totals)
-                totals = []
-                if clock == self.spec.agent_steps or time.monotonic() - self.saved >= self.checkpoint_seconds:
-                    self._save(clock, traces)  # the last one keeps a group that is killed between two finishes whole
+                traces, totals = self._evaluate(clock, totals), []
+            if clock == self.spec.agent_steps or time.monotonic() - self.saved >= self.checkpoint_seconds:
+                self._save(clock, traces, totals)  # the last one keeps a group killed between two finishes whole
             progress(clock)
         self._finish(traces)
 
@@ -146,7 +145,10 @@ class Group:
     # Beginning, checkpoints, end.
 
     def _begin(self):
-        """Restore the newest checkpoint that all lanes have, else start from nothing. Returns (clock, traces)."""
+        """Restore the newest checkpoint that all lanes have, else start from nothing.
+
+        Returns the clock, the last evaluation's traces, and the training metrics since then.
+        """
         self.state = self.program.initial_state(self.specs)
         if self.online:
             self.collector = rollout.Collector(self.program, self.specs, self.replays)
@@ -159,15 +161,17 @@ class Group:
         if not common:
             for run in self.runs:
                 run.restart()
-            return 0, None
+            return 0, None, []
         clock = max(common)
         loaded = [self._load(run, clock) for run in self.runs]
-        parts = [{name: _part(lane, name) for name in ('state', 'carry', 'trace')} for lane in loaded]
+        parts = [{name: _part(lane, name) for name in ('state', 'carry', 'trace', 'total')} for lane in loaded]
         self.state = lanes.unflatten(self.state, _stacked([part['state'] for part in parts]))
         if self.online:
             carry = lanes.unflatten(self.collector.carry, _stacked([part['carry'] for part in parts]))
             self.collector.restore(carry, self._rows(clock))
-        return clock, [part['trace'] for part in parts]
+        totals = _stacked([part['total'] for part in parts])
+        chunks = zip(*(value.T for value in totals.values()))
+        return clock, [part['trace'] for part in parts], [dict(zip(totals, chunk)) for chunk in chunks]
 
     def _load(self, run, clock):
         arrays, meta = run.load(clock)
@@ -178,12 +182,14 @@ class Group:
         self.seconds = meta['seconds']
         return arrays
 
-    def _save(self, clock, traces):
+    def _save(self, clock, traces, totals):
         parts = {'state': self.state} | ({'carry': self.collector.carry} if self.online else {})
+        if totals:
+            parts['total'] = {key: np.stack([np.asarray(chunk[key]) for chunk in totals], 1) for key in totals[0]}
         arrays, rows = lanes.flatten(parts), self._rows(clock) if self.online else 0
         for lane, run in enumerate(self.runs):
             own = {key: value[lane] for key, value in arrays.items()}
-            own |= {f'trace/{key}': value for key, value in traces[lane].items()}
+            own |= {f'trace/{key}': value for key, value in traces[lane].items()} if traces else {}
             meta = {'setting': self.setting, 'seconds': self._elapsed()}
             run.save(clock, own, meta, rows=rows, updates=self._updates(clock))
         self.saved = time.monotonic()
@@ -191,7 +197,7 @@ class Group:
     def _finish(self, traces):
         params = lanes.flatten(self.state['params'])
         about = self.setting | {'seconds': round(self._elapsed(), 1), 'paper_lib': paper_lib.__version__,
-                                'code': code(), 'python': platform.python_version()}  # fmt: skip
+                                'code': self.code, 'python': platform.python_version()}  # fmt: skip
         for lane, run in enumerate(self.runs):
             weights = {key: value[lane] for key, value in params.items()}
             run.finish(weights, traces[lane] | self._visits(lane), about)

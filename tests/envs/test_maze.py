@@ -239,3 +239,15 @@ def test_scripted_waypoints_solve_the_maze(env):
         contacts.append(1 + int(np.argmax(np.array(rewards) > 0.1)))
     assert min(returns) > 500 and max(returns) < 575
     assert min(contacts) >= 208 and max(contacts) <= 250
+
+
+def test_random_actions_score_nothing(env):
+    """The claims normalise scores by this: the mean of 40 episodes of the uniform random policy is 0."""
+    rng = np.random.default_rng(0)
+    total = 0.0
+    for _ in range(40):
+        record = reset(env)
+        while not record['is_last']:
+            record = step(env, *rng.uniform(-1, 1, 2))
+            total += record['reward']
+    assert total / 40 < 1e-6

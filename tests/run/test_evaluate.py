@@ -98,6 +98,19 @@ def test_replay_episodes_follow_from_seed_and_index(replay):
     assert len({tuple(draw(*args)) for args in ((0, 1), (0, 2), (1, 1))}) == 3
 
 
+def test_a_lane_without_a_complete_episode_does_not_stop_the_others(replay, monkeypatch):
+    short = types.SimpleNamespace(episodes=lambda rows: [])
+    played = {**dict.fromkeys(evaluate.MODEL_KEYS, np.zeros((4, 30))), 'valid': np.ones((4, 30), bool)}
+    monkeypatch.setattr(rollout, 'Evaluator', lambda *_: types.SimpleNamespace(play=lambda *_: [played] * 2))
+    monkeypatch.setattr(evaluate, 'assess', lambda *args: [{'wm_loss': np.ones((4, 30)), 'recon_loss': np.ones((4, 30)),
+                        'value': np.ones((4, 30)), 'valid': played['valid']}] * 2)  # fmt: skip
+    spec = dataclasses.replace(SPEC, eval_episodes=4)
+    metrics, _ = evaluate.Evaluation(None, [spec] * 2, [short, replay])(None, 0, 36)
+    assert [row['ood_ratio'] for row in metrics] == [None, 1.0]
+    metrics, _ = evaluate.Evaluation(None, [spec] * 2, [short, short])(None, 0, 36)
+    assert [row['wm_loss_replay'] for row in metrics] == [None, None]
+
+
 @pytest.mark.parametrize('task', ['walker_walk-proprio', 'asterix-vision'])
 def test_padded_lengths_hold_the_episode_and_are_few(task):
     task = tasks.get(task)

@@ -151,6 +151,23 @@ def test_grouped_runs_are_each_trained_on_their_own(store, tmp_path):
     assert grouped.metrics(others[0]).train_model_loss[0] != grouped.metrics(others[1]).train_model_loss[0]
 
 
+def test_an_interrupted_group_of_online_runs_ends_with_the_same_bytes(tmp_path):
+    """Stopped between two evaluations, with training metrics that belong to the next one."""
+    specs = [smoke.ACTIVE, dataclasses.replace(smoke.ACTIVE, seed=1, init_seed=1)]
+    whole, cut = Store(tmp_path / 'whole'), Store(tmp_path / 'cut')
+
+    def stop(clock):
+        if clock == 1300:
+            raise KeyboardInterrupt
+
+    train.train(specs, whole)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(specs, cut, stop, checkpoint_seconds=0)
+    train.train(specs, cut)
+    for spec in specs:
+        assert content(cut, spec) == content(whole, spec)
+
+
 def test_runs_of_different_programs_are_not_grouped(tmp_path):
     with pytest.raises(UserError, match='cannot share a program'):
         train.train([smoke.ACTIVE, smoke.EXPLORER], Store(tmp_path))
