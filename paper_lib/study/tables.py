@@ -11,7 +11,7 @@ from paper_lib.study import paths
 
 def _text(value) -> str:
     if isinstance(value, float):
-        return '' if pd.isna(value) else f'{value:.3g}' if abs(value) < 1000 else f'{value:.0f}'
+        return '' if pd.isna(value) else f'{value:.4g}' if abs(value) < 1000 else f'{value:.0f}'
     return str(value)
 
 
@@ -37,7 +37,7 @@ def latex(frame: pd.DataFrame) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A frame with its caption as a notebook shows it: whole texts, three digits."""
+    """A frame with its caption as a notebook shows it: whole texts, four digits."""
 
     frame: pd.DataFrame
     caption: str

@@ -8,14 +8,14 @@ FRAME = pd.DataFrame({'agent': ['a_b', 'c|d'], 'value': [0.123456, float('nan')]
 def test_markdown():
     assert (
         tables.markdown(FRAME)
-        == '| agent | value | n |\n| --- | --- | --- |\n| a_b | 0.123 | 5 |\n| c\\|d |  | 1200 |\n'
+        == '| agent | value | n |\n| --- | --- | --- |\n| a_b | 0.1235 | 5 |\n| c\\|d |  | 1200 |\n'
     )
 
 
 def test_latex_escapes_and_has_one_row_per_line():
     lines = tables.latex(FRAME).splitlines()
     assert lines[0] == r'\begin{tabular}{lll}'
-    assert lines[4] == r'a\_b & 0.123 & 5 \\'
+    assert lines[4] == r'a\_b & 0.1235 & 5 \\'
     assert lines[-1] == r'\end{tabular}'
 
 
@@ -29,5 +29,5 @@ def test_save_writes_three_files(tmp_path):
 def test_a_notebook_shows_whole_texts_escaped():
     shown = tables.Table(pd.DataFrame({'claim': ['<b> ' + 'long ' * 40], 'low': [0.123456]}), 'n < 5')._repr_html_()
     assert '&lt;b&gt; ' + 'long ' * 40 in shown
-    assert '>0.123<' in shown
+    assert '>0.1235<' in shown
     assert shown.endswith('<p>n &lt; 5</p>')
