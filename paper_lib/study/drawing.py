@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 import paper_lib
 from paper_lib import tasks
-from paper_lib.study import claims, paths, published, style
+from paper_lib.study import claims, paths, published, style, tables
 from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import LOOKS
@@ -53,7 +53,7 @@ CONTENT = {
 
 
 def caption(name: str, frames: Frames, scale: str) -> str:
-    """What figure or table `name` shows; scale, tasks, budget and seeds; what differs from v1; what is missing."""
+    """Two paragraphs: what figure or table `name` shows, of which runs, how they collect; what differs from v1."""
     spec = frames.specs[0]
     repeat = tasks.get(spec.task).repeat
     names = ', '.join(dict.fromkeys(s.task for s in frames.specs))
@@ -64,11 +64,11 @@ def caption(name: str, frames: Frames, scale: str) -> str:
         f'Scale {scale}: {names}, {spec.budget:,} environment steps ({repeat} per agent step),',
         f'{spec.updates:,} updates. Number of seeds: {seeds or "none yet"}.',
         published.summary(frames) if name == 'figure_base_agent' else '',
-        published.differences(frames.specs),
+        *dict.fromkeys(published.mixed(spec) for spec in frames.specs),
         f'{style.WARNING}.' if scale == 'smoke' else '',
         f'Missing: {len(frames.missing)} of {len(frames.specs)} runs.' if frames.missing else '',
     ]
-    return ' '.join(line for line in lines if line)
+    return ' '.join(line for line in lines if line) + f'\n\n{published.differences(frames.specs)}'
 
 
 def provenance(frames: Frames, scale: str) -> dict[str, str]:
@@ -97,6 +97,6 @@ class Drawing:
     caption: str
 
     def _repr_html_(self) -> str:
-        data, text = base64.b64encode(self.png).decode(), html.escape(self.caption)
+        data, text = base64.b64encode(self.png).decode(), html.escape(self.caption.partition('\n')[0])
         image = f'<img style="max-width:100%" alt="{text}" src="data:image/png;base64,{data}"/>'
-        return f'<figure>{image}<figcaption>{text}</figcaption></figure>'
+        return f'<figure>{image}<figcaption>{tables.shown(self.caption)}</figcaption></figure>'

@@ -112,11 +112,10 @@ def _plain(value):
 
 
 def differences(specs) -> str:
-    """For every caption: in what these runs differ from v1, and which agent collects unlike its preset says."""
-    differ = list(dict.fromkeys(text for spec in specs for text in deviations(spec)))
-    values = f'Not as in DreamerV3 v1, size S (its value in brackets): {", ".join(differ)}.'
-    lines = [values if differ else 'Size and all values are those of DreamerV3 v1, size S.']
-    return ' '.join([*lines, *dict.fromkeys(mixed(spec) for spec in specs if mixed(spec))])
+    """For every caption: in what these runs differ from v1."""
+    differ = ', '.join(dict.fromkeys(text for spec in specs for text in deviations(spec)))
+    values = f'Not as in DreamerV3 v1, size S (its value in brackets): {differ}.'
+    return values if differ else 'Size and all values are those of DreamerV3 v1, size S.'
 
 
 def mixed(spec: RunSpec) -> str:

@@ -35,6 +35,14 @@ def latex(frame: pd.DataFrame) -> str:
     return f'\\begin{{tabular}}{{{columns}}}\n{table}\\end{{tabular}}\n'
 
 
+def shown(caption: str) -> str:
+    """A caption as HTML; its second paragraph, where there is one, opens on a click."""
+    text, _, values = html.escape(caption).partition('\n\n')
+    return f'<p>{text}</p>' + (
+        f'<details><summary>Values that differ from v1</summary>{values}</details>' if values else ''
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
     """A frame with its caption as a notebook shows it: whole texts, four digits."""
@@ -45,7 +53,7 @@ class Table:
     def _repr_html_(self) -> str:
         head, *body = [self.frame.columns, *_rows(self.frame)]
         lines = [_line(head, 'th'), *(_line(row, 'td') for row in body)]
-        return f'<table>{"".join(lines)}</table><p>{html.escape(self.caption)}</p>'
+        return f'<table>{"".join(lines)}</table>{shown(self.caption)}'
 
 
 def _line(cells, tag):

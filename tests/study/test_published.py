@@ -97,7 +97,7 @@ def test_deviations_are_complete_and_follow_from_the_spec():
     found = published.deviations(LAPTOP[0])
     assert len(found) == 14
     assert 'two-hot bins 63 (255)' in found
-    assert 'starts of imagination per update 32 (1,024)' in found
+    assert 'starts of imagination per update 64 (1,024)' in found
     assert 'learning rate of the world model 0.0002 (0.0001)' in found
     other = dataclasses.replace(LAPTOP[0], ratio=0.1, model=dataclasses.replace(LAPTOP[0].model, gradient='reinforce'))
     assert set(published.deviations(other)) - set(found) == {
@@ -113,12 +113,13 @@ def test_values_of_exploration_count_where_a_run_explores():
     assert 'networks that disagree 3 (8)' in published.deviations(dataclasses.replace(spec, w_expl=0.25))
 
 
-def test_an_agent_that_collects_unlike_its_preset_is_named_once():
+def test_an_agent_that_collects_unlike_its_preset_is_named():
     plain = agents.make('active_mixed', WALKER, 0, scales.get('paper'))
     assert published.mixed(plain) == published.mixed(LAPTOP[0]) == ''
     spec = dataclasses.replace(LAPTOP[0], w_expl=0.25, expl_until=150_000)
-    words = published.differences([spec, dataclasses.replace(spec, seed=1), plain])
-    assert words.count('Active collects its data acting on 0.75 task + 0.25 disagreement reward until 150,000') == 1
+    assert 'Active collects its data acting on 0.75 task + 0.25 disagreement reward until 150,000' in published.mixed(
+        spec
+    )
     assert published.mixed(dataclasses.replace(spec, expl_until=0)).endswith('disagreement reward.')
 
 

@@ -27,7 +27,8 @@ def test_save_writes_three_files(tmp_path):
 
 
 def test_a_notebook_shows_whole_texts_escaped():
-    shown = tables.Table(pd.DataFrame({'claim': ['<b> ' + 'long ' * 40], 'low': [0.123456]}), 'n < 5')._repr_html_()
+    frame = pd.DataFrame({'claim': ['<b> ' + 'long ' * 40], 'low': [0.123456]})
+    shown = tables.Table(frame, 'n < 5\n\nbins 63')._repr_html_()
     assert '&lt;b&gt; ' + 'long ' * 40 in shown
     assert '>0.1235<' in shown
-    assert shown.endswith('<p>n &lt; 5</p>')
+    assert shown.endswith('<p>n &lt; 5</p><details><summary>Values that differ from v1</summary>bins 63</details>')
