@@ -10,7 +10,7 @@ import math
 
 from paper_lib import tasks
 
-SCHEMA = 1  # part of every run id: raise it when the same spec would train something else
+SCHEMA = 2  # part of every run id: raise it when the same spec would train something else
 
 
 class UserError(Exception):
@@ -135,7 +135,7 @@ class RunSpec:
     lr_model: float = 1e-4
     lr_actor: float = 3e-5
     lr_critic: float = 3e-5
-    lr_expl: float = 1e-4
+    lr_expl: float = 1e-4  # of the ensemble
 
     def __post_init__(self):
         _check_types(self)

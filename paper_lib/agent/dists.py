@@ -61,13 +61,6 @@ def onehot_sample(logp, uniform):
     return onehot + probs - sg(probs)
 
 
-def onehot_mode(logp):
-    """(..., C) -> one-hot of the most likely class, straight-through gradient."""
-    probs = jnp.exp(logp)
-    onehot = jax.nn.one_hot(jnp.argmax(logp, -1), logp.shape[-1], dtype=probs.dtype)
-    return onehot + probs - sg(probs)
-
-
 def onehot_kl(logp, logq):
     """KL[p || q] of S independent categoricals: (..., S, C) log probabilities -> (...,)."""
     return (jnp.exp(logp) * (logp - logq)).sum((-2, -1))

@@ -129,9 +129,9 @@ class RSSM(nn.Module):
         self.first = self.param('initial', nn.initializers.zeros, (self.deter,))
 
     def initial(self):
-        """Learned initial state: deter (D,), stoch (S, C) = mode of the prior there."""
+        """Learned initial state: deter (D,), stoch (S, C) = mode of the prior there, without a gradient (v1)."""
         deter = jnp.tanh(self.first)
-        return deter, dists.onehot_mode(self.prior(deter))
+        return deter, jax.nn.one_hot(jnp.argmax(self.prior(deter), -1), self.classes)
 
     def sequence(self, deter, stoch, action):
         """One step of the GRU: (..., D), (..., S, C), (..., A) -> next deter (..., D)."""

@@ -6,6 +6,7 @@ seed, a stream and a counter, so a checkpoint holds arrays and the clock, nothin
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import pathlib
@@ -56,7 +57,9 @@ class Group:
         self.task = tasks.get(self.spec.task)
         self.online = self.spec.data == 'own'
         self.spaces = envs.make(self.spec.task, 0).spaces
-        self.program = lanes.program(lanes.agent_of(self.spec, self.spaces), len(specs))
+        agent = lanes.agent_of(self.spec, self.spaces)
+        self.program = lanes.program(agent, len(specs))
+        self.explored = lanes.program(dataclasses.replace(agent, explore=False), len(specs))
         self.keys, self.hyper = lanes.keys(specs, 'train'), lanes.hyper(specs)
         if self.online:
             self.replays = [run.make_replay(rollout.layout(self.spaces)) for run in runs]
@@ -93,8 +96,8 @@ class Group:
     # Counters that follow from the clock.
 
     def _rows(self, clock):
-        """Replay rows in use: an online run's own so far, an offline run's whole source (`final`)."""
-        return clock // self.task.envs if self.online else self.replays[0].rows
+        """Replay rows in use: those written so far, or all of the source's (`final`)."""
+        return self.replays[0].rows if self.spec.data == 'final' else clock // self.task.envs
 
     def _updates(self, clock):
         """Updates made when the clock stands at `clock`."""
@@ -110,8 +113,17 @@ class Group:
         first, last = self._updates(clock - self.spec.chunk), self._updates(clock)
         batches = [self._batch(lane, first, last, self._rows(clock)) for lane in range(len(self.specs))]
         batches = {key: np.stack([batch[key] for batch in batches]) for key in batches[0]}
-        self.state, metrics = self.program.chunk(self.state, batches, self.hyper, self.keys, np.int32(first))
+        program, state = self.program, self.state
+        if self._explored(clock):
+            program, state = self.explored, {kind: _without(tree, ('expl', 'disag')) for kind, tree in state.items()}
+        state, metrics = program.chunk(state, batches, self.hyper, self.keys, np.int32(first))
+        self.state = {kind: tree | state[kind] for kind, tree in self.state.items()}
         return metrics
+
+    def _explored(self, clock):
+        """Whether the exploring behaviour will not act again: then it rests (v1 trains it on, to no effect)."""
+        interval = (clock - 1) // self.spec.eval_steps * self.spec.eval_steps  # metrics change between evaluations only
+        return 0 < self.spec.expl_until <= interval * self.task.repeat
 
     def _batch(self, lane, first, last, rows):
         """Gather the batches of updates first..last - 1 of a lane, (K, B, T, ...); record what was sampled."""
@@ -213,6 +225,10 @@ class Group:
         x, y = self.replays[lane].arrays['vector'].reshape(-1, sum(self.spaces.vector))[:, :2].T
         edges = np.linspace(-maze_layout.ARENA, maze_layout.ARENA, maze_layout.CELLS + 1)
         return {'visits': np.histogram2d(x, y, (edges, edges))[0].astype(np.int64)}
+
+
+def _without(tree, names):
+    return {name: branch for name, branch in tree.items() if name not in names}
 
 
 def _part(arrays, name):

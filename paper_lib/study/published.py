@@ -41,7 +41,7 @@ NAMES = {  # fields that may differ from v1 at size S, in words
     'ensemble': 'networks that disagree',
     'disag_target': 'what they predict',
     'disag_scale': 'factor of the disagreement reward',
-    'lr_expl': 'learning rate of the exploring actor',
+    'lr_expl': 'their learning rate',
 }
 EXPLORING = {'ensemble', 'disag_target', 'disag_scale', 'lr_expl'}  # nothing to a run that does not explore
 # What says which run it is and how it is watched; what `mixed` says; what no vector task has; what serves A.3 alone.

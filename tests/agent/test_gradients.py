@@ -247,3 +247,14 @@ def test_the_ensemble_predicts_the_next_step(kind):
         errors += [((pred[b, t] - target[b, t + 1]) ** 2).sum() for b in range(4) for t in range(4)]
     states = (jnp.asarray(deter, jnp.float32), jnp.asarray(stoch, jnp.float32))
     assert float(explore.loss(agent, ensemble, states, batch)) == pytest.approx(np.sum(errors) / 16, rel=1e-5)
+
+
+def test_the_initial_latent_has_no_gradient():
+    """It is the mode of the prior at the learned deter: no sample, so nothing passes straight through (v1)."""
+    rssm = state_of(AGENT)['params']['wm']['rssm']
+
+    def latent(params):
+        return (jnp.arange(4.0) * AGENT.rssm.apply(params, method='initial')[1]).sum()
+
+    assert latent(rssm) > 0
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(jax.grad(latent)(rssm)))

@@ -78,10 +78,17 @@ def test_tandem_with_alpha_0_is_the_active_run(source, control, store):
     assert set(tandem) == set(active) - beside and bool(beside) == (source == smoke.EXPLORER)
     assert all(np.array_equal(tandem[name], active[name]) for name in tandem)
     assert np.array_equal(store.batches(source), store.batches(control))
-    frames = [store.metrics(spec).drop(columns=['wm_loss_replay', 'ood_ratio']) for spec in (source, control)]
-    shared = frames[1].columns  # but for the comparison with the replay in use: there it is the final one
-    assert {'score', 'wm_loss', 'train_model_loss', 'train_actor_loss'} <= set(shared) <= set(frames[0].columns)
+    assert np.array_equal(store.lengths(source), store.lengths(control))
+    frames = [store.metrics(spec) for spec in (source, control)]
+    shared = frames[1].columns
+    assert {'score', 'ood_ratio', 'train_model_loss', 'train_actor_loss'} <= set(shared) <= set(frames[0].columns)
     assert frames[0][shared].equals(frames[1])
+
+
+def test_the_exploring_behaviour_rests_when_it_will_not_act_again(store):
+    metrics = store.metrics(smoke.EXPLORER).set_index('env_step')
+    assert metrics.train_expl_entropy.notna().to_dict() == {2000: True, 4000: True, 6000: False}  # it acts until 3000
+    assert metrics.train_entropy.notna().all()
 
 
 def test_tandem_is_given_the_batches_of_the_active_run_and_learns_something_else(trained):
