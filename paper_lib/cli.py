@@ -4,8 +4,10 @@ Exit codes: 0 fine; 1 the doctor found a problem; 2 a mistake in the command, or
 on stderr says what to do); 130 interrupted (the same command resumes). A traceback is a bug.
 """
 
+import contextlib
 import dataclasses
 import inspect
+import io
 import json
 import re
 import sys
@@ -34,8 +36,15 @@ def main(args: list[str] | None = None) -> int:
 
 def _parse(args):
     commands = Train | Runs | Notebooks | Tasks | Agents | Scales | Sizes | Doctor
-    return tyro.cli(commands, args=args, prog='paper-lib', description='Runs and figures of the study.',
-                    config=(tyro.conf.FlagCreatePairsOff,))  # fmt: skip
+    try:
+        with contextlib.redirect_stderr(io.StringIO()) as box:
+            return tyro.cli(commands, args=args, prog='paper-lib', description='Runs and figures of the study.',
+                            config=(tyro.conf.FlagCreatePairsOff,))  # fmt: skip
+    except SystemExit as end:
+        if not end.code:
+            raise
+        words = re.sub(r'[\u2500-\u257f]', ' ', box.getvalue()).split()  # the frame that tyro draws around its message
+        raise UserError(' '.join(words)) from None
 
 
 def _end(code, line):

@@ -158,6 +158,15 @@ def read_npz(path: Path, advice: str = AGAIN) -> tuple[dict[str, np.ndarray], di
             return arrays, json.loads(archive['meta.json']) if 'meta.json' in archive.files else {}
 
 
+def read_meta(path: Path) -> dict:
+    """What `write_npz` got as `meta`, unchecked; {} where it cannot be read (`read_npz` says why)."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read('meta.json'))
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError):
+        return {}
+
+
 def reserve(path: Path, size: int):
     """Make a file of `size` bytes whose space is on the disk, keeping what it holds.
 

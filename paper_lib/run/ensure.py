@@ -15,6 +15,7 @@ import threading
 import time
 from pathlib import Path
 
+from paper_lib.data import files
 from paper_lib.data.lease import Busy
 from paper_lib.data.store import Store
 from paper_lib.run.progress import Progress
@@ -60,18 +61,34 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
                 pool.start(group)
                 waiting = [spec for spec in waiting if spec not in group]
             waiting += pool.wait(progress)
+            waiting = [spec for spec in waiting if spec.source not in pool.failed]
+            for error in pool.failed.values() if waiting or pool.running else ():
+                progress.note(f'failed: {error}')
+    if pool.failed:  # the others are finished
+        first, *more = dict.fromkeys(map(str, pool.failed.values()))
+        raise RunError(first + (f' (and {len(more)} more: see paper-lib runs)' if more else ''))
 
 
 def groups(specs, size, store):
     """Split runs into groups of at most `size` that can share a program, in the order given.
 
-    Runs that were interrupted go on only with runs that stand at the same checkpoints.
+    Runs that were interrupted go on with those that they were begun with, in the same order: another grouping
+    would change their last bits.
     """
+    begun = {}
+    for spec in specs:
+        for path in store.path(spec).glob('checkpoint-*.npz'):
+            together = files.read_meta(path).get('meta', {}).get('setting', {}).get('lanes', [])
+            begun |= dict.fromkeys(together, tuple(together))
     found = {}
     for spec in specs:
-        clocks = frozenset(path.name for path in store.path(spec).glob('checkpoint-*.npz'))
-        found.setdefault((spec.signature, clocks), []).append(spec)
-    cut = [same[i : i + size] for same in found.values() for i in range(0, len(same), size)]
+        found.setdefault((spec.signature, begun.get(spec.run_id)), []).append(spec)
+    cut = []
+    for (_, together), same in found.items():
+        if together:
+            cut.append(sorted(same, key=lambda spec: together.index(spec.run_id)))
+        else:
+            cut += [same[i : i + size] for i in range(0, len(same), size)]
     return sorted(cut, key=lambda group: specs.index(group[0]))
 
 
@@ -83,7 +100,7 @@ class _Pool:
         self.messages, number = context.Queue(), context.Value('i', 0)
         args = (number, cores(), self.messages, os.getpid())
         self.executor = concurrent.futures.ProcessPoolExecutor(workers, context, _begin, args)
-        self.root, self.workers, self.running, self.retry = root, workers, {}, {}
+        self.root, self.workers, self.running, self.failed = root, workers, {}, {}
 
     def __enter__(self):
         return self
@@ -119,6 +136,8 @@ class _Pool:
                 progress.note(f'waiting: {str(error).partition(";")[0]}')
                 time.sleep(RETRY)
                 again += group
+            except UserError as error:
+                self.failed |= dict.fromkeys(group, error)
             except concurrent.futures.process.BrokenProcessPool:
                 raise _killed(group) from None
         return again
@@ -152,6 +171,8 @@ def _follow(parent):
 
 
 def _work(group, root):
+    from jax.errors import JaxRuntimeError
+
     from paper_lib.run.train import train
 
     last = 0.0
@@ -166,6 +187,9 @@ def _work(group, root):
         train(group, Store(root), report)
     except UserError:
         raise
+    except JaxRuntimeError as error:
+        names, reason = ', '.join(spec.run_id for spec in group), str(error).partition('\n')[0]
+        raise RunError(f'{names}: {reason}; if this is for want of memory, choose a smaller model or batch') from error
     except OSError as error:
         reason = error.strerror or error
         what = f'{error.filename or root}: {reason}; remove the cause, then run the same command again'

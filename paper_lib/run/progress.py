@@ -36,10 +36,10 @@ class Progress:
         self.bar = draw_bar(self.total)
         return self
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, *_):
         if self.bar is not None:
             self.bar.close()
-        elif kind is None:
+        elif self.steps == self.total:
             self.line('done')
 
     def update(self, names: list[str], clock: int):

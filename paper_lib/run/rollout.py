@@ -32,6 +32,15 @@ def random_action(spec, spaces, row, envs_count):
     return rng.uniform(-1, 1, (envs_count, spaces.action)).astype(np.float32)
 
 
+def finite(specs, actions):
+    """Copy of the actions (L, n, A) on the host. RunError naming the runs whose actions are not finite."""
+    actions = np.array(actions)
+    names = [spec.run_id for spec, own in zip(specs, actions) if not np.isfinite(own).all()]
+    if names:
+        raise RunError(f'{", ".join(names)}: diverged, its actions are not finite; lower the learning rates')
+    return actions
+
+
 class Collector:
     """Fills the replays of a group of online runs, one row (a step of every environment) at a time.
 
@@ -64,11 +73,7 @@ class Collector:
         if row == prefill:  # the policy's first step: its state starts from the learned initial one
             obs['is_first'] = np.ones_like(obs['is_first'])
         self.carry = self.program.act(self._behaviour(row), params, self.carry, obs, self.keys, row)
-        actions = np.asarray(self.carry['action'])
-        if not np.isfinite(actions).all():
-            names = ', '.join(spec.run_id for spec, own in zip(self.specs, actions) if not np.isfinite(own).all())
-            raise RunError(f'{names}: diverged, its actions are not finite; lower the learning rates')
-        return actions
+        return finite(self.specs, self.carry['action'])
 
     def _behaviour(self, row):
         """Who acts: the exploring policy until `expl_until`, the task policy else."""
@@ -121,7 +126,7 @@ class Evaluator:
         for counter in range(self.limit + 1):
             steps = [env.step({'action': a, 'reset': r}) for env, a, r in zip(self.envs, action, reset)]
             carry = self.program.act('task', params, carry, observation(steps), keys, counter)
-            action, reset = np.array(carry['action']), np.stack([step['is_last'] for step in steps])
+            action, reset = finite(self.specs, carry['action']), np.stack([step['is_last'] for step in steps])
             action[reset] = 0
             rows.append([{**step, 'action': a, 'valid': ~d} for step, a, d in zip(steps, action, done)])
             done |= reset

@@ -20,7 +20,7 @@ import paper_lib
 from paper_lib import envs, maze_layout, tasks
 from paper_lib.data import streams
 from paper_lib.data.store import Store
-from paper_lib.run import evaluate, lanes, rollout
+from paper_lib.run import cost, evaluate, lanes, rollout
 from paper_lib.spec import RunError, RunSpec, UserError
 
 
@@ -34,6 +34,7 @@ def train(specs: list[RunSpec], store: Store, progress=None, checkpoint_seconds:
         raise UserError('these runs cannot share a program: they differ in task, model, schedule or kind')
     envs.make(specs[0].task, 0)  # a task that does not work here ends before a directory is made
     sources = {spec.source: store.require(spec.source) for spec in specs if spec.source}
+    cost.check_space([spec for spec in specs if store.status(spec) == 'missing'], store.root)
     with contextlib.ExitStack() as stack:
         leases = [stack.enter_context(store.lease(spec)) for spec in specs]
         open_ = [(spec, lease) for spec, lease in zip(specs, leases) if store.status(spec) != 'done']
@@ -66,9 +67,9 @@ class Group:
         else:
             self.replays = [sources[spec.source].replay() for spec in specs]
         self.batches = [self._recorded(spec, sources) for spec in specs]
-        self.checkpoint_seconds, self.saved = checkpoint_seconds, time.monotonic()
+        self.checkpoint_seconds, self.save_at = checkpoint_seconds, time.monotonic() + checkpoint_seconds
         self.started, self.seconds = time.monotonic(), 0.0
-        self.setting, self.code = setting(specs), code()
+        self.setting, self.code = setting(specs), [CODE]
 
     def _recorded(self, spec, sources):
         """The source's batch sequence, for a run that replays it."""
@@ -88,7 +89,7 @@ class Group:
             traces = None
             if clock % self.spec.eval_steps == 0:
                 traces, totals = self._evaluate(clock, totals), []
-            if clock == self.spec.agent_steps or time.monotonic() - self.saved >= self.checkpoint_seconds:
+            if clock == self.spec.agent_steps or time.monotonic() >= self.save_at:
                 self._save(clock, traces, totals)  # the last one keeps a group killed between two finishes whole
             progress(clock)
         self._finish(traces)
@@ -149,7 +150,7 @@ class Group:
 
     def _check_finite(self, clock):
         """Weights that are not finite stay so: end the run instead of filling it with them."""
-        sums = jax.tree.map(lambda x: x.reshape(len(self.specs), -1).sum(1), self.state['params']['wm'])
+        sums = jax.tree.map(lambda x: x.reshape(len(self.specs), -1).sum(1), self.state['params'])
         for run, finite in zip(self.runs, np.isfinite(np.stack(jax.tree.leaves(sums))).all(0)):
             if not finite:
                 raise RunError(f'{run.path}: diverged before agent step {clock}; lower the learning rates')
@@ -167,7 +168,7 @@ class Group:
         self.evaluation = evaluate.Evaluation(self.program, self.specs, self.replays)
         clocks = [set(run.checkpoints()) for run in self.runs]
         common = set.intersection(*clocks)
-        if not common and any(clocks):
+        if not common and all(clocks):
             paths = ', '.join(str(run.path) for run in self.runs)
             raise RunError(f'{paths}: no checkpoint in common; resume them as they were begun (--lanes)')
         if not common:
@@ -191,10 +192,11 @@ class Group:
         if changed and clock < self.spec.agent_steps:
             was = ', '.join(f'{name}={meta["setting"][name]}' for name in changed)
             raise RunError(f'{run.path}: was begun with {was}; resume it so, or delete the directory to train it again')
-        self.seconds = meta['seconds']
+        self.seconds, self.code = meta['seconds'], list(dict.fromkeys([*meta['code'], CODE]))
         return arrays
 
     def _save(self, clock, traces, totals):
+        began = time.monotonic()
         parts = {'state': self.state} | ({'carry': self.collector.carry} if self.online else {})
         if totals:
             parts['total'] = {key: np.stack([np.asarray(chunk[key]) for chunk in totals], 1) for key in totals[0]}
@@ -202,14 +204,17 @@ class Group:
         for lane, run in enumerate(self.runs):
             own = {key: value[lane] for key, value in arrays.items()}
             own |= {f'trace/{key}': value for key, value in traces[lane].items()} if traces else {}
-            meta = {'setting': self.setting, 'seconds': self._elapsed()}
+            meta = {'setting': self.setting, 'seconds': self._elapsed(), 'code': self.code}
             run.save(clock, own, meta, rows=rows, updates=self._updates(clock))
-        self.saved = time.monotonic()
+        now = time.monotonic()
+        self.save_at = now + (
+            self.checkpoint_seconds and max(self.checkpoint_seconds, 20 * (now - began))
+        )  # 5 % at most
 
     def _finish(self, traces):
         params = lanes.flatten(self.state['params'])
         about = self.setting | {'seconds': round(self._elapsed(), 1), 'paper_lib': paper_lib.__version__,
-                                'code': self.code, 'python': platform.python_version()}  # fmt: skip
+                                'code': self.code, 'python': platform.python_version(), 'cpu': cpu()}  # fmt: skip
         for lane, run in enumerate(self.runs):
             weights = {key: value[lane] for key, value in params.items()}
             run.finish(weights, traces[lane] | self._visits(lane), about)
@@ -251,6 +256,15 @@ def setting(specs):
     }
 
 
+def cpu():
+    """The processor's name: it decides the last bits too, but a run may go on on another one."""
+    try:
+        lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        lines = []
+    return next((line.partition(': ')[2] for line in lines if line.startswith('model name')), platform.processor())
+
+
 def code():
     """Hash of the sources that decide what a run computes."""
     root = pathlib.Path(paper_lib.__file__).parent
@@ -259,3 +273,6 @@ def code():
         *(path for wing in ('agent', 'data', 'envs', 'run') for path in root.glob(f'{wing}/*.py')),
     ]
     return hashlib.sha256(b''.join(path.read_bytes() for path in sorted(files))).hexdigest()[:12]
+
+
+CODE = code()  # as it was loaded: the files may change while a process runs

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from paper_lib.spec import RunSpec
+from paper_lib.spec import RunSpec, UserError
 from paper_lib.study.names import choose
 from paper_lib.study.scales import Scale
 
@@ -52,11 +52,13 @@ def get(name: str) -> Preset:
 
 
 def make(agent: str, task: str, seed: int, scale: Scale, **values) -> RunSpec:
-    """The run of `agent` with pair seed `seed`; `values` override the fields of the scale, for its source too.
+    """The run of `agent` with pair seed `seed` (below OWN); `values` override those of the scale, for its source too.
 
     Only `alpha` is of the offline run alone, and what says how data are collected (COLLECTS) of its source alone.
     """
     preset, source = get(agent), None
+    if not 0 <= seed < OWN:
+        raise UserError(f'seed={seed}: must be from 0 to {OWN - 1}')
     if preset.source:
         source = make(preset.source, task, seed, scale, **{key: values[key] for key in values if key != 'alpha'})
         values = {key: values[key] for key in values if key not in COLLECTS}

@@ -6,6 +6,7 @@ import re
 
 from paper_lib.spec import UserError
 from paper_lib.study import scales
+from paper_lib.study.agents import OWN
 from paper_lib.study.names import choose, hint
 
 PLAIN = (bool, int, float, str, bytes, list, tuple, dict, set, type(None))
@@ -43,8 +44,8 @@ def check(names: dict) -> Parameters:
     parameters = Parameters(**{name: names[name] for name in fields if name in names})
     scales.get(parameters.scale)
     choose('train', parameters.train, dict.fromkeys(TRAIN))
-    if parameters.seeds < 0:
-        raise UserError(f'seeds={parameters.seeds}: must be at least 1, or 0 for the seeds of the scale')
+    if not 0 <= parameters.seeds <= OWN:
+        raise UserError(f'seeds={parameters.seeds}: must be from 1 to {OWN}, or 0 for the seeds of the scale')
     return parameters
 
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import smoke
 
+from paper_lib.data import writer
 from paper_lib.data.store import Store
-from paper_lib.run import lanes, train
+from paper_lib.run import ensure, lanes, train
 from paper_lib.spec import UserError
 
 FINAL = ('metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin')
@@ -158,21 +159,36 @@ def test_grouped_runs_are_each_trained_on_their_own(store, tmp_path):
     assert grouped.metrics(others[0]).train_model_loss[0] != grouped.metrics(others[1]).train_model_loss[0]
 
 
-def test_an_interrupted_group_of_online_runs_ends_with_the_same_bytes(tmp_path):
-    """Stopped between two evaluations, with training metrics that belong to the next one."""
-    specs = [smoke.ACTIVE, dataclasses.replace(smoke.ACTIVE, seed=1, init_seed=1)]
-    whole, cut = Store(tmp_path / 'whole'), Store(tmp_path / 'cut')
+PAIR = [smoke.ACTIVE, dataclasses.replace(smoke.ACTIVE, seed=1, init_seed=1)]
 
-    def stop(clock):
-        if clock == 1300:
+
+@pytest.fixture(scope='module')
+def pair(tmp_path_factory):
+    """Two runs that were trained as one program."""
+    store = Store(tmp_path_factory.mktemp('pair'))
+    train.train(PAIR, store)
+    return store
+
+
+@pytest.mark.parametrize('saves', [1, 99, 100])
+def test_an_interrupted_group_goes_on_together_and_ends_with_the_same_bytes(saves, pair, tmp_path, monkeypatch):
+    """Stopped when one of two runs has its first checkpoint, a newer one than the other, or the same one."""
+    store, save, done = Store(tmp_path), writer.Run.save, []
+
+    def stop(*args, **kwargs):
+        save(*args, **kwargs)
+        done.append(args)
+        if len(done) == saves:
             raise KeyboardInterrupt
 
-    train.train(specs, whole)
+    monkeypatch.setattr(writer.Run, 'save', stop)
     with pytest.raises(KeyboardInterrupt):
-        train.train(specs, cut, stop, checkpoint_seconds=0)
-    train.train(specs, cut)
-    for spec in specs:
-        assert content(cut, spec) == content(whole, spec)
+        train.train(PAIR, store, checkpoint_seconds=0)
+    monkeypatch.undo()
+    assert ensure.groups(PAIR[::-1], 1, store) == [PAIR]
+    train.train(PAIR, store)
+    for spec in PAIR:
+        assert content(store, spec) == content(pair, spec)
 
 
 def test_runs_of_different_programs_are_not_grouped(tmp_path):
