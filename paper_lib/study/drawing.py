@@ -57,18 +57,24 @@ def caption(name: str, frames: Frames, scale: str) -> str:
     spec = frames.specs[0]
     repeat = tasks.get(spec.task).repeat
     names = ', '.join(dict.fromkeys(s.task for s in frames.specs))
-    counts = frames.runs.groupby('agent').pair_seed.nunique()
-    seeds = ', '.join(f'{LOOKS[agent].label} {counts[agent]}' for agent in LOOKS if agent in counts)
     lines = [
         ' '.join(CONTENT[name].split()).format(**VALUES, first=frames.first),
         f'Scale {scale}: {names}, {spec.budget:,} environment steps ({repeat} per agent step),',
-        f'{spec.updates:,} updates. Number of seeds: {seeds or "none yet"}.',
+        f'{spec.updates:,} updates. Number of seeds: {seeds(frames)}.',
         published.summary(frames) if name == 'figure_base_agent' else '',
         *dict.fromkeys(published.mixed(spec) for spec in frames.specs),
         f'{style.WARNING}.' if scale == 'smoke' else '',
         f'Missing: {len(frames.missing)} of {len(frames.specs)} runs.' if frames.missing else '',
     ]
     return ' '.join(line for line in lines if line) + f'\n\n{published.differences(frames.specs)}'
+
+
+def seeds(frames: Frames) -> str:
+    """How many runs there are of every agent, and of every task where there are several."""
+    counts, names = frames.runs.groupby(['task', 'agent']).size(), dict.fromkeys(spec.task for spec in frames.specs)
+    words = [f'{LOOKS[agent].label} {counts[task, agent]}' + (f' ({task})' if len(names) > 1 else '')
+             for task in names for agent in LOOKS if (task, agent) in counts]  # fmt: skip
+    return ', '.join(words) or 'none yet'
 
 
 def provenance(frames: Frames, scale: str) -> dict[str, str]:

@@ -129,6 +129,7 @@ def figure_2_curves(frames: Frames, scale: str) -> Figure:
         for axes, letter, column in zip(grid.flat, 'abcd', CURVES, strict=True):
             panels.curves(axes, frames, scale, AGENTS, column)
             _label(axes, letter, CURVES[column])
+            axes.set_ylabel('loss' if column == 'wm_loss' else 'discounted return')
             if column == 'wm_loss':
                 panels.logarithmic(axes)
             if column == 'value_error' and axes.lines:
@@ -147,7 +148,7 @@ def figure_5(frames: Frames, scale: str) -> Figure:
         counts = np.concatenate([grid.ravel() for grid in maps.values()] or [np.zeros(1)])
         norm = _norm(counts, 0, OUTLIER)
         cmap = matplotlib.colormaps['viridis'].with_extremes(over='darkred')
-        for ax, letter, agent in zip(axes, 'bcd', MAPS, strict=True):
+        for ax, letter, agent in zip(axes, 'abc', MAPS, strict=True):
             panels.walls(ax)
             _label(ax, letter, LOOKS[agent].label)
             if agent not in maps:
@@ -170,6 +171,7 @@ def figure_5_curves(frames: Frames, scale: str) -> Figure:
             for axes, column, title in zip(row, ('score', 'wm_loss'), ('Score', 'World-model loss'), strict=True):
                 panels.curves(axes, frames, scale, names, column, faded=['active'])
                 _label(axes, '', f'{title}, {text}')
+                axes.set_ylabel('episode score' if column == 'score' else 'loss on own episodes')
             panels.logarithmic(row[1])
         _legend(figure, grid[:, 0])
         return figure

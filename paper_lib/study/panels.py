@@ -92,7 +92,9 @@ def walls(axes: Axes) -> None:
         axes.add_patch(Rectangle((x - half_x, y - half_y), 2 * half_x, 2 * half_y, color='#303030', lw=0, zorder=2))
     axes.add_patch(Circle(maze_layout.GOAL[:2], maze_layout.GOAL_RADIUS, fc='none', ec='red', lw=1.6, zorder=4))
     (left, right), (low, high) = maze_layout.START
-    axes.add_patch(Rectangle((left, low), right - left, high - low, fill=False, ec=THEIRS, ls=':', lw=1.3, zorder=2))
+    square = Rectangle((left, low), right - left, high - low, fill=False, ec='black', ls=':', lw=1.3, zorder=2)
+    square.set_path_effects([matplotlib.patheffects.withStroke(linewidth=2.6, foreground='white')])
+    axes.add_patch(square)
     side = maze_layout.ARENA
     axes.set(xlim=(-side, side), ylim=(-side, side), xticks=[], yticks=[], aspect='equal')
     axes.grid(False)

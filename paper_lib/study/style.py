@@ -31,7 +31,7 @@ LOOKS: dict[str, Look] = {
     'tandem_mixed': Look('Tandem-mixed 0.5', GREEN, '>'),
 }
 GREY = '#c8c8c8'  # never visited
-THEIRS = '#707070'  # published by others; where episodes start
+THEIRS = '#707070'  # published by others
 WARNING = 'smoke: too small to mean anything'
 
 RC = {

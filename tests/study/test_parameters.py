@@ -30,7 +30,7 @@ def test_good_values_pass_beside_what_a_kernel_has():
         ({'scale': 'latpop'}, "scale='latpop': must be one of smoke, laptop, paper"),
         ({'seeds': '5'}, "seeds='5': must be int, got str"),
         ({'seeds': True}, 'seeds=True: must be int, got bool'),
-        ({'seeds': -1}, 'seeds=-1: must be at least 1, or 0'),
+        ({'seeds': -1}, 'seeds=-1: must be from 1 to 1000, or 0'),
         ({'train': False}, 'train=False: must be str, got bool'),
         ({'train': 'maybe'}, "train='maybe': must be one of auto, yes, no"),
     ],
