@@ -181,7 +181,7 @@ def test_missing_package_is_named(monkeypatch, capsys):
     (['2_toy_maze'], f"notebook='2_toy_maze': must be one of {', '.join(NOTEBOOKS)}; did you mean '1_toy_maze'?"),
     (['-p', 'sedes', '2'], "sedes='2': no such parameter (allowed: scale, train, seeds); did you mean 'seeds'?"),
     (['-p', 'seeds', 'two'], "seeds='two': must be int"),
-    (['-p', 'seeds', '-1'], 'seeds=-1: must be at least 1, or 0 for the seeds of the scale'),
+    (['-p', 'seeds', '-1'], 'seeds=-1: must be from 1 to 1000, or 0 for the seeds of the scale'),
     (['-p', 'train', 'maybe'], "train='maybe': must be one of auto, yes, no"),
     (['--scale', 'latpop'], "scale='latpop': must be one of smoke, laptop, paper; did you mean 'laptop'?"),
 ])  # fmt: skip
@@ -323,7 +323,8 @@ def test_lines_where_nobody_looks(monkeypatch, capsys):
         progress.update(['run'], 50)
         progress.note('once')
         progress.note('once')
-    first, note, last = capsys.readouterr().err.splitlines()
+        progress.update(['run'], 100)
+    first, note, _, last = capsys.readouterr().err.splitlines()
     assert first.startswith(' 50% of 100 agent steps')
     assert note == 'once'
     assert last.endswith('done')
