@@ -27,7 +27,7 @@ from paper_lib import cli
 from paper_lib.data import writer
 from paper_lib.data.store import Store
 from paper_lib.run import ensure
-from paper_lib.spec import RunError, UserError
+from paper_lib.spec import SCHEMA, RunError, UserError
 from paper_lib.study import agents, scales
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,7 +66,7 @@ def here(monkeypatch):
 
 @pytest.fixture(scope='session')
 def trained(tmp_path_factory):
-    """(folder of an interrupted run, with checkpoints at 1000 and 2000; folder with the same run finished)."""
+    """(folder of an interrupted run, with checkpoints at 2480 and 2500; folder with the same run finished)."""
     from paper_lib.run.train import train
 
     def interrupt(clock):
@@ -211,20 +211,20 @@ def flip(path):
 
 def other_schema(path):
     text = path.read_text()
-    path.write_text(text.replace('"schema": 1', '"schema": 99'))
+    path.write_text(text.replace(f'"schema": {SCHEMA}', '"schema": 99'))
     assert path.read_text() != text
 
 
 @pytest.mark.parametrize(('name', 'damage', 'words'), [
     ('metrics.jsonl', halve, ['truncated or damaged; restore it']),
-    ('checkpoint-2000.npz', flip, ['damaged', 'delete it to resume from checkpoint-1000.npz']),
-    ('checkpoint-2000.npz', halve, ['damaged', 'delete it to resume from checkpoint-1000.npz']),
+    ('checkpoint-2500.npz', flip, ['damaged', 'delete it to resume from checkpoint-2480.npz']),
+    ('checkpoint-2500.npz', halve, ['damaged', 'delete it to resume from checkpoint-2480.npz']),
     ('replay/reward.bin', flip, ['damaged (checksum); restore it']),
     ('replay/action.bin', Path.unlink, ['missing; restore it']),
     ('replay/vector.bin', halve, ['bytes, not', 'restore it']),
     ('batches.bin', flip, ['damaged (checksum); restore it']),
     ('spec.json', Path.unlink, ['missing; restore it']),
-    ('spec.json', other_schema, ['has schema 99, this code reads schema 1']),
+    ('spec.json', other_schema, [f'has schema 99, this code reads schema {SCHEMA}']),
 ])  # fmt: skip
 def test_damage_to_an_unfinished_run(here, refused, goes_on, partial, trained, name, damage, words):
     path = Store(partial).path(ACTIVE) / name
@@ -243,7 +243,7 @@ def test_damage_to_an_unfinished_run(here, refused, goes_on, partial, trained, n
     ('metrics.parquet', halve, ['bytes, not', 'restore it']),
     ('replay/vector.bin', flip, ['damaged (checksum); restore it']),
     ('batches.bin', Path.unlink, ['missing; restore it']),
-    ('done.json', other_schema, ['has schema 99, this code reads schema 1']),
+    ('done.json', other_schema, [f'has schema 99, this code reads schema {SCHEMA}']),
 ])  # fmt: skip
 def test_damage_to_a_finished_source(here, refused, goes_on, whole, trained, name, damage, words):
     path = Store(whole).path(ACTIVE) / name
