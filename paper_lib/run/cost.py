@@ -44,8 +44,8 @@ def megabytes(size: int) -> str:
 
 
 def check_space(specs: list[RunSpec], folder: Path):
-    """Raise UserError if the runs do not fit on the disk of `folder`, which need not exist yet."""
-    need = sum(disk(spec)[2] for spec in specs)
+    """Raise UserError if runs of equal `signature` do not fit on the disk of `folder`, which need not exist yet."""
+    need = len(specs) * disk(specs[0])[2] if specs else 0
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if (free := shutil.disk_usage(there).free) < need:
         raise UserError(f'{folder}: training needs {megabytes(need)} of disk space, {megabytes(free)} are free; '

@@ -57,7 +57,7 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
     with progress, _Pool(workers or default[0], store.root) as pool:
         while waiting or pool.running:
             ready = [spec for spec in waiting if spec.source is None or store.status(spec.source) == 'done']
-            for group in groups(ready, lanes or default[1], store)[: pool.free]:
+            for group in groups(ready, lanes or default[1], store)[: pool.free] if pool.free else ():
                 pool.start(group)
                 waiting = [spec for spec in waiting if spec not in group]
             waiting += pool.wait(progress)

@@ -60,7 +60,7 @@ class Group:
         self.spaces = envs.make(self.spec.task, 0).spaces
         agent = lanes.agent_of(self.spec, self.spaces)
         self.program = lanes.program(agent, len(specs))
-        self.explored = lanes.program(dataclasses.replace(agent, explore=False), len(specs))
+        self.task_program = lanes.program(dataclasses.replace(agent, explore=False), len(specs))
         self.keys, self.hyper = lanes.keys(specs, 'train'), lanes.hyper(specs)
         if self.online:
             self.replays = [run.make_replay(rollout.layout(self.spaces)) for run in runs]
@@ -116,7 +116,8 @@ class Group:
         batches = {key: np.stack([batch[key] for batch in batches]) for key in batches[0]}
         program, state = self.program, self.state
         if self._explored(clock):
-            program, state = self.explored, {kind: _without(tree, ('expl', 'disag')) for kind, tree in state.items()}
+            program = self.task_program
+            state = {kind: _without(tree, ('expl', 'disag')) for kind, tree in state.items()}
         state, metrics = program.chunk(state, batches, self.hyper, self.keys, np.int32(first))
         self.state = {kind: tree | state[kind] for kind, tree in self.state.items()}
         return metrics
@@ -207,9 +208,8 @@ class Group:
             meta = {'setting': self.setting, 'seconds': self._elapsed(), 'code': self.code}
             run.save(clock, own, meta, rows=rows, updates=self._updates(clock))
         now = time.monotonic()
-        self.save_at = now + (
-            self.checkpoint_seconds and max(self.checkpoint_seconds, 20 * (now - began))
-        )  # 5 % at most
+        pause = max(self.checkpoint_seconds, 20 * (now - began)) if self.checkpoint_seconds else 0.0  # 5 % at most
+        self.save_at = now + pause
 
     def _finish(self, traces):
         params = lanes.flatten(self.state['params'])
