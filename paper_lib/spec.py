@@ -41,6 +41,13 @@ def _check_types(spec):
             _need(math.isfinite(value), field.name, value, 'finite')
 
 
+def _changed(spec) -> dict:
+    """Fields that differ from their defaults; an int in a float's place is a float: 1 == 1.0."""
+    values = ((field, getattr(spec, field.name)) for field in dataclasses.fields(spec))
+    return {field.name: float(value) if field.type is float else value
+            for field, value in values if value != field.default}  # fmt: skip
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
     """Static values of the agent: they fix shapes and the compiled program.
@@ -224,12 +231,16 @@ class RunSpec:
         return (self.task, self.model, *schedule, *kind)
 
     def canonical(self) -> dict:
-        """The full spec as JSON-ready values, the source by its id."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        values['model'] = dataclasses.asdict(self.model)
-        values['source'] = self.source and self.source.run_id
-        for spec, target in ((self, values), (self.model, values['model'])):
-            target |= {f.name: float(target[f.name]) for f in dataclasses.fields(spec) if f.type is float}  # 1 == 1.0
+        """What differs from the defaults as JSON-ready values, the source by its id.
+
+        A field that is added later so leaves the runs before it what they are; a default that changes needs a new
+        SCHEMA.
+        """
+        values = _changed(self)
+        if 'model' in values:
+            values['model'] = _changed(self.model)
+        if self.source:
+            values['source'] = self.source.run_id
         return {'schema': SCHEMA, **values}
 
     @property

@@ -30,7 +30,7 @@ def check_spec(path: Path, spec: RunSpec):
     except (ValueError, TypeError):
         raise RunError(f'{path}: damaged; {files.AGAIN}') from None
     files.check_schema(path, found.get('schema'))
-    other = [name for name in expected if found.get(name) != expected[name]]
+    other = sorted(name for name in {**found, **expected} if found.get(name) != expected.get(name))
     what = f'of another spec (differs in {", ".join(other)})' if other else 'damaged'
     raise RunError(f'{path}: {what}; {files.AGAIN}')
 

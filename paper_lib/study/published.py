@@ -29,6 +29,7 @@ NAMES = {  # fields that may differ from v1 at size S, in words
     'batch': 'sequences per batch',
     'length': 'steps per sequence',
     'horizon': 'imagined steps',
+    'discount_horizon': 'discount horizon in agent steps',
     'starts': 'starts of imagination per update',
     'obs_scale': 'factor of observed vectors',
     'vector_scale': 'weight of their reconstruction',

@@ -1,10 +1,21 @@
+import dataclasses
+
 import pytest
 
-from paper_lib.spec import RunSpec, UserError
+from paper_lib.spec import SCHEMA, ModelSpec, RunSpec, UserError
 from paper_lib.study import agents, scales
 
 TASK = 'point_mass_maze-proprio'
 SMOKE = scales.get('smoke')
+DEFAULTS = {  # of schema 2
+    'agent': 'active', 'seed': 0, 'init_seed': 0, 'budget': 1000000, 'ratio': 0.5, 'prefill': 1300, 'chunk': 4,
+    'data': 'own', 'source': None, 'alpha': 1.0, 'w_expl': 0.0, 'expl_until': 0, 'eval_every': 5000,
+    'eval_episodes': 4, 'lr_model': 0.0001, 'lr_actor': 3e-05, 'lr_critic': 3e-05, 'lr_expl': 0.0001,
+    'deter': 512, 'stoch': 32, 'classes': 32, 'units': 512, 'layers': 2, 'mlp_units': 1024,
+    'mlp_layers': 5, 'cnn_depth': 32, 'bins': 255, 'batch': 16, 'length': 64, 'horizon': 15, 'starts': 0,
+    'gradient': 'v1', 'discount_horizon': 333.0, 'lam': 0.95, 'entropy': 0.0003, 'free_nats': 1.0, 'obs_scale': 1.0,
+    'vector_scale': 1.0, 'ensemble': 8, 'disag_target': 'stoch', 'disag_scale': 1.0, 'probe_units': 256,
+}  # fmt: skip
 
 
 def make(agent, seed=3, **values):
@@ -71,6 +82,15 @@ def test_pair_seed_and_preset_can_be_told_from_every_run():
         assert spec.run_id.startswith(f'{TASK}_{name}_s')
 
 
+def test_a_run_is_named_by_what_differs_from_the_defaults():
+    """A changed default therefore needs a new SCHEMA; a field that is added needs nothing."""
+    defaults = {**vars(RunSpec(TASK)), **dataclasses.asdict(ModelSpec())}
+    assert (SCHEMA, {name: defaults[name] for name in DEFAULTS}) == (2, DEFAULTS)
+    assert RunSpec(TASK).canonical() == {'schema': SCHEMA, 'task': TASK}
+    assert RunSpec(TASK, lr_model=1).canonical()['lr_model'] == 1.0
+    assert set(RunSpec(TASK, model=ModelSpec(deter=8)).canonical()['model']) == {'deter'}
+
+
 def test_no_two_presets_are_the_same_run():
     assert len({make(name).run_id for name in agents.PRESETS}) == len(agents.PRESETS)
 
@@ -114,7 +134,7 @@ def test_base_agent_is_active_on_two_tasks(name, seeds):
 def test_base_agent_at_laptop_is_the_run_that_was_chosen():
     """Finished runs are found by this id: another value anywhere in the plan or scale loses them."""
     spec = agents.plan('base_agent', scales.get('laptop'))[0]
-    assert spec.run_id == 'walker_walk-proprio_active_s0_817efabf40f11edc'
+    assert spec.run_id == 'walker_walk-proprio_active_s0_d1881f1fb14f735b'
 
 
 def test_base_agent_at_paper_scale_is_size_s():
