@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 
-from paper_lib import tasks
+from paper_lib import maze_layout, tasks
 
 SCHEMA = 2  # part of every run id: raise it when the same spec would train something else
 
@@ -143,6 +143,7 @@ class RunSpec:
     lr_actor: float = 3e-5
     lr_critic: float = 3e-5
     lr_expl: float = 1e-4  # of the ensemble
+    goal_radius: float = maze_layout.GOAL_RADIUS  # [switch] of the maze alone, metres: full reward within it
 
     def __post_init__(self):
         _check_types(self)
@@ -156,8 +157,15 @@ class RunSpec:
         for name in ('alpha', 'w_expl'):
             _need(0 <= getattr(self, name) <= 1, name, getattr(self, name), 'from 0 to 1')
         _need(self.data in ('own', 'final', 'batches'), 'data', self.data, "'own', 'final' or 'batches'")
+        self._check_goal(tasks.get(self.task))
         self._check_schedule(tasks.get(self.task))
         self._check_source()
+
+    def _check_goal(self, task):
+        widest, paper = maze_layout.WIDEST_GOAL, maze_layout.GOAL_RADIUS
+        _need(0 < self.goal_radius <= widest, 'goal_radius', self.goal_radius, f'above 0, at most {widest} metres')
+        _need(task.suite == 'maze' or self.goal_radius == paper, 'goal_radius', self.goal_radius,
+              f'{paper} for {self.task}: only the maze has a goal')  # fmt: skip
 
     def _check_schedule(self, task):
         """Everything happens at whole chunks; a chunk is whole in environments, updates and evaluations."""
@@ -189,6 +197,8 @@ class RunSpec:
         _need(self.w_expl == 0, 'w_expl', self.w_expl, '0 for offline runs: they learn the task reward')
         _need(self.source.data == 'own', 'source', self.source.agent, 'an online run')
         _need(self.source.task == self.task, 'source', self.source.task, f'a run of the same task, {self.task}')
+        _need(self.goal_radius == self.source.goal_radius, 'goal_radius', self.goal_radius,
+              f"the source's {self.source.goal_radius}")  # fmt: skip
         if self.data == 'batches':
             same = [(f, getattr(self, f), getattr(self.source, f)) for f in ('budget', 'ratio', 'prefill', 'chunk')]
             same += [(f, getattr(self.model, f), getattr(self.source.model, f)) for f in ('batch', 'length')]
@@ -229,6 +239,11 @@ class RunSpec:
         schedule = (self.budget, self.ratio, self.prefill, self.chunk, self.eval_every, self.eval_episodes)
         kind = (self.data == 'own', self.w_expl > 0, self.expl_until, self.source.rows if self.source else 0)
         return (self.task, self.model, *schedule, *kind)
+
+    @property
+    def options(self) -> dict:
+        """What the task's simulator takes."""
+        return {'goal_radius': self.goal_radius} if tasks.get(self.task).suite == 'maze' else {}
 
     def canonical(self) -> dict:
         """What differs from the defaults as JSON-ready values, the source by its id.

@@ -151,6 +151,9 @@ def goes_on(call, trained):
     (['--seed', '-1'], ['seed=-1: must be from 0 to 999']),
     (['--seed', '1000'], ['seed=1000: must be from 0 to 999']),
     (['--budget', '1000000000000000'], ['training needs', 'disk space', 'PAPER_LIB_RUNS']),
+    (['--goal-radius', '0'], ['goal_radius=0.0: must be above 0, at most 0.1 metres']),
+    (['--goal-radius', '0.2'], ['goal_radius=0.2: must be above 0, at most 0.1 metres']),
+    (['--task', 'cup_catch-proprio', '--goal-radius', '0.05'], ['goal_radius=0.05', 'only the maze has a goal']),
     (['--model.deter', '0'], ['deter=0: must be at least 1']),
     (['--model.deter', '1.5'], ["deter='1.5': must be int"]),
     (['--model.gradient', 'v2'], ["gradient='v2': must be 'v1' or 'reinforce'"]),
@@ -172,6 +175,11 @@ def test_wrong_option_is_named(capsys, args, words):
     message = capsys.readouterr().err
     assert all(word in message for word in words)
     assert message.count('\n') == 1
+
+
+def test_source_with_another_goal_is_named():
+    with pytest.raises(UserError, match=r"goal_radius=0.05: must be the source's 0.015"):
+        dataclasses.replace(PASSIVE, goal_radius=0.05)
 
 
 def test_source_of_another_task_is_named():

@@ -13,11 +13,14 @@ from paper_lib.spec import UserError
 __all__ = ['Batch', 'Env', 'Spaces', 'make']
 
 INSTALL = 'pip install mujoco==3.3.0 dm_control==1.0.28'
-_SUITES = {('dmc', 'proprio'): 'dmc', ('maze', 'proprio'): 'maze'}  # module of this package with a Simulator(task)
+_SUITES = {
+    ('dmc', 'proprio'): 'dmc',
+    ('maze', 'proprio'): 'maze',
+}  # module of this package with a Simulator(task, **options)
 
 
-def make(task_id: str, seed: int | tuple[int, ...]) -> Env:
-    """One environment of a task of `tasks.TASKS`. The seed s means the same as (s, 0).
+def make(task_id: str, seed: int | tuple[int, ...], **options) -> Env:
+    """One environment of a task of `tasks.TASKS`. The seed s means the same as (s, 0); options are the simulator's own.
 
     Raises UserError, one line, for an unknown task and for what is missing on this machine.
     """
@@ -25,7 +28,7 @@ def make(task_id: str, seed: int | tuple[int, ...]) -> Env:
     suite = _SUITES.get((task.suite, task.obs))
     if suite is None:
         raise UserError(f'task={task_id!r}: not available yet; now: the DMC tasks and the maze with -proprio')
-    return Env(_load(suite).Simulator(task), task.repeat, task.limit, seed)
+    return Env(_load(suite).Simulator(task, **options), task.repeat, task.limit, seed)
 
 
 def _load(suite):
@@ -46,8 +49,8 @@ def _load(suite):
 class Batch:
     """`n` environments of one task, stepped in order in this process; number i has the seed (seed, i)."""
 
-    def __init__(self, task_id: str, seed: int, n: int):
-        self.envs = [make(task_id, (seed, index)) for index in range(n)]
+    def __init__(self, task_id: str, seed: int, n: int, **options):
+        self.envs = [make(task_id, (seed, index), **options) for index in range(n)]
         self.spaces = self.envs[0].spaces
 
     @property

@@ -40,8 +40,8 @@ _MODEL = """
 </mujoco>"""
 
 
-def model_xml() -> str:
-    """The MJCF of the maze, generated from maze_layout."""
+def model_xml(goal_radius: float) -> str:
+    """The MJCF of the maze, generated from maze_layout; `goal_radius` in metres."""
     a, h = layout.ARENA, layout.WALL_HALF_HEIGHT
     walls = [_WALL.format(i, x, y, half_x, half_y, h=h) for i, (x, y, half_x, half_y) in enumerate(layout.WALLS)]
     bounds = [_BOUND.format(*row, h=h) for row in (
@@ -50,18 +50,18 @@ def model_xml() -> str:
     )]  # fmt: skip
     return _MODEL.format(
         bounds='\n    '.join(bounds), walls='\n    '.join(walls), arena=a, reach=layout.REACH,
-        radius=layout.MASS_RADIUS, goal=layout.GOAL, goal_radius=layout.GOAL_RADIUS,
+        radius=layout.MASS_RADIUS, goal=layout.GOAL, goal_radius=goal_radius,
     )  # fmt: skip
 
 
-def reward(x: float, y: float, ux: float, uy: float) -> float:
+def reward(x: float, y: float, ux: float, uy: float, goal_radius: float) -> float:
     """Reward in [0, 1] of being at (x, y) [m] after a control step with the action (ux, uy) in [-1, 1]^2.
 
-    near x small_control: `near` is 1 up to d = 0.015 m and falls as a Gaussian to 0.1 at 0.03 m;
+    near x small_control: `near` is 1 up to `goal_radius` [m] and falls as a Gaussian to 0.1 at twice that;
     `small_control` is (mean(1 - u^2) + 4) / 5.
     """
     d = math.hypot(x - layout.GOAL[0], y - layout.GOAL[1])  # mass and goal have the same height
-    beyond = max(0.0, d / layout.GOAL_RADIUS - 1)
+    beyond = max(0.0, d / goal_radius - 1)
     near = 0.1 ** (beyond * beyond)
     small_control = (1 - (ux * ux + uy * uy) / 2 + 4) / 5
     return near * small_control
@@ -75,8 +75,9 @@ class Simulator:
 
     spaces = Spaces((2, 2), None, 2)
 
-    def __init__(self, task):
-        self._model = mujoco.MjModel.from_xml_string(model_xml())
+    def __init__(self, task, goal_radius=layout.GOAL_RADIUS):
+        self._goal_radius = goal_radius
+        self._model = mujoco.MjModel.from_xml_string(model_xml(goal_radius))
         self._data = mujoco.MjData(self._model)
         self._qpos, self._qvel, self._ctrl = self._data.qpos, self._data.qvel, self._data.ctrl  # views
 
@@ -89,7 +90,7 @@ class Simulator:
     def act(self, action):
         self._ctrl[:] = action
         mujoco.mj_step(self._model, self._data)  # positions in data other than qpos lag one step behind
-        return reward(*self._qpos.tolist(), *action.tolist()), False, False
+        return reward(*self._qpos.tolist(), *action.tolist(), self._goal_radius), False, False
 
     def observe(self):
         return {'vector': np.concatenate([self._qpos, self._qvel]).astype(np.float32)}

@@ -50,7 +50,9 @@ class Collector:
     def __init__(self, program, specs, replays):
         self.program, self.specs, self.replays = program, specs, replays
         self.count = tasks.get(specs[0].task).envs
-        self.envs = [envs.Batch(spec.task, lanes.number(spec.seed, 'env'), self.count) for spec in specs]
+        self.envs = [
+            envs.Batch(spec.task, lanes.number(spec.seed, 'env'), self.count, **spec.options) for spec in specs
+        ]
         self.keys = lanes.keys(specs, 'policy')
         self.carry = program.carry(self.count)
         nothing = np.zeros((self.count, self.envs[0].spaces.action), np.float32)
@@ -109,7 +111,7 @@ class Evaluator:
         self.program, self.specs = program, specs
         self.count, self.limit = specs[0].eval_episodes, tasks.get(specs[0].task).limit
         seeds = [lanes.number((spec.source or spec).seed, 'eval_env') for spec in specs]
-        self.envs = [envs.Batch(spec.task, seed, self.count) for spec, seed in zip(specs, seeds)]
+        self.envs = [envs.Batch(spec.task, seed, self.count, **spec.options) for spec, seed in zip(specs, seeds)]
         self.keys = lanes.keys(specs, 'eval_policy')
 
     def play(self, params, index):

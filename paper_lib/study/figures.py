@@ -108,7 +108,7 @@ def _trajectories(figure, frames, scale):
         top, bottom = axes[:, i]
         _label(top, 'bcd'[i], LOOKS[agent].label)
         for ax in (top, bottom):
-            panels.walls(ax)
+            panels.walls(ax, frames.specs[0].goal_radius)
         if agent not in maps:
             panels.missing(top, frames, scale, [agent])
             panels.missing(bottom, frames, scale, [agent])
@@ -149,7 +149,7 @@ def figure_5(frames: Frames, scale: str) -> Figure:
         norm = _norm(counts, 0, OUTLIER)
         cmap = matplotlib.colormaps['viridis'].with_extremes(over='darkred')
         for ax, letter, agent in zip(axes, 'abc', MAPS, strict=True):
-            panels.walls(ax)
+            panels.walls(ax, frames.specs[0].goal_radius)
             _label(ax, letter, LOOKS[agent].label)
             if agent not in maps:
                 panels.missing(ax, frames, scale, [agent])

@@ -86,11 +86,11 @@ def colorbar(figure, image, axes, label: str, **kwargs) -> None:
     bar.ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
-def walls(axes: Axes) -> None:
+def walls(axes: Axes, goal_radius: float) -> None:
     """The maze as the simulator builds it: walls, arena and goal, and the square in which episodes start (dotted)."""
     for x, y, half_x, half_y in maze_layout.WALLS:
         axes.add_patch(Rectangle((x - half_x, y - half_y), 2 * half_x, 2 * half_y, color='#303030', lw=0, zorder=2))
-    axes.add_patch(Circle(maze_layout.GOAL[:2], maze_layout.GOAL_RADIUS, fc='none', ec='red', lw=1.6, zorder=4))
+    axes.add_patch(Circle(maze_layout.GOAL, goal_radius, fc='none', ec='red', lw=1.6, zorder=4))
     (left, right), (low, high) = maze_layout.START
     square = Rectangle((left, low), right - left, high - low, fill=False, ec='black', ls=':', lw=1.3, zorder=2)
     square.set_path_effects([matplotlib.patheffects.withStroke(linewidth=2.6, foreground='white')])

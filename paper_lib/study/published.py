@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from paper_lib import maze_layout
 from paper_lib.spec import RunError, RunSpec
 from paper_lib.study import agents
 from paper_lib.study.frames import Frames
@@ -45,9 +46,10 @@ NAMES = {  # fields that may differ from v1 at size S, in words
     'lr_expl': 'their learning rate',
 }
 EXPLORING = {'ensemble', 'disag_target', 'disag_scale', 'lr_expl'}  # nothing to a run that does not explore
-# What says which run it is and how it is watched; what `mixed` says; what no vector task has; what serves A.3 alone.
+# What says which run it is and how it is watched; what `mixed` and `goal` say; what no vector task has; what serves A.3
+# alone.
 OTHER = {'task', 'agent', 'seed', 'init_seed', 'budget', 'eval_every', 'eval_episodes', 'data', 'source', 'alpha',
-         'w_expl', 'expl_until', 'cnn_depth', 'probe_units'}  # fmt: skip
+         'w_expl', 'expl_until', 'goal_radius', 'cnn_depth', 'probe_units'}  # fmt: skip
 
 
 def scores(task: str) -> pd.DataFrame:
@@ -126,6 +128,14 @@ def mixed(spec: RunSpec) -> str:
     until = f' until {spec.expl_until:,} environment steps, then on the task reward alone' if spec.expl_until else ''
     return (f'{LOOKS[spec.agent].label} collects its data acting on {1 - spec.w_expl:g} task + {spec.w_expl:g} '
             f'disagreement reward{until}.')  # fmt: skip
+
+
+def goal(spec: RunSpec) -> str:
+    """How near to the goal is near enough, '' where it is as in the paper."""
+    ours, theirs = (1000 * radius for radius in (spec.goal_radius, maze_layout.GOAL_RADIUS))
+    if ours == theirs:
+        return ''
+    return f'The full reward is given within {ours:g} mm of the goal, in the paper within {theirs:g} mm.'
 
 
 def summary(frames: Frames) -> str:

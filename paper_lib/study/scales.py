@@ -50,20 +50,20 @@ BASE = {
     'budget': 250_000, 'prefill': 1300, 'chunk': 20, 'lr_model': 2e-4, 'lr_actor': 6e-5, 'lr_critic': 6e-5,
 }  # fmt: skip
 
-# The reward of the maze is 0 beyond some 4 cm of the goal and random actions never come near it. Half of the training
-# the Active agent therefore acts on a mixed reward; only later does it act as it is evaluated. Positions of 0.3 m and
-# less weigh next to nothing in the loss of v1: they are scaled, here and in what the ensemble predicts. With a tenth of
-# this weight the agent stops some 5 cm short of the goal. With v1's discount horizon of 333 steps the values on both
-# sides of a wall are so near to each other that the small errors of a small model decide: the agent rests against the
-# wall, or finds the goal and loses it again.
+# Random actions never come near the goal, so for the first part of its training the Active agent acts on a mixed
+# reward; only later does it act as it is evaluated. Positions of 0.3 m and less weigh next to nothing in the loss of
+# v1: they are scaled, here and in what the ensemble predicts. With v1's discount horizon of 333 steps the values on
+# both sides of a wall are so near to each other that the small errors of a small model decide, and the agent rests
+# against the wall. This model knows a position to 1 or 2 cm: with the paper's goal of 1.5 cm the agent finds it within
+# 300,000 steps and loses it again; hence a wider one.
 MAZE = {
     'model': ModelSpec(deter=64, units=64, layers=1, mlp_units=64, mlp_layers=1, stoch=8, classes=8, batch=16,
                        length=16, starts=32, bins=63, discount_horizon=100.0, probe_units=64,
                        ensemble=4, obs_scale=10.0, vector_scale=100.0, disag_target='vector', disag_scale=10.0),
-    'budget': 300_000, 'prefill': 1300, 'chunk': 20,
+    'goal_radius': 0.05, 'budget': 200_000, 'prefill': 1300, 'chunk': 20,
     'lr_model': 5e-4, 'lr_actor': 1.5e-4, 'lr_critic': 1.5e-4, 'lr_expl': 3e-4,
 }  # fmt: skip
-MAZE_ACTIVE = {'w_expl': 0.25, 'expl_until': 150_000}
+MAZE_ACTIVE = {'w_expl': 0.25, 'expl_until': 75_000}
 
 
 SCALES: dict[str, Scale] = {

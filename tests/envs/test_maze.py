@@ -19,7 +19,7 @@ def env():
 def model():
     from paper_lib.envs import maze
 
-    return mujoco.MjModel.from_xml_string(maze.model_xml())
+    return mujoco.MjModel.from_xml_string(maze.model_xml(layout.GOAL_RADIUS))
 
 
 def reset(env):
@@ -147,7 +147,8 @@ def test_small_control(env, action, want):
     assert step(env, *action)['reward'] == pytest.approx(2 * want)
 
 
-def test_reward_is_the_suites_tolerance():
+@pytest.mark.parametrize('radius', [layout.GOAL_RADIUS, 0.05])
+def test_reward_is_the_suites_tolerance(radius):
     pytest.importorskip('dm_control')
     from dm_control.utils import rewards
 
@@ -155,11 +156,11 @@ def test_reward_is_the_suites_tolerance():
 
     rng = np.random.default_rng(0)
     for _ in range(200):
-        (x, y), u = rng.normal(layout.GOAL, 0.02), rng.uniform(-1, 1, 2)
+        (x, y), u = rng.normal(layout.GOAL, 1.3 * radius), rng.uniform(-1, 1, 2)
         distance = np.linalg.norm([x - layout.GOAL[0], y - layout.GOAL[1]])
-        near = rewards.tolerance(distance, bounds=(0, 0.015), margin=0.015)
+        near = rewards.tolerance(distance, bounds=(0, radius), margin=radius)
         small = rewards.tolerance(u, margin=1, value_at_margin=0, sigmoid='quadratic').mean()
-        assert maze.reward(x, y, *u) == pytest.approx(near * (small + 4) / 5, rel=1e-9)
+        assert maze.reward(x, y, *u, radius) == pytest.approx(near * (small + 4) / 5, rel=1e-9)
 
 
 def test_reward_and_vector_are_of_the_state_after_the_step(env):
@@ -169,8 +170,18 @@ def test_reward_and_vector_are_of_the_state_after_the_step(env):
     env._simulator._qvel[:] = 0.1, 0  # 0.002 m per control step at full force
     record = step(env, 1, 0)
     assert record['vector'][0] == pytest.approx(0.129, abs=1e-6)
-    want = maze.reward(0.127, -0.15, 1, 0) + maze.reward(0.129, -0.15, 1, 0)
+    want = sum(maze.reward(x, -0.15, 1, 0, layout.GOAL_RADIUS) for x in (0.127, 0.129))
     assert record['reward'] == pytest.approx(want, rel=1e-4)
+
+
+def test_a_wider_goal_rewards_from_further_away_and_changes_nothing_else(env):
+    wider = envs.make(TASK, 0, goal_radius=0.05)
+    for each, want in ((env, 0), (wider, 2)):
+        place(each, layout.GOAL[0] - 0.04, layout.GOAL[1])
+        assert step(each, 0, 0)['reward'] == pytest.approx(want, abs=0.01)
+    actions = random_actions(100, hold=25)
+    env.episode = wider.episode = 3
+    assert (play(env, actions)[:, :4] == play(wider, actions)[:, :4]).all()
 
 
 # Physics
@@ -210,7 +221,7 @@ def test_trajectory_equals_dm_controls_stepping(env):
     ours = play(env, actions)
     env.episode = 0
     reset(env)
-    physics = theirs.Physics.from_xml_string(maze.model_xml())
+    physics = theirs.Physics.from_xml_string(maze.model_xml(layout.GOAL_RADIUS))
     with physics.reset_context():
         physics.data.qpos[:] = env._simulator._qpos
     for row, action in enumerate(actions):

@@ -11,7 +11,7 @@ DEFAULTS = {  # of schema 2
     'agent': 'active', 'seed': 0, 'init_seed': 0, 'budget': 1000000, 'ratio': 0.5, 'prefill': 1300, 'chunk': 4,
     'data': 'own', 'source': None, 'alpha': 1.0, 'w_expl': 0.0, 'expl_until': 0, 'eval_every': 5000,
     'eval_episodes': 4, 'lr_model': 0.0001, 'lr_actor': 3e-05, 'lr_critic': 3e-05, 'lr_expl': 0.0001,
-    'deter': 512, 'stoch': 32, 'classes': 32, 'units': 512, 'layers': 2, 'mlp_units': 1024,
+    'goal_radius': 0.015, 'deter': 512, 'stoch': 32, 'classes': 32, 'units': 512, 'layers': 2, 'mlp_units': 1024,
     'mlp_layers': 5, 'cnn_depth': 32, 'bins': 255, 'batch': 16, 'length': 64, 'horizon': 15, 'starts': 0,
     'gradient': 'v1', 'discount_horizon': 333.0, 'lam': 0.95, 'entropy': 0.0003, 'free_nats': 1.0, 'obs_scale': 1.0,
     'vector_scale': 1.0, 'ensemble': 8, 'disag_target': 'stoch', 'disag_scale': 1.0, 'probe_units': 256,
