@@ -10,7 +10,7 @@ import math
 
 from paper_lib import maze_layout, tasks
 
-SCHEMA = 2  # part of every run id: raise it when the same spec would train something else
+SCHEMA = 2  # part of every run id: raise it when the same spec would train something else, or when a default changes
 
 
 class UserError(Exception):

@@ -2,7 +2,8 @@
 
 Written from a description of the task, on the MuJoCo bindings directly: several times dm_control's
 step rate. One difference from the original: it draws the start from numpy's global
-generator, which its seed does not reach; here the start comes from the episode's own seed.
+generator, which its seed does not reach; here the start comes from the episode's own seed. The radius of the goal can
+be set.
 """
 
 import math

@@ -62,7 +62,7 @@ def caption(name: str, frames: Frames, scale: str) -> str:
         f'Scale {scale}: {names}, {spec.budget:,} environment steps ({repeat} per agent step),',
         f'{spec.updates:,} updates. Number of seeds: {seeds(frames)}.',
         published.summary(frames) if name == 'figure_base_agent' else '',
-        published.goal(spec),
+        *dict.fromkeys(published.goal(spec) for spec in frames.specs),
         *dict.fromkeys(published.mixed(spec) for spec in frames.specs),
         f'{style.WARNING}.' if scale == 'smoke' else '',
         f'Missing: {len(frames.missing)} of {len(frames.specs)} runs.' if frames.missing else '',

@@ -14,7 +14,8 @@ from toy import OFFLINE, OTHER, SPEC
 
 from paper_lib.data import files
 from paper_lib.data.store import Store, default_root
-from paper_lib.spec import RunError
+from paper_lib.data.writer import check_spec
+from paper_lib.spec import RunError, RunSpec
 
 
 @pytest.fixture
@@ -184,6 +185,14 @@ def test_directory_of_another_spec_is_named(finished):
     match = r'spec.json: of another spec \(differs in seed\)'
     with finished.lease(OTHER) as held, pytest.raises(RunError, match=match):
         finished.open(OTHER, held)
+
+
+def test_a_value_that_differs_from_the_default_on_one_side_only_is_named(tmp_path):
+    plain, fast = RunSpec(SPEC.task), RunSpec(SPEC.task, lr_model=1e-3)
+    for theirs, ours in ((plain, fast), (fast, plain)):
+        (tmp_path / 'spec.json').write_text(json.dumps(theirs.canonical()))
+        with pytest.raises(RunError, match=r'of another spec \(differs in lr_model\)'):
+            check_spec(tmp_path / 'spec.json', ours)
 
 
 @pytest.mark.parametrize('name', ['spec.json', 'done.json'])

@@ -12,6 +12,7 @@ import smoke
 from paper_lib import envs, tasks
 from paper_lib.agent import dreamer
 from paper_lib.data.replay import Replay
+from paper_lib.maze_layout import GOAL
 from paper_lib.run import evaluate, lanes, rollout, train
 from paper_lib.study import visitation
 
@@ -168,6 +169,18 @@ def test_the_explorer_collects_until_its_step_and_the_task_policy_after_it():
 def test_without_such_a_step_one_policy_collects_everything(w_expl, behaviour):
     spec = dataclasses.replace(smoke.ACTIVE, prefill=80, w_expl=w_expl, expl_until=0)
     assert set(collectors(spec, 760).values()) == {behaviour}
+
+
+def test_every_lane_acts_and_is_evaluated_with_its_own_goal():
+    specs = [smoke.ACTIVE, dataclasses.replace(smoke.ACTIVE, goal_radius=0.05)]
+    program, replay = Recorder(), types.SimpleNamespace()
+    for worlds in (rollout.Collector(program, specs, [replay] * 2).envs, rollout.Evaluator(program, specs).envs):
+        for spec, batch in zip(specs, worlds, strict=True):
+            for env in batch.envs:
+                env.step({'action': None, 'reset': True})
+                env._simulator._qpos[:] = GOAL[0] - 0.04, GOAL[1]
+                reward = env.step({'action': np.zeros(2, np.float32), 'reset': False})['reward']
+                assert (reward > 1) == (spec.goal_radius == 0.05)
 
 
 def test_an_exploring_run_is_evaluated_with_its_task_policy(monkeypatch):

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 
-from paper_lib.maze_layout import CELLS, START
+from paper_lib.maze_layout import CELLS, GOAL, START
 from paper_lib.study import agents, drawing, figures, frames, panels, published, scales, style
 
 FIGURES = {name: row for section in figures.FIGURES.values() for name, row in section.items()}
@@ -120,6 +121,7 @@ def test_caption_names_scale_task_budget_seeds_and_what_is_missing(full, specs, 
     ):
         assert part in words
     assert 'recurrent units 16 (512)' in words
+    assert 'full reward' not in words  # the paper's goal
     assert 'Missing' not in words
     assert 'Missing: 12 of 12 runs' in drawing.caption('figure_2', frames.load(specs, tmp_path), 'smoke')
 
@@ -129,12 +131,15 @@ def test_caption_at_laptop_says_how_active_collects():
     for name, (_, names) in figures.FIGURES['toy_maze'].items():
         words = drawing.caption(name, frames.load(specs, Path('nowhere')).of(names), 'laptop')
         assert words.count(published.mixed(specs[0])) == 1
+        assert words.count('The full reward is given within 50 mm of the goal, in the paper within 15 mm.') == 1
         assert all(text in words for text in published.deviations(specs[0]))
 
 
 def test_start_square_and_goal_are_where_the_simulator_has_them():
     axes = Figure().subplots()
-    panels.walls(axes)
+    panels.walls(axes, 0.05)
+    goal = next(patch for patch in axes.patches if isinstance(patch, Circle))
+    assert (goal.center, goal.radius) == (GOAL, 0.05)
     dotted = [patch for patch in axes.patches if patch.get_linestyle() == ':']
     (left, right), (low, high) = START
     assert [patch.get_bbox().extents.tolist() for patch in dotted] == [[left, low, right, high]]
