@@ -13,10 +13,8 @@ from paper_lib.spec import UserError
 __all__ = ['Batch', 'Env', 'Spaces', 'make']
 
 INSTALL = 'pip install mujoco==3.3.0 dm_control==1.0.28'
-_SUITES = {
-    ('dmc', 'proprio'): 'dmc',
-    ('maze', 'proprio'): 'maze',
-}  # module of this package with a Simulator(task, **options)
+# Modules of this package with a Simulator(task, **options).
+_SUITES = {('dmc', 'proprio'): 'dmc', ('maze', 'proprio'): 'maze'}
 
 
 def make(task_id: str, seed: int | tuple[int, ...], **options) -> Env:
