@@ -95,8 +95,8 @@ def test_one_nan_evaluation_is_an_alarm():
 
 def test_deviations_are_complete_and_follow_from_the_spec():
     found = published.deviations(LAPTOP[0])
-    assert len(found) == 14
-    assert 'two-hot bins 63 (255)' in found
+    assert len(found) == 11
+    assert 'steps per sequence 32 (64)' in found
     assert 'starts of imagination per update 64 (1,024)' in found
     assert 'learning rate of the world model 0.0002 (0.0001)' in found
     other = dataclasses.replace(LAPTOP[0], ratio=0.1, model=dataclasses.replace(LAPTOP[0].model, gradient='reinforce'))
@@ -125,7 +125,7 @@ def test_an_agent_that_collects_unlike_its_preset_is_named():
 
 def test_caption_states_sizes_scores_and_thresholds():
     words = drawing.caption('figure_base_agent', study(920.0, LAPTOP[:4]), 'laptop')
-    for part in (f'{WALKER}, {CUP}', 'two-hot bins 63 (255)', 'per seed: 920, 920, 920 (aim: 827 to 946',
+    for part in (f'{WALKER}, {CUP}', 'steps per sequence 32 (64)', 'per seed: 920, 920, 920 (aim: 827 to 946',
                  'per seed: 920 (aim: 918 to 999', 'alarm: below 850', 'Missing: 2 of 6 runs'):  # fmt: skip
         assert part in words
 
