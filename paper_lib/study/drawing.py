@@ -73,7 +73,7 @@ def caption(name: str, frames: Frames, scale: str) -> str:
 def seeds(frames: Frames) -> str:
     """How many runs there are of every agent, and of every task where there are several."""
     counts, names = frames.runs.groupby(['task', 'agent']).size(), dict.fromkeys(spec.task for spec in frames.specs)
-    words = [f'{LOOKS[agent].label} {counts[task, agent]}' + (f' ({task})' if len(names) > 1 else '')
+    words = [f'{counts[task, agent]} {LOOKS[agent].label}' + (f' ({task})' if len(names) > 1 else '')
              for task in names for agent in LOOKS if (task, agent) in counts]  # fmt: skip
     return ', '.join(words) or 'none yet'
 

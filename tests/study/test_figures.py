@@ -116,7 +116,7 @@ def test_caption_names_scale_task_budget_seeds_and_what_is_missing(full, specs, 
         'Scale smoke',
         'point_mass_maze-proprio',
         '6,000 environment steps',
-        'Active 2, Passive 2, Tandem 2',
+        '2 Active, 2 Passive, 2 Tandem',
         style.WARNING,
     ):
         assert part in words

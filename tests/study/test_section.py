@@ -66,7 +66,7 @@ def test_figure_and_table_are_saved_with_caption(folder, specs, make_store):
     assert all(part in drawing._repr_html_() for part in drawing.caption.split('\n\n'))
     table = maze.table('claims')
     assert (saved / 'table_claims.md').read_text().endswith(f'|\n\n{table.caption}\n')
-    for part in ('n pairs', 'Scale smoke: point_mass_maze-proprio', 'Active 2, Passive 2, Tandem 2.', 'below 5'):
+    for part in ('n pairs', 'Scale smoke: point_mass_maze-proprio', '2 Active, 2 Passive, 2 Tandem.', 'below 5'):
         assert part in table.caption
     assert (saved / 'table_claims.csv').read_text().startswith('id,claim,statistic,estimate,low,high,n,verdict\n')
     assert (saved / 'table_claims.tex').exists()
