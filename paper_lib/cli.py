@@ -30,6 +30,9 @@ def main(args: list[str] | None = None) -> int:
         if (error.name or 'paper_lib').startswith('paper_lib'):
             raise
         return _end(2, f"error: this command needs the package {error.name}: pip install -e '.[all]'")
+    except ImportError as error:  # a package is there, a system library that it loads is not
+        reason = ' '.join(str(error).split())
+        return _end(2, f'error: {error.name or "a package"} does not load ({reason}); see `paper-lib doctor`')
     except KeyboardInterrupt:
         return _end(130, 'interrupted; the same command resumes')
 

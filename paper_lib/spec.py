@@ -10,7 +10,7 @@ import math
 
 from paper_lib import maze_layout, tasks
 
-SCHEMA = 2  # part of every run id: raise it when the same spec would train something else, or when a default changes
+SCHEMA = 2  # part of every run id: raise it when the same spec would train something else
 
 
 class UserError(Exception):
@@ -41,11 +41,10 @@ def _check_types(spec):
             _need(math.isfinite(value), field.name, value, 'finite')
 
 
-def _changed(spec) -> dict:
-    """Fields that differ from their defaults; an int in a float's place is a float: 1 == 1.0."""
+def _values(spec) -> dict:
+    """All fields; an int in a float's place is a float: 1 == 1.0."""
     values = ((field, getattr(spec, field.name)) for field in dataclasses.fields(spec))
-    return {field.name: float(value) if field.type is float else value
-            for field, value in values if value != field.default}  # fmt: skip
+    return {field.name: float(value) if field.type is float else value for field, value in values}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,16 +245,13 @@ class RunSpec:
         return {'goal_radius': self.goal_radius} if tasks.get(self.task).suite == 'maze' else {}
 
     def canonical(self) -> dict:
-        """What differs from the defaults as JSON-ready values, the source by its id.
+        """Every field as a JSON-ready value, the source by its id; without the goal where there is none.
 
-        A field that is added later so leaves the runs before it what they are; a default that changes needs a new
-        SCHEMA.
+        A field that only some runs can use is left out of all others: it may be added without renaming them.
         """
-        values = _changed(self)
-        if 'model' in values:
-            values['model'] = _changed(self.model)
-        if self.source:
-            values['source'] = self.source.run_id
+        values = _values(self) | {'model': _values(self.model), 'source': self.source and self.source.run_id}
+        if tasks.get(self.task).suite != 'maze':
+            del values['goal_radius']
         return {'schema': SCHEMA, **values}
 
     @property

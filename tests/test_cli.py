@@ -174,6 +174,17 @@ def test_missing_package_is_named(monkeypatch, capsys):
     assert capsys.readouterr().err == "error: this command needs the package papermill: pip install -e '.[all]'\n"
 
 
+def test_missing_system_library_is_named(monkeypatch, capsys):
+    def parse(args):
+        raise ImportError('libgomp.so.1: cannot open shared object file', name='jaxlib._jax')
+
+    monkeypatch.setattr(cli, '_parse', parse)
+    assert cli.main(['runs']) == 2
+    assert capsys.readouterr().err == (
+        'error: jaxlib._jax does not load (libgomp.so.1: cannot open shared object file); see `paper-lib doctor`\n'
+    )
+
+
 # Notebooks.
 
 

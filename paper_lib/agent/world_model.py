@@ -82,9 +82,8 @@ def losses(agent, wm, batch, uniform):
     Every sequence starts from the learned initial state, whatever its first flag says (v1).
     """
     prev_action = jnp.pad(batch['action'][:, :-1], ((0, 0), (1, 0), (0, 0)))
-    is_first = batch['is_first'].at[:, 0].set(True)
     embed = encode(agent, wm, batch)
-    deter, stoch, post = observe(agent, wm, embed, prev_action, is_first, uniform)
+    deter, stoch, post = observe(agent, wm, embed, prev_action, batch['is_first'], uniform)
     prior = agent.rssm.apply(wm['rssm'], deter, method='prior')
     feat = features(deter, stoch)
     free = agent.model.free_nats

@@ -40,8 +40,9 @@ def _load(suite):
         raise UserError(f'module {error.name!r} is missing: run `{INSTALL}`') from error
     except (ImportError, RuntimeError, AttributeError) as error:  # what the GL bindings raise where there is none
         reason = ' '.join(str(error).split())
-        raise UserError(f'MUJOCO_GL={backend}: no such rendering back end here ({reason}); '
-                        'MUJOCO_GL=disabled runs the -proprio tasks') from error  # fmt: skip
+        vectors = '' if backend == 'disabled' else '; MUJOCO_GL=disabled runs the -proprio tasks'
+        raise UserError(f'the simulator does not load with MUJOCO_GL={backend} ({reason}); '
+                        f'`paper-lib doctor` says what is missing{vectors}') from error  # fmt: skip
 
 
 class Batch:

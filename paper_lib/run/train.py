@@ -266,7 +266,7 @@ def cpu():
 
 
 def code():
-    """Hash of the sources that decide what a run computes."""
+    """Hash of the package's sources but `study`, comments included: equal code has equal hashes, not the reverse."""
     root = pathlib.Path(paper_lib.__file__).parent
     files = [
         *root.glob('*.py'),

@@ -9,7 +9,7 @@ import pandas as pd
 from paper_lib.study import stats
 
 # Pairs below which no verdict is given. Where there is no effect (normal values), this share of the tests would give
-# one: 23.5 % of those with 3 pairs, 12.8 % with 4, 8.8 % with 5, 6.8 % with 8; the interval's level promises 5 %.
+# one: 25 % of those with 3 pairs, 12.5 % with 4, 9 % with 5, 6 % with 8; the interval's level promises 5 %.
 ENOUGH = 5
 
 
@@ -57,7 +57,7 @@ def table(metrics: pd.DataFrame, random: float = 0.0, offline=('passive', 'tande
     """One row per claim and offline agent, paired by pair seed with the online agent.
 
     Columns: id, claim, statistic, estimate (interquartile mean over pairs), low, high (95 % bootstrap interval), n,
-    verdict. `random` is the mean score of the uniform random policy (0 in the maze: tests/envs/test_maze.py).
+    verdict. `random` is the mean score of the uniform random policy (0 in the maze).
     """
     rows = []
     for claim in CLAIMS:

@@ -16,7 +16,7 @@ from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import LOOKS
 
-BAND = 'Thin lines: seeds; thick: their mean; band: 95 % bootstrap interval of the mean.'
+BAND = 'Thin lines: seeds; thick: their mean; band, from three seeds on: 95 % bootstrap interval of the mean.'
 VALUES = {'band': BAND, 'outlier': OUTLIER, 'enough': claims.ENOUGH, 'last': published.LAST, 'at': published.AT}
 CONTENT = {
     'figure_base_agent': """Episode score of our agent over the published scores of DreamerV3 v1 at size S
@@ -33,10 +33,10 @@ CONTENT = {
         stated).""",
     'figure_2_curves': """(a) World-model loss on the evaluation episodes. (b-d) Value of their first state, its
         discounted return, and the difference (as Fig. S2). {band}""",
-    'figure_5': """States in the final replay of three agents that collect their own data, pair seed {first}: for the
-        task (how: see below), for exploration alone, for both. One logarithmic colour scale; grey: never visited;
-        dark red: above the {outlier:g}th percentile of visited cells. Dotted: where episodes start. The paper draws
-        this from the vision variant.""",
+    'figure_5': """States in the final replay of three agents that collect their own data, one run each (pair
+        seed {first}): for the task (how: see below), for exploration alone, for both. One logarithmic colour scale;
+        grey: never visited; dark red: above the {outlier:g}th percentile of visited cells. Dotted: where episodes
+        start. The paper draws this from the vision variant.""",
     'figure_5_curves': """Agents trained on the data of the two explorers, all evaluated on the task; dashed: mean of
         the Active agent. {band}""",
     'table_base_agent': """Mean score of the last {last} evaluations up to {at:,} environment steps, the range of the

@@ -155,7 +155,7 @@ def figure_5(frames: Frames, scale: str) -> Figure:
                 panels.missing(ax, frames, scale, [agent])
                 continue
             image = panels.visits(ax, maps[agent], norm, cmap)
-            ax.set_xlabel(f'{np.count_nonzero(maps[agent])} of {maps[agent].size} cells visited')
+            ax.set_xlabel(f'{np.count_nonzero(maps[agent])} cells visited')
         if maps:
             panels.colorbar(figure, image, axes, 'replay states per cell', shrink=0.8, extend='max')
         return figure

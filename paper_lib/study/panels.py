@@ -27,9 +27,10 @@ def missing(axes: Axes, frames: Frames, scale: str, what: list[str]) -> None:
 
 
 def curves(axes: Axes, frames: Frames, scale: str, names: list[str], column: str, faded=()) -> None:
-    """`column` over environment steps: thin line per seed, thick mean, band = 95 % bootstrap interval of the mean.
+    """`column` over environment steps: thin line per seed, thick mean.
 
-    Agents in `faded` are drawn as a dashed baseline without band or single seeds.
+    Band, from three seeds on: 95 % bootstrap interval of the mean. Agents in `faded` are drawn as a dashed
+    baseline without band or single seeds.
     """
     found = frames.metrics[frames.metrics.agent.isin(names)]
     if found.empty:
@@ -58,7 +59,8 @@ def _curve(axes, name, table, wanted, faded):
     if faded or not len(steps):
         return
     axes.plot(steps, values, lw=0.6, alpha=0.35, color=look.color)
-    axes.fill_between(steps, *stats.interval(values), color=look.color, alpha=0.18, lw=0)
+    if values.shape[1] > 2:  # the interval of two values is just their range
+        axes.fill_between(steps, *stats.interval(values), color=look.color, alpha=0.18, lw=0)
 
 
 def published(axes: Axes, scores: pd.DataFrame, at: int, alarm: float) -> None:

@@ -111,7 +111,9 @@ def deviations(spec: RunSpec) -> list[str]:
 
 
 def _plain(value):
-    return f'{value:,}' if isinstance(value, int) else f'{value:g}' if isinstance(value, float) else value
+    if isinstance(value, float):
+        return f'{value:g}' if value >= 1e-3 else f'{value:.1e}'
+    return f'{value:,}' if isinstance(value, int) else value
 
 
 def differences(specs) -> str:

@@ -40,9 +40,9 @@ def _base(seeds: int, **values) -> dict[str, Plan]:
     return {'base_agent': Plan(('walker_walk-proprio', 'cup_catch-proprio'), {'active': tuple(range(seeds))}, values)}
 
 
-# As small as these two tasks allow, and learning faster for it. Besides sizes and rates, two values that save time
-# differ from v1: bursts of updates (chunk) and fewer starts of imagination. Every caption lists all of them. With one
-# layer in every head, 63 bins and latents of 16 x 16, walker_walk with seed 0 stayed at 500 to 690 from 125,000 steps on.
+# Small enough for a CPU, and learning faster for it. Besides sizes and rates, two values that save time differ from v1:
+# bursts of updates (chunk) and fewer starts of imagination. Every caption lists all of them. With one layer in every
+# head, 63 bins and latents of 16 x 16, walker_walk with seed 0 stayed at 500 to 690 from 125,000 steps on.
 BASE = {
     'model': ModelSpec(deter=128, units=128, layers=2, mlp_units=128, mlp_layers=2, stoch=32, classes=8, batch=16,
                        length=32, starts=64, probe_units=64),

@@ -145,6 +145,9 @@ def test_each_learning_rate_belongs_to_its_networks():
     assert changed(state, after) == {'disag', 'probe'}
     after, _ = step(PROPRIO, state, batch, lr_actor=0.0, lr_critic=0.0, lr_expl=0.0)
     assert changed(state, after) == {'wm', 'probe'}
+    after, _ = step(PROPRIO, state, batch, lr_model=0.0, lr_critic=0.0, lr_expl=0.0)
+    task = [{'params': tree['params']['task']} for tree in (state, after)]
+    assert changed(*task) == {'actor'}
 
 
 def test_the_probe_never_touches_the_agent():
@@ -201,13 +204,21 @@ def test_starts_are_posteriors_of_the_batch_without_repetition():
     np.testing.assert_array_equal(cont, 1 - terminal[deter[:, 0].astype(int)])
 
 
-def test_gradient_clipping_is_by_global_norm_before_adam():
-    """Adam forgets a common scale, so clipping shows in the second moment only."""
-    params = {'a': jnp.zeros(3), 'b': jnp.zeros(2)}
-    grads = jax.tree.map(lambda x: x + 1e4, params)
-    state = optim.step(optim.HEAD, params, grads, optim.HEAD.init(params), 1.0)[1]
-    second = next(leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state) if 'nu' in str(path[-1]))
-    np.testing.assert_allclose(second, 0.001 * 100.0**2 / 5, rtol=1e-4)
+@pytest.mark.parametrize('size', [1e-6, 1e4])
+@pytest.mark.parametrize(('optimiser', 'clip', 'eps'), [(optim.MODEL, 1000, 1e-8), (optim.HEAD, 100, 1e-5)])
+def test_optimisers_are_adam_after_clipping_by_global_norm(optimiser, clip, eps, size):
+    """Two steps, the second with a small gradient: Adam forgets a common scale, not one that changes."""
+    params, state = {'a': jnp.zeros(3), 'b': jnp.zeros(2)}, None
+    x, first, second = np.zeros(5), np.zeros(5), np.zeros(5)
+    state = optimiser.init(params)
+    for t, factor in enumerate((1.0, 0.01), 1):
+        grad = factor * size * np.array([1.0, -2, 3, 0.5, 1])
+        tree = {'a': jnp.array(grad[:3], jnp.float32), 'b': jnp.array(grad[3:], jnp.float32)}
+        params, state = optim.step(optimiser, params, tree, state, 0.1)
+        grad = grad * min(1, clip / np.linalg.norm(grad))
+        first, second = 0.9 * first + 0.1 * grad, 0.999 * second + 0.001 * grad**2
+        x -= 0.1 * (first / (1 - 0.9**t)) / (np.sqrt(second / (1 - 0.999**t)) + eps)
+        np.testing.assert_allclose(np.concatenate([params['a'], params['b']]), x, rtol=1e-4)
 
 
 @pytest.mark.parametrize('gradient', ['v1', 'reinforce'])

@@ -200,6 +200,61 @@ def test_reinforce_gradient_is_that_of_the_log_probability_alone(agent):
     assert close(grads, reference(task['actor'], feat[:-1], action, advantage, weight[:-1]))
 
 
+# World model, step by step. `dyn` and `rep` weigh the two sides of the KL; `heads` is how much of their input is held
+# constant; `scale` and `weight` belong to the observed vectors.
+
+LOSS = {'dyn': 0.5, 'rep': 0.1, 'heads': 0.0, 'scale': 3.0, 'weight': 2.0}
+
+
+def reference_model_loss(agent, wm, batch, uniform, dyn, rep, heads, scale, weight):
+    """Eq. 4: one step after the other, nothing shared with the agent but its networks."""
+    rssm = functools.partial(agent.rssm.apply, wm['rssm'])
+    deter, stoch = (jnp.repeat(x[None], uniform.shape[0], 0) for x in rssm(method='initial'))
+    action, total = jnp.zeros_like(batch['action'][:, 0]), 0.0
+    for t in range(uniform.shape[1]):
+        seen = scale * batch['vector'][:, t]
+        seen = jnp.sign(seen) * jnp.log(1 + jnp.abs(seen))
+        deter = rssm(deter, stoch, action, method='sequence')
+        prior = jnp.exp(rssm(deter, method='prior'))
+        post = jnp.exp(rssm(deter, agent.encoder.apply(wm['encoder'], seen), method='posterior'))
+        index = (jnp.cumsum(post, -1) < uniform[:, t, :, None]).sum(-1)
+        stoch = jax.nn.one_hot(index, post.shape[-1]) + post - sg(post)
+        feat = jnp.concatenate([deter, stoch.reshape(len(stoch), -1)], -1)
+        known, ends = held(feat, heads), batch['is_terminal'][:, t]
+        logit = agent.cont.apply(wm['cont'], known)[0][:, 0]
+        log_reward = jnp.log(jax.nn.softmax(agent.reward.apply(wm['reward'], known)[0]))
+        for share, p, q in ((dyn, sg(post), prior), (rep, post, sg(prior))):
+            total += share * jnp.maximum(agent.model.free_nats, (p * jnp.log(p / q)).sum((1, 2)))
+        total += weight * ((agent.decoder.apply(wm['decoder'], feat)[0] - seen) ** 2).sum(-1)
+        total -= (dists.twohot(batch['reward'][:, t], agent.model.bins) * log_reward).sum(-1)
+        total -= jnp.log(jnp.where(ends, 1 - jax.nn.sigmoid(logit), jax.nn.sigmoid(logit)))
+        action = batch['action'][:, t]
+    return total.mean() / uniform.shape[1]
+
+
+@pytest.fixture(scope='module')
+def world_model():
+    """The agent's gradient, and the reference's as a function of what it assumes."""
+    values = {'obs_scale': 3.0, 'vector_scale': 2.0, 'free_nats': 0.1}
+    agent = dataclasses.replace(AGENT, model=dataclasses.replace(MODEL, **values), explore=False)
+    wm, uniform = state_of(agent)['params']['wm'], jax.random.uniform(jax.random.key(3), (4, 5, 3))
+    batch = batch_of(agent) | {'is_terminal': np.arange(20).reshape(4, 5) == 14}
+    grads = jit(jax.grad(lambda wm: wmod.loss(agent, wm, batch, uniform)[0]))(wm)
+    reference = jit(jax.grad(lambda wm, how: reference_model_loss(agent, wm, batch, uniform, **how)))
+    return grads, functools.partial(reference, wm)
+
+
+def test_world_model_gradient_is_that_of_the_equation(world_model):
+    grads, reference = world_model
+    assert close(grads, reference(LOSS))
+
+
+@pytest.mark.parametrize('other', [{'dyn': 0.1, 'rep': 0.5}, {'heads': 1.0}, {'scale': 1.0}, {'weight': 1.0}], ids=str)
+def test_the_world_model_gradient_would_show_another_loss(world_model, other):
+    grads, reference = world_model
+    assert not close(grads, reference(LOSS | other), 1e-2)
+
+
 # One whole update.
 
 
@@ -223,6 +278,11 @@ def test_imagination_runs_in_the_updated_model(behaviour):
     """Its starts do not: they are the posteriors of before. So only the updated model can tell the actors apart."""
     actors = [updated(lr_model=lr)[behaviour]['actor'] for lr in (0.0, 1e-2)]
     assert not same(*actors)
+
+
+def test_the_explorer_is_rewarded_by_the_updated_ensemble():
+    assert not same(*(updated(lr_expl=lr)['expl']['actor'] for lr in (0.0, 1e-3)))
+    assert same(*(updated(lr_expl=lr)['task']['actor'] for lr in (0.0, 1e-3)))
 
 
 def test_the_actors_move_neither_the_ensemble_nor_the_model():

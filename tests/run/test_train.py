@@ -1,6 +1,7 @@
 """The premise of the study, bit for bit: determinism, Tandem exactness, resume after kill -9."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 import random
@@ -13,11 +14,13 @@ import numpy as np
 import pytest
 import smoke
 
+from paper_lib.agent import dreamer
 from paper_lib.data import writer
 from paper_lib.data.store import Store
 from paper_lib.run import ensure, lanes, train
 from paper_lib.spec import UserError
 
+WEIGHTS = {'wm': {'encoder': {}, 'rssm': {}}, 'task': {'actor': {}}}  # of an agent without any
 FINAL = ('metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin')
 
 
@@ -109,6 +112,23 @@ def test_active_batches_lie_in_the_replay_of_their_time_and_passive_ones_in_all_
     assert (ends <= store.lengths(spec)[:, None]).all() and ends[-1].max() > spec.rows / 2
     assert (store.lengths(smoke.PASSIVE) == spec.rows).all()
     assert (store.batches(smoke.PASSIVE)[: spec.updates // 4] // 4).max() > spec.rows / 2
+
+
+def test_no_two_steps_share_their_random_numbers(store, monkeypatch):
+    """Batches, prefill actions, and the keys of updates, of acting and of assessing."""
+    for spec in (smoke.ACTIVE, smoke.PASSIVE):
+        assert len(np.unique(store.batches(spec), axis=0)) == spec.updates
+    prefill = store.replay(smoke.ACTIVE).arrays['action'][: smoke.ACTIVE.prefill // 4 - 1].reshape(-1, 2)
+    prefill = prefill[(prefill != 0).any(1)]  # no action after a last step
+    assert len(np.unique(prefill, axis=0)) == len(prefill) > 300
+    monkeypatch.setattr(dreamer, 'train_chunk', lambda agent, state, batches, values, keys: jax.random.key_data(keys))
+    monkeypatch.setattr(dreamer, 'policy', lambda agent, params, carry, obs, key, _: jax.random.key_data(key))
+    monkeypatch.setattr(dreamer, 'assess', lambda agent, params, episodes, key: jax.random.key_data(key))
+    program, keys = lanes.Program(group_agent(), 1), lanes.keys([smoke.ACTIVE], 'train')
+    updates = [program.chunk({}, {'reward': np.zeros((1, 3))}, {}, keys, first)[0] for first in (0, 3)]
+    assert len(np.unique(np.concatenate(updates), axis=0)) == 6
+    for used in (functools.partial(program.act, 'task', WEIGHTS, {}, {}), functools.partial(program.assess, {}, {})):
+        assert len(np.unique(np.concatenate([used(keys, counter) for counter in range(3)]), axis=0)) == 3
 
 
 def test_alpha_mixes_initial_weights():

@@ -2,12 +2,12 @@ import dataclasses
 
 import pytest
 
-from paper_lib.spec import SCHEMA, ModelSpec, RunSpec, UserError
+from paper_lib.spec import ModelSpec, RunSpec, UserError
 from paper_lib.study import agents, scales
 
 TASK = 'point_mass_maze-proprio'
 SMOKE = scales.get('smoke')
-DEFAULTS = {  # of schema 2
+DEFAULTS = {
     'agent': 'active', 'seed': 0, 'init_seed': 0, 'budget': 1000000, 'ratio': 0.5, 'prefill': 1300, 'chunk': 4,
     'data': 'own', 'source': None, 'alpha': 1.0, 'w_expl': 0.0, 'expl_until': 0, 'eval_every': 5000,
     'eval_episodes': 4, 'lr_model': 0.0001, 'lr_actor': 3e-05, 'lr_critic': 3e-05, 'lr_expl': 0.0001,
@@ -82,14 +82,21 @@ def test_pair_seed_and_preset_can_be_told_from_every_run():
         assert spec.run_id.startswith(f'{TASK}_{name}_s')
 
 
-def test_a_run_is_named_by_what_differs_from_the_defaults():
-    """A changed default therefore needs a new SCHEMA; a field that is added has to be added here, and nothing more."""
+def test_the_identity_is_the_whole_spec():
+    """So a default that changes renames its runs; what only the maze has is no part of the others' identity."""
+    fields = {field.name for field in dataclasses.fields(RunSpec)}
+    maze, walker = RunSpec(TASK).canonical(), RunSpec('walker_walk-proprio').canonical()
+    assert set(maze) == fields | {'schema'}
+    assert set(walker) == set(maze) - {'goal_radius'}
+    assert set(maze['model']) == {field.name for field in dataclasses.fields(ModelSpec)}
+    assert RunSpec(TASK, lr_model=1).canonical() == RunSpec(TASK, lr_model=1.0).canonical()
+    assert make('passive').canonical()['source'] == make('passive').source.run_id
+
+
+def test_defaults_are_v1_at_size_s():
     defaults = {**vars(RunSpec(TASK)), **dataclasses.asdict(ModelSpec())}
     del defaults['task'], defaults['model']
-    assert (SCHEMA, defaults) == (2, DEFAULTS)
-    assert RunSpec(TASK).canonical() == {'schema': SCHEMA, 'task': TASK}
-    assert RunSpec(TASK, lr_model=1).canonical()['lr_model'] == 1.0
-    assert set(RunSpec(TASK, model=ModelSpec(deter=8)).canonical()['model']) == {'deter'}
+    assert defaults == DEFAULTS
 
 
 def test_no_two_presets_are_the_same_run():
@@ -135,7 +142,7 @@ def test_base_agent_is_active_on_two_tasks(name, seeds):
 def test_base_agent_at_laptop_is_the_run_that_was_chosen():
     """Finished runs are found by this id: another value anywhere in the plan or scale loses them."""
     spec = agents.plan('base_agent', scales.get('laptop'))[0]
-    assert spec.run_id == 'walker_walk-proprio_active_s0_c28fc2323bb70bef'
+    assert spec.run_id == 'walker_walk-proprio_active_s0_8a5b90deaa333718'
 
 
 def test_base_agent_at_paper_scale_is_size_s():

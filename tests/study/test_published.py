@@ -98,7 +98,7 @@ def test_deviations_are_complete_and_follow_from_the_spec():
     assert len(found) == 11
     assert 'steps per sequence 32 (64)' in found
     assert 'starts of imagination per update 64 (1,024)' in found
-    assert 'learning rate of the world model 0.0002 (0.0001)' in found
+    assert 'learning rate of the world model 2.0e-04 (1.0e-04)' in found
     other = dataclasses.replace(LAPTOP[0], ratio=0.1, model=dataclasses.replace(LAPTOP[0].model, gradient='reinforce'))
     assert set(published.deviations(other)) - set(found) == {
         'updates per agent step 0.1 (0.5)',

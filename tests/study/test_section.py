@@ -1,7 +1,10 @@
+import pathlib
+import shutil
+
 import pytest
 
 from paper_lib.spec import UserError
-from paper_lib.study import agents, frames, paths, scales, section
+from paper_lib.study import agents, drawing, figures, frames, paths, scales, section
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +102,17 @@ def test_figures_lie_in_the_checkout_from_any_working_directory(monkeypatch, tmp
     monkeypatch.delenv('PAPER_LIB_FIGURES')
     monkeypatch.chdir(tmp_path)
     assert (paths.figures().parent / 'pyproject.toml').exists()
+
+
+@pytest.mark.parametrize('name', figures.FIGURES)
+def test_committed_captions_and_tables_are_what_the_code_makes_of_the_committed_data(name, folder, make_store):
+    committed = pathlib.Path(section.__file__).parents[2] / 'figures'
+    shutil.copytree(committed / 'data', folder / 'data')
+    study = getattr(section, name)({'scale': 'laptop', 'train': 'no'}, make_store([]))
+    for table in section.TABLES[name]:
+        study.table(table)
+        for file in (folder / 'laptop').glob(f'table_{table}.*'):
+            assert file.read_text() == (committed / 'laptop' / file.name).read_text()
+    for figure, (_, names) in figures.FIGURES[name].items():
+        caption = drawing.caption(figure, study.frames().of(names), 'laptop')
+        assert f'{caption}\n' == (committed / 'laptop' / f'{figure}.md').read_text()
