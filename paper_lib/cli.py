@@ -118,10 +118,16 @@ Folder = Annotated[Path | None, tyro.conf.arg(metavar='DIR', help='folder of the
 
 
 def sizes() -> dict[str, ModelSpec]:
-    """Model sizes by name: the paper's, and those of the smaller scales."""
+    """Model sizes by name: the paper's, those of the smaller scales, and of their sections that have another one."""
     from paper_lib.study import scales
 
-    return {'S': ModelSpec()} | {s.name: s.model for s in scales.SCALES.values() if s.model != ModelSpec()}
+    found = {'S': ModelSpec()}
+    for scale in scales.SCALES.values():
+        plans = {f'{scale.name}_{section}': plan.values.get('model') for section, plan in scale.plans.items()}
+        for name, model in {scale.name: scale.model, **plans}.items():
+            if model and model not in found.values():
+                found[name] = model
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,7 +250,10 @@ class Tasks:
     json: Json = False
 
     def __call__(self):
-        show([dataclasses.asdict(task) for task in tasks.TASKS.values()], self.json)
+        from paper_lib import envs
+
+        show([dataclasses.asdict(task) | {'there': 'yes' if envs.suite(task) else 'not yet'}
+              for task in tasks.TASKS.values()], self.json)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -91,14 +91,14 @@ class ModelSpec:
             'mlp_units',
             'mlp_layers',
             'cnn_depth',
-            'bins',
             'batch',
             'horizon',
             'ensemble',
             'probe_units',
         ):
             _need(getattr(self, name) >= 1, name, getattr(self, name), 'at least 1')
-        _need(self.length >= 2, 'length', self.length, 'at least 2')
+        for name in ('bins', 'length'):
+            _need(getattr(self, name) >= 2, name, getattr(self, name), 'at least 2')
         _need(
             0 <= self.starts <= self.batch * self.length,
             'starts',

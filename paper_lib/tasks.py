@@ -55,8 +55,7 @@ def get(task_id: str) -> Task:
     if task_id not in TASKS:
         from paper_lib.spec import UserError  # spec imports this module
 
-        near = difflib.get_close_matches(str(task_id), TASKS, n=3) or sorted(TASKS)[:3]
-        raise UserError(
-            f'task={task_id!r}: unknown; nearest: {", ".join(near)} (`paper-lib tasks` lists all {len(TASKS)})'
-        )
+        near = [known for known in TASKS if str(task_id) in known] or difflib.get_close_matches(str(task_id), TASKS)
+        hint = f'nearest: {", ".join(near[:3])}; ' if near else ''
+        raise UserError(f'task={task_id!r}: unknown; {hint}`paper-lib tasks` lists all {len(TASKS)}')
     return TASKS[task_id]

@@ -10,14 +10,16 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 
 from paper_lib import cli, doctor, notebooks, tasks
 from paper_lib.data.store import Store
+from paper_lib.run import cost
 from paper_lib.run.progress import Progress
-from paper_lib.spec import ModelSpec, RunError
+from paper_lib.spec import ModelSpec, RunError, UserError
 from paper_lib.study import agents, scales
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -114,6 +116,12 @@ def test_alpha_is_the_run_alone():
     assert (source.alpha, run.alpha) == (1, 0.25)
 
 
+def test_without_exploration_there_is_no_time_of_it():
+    assert [spec.expl_until for spec in specs()] == [75_000]
+    assert [spec.expl_until for spec in specs('--w-expl', '0')] == [0]
+    assert [spec.expl_until for spec in specs('--w-expl', '0.5')] == [75_000]
+
+
 def test_size_is_a_whole_model():
     (run,) = specs('--size', 'S', '--model.batch', '8')
     assert run.model == dataclasses.replace(ModelSpec(), batch=8)
@@ -129,6 +137,17 @@ def test_dry_run_tells_cost_and_makes_nothing(capsys, tmp_path):
     sizes = [float(row['disk'].removesuffix(' MB')) for row in found]
     assert sizes[0] > sizes[1] > 0  # the source has a replay
     assert not (tmp_path / 'runs').exists()
+
+
+def test_disk_must_hold_all_runs_and_the_checkpoints_of_those_in_training(tmp_path, monkeypatch):
+    source, run = specs('--scale', 'smoke', '--agent', 'tandem')
+    size = {spec: cost.disk(spec)[1:] for spec in (source, run)}
+    for at_once, need in ((1, size[source][1] + size[run][0]), (2, size[source][1] + size[run][1])):
+        monkeypatch.setattr(cost.shutil, 'disk_usage', lambda _: SimpleNamespace(free=need))  # noqa: B023
+        cost.check_space([source, run], tmp_path, at_once)
+        monkeypatch.setattr(cost.shutil, 'disk_usage', lambda _: SimpleNamespace(free=need - 1))  # noqa: B023
+        with pytest.raises(UserError, match='disk space'):
+            cost.check_space([source, run], tmp_path, at_once)
 
 
 def test_json_of_training_is_refused(capsys, tmp_path):

@@ -29,12 +29,13 @@ def _host():
 
 
 def _holder(handle):
-    """(content, seconds since the last heartbeat) of an open lease file; ({}, age) for an unreadable one."""
+    """(content, seconds since the last heartbeat) of an open lease file; ({}, age) for one that no lease wrote."""
     age = time.time() - os.fstat(handle).st_mtime
-    try:
-        return json.loads(os.pread(handle, 4096, 0)), age
-    except ValueError:
-        return {}, age
+    with contextlib.suppress(ValueError):
+        content = json.loads(os.pread(handle, 4096, 0))
+        if isinstance(content, dict) and isinstance(content.get('pid'), int):
+            return content, age
+    return {}, age
 
 
 def _lock(path):

@@ -70,11 +70,14 @@ class Run:
 
     def __init__(self, path: Path, spec: RunSpec, lease: Lease):
         self.path, self.spec, self._lease = path, spec, lease
-        if (path / 'spec.json').exists():
+        known = (path / 'spec.json').exists()
+        if known:
             check_spec(path / 'spec.json', spec)
-        elif self.checkpoints() or (path / 'metrics.jsonl').exists():
+        if (path / 'metrics.parquet').exists() and not self.checkpoints():
+            raise RunError(f'{path / "done.json"}: missing, though the run was finished; {files.AGAIN}')
+        if not known and (self.checkpoints() or (path / 'metrics.jsonl').exists()):
             raise RunError(f'{path / "spec.json"}: missing; {files.AGAIN}')
-        else:
+        if not known:
             files.write_bytes(path / 'spec.json', files.json_text(spec.canonical()).encode())
         with files.guard(path):
             for old in (*path.glob('.*.tmp'), path / 'failed.json'):

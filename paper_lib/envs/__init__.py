@@ -17,25 +17,29 @@ INSTALL = 'pip install mujoco==3.3.0 dm_control==1.0.28'
 _SUITES = {('dmc', 'proprio'): 'dmc', ('maze', 'proprio'): 'maze'}
 
 
+def suite(task: tasks.Task) -> str | None:
+    """The module that simulates a task; None where there is none yet."""
+    return _SUITES.get((task.suite, task.obs))
+
+
 def make(task_id: str, seed: int | tuple[int, ...], **options) -> Env:
     """One environment of a task of `tasks.TASKS`. The seed s means the same as (s, 0); options are the simulator's own.
 
     Raises UserError, one line, for an unknown task and for what is missing on this machine.
     """
     task = tasks.get(task_id)
-    suite = _SUITES.get((task.suite, task.obs))
-    if suite is None:
+    if suite(task) is None:
         raise UserError(f'task={task_id!r}: not available yet; now: the DMC tasks and the maze with -proprio')
-    return Env(_load(suite).Simulator(task, **options), task.repeat, task.limit, seed)
+    return Env(_load(suite(task)).Simulator(task, **options), task.repeat, task.limit, seed)
 
 
-def _load(suite):
+def _load(module):
     """The suite's module, or a UserError that says why it does not import on this machine."""
     if not (3, 11) <= sys.version_info[:2] <= (3, 12):
         raise UserError(f'Python {sys.version_info[0]}.{sys.version_info[1]}: the simulators need Python 3.11 or 3.12')
     backend = os.environ.setdefault('MUJOCO_GL', 'disabled')  # read at import; vectors need no rendering
     try:
-        return importlib.import_module(f'paper_lib.envs.{suite}')
+        return importlib.import_module(f'paper_lib.envs.{module}')
     except ModuleNotFoundError as error:
         raise UserError(f'module {error.name!r} is missing: run `{INSTALL}`') from error
     except (ImportError, RuntimeError, AttributeError) as error:  # what the GL bindings raise where there is none

@@ -1,16 +1,19 @@
 """What a run costs, known before it is trained."""
 
+import functools
 import shutil
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from paper_lib import envs, tasks
+from paper_lib import envs, maze_layout, tasks
 from paper_lib.agent import dreamer
 from paper_lib.data.writer import KEEP
 from paper_lib.run import lanes, rollout
 from paper_lib.spec import RunSpec, UserError
+
+METRICS = 4096  # bytes of one row of metrics, at most
 
 
 def _bytes(shape, dtype):
@@ -21,15 +24,22 @@ def _size(tree):
     return sum(_bytes(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree))
 
 
+@functools.cache
+def _state(agent):
+    """Bytes of an agent's weights, and of all that its checkpoint holds."""
+    state = jax.eval_shape(lambda: dreamer.init(agent, jax.random.key(0)))
+    return _size(state['params']), _size(state)
+
+
 def disk(spec: RunSpec) -> tuple[int, int, int]:
     """Number of weights, and disk space in bytes: of the finished run and, with its checkpoints, on the way."""
-    spaces = envs.make(spec.task, 0).spaces
-    agent = lanes.agent_of(spec, spaces)
-    state = jax.eval_shape(lambda: dreamer.init(agent, jax.random.key(0)))
-    weights, logs = _size(state['params']), 4 * spec.updates * (spec.model.batch + 1)
+    task, spaces = tasks.get(spec.task), envs.make(spec.task, 0).spaces
+    weights, state = _state(lanes.agent_of(spec, spaces))
+    logs = 4 * spec.updates * (spec.model.batch + 1) + METRICS * (spec.budget // spec.eval_every)
     row = sum(_bytes(*entry) for entry in rollout.layout(spaces).values()) + 5  # and reward and flags
-    replay = spec.rows * tasks.get(spec.task).envs * row if spec.data == 'own' else 0
-    return weights // 4, replay + logs + weights, replay + logs + (KEEP + 1) * _size(state)
+    replay = spec.rows * task.envs * row if spec.data == 'own' else 0
+    traces = 4 * spec.eval_episodes * (task.limit + 1) * (sum(spaces.vector) + 5) + 8 * maze_layout.CELLS**2
+    return weights // 4, replay + logs + weights + traces, replay + logs + (KEEP + 1) * (state + traces)
 
 
 def cost(spec: RunSpec) -> dict:
@@ -43,9 +53,14 @@ def megabytes(size: int) -> str:
     return f'{size / 1e6:.1f} MB'
 
 
-def check_space(specs: list[RunSpec], folder: Path):
-    """Raise UserError if runs of equal `signature` do not fit on the disk of `folder`, which need not exist yet."""
-    need = len(specs) * disk(specs[0])[2] if specs else 0
+def check_space(specs: list[RunSpec], folder: Path, at_once: int):
+    """Raise UserError if these runs, `at_once` of them in training, do not fit on the disk of `folder`.
+
+    The folder need not exist yet.
+    """
+    sizes = [disk(spec)[1:] for spec in specs]
+    need = sum(finished for finished, _ in sizes)
+    need += sum(sorted(training - finished for finished, training in sizes)[-at_once:])
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if (free := shutil.disk_usage(there).free) < need:
         raise UserError(f'{folder}: training needs {megabytes(need)} of disk space, {megabytes(free)} are free; '

@@ -54,10 +54,12 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
     if not waiting:
         return
     progress = Progress(sum(spec.agent_steps for spec in waiting))
-    with progress, _Pool(workers or default[0], store.root) as pool:
+    workers, lanes = workers or default[0], lanes or default[1]
+    with progress, _Pool(workers, store.root) as pool:
+        pool.check([spec for spec in waiting if store.status(spec) == 'missing'], workers * lanes)
         while waiting or pool.running:
             ready = [spec for spec in waiting if spec.source is None or store.status(spec.source) == 'done']
-            for group in groups(ready, lanes or default[1], store)[: pool.free] if pool.free else ():
+            for group in groups(ready, lanes, store)[: pool.free] if pool.free else ():
                 pool.start(group)
                 waiting = [spec for spec in waiting if spec not in group]
             waiting += pool.wait(progress)
@@ -115,6 +117,13 @@ class _Pool:
     def free(self):
         return self.workers - len(self.running)
 
+    def check(self, specs, at_once):
+        """Raise UserError if the disk cannot hold what these runs will write."""
+        try:
+            self.executor.submit(_check, specs, self.root, at_once).result()
+        except concurrent.futures.process.BrokenProcessPool:
+            raise _killed(specs) from None
+
     def start(self, group):
         try:
             self.running[self.executor.submit(_work, group, self.root)] = group
@@ -168,6 +177,12 @@ def _follow(parent):
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
+
+
+def _check(specs, root, at_once):
+    from paper_lib.run import cost
+
+    cost.check_space(specs, root, at_once)
 
 
 def _work(group, root):

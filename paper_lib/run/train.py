@@ -34,7 +34,7 @@ def train(specs: list[RunSpec], store: Store, progress=None, checkpoint_seconds:
         raise UserError('these runs cannot share a program: they differ in task, model, schedule or kind')
     envs.make(specs[0].task, 0)  # a task that does not work here ends before a directory is made
     sources = {spec.source: store.require(spec.source) for spec in specs if spec.source}
-    cost.check_space([spec for spec in specs if store.status(spec) == 'missing'], store.root)
+    cost.check_space([spec for spec in specs if store.status(spec) == 'missing'], store.root, len(specs))
     with contextlib.ExitStack() as stack:
         leases = [stack.enter_context(store.lease(spec)) for spec in specs]
         open_ = [(spec, lease) for spec, lease in zip(specs, leases) if store.status(spec) != 'done']

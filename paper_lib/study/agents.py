@@ -63,6 +63,8 @@ def make(agent: str, task: str, seed: int, scale: Scale, **values) -> RunSpec:
         source = make(preset.source, task, seed, scale, **{key: values[key] for key in values if key != 'alpha'})
         values = {key: values[key] for key in values if key not in COLLECTS}
     own = preset.values | scale.own.get((task, agent), {})
+    if not values.get('w_expl', 1.0):
+        own.pop('expl_until', None)  # the scale's goes with the scale's w_expl
     fields = {'model': scale.model, **scale.values, **own, **values}
     return RunSpec(task=task, agent=agent, seed=seed + preset.seed, init_seed=seed + preset.init_seed,
                    data=preset.data, source=source, **fields)  # fmt: skip

@@ -29,7 +29,7 @@ def _new(scale, width, height):
 
 
 def _label(axes, letter, text):
-    axes.set_title(f'({letter}) {text}' if letter else text)
+    axes.set_title(f'({letter}) {text}')
 
 
 def _legend(figure, axes):
@@ -166,11 +166,13 @@ def figure_5_curves(frames: Frames, scale: str) -> Figure:
     with context():
         figure = _new(scale, 11, 6.6)
         grid = figure.subplots(2, 2)
-        for row, data, text in zip(grid, ('expl', 'mixed'), ('exploration data', 'mixed-reward data'), strict=True):
+        data_names = {'expl': 'exploration data', 'mixed': 'mixed-reward data'}
+        for row, letters, (data, text) in zip(grid, ('ab', 'cd'), data_names.items(), strict=True):
             names = ['active', *EXPLORERS[data]]
-            for axes, column, title in zip(row, ('score', 'wm_loss'), ('Score', 'World-model loss'), strict=True):
+            titles = {'score': 'Score', 'wm_loss': 'World-model loss'}
+            for axes, letter, (column, title) in zip(row, letters, titles.items(), strict=True):
                 panels.curves(axes, frames, scale, names, column, faded=['active'])
-                _label(axes, '', f'{title}, {text}')
+                _label(axes, letter, f'{title}, {text}')
                 axes.set_ylabel('episode score' if column == 'score' else 'loss on own episodes')
             panels.logarithmic(row[1])
         _legend(figure, grid[:, 0])

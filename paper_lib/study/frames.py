@@ -170,8 +170,8 @@ def _read(folder, section, name) -> pd.DataFrame:
         return table.to_pandas()
     except (pa.ArrowException, OSError, ValueError) as error:
         cause = str(error).partition('\n')[0]
-        raise RunError(f'{path}: cannot be read ({cause}); restore it (`git checkout -- {path.name}` in its folder), '
-                       'or delete it to fill it again from finished runs') from None  # fmt: skip
+        raise RunError(f'{path}: cannot be read ({cause}); restore it (`git checkout -- {path.name}` in its folder); '
+                       'where all its runs are in runs/, deleting it fills it again') from None  # fmt: skip
 
 
 def _schema(name, columns):

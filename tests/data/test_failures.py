@@ -90,6 +90,12 @@ def test_truncated_or_changed_metrics_are_named(tmp_path):
     refuses_to_resume(tmp_path, 'metrics.jsonl: missing')
 
 
+def test_finished_run_without_its_seal_is_not_trained_again(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / 'runs')
+    (Store(tmp_path / 'runs').path(SPEC) / 'done.json').unlink()
+    refuses_to_resume(tmp_path / 'runs', 'done.json: missing, though the run was finished')
+
+
 @pytest.mark.parametrize('name', ['spec.json', 'replay/vector.bin', 'checkpoint-30.npz'])
 def test_missing_file_of_an_unfinished_run(tmp_path, name):
     store = toy.interrupted(tmp_path)

@@ -29,6 +29,15 @@ def test_second_holder_is_told_who_has_it(path):
         pass
 
 
+@pytest.mark.parametrize('text', ['', '5', '[]', '{"host": "elsewhere"}', '{"pid": "7"}', 'no json'])
+def test_file_that_no_lease_wrote_belongs_to_nobody(path, text, monkeypatch):
+    monkeypatch.setattr(lease, 'SETTLE', 0.0)
+    path.write_text(text)
+    assert not lease.alive(path)
+    with Lease(path) as held:
+        held.check()
+
+
 def test_live_holder_on_another_host_is_respected(path):
     write_foreign(path, age=lease.STALE - 5)
     assert lease.alive(path)

@@ -23,6 +23,8 @@ def one_line(call, *words):
 
 def test_unknown_task_names_the_nearest():
     one_line(lambda: envs.make('point_mass_mase-proprio', 0), 'point_mass_mase-proprio', MAZE)
+    one_line(lambda: envs.make('walker', 0), "'walker'", 'nearest: walker_walk-proprio, walker_walk-vision;')
+    one_line(lambda: envs.make('zzz', 0), "task='zzz': unknown; `paper-lib tasks` lists all 31")
 
 
 def test_tasks_without_a_suite_say_so():
