@@ -299,8 +299,12 @@ with Store(sys.argv[2]).lease(agents.make('active', sys.argv[1], 0, scales.get('
 
 def process(*args):
     env, pipe = os.environ | {'PYTHONPATH': str(ROOT)}, subprocess.PIPE
-    return subprocess.Popen([sys.executable, *args], env=env, stdout=pipe, stderr=pipe, text=True,
-                            start_new_session=True)  # fmt: skip
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
+    try:
+        return subprocess.Popen([sys.executable, *args], env=env, stdout=pipe, stderr=pipe, text=True,
+                                start_new_session=True)  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def test_run_that_another_process_works_on_is_waited_for(here, goes_on, partial, capfd):
