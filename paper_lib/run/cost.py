@@ -14,6 +14,7 @@ from paper_lib.run import lanes, rollout
 from paper_lib.spec import RunSpec, UserError
 
 METRICS = 4096  # bytes of one row of metrics, at most
+HEADERS = 32768  # bytes of the small files of a run and of the headers of its arrays, at most
 
 
 def _bytes(shape, dtype):
@@ -35,7 +36,7 @@ def disk(spec: RunSpec) -> tuple[int, int, int]:
     """Number of weights, and disk space in bytes: of the finished run and, with its checkpoints, on the way."""
     task, spaces = tasks.get(spec.task), envs.make(spec.task, 0).spaces
     weights, state = _state(lanes.agent_of(spec, spaces))
-    logs = 4 * spec.updates * (spec.model.batch + 1) + METRICS * (spec.budget // spec.eval_every)
+    logs = 4 * spec.updates * (spec.model.batch + 1) + METRICS * (spec.budget // spec.eval_every) + HEADERS
     row = sum(_bytes(*entry) for entry in rollout.layout(spaces).values()) + 5  # and reward and flags
     replay = spec.rows * task.envs * row if spec.data == 'own' else 0
     traces = 4 * spec.eval_episodes * (task.limit + 1) * (sum(spaces.vector) + 5) + 8 * maze_layout.CELLS**2

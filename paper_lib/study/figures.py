@@ -167,9 +167,9 @@ def figure_5_curves(frames: Frames, scale: str) -> Figure:
         figure = _new(scale, 11, 6.6)
         grid = figure.subplots(2, 2)
         data_names = {'expl': 'exploration data', 'mixed': 'mixed-reward data'}
+        titles = {'score': 'Score', 'wm_loss': 'World-model loss'}
         for row, letters, (data, text) in zip(grid, ('ab', 'cd'), data_names.items(), strict=True):
             names = ['active', *EXPLORERS[data]]
-            titles = {'score': 'Score', 'wm_loss': 'World-model loss'}
             for axes, letter, (column, title) in zip(row, letters, titles.items(), strict=True):
                 panels.curves(axes, frames, scale, names, column, faded=['active'])
                 _label(axes, letter, f'{title}, {text}')

@@ -17,7 +17,7 @@ import smoke
 from paper_lib.agent import dreamer
 from paper_lib.data import writer
 from paper_lib.data.store import Store
-from paper_lib.run import ensure, lanes, train
+from paper_lib.run import cost, ensure, lanes, train
 from paper_lib.spec import UserError
 
 WEIGHTS = {'wm': {'encoder': {}, 'rssm': {}}, 'task': {'actor': {}}}  # of an agent without any
@@ -112,6 +112,12 @@ def test_active_batches_lie_in_the_replay_of_their_time_and_passive_ones_in_all_
     assert (ends <= store.lengths(spec)[:, None]).all() and ends[-1].max() > spec.rows / 2
     assert (store.lengths(smoke.PASSIVE) == spec.rows).all()
     assert (store.batches(smoke.PASSIVE)[: spec.updates // 4] // 4).max() > spec.rows / 2
+
+
+@pytest.mark.parametrize('spec', [smoke.ACTIVE, smoke.PASSIVE], ids=['active', 'passive'])
+def test_a_finished_run_takes_the_disk_space_that_was_foretold(store, spec):
+    size = sum(path.stat().st_size for path in store.path(spec).rglob('*') if path.is_file())
+    assert size <= cost.disk(spec)[1] < size + cost.HEADERS
 
 
 def test_no_two_steps_share_their_random_numbers(store, monkeypatch):
