@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import io
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -38,7 +39,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _parse(args):
-    commands = Train | Runs | Notebooks | Tasks | Agents | Scales | Sizes | Doctor
+    commands = Train | Runs | Notebooks | Tasks | Agents | Scales | Sizes | Doctor | Bench | Prune
     try:
         with contextlib.redirect_stderr(io.StringIO()) as box:
             return tyro.cli(commands, args=args, prog='paper-lib', description='Runs and figures of the study.',
@@ -200,6 +201,37 @@ class Runs:
         show(rows, self.json)
 
 
+@dataclasses.dataclass(frozen=True)
+class Prune:
+    """Drop the replays that no unfinished run will read; without --yes, only list them.
+
+    By default every replay is kept: new runs may want its data. The run stays, and its metrics and weights. To have a
+    replay again, delete the run and those that learned from it, and train them again.
+    """
+
+    scale: Scale = 'laptop'
+    runs: Folder = None
+    yes: bool = False  # delete, and do not only list
+    json: Json = False
+
+    def __call__(self):
+        from paper_lib.data.store import Store
+        from paper_lib.study import agents, scales
+
+        store, scale = Store(self.runs), scales.get(self.scale)
+        specs = list(dict.fromkeys(spec for section in scale.plans for spec in agents.plan(section, scale)))
+        done = [spec for spec in specs if store.status(spec) == 'done']
+        needed = store.needed() | {spec.source.run_id for spec in specs if spec.source and spec not in done}
+        sizes = {spec: store.require(spec).size() for spec in done if spec.run_id not in needed}
+        rows = []
+        for spec, size in sizes.items():
+            if size:
+                if self.yes:
+                    store.drop_replay(spec)
+                rows.append({'run_id': spec.run_id, 'MB': round(size / 1e6, 1), 'dropped': self.yes})
+        show(rows, self.json)
+
+
 def _failure(store, spec):
     """Why a run stopped, '' if it did not."""
     try:
@@ -313,6 +345,45 @@ class Doctor:
                 print(f'{"":8}-> {check.todo}', flush=True)
             found += not check.ok
         return int(found > 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Measure how fast this machine trains and what each scale would cost on it: minutes, on a quiet machine."""
+
+    scales: tuple[str, ...] = ('laptop', 'paper')  # whose programs and plans are measured
+    lanes: tuple[int, ...] = (1, 2, 4, 8, 16)  # runs in one program; fewer for a program that is slow here
+    precisions: tuple[str, ...] = ('float32', 'bfloat16')
+    seconds: float = 5.0  # of each measurement, compilation not counted
+    json: Json = False
+
+    def __call__(self):
+        from paper_lib.run import bench
+        from paper_lib.study import agents, scales
+
+        for name, value in [('seconds', self.seconds), *(('lanes', count) for count in self.lanes)]:
+            if not 0 < value < math.inf:
+                raise UserError(f'{name}={value}: must be above 0 and finite')
+        for name in ('scales', 'lanes', 'precisions'):
+            if not getattr(self, name):
+                raise UserError(f'{name}: none given; name at least one')
+        for precision in self.precisions:
+            ModelSpec(precision=precision)
+        chosen = [scales.get(name) for name in self.scales]
+        plans = {f'{scale.name} {section}': agents.plan(section, scale) for scale in chosen for section in scale.plans}
+        tables = bench.tables(plans, self.lanes, self.precisions, self.seconds)
+        if self.json:
+            return print(json.dumps({title: list(rows) for title, rows in tables}, indent=1))
+        for title, rows in tables:
+            print(f'\n{title}', flush=True)
+            widths = None
+            for row in rows:  # shown as they come: each takes a while
+                lines = [[str(value) for value in row.values()]]
+                if not widths:
+                    widths = [max(8, len(name), len(value) + 2) for name, value in zip(row, lines[0])]
+                    lines.insert(0, list(row))
+                for line in lines:
+                    print('  '.join(text.ljust(width) for text, width in zip(line, widths)).rstrip(), flush=True)
 
 
 if __name__ == '__main__':

@@ -148,10 +148,15 @@ def rendering() -> Check:
         ok, text = _try('render', MUJOCO_GL=name)
         if ok:
             return Check('rendering', True, f'MUJOCO_GL={name} draws with {text}')
-        absent = ', '.join(library for library in RENDERERS.get(name, ()) if not _loads(library))
-        failures.append(f'MUJOCO_GL={name}: {"no " + absent if absent else text}')
+        failures.append(f'MUJOCO_GL={name}: {absent(name) or text}')
     todo = 'vision tasks need it, nothing else does; Debian, Ubuntu: apt-get install libegl1 libgl1 libgl1-mesa-dri'
     return Check('rendering', False, '; '.join(failures), todo)
+
+
+def absent(name: str) -> str:
+    """Which libraries of a rendering back end are not on this machine; '' if all are."""
+    libraries = [library for library in RENDERERS.get(name, ()) if not _loads(library)]
+    return f'no {", ".join(libraries)}' if libraries else ''
 
 
 def devices() -> Iterator[Check]:

@@ -11,6 +11,9 @@ import math
 from paper_lib import maze_layout, tasks
 
 SCHEMA = 2  # part of every run id: raise it when the same spec would train something else
+# Fields that came after this schema's first runs, and the value that all runs had before: where a run has that value it
+# keeps the id that it had. The value stays as it is here, whatever the field's default becomes.
+LATER = {'precision': 'float32'}
 
 
 class UserError(Exception):
@@ -42,9 +45,13 @@ def _check_types(spec):
 
 
 def _values(spec) -> dict:
-    """All fields; an int in a float's place is a float: 1 == 1.0."""
+    """All fields but those of LATER at their value there; an int in a float's place is a float: 1 == 1.0."""
     values = ((field, getattr(spec, field.name)) for field in dataclasses.fields(spec))
-    return {field.name: float(value) if field.type is float else value for field, value in values}
+    return {
+        field.name: float(value) if field.type is float else value
+        for field, value in values
+        if field.name not in LATER or value != LATER[field.name]
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +86,7 @@ class ModelSpec:
     disag_target: str = 'stoch'  # [switch] what the ensemble predicts of the next step: 'stoch' (v1) or 'vector'
     disag_scale: float = 1.0  # [switch] multiplies the disagreement reward
     probe_units: int = 256  # bottleneck is a quarter of it: autoencoder of the policy input (A.3)
+    precision: str = 'float32'  # operands of matrix products; or 'bfloat16' (v1: float16 with a scaled loss)
 
     def __post_init__(self):
         _check_types(self)
@@ -107,6 +115,7 @@ class ModelSpec:
         )
         _need(self.gradient in ('v1', 'reinforce'), 'gradient', self.gradient, "'v1' or 'reinforce'")
         _need(self.disag_target in ('stoch', 'vector'), 'disag_target', self.disag_target, "'stoch' or 'vector'")
+        _need(self.precision in ('float32', 'bfloat16'), 'precision', self.precision, "'float32' or 'bfloat16'")
         _need(self.discount_horizon > 1, 'discount_horizon', self.discount_horizon, 'above 1')
         _need(0 <= self.lam <= 1, 'lam', self.lam, 'from 0 to 1')
         for name in ('obs_scale', 'vector_scale', 'disag_scale'):
@@ -143,6 +152,7 @@ class RunSpec:
     lr_critic: float = 3e-5
     lr_expl: float = 1e-4  # of the ensemble
     goal_radius: float = maze_layout.GOAL_RADIUS  # [switch] of the maze alone, metres: full reward within it
+    render: str = 'fast'  # [switch] of MuJoCo's pictures alone: 'suite' draws them as dm_control does
 
     def __post_init__(self):
         _check_types(self)
@@ -157,6 +167,7 @@ class RunSpec:
             _need(0 <= getattr(self, name) <= 1, name, getattr(self, name), 'from 0 to 1')
         _need(self.data in ('own', 'final', 'batches'), 'data', self.data, "'own', 'final' or 'batches'")
         self._check_goal(tasks.get(self.task))
+        self._check_render(tasks.get(self.task))
         self._check_schedule(tasks.get(self.task))
         self._check_source()
 
@@ -165,6 +176,11 @@ class RunSpec:
         _need(0 < self.goal_radius <= widest, 'goal_radius', self.goal_radius, f'above 0, at most {widest} metres')
         _need(task.suite == 'maze' or self.goal_radius == paper, 'goal_radius', self.goal_radius,
               f'{paper} for {self.task}: only the maze has a goal')  # fmt: skip
+
+    def _check_render(self, task):
+        _need(self.render in ('fast', 'suite'), 'render', self.render, "'fast' or 'suite'")
+        _need(task.rendered or self.render == 'fast', 'render', self.render,
+              f"'fast' for {self.task}: MuJoCo draws no pictures of it")  # fmt: skip
 
     def _check_schedule(self, task):
         """Everything happens at whole chunks; a chunk is whole in environments, updates and evaluations."""
@@ -196,8 +212,9 @@ class RunSpec:
         _need(self.w_expl == 0, 'w_expl', self.w_expl, '0 for offline runs: they learn the task reward')
         _need(self.source.data == 'own', 'source', self.source.agent, 'an online run')
         _need(self.source.task == self.task, 'source', self.source.task, f'a run of the same task, {self.task}')
-        _need(self.goal_radius == self.source.goal_radius, 'goal_radius', self.goal_radius,
-              f"the source's {self.source.goal_radius}")  # fmt: skip
+        for name in ('goal_radius', 'render'):
+            own, theirs = getattr(self, name), getattr(self.source, name)
+            _need(own == theirs, name, own, f"the source's {theirs}")
         if self.data == 'batches':
             same = [(f, getattr(self, f), getattr(self.source, f)) for f in ('budget', 'ratio', 'prefill', 'chunk')]
             same += [(f, getattr(self.model, f), getattr(self.source.model, f)) for f in ('batch', 'length')]
@@ -242,17 +259,19 @@ class RunSpec:
     @property
     def options(self) -> dict:
         """What the task's simulator takes."""
-        return {'goal_radius': self.goal_radius} if tasks.get(self.task).suite == 'maze' else {}
+        return {name: getattr(self, name) for name in ('goal_radius', 'render') if self._uses(name)}
 
     def canonical(self) -> dict:
-        """Every field as a JSON-ready value, the source by its id; without the goal where there is none.
+        """Every field as a JSON-ready value, the source by its id; without goal and rendering where there is none.
 
         A field that only some runs can use is left out of all others: it may be added without renaming them.
         """
         values = _values(self) | {'model': _values(self.model), 'source': self.source and self.source.run_id}
-        if tasks.get(self.task).suite != 'maze':
-            del values['goal_radius']
-        return {'schema': SCHEMA, **values}
+        return {'schema': SCHEMA, **{name: value for name, value in values.items() if self._uses(name)}}
+
+    def _uses(self, name):
+        task = tasks.get(self.task)
+        return {'goal_radius': task.suite == 'maze', 'render': task.rendered}.get(name, True)
 
     @property
     def run_id(self) -> str:

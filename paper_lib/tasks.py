@@ -17,6 +17,11 @@ class Task:
     image: int = 64  # pixels per side
     envs: int = 4  # parallel environments
 
+    @property
+    def rendered(self) -> bool:
+        """Whether its observations are pictures that MuJoCo draws."""
+        return self.obs == 'vision' and self.suite != 'minatar'
+
 
 _DMC = {
     'cheetah_run': 'cheetah-run', 'cup_catch': 'ball_in_cup-catch', 'finger_turn_hard': 'finger-turn_hard',

@@ -16,6 +16,7 @@ import nbformat
 import pytest
 
 from paper_lib import cli, doctor, notebooks, tasks
+from paper_lib.data import files
 from paper_lib.data.store import Store
 from paper_lib.run import cost
 from paper_lib.run.progress import Progress
@@ -169,6 +170,49 @@ def test_runs_tells_states_and_reasons(capsys, tmp_path):
 
 
 # Ends.
+
+
+def test_prune_lists_and_drops_the_replays_that_no_unfinished_run_reads(capsys, tmp_path):
+    plan = [spec for spec in study('smoke') if spec.task == TASK]
+    online = {spec.agent: spec for spec in plan if not spec.source}
+    followers = {agent: [spec for spec in plan if spec.source == online[agent]] for agent in online}
+    other = dataclasses.replace(followers['active_mixed'][0], lr_model=1e-3)  # of no plan, and not finished
+    folder = tmp_path / 'runs'
+    for spec in (*online.values(), *followers['active_expl'], *followers['active_mixed']):
+        finish(folder / spec.run_id, spec)
+    (folder / other.run_id).mkdir()
+    (folder / other.run_id / 'spec.json').write_text(files.json_text(other.canonical()))
+    name = online['active_expl'].run_id  # followers of `active` are missing, one of `active_mixed` is unfinished
+    assert rows(capsys, 'prune', '--scale', 'smoke') == [{'run_id': name, 'MB': 0.1, 'dropped': False}]
+    assert len(list(folder.glob('*/replay/reward.bin'))) == 3
+    assert rows(capsys, 'prune', '--scale', 'smoke', '--yes') == [{'run_id': name, 'MB': 0.1, 'dropped': True}]
+    kept = {path.parents[1].name for path in folder.glob('*/replay/reward.bin')}
+    assert kept == {online[agent].run_id for agent in ('active', 'active_mixed')}
+    assert rows(capsys, 'prune', '--scale', 'smoke') == []
+
+
+def finish(path, spec):
+    """A finished run's directory, as far as its names go; an online run with 100 KB of replay."""
+    names = [] if spec.source else ['replay/reward.bin']
+    (path / 'replay').mkdir(parents=True)
+    for name in names:
+        (path / name).write_bytes(bytes(100_000))
+    (path / 'spec.json').write_text(files.json_text(spec.canonical()))
+    sizes = {name: {'size': 100_000, 'sha256': ''} for name in names}
+    files.write_json(path / 'done.json', {'run_id': spec.run_id, 'files': sizes})
+
+
+@pytest.mark.parametrize(('args', 'line'), [
+    (['--seconds', '0'], 'seconds=0.0: must be above 0 and finite'),
+    (['--lanes', '2', '0'], 'lanes=0: must be above 0 and finite'),
+    (['--precisions', 'float16'], "precision='float16': must be 'float32' or 'bfloat16'"),
+    (['--seconds', 'inf'], 'seconds=inf: must be above 0 and finite'),
+    (['--scales'], 'scales: none given; name at least one'),
+    (['--scales', 'latpop'], "scale='latpop': must be one of smoke, laptop, paper; did you mean 'laptop'?"),
+])  # fmt: skip
+def test_bench_names_a_wrong_value_before_it_measures(capsys, args, line):
+    assert cli.main(['bench', *args]) == 2
+    assert capsys.readouterr().err == f'error: {line}\n'
 
 
 @pytest.mark.parametrize(('ok', 'code'), [(True, 0), (False, 1)])

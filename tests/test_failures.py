@@ -45,7 +45,7 @@ class Here(concurrent.futures.Executor):
     _processes: dict = {}  # noqa: RUF012
 
     def __init__(self, workers, context, begin, args):
-        ensure._messages = args[2]
+        ensure._messages = args[-2]
 
     def submit(self, work, *args):
         future = concurrent.futures.Future()
@@ -154,6 +154,8 @@ def goes_on(call, trained):
     (['--goal-radius', '0'], ['goal_radius=0.0: must be above 0, at most 0.065 metres']),
     (['--goal-radius', '0.2'], ['goal_radius=0.2: must be above 0, at most 0.065 metres']),
     (['--task', 'cup_catch-proprio', '--goal-radius', '0.05'], ['goal_radius=0.05', 'only the maze has a goal']),
+    (['--render', 'suite'], ["render='suite': must be 'fast'", 'MuJoCo draws no pictures of it']),
+    (['--task', 'cup_catch-vision', '--render', 'nice'], ["render='nice': must be 'fast' or 'suite'"]),
     (['--model.deter', '0'], ['deter=0: must be at least 1']),
     (['--model.bins', '1'], ['bins=1: must be at least 2']),
     (['--model.deter', '1.5'], ["deter='1.5': must be int"]),
@@ -181,6 +183,14 @@ def test_wrong_option_is_named(capsys, args, words):
 def test_source_with_another_goal_is_named():
     with pytest.raises(UserError, match=r"goal_radius=0.05: must be the source's 0.015"):
         dataclasses.replace(PASSIVE, goal_radius=0.05)
+
+
+def test_source_that_is_drawn_otherwise_is_named():
+    task = 'point_mass_maze-vision'
+    model = dataclasses.replace(ACTIVE.model, disag_target='stoch')
+    source = dataclasses.replace(ACTIVE, task=task, model=model, render='suite')
+    with pytest.raises(UserError, match=r"render='fast': must be the source's suite"):
+        dataclasses.replace(PASSIVE, task=task, model=model, source=source)
 
 
 def test_source_of_another_task_is_named():

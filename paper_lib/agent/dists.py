@@ -38,12 +38,20 @@ def twohot(x, size):
 
 def twohot_log_prob(logits, x):
     """(..., K) logits, (...,) targets -> (...,) log-likelihood of the two-hot target."""
-    return (twohot(x, logits.shape[-1]) * jax.nn.log_softmax(logits)).sum(-1)
+    top, exp = _exp(logits)
+    return (twohot(x, logits.shape[-1]) * logits).sum(-1) - jnp.log(exp.sum(-1)) - top[..., 0]
 
 
 def twohot_mean(logits):
     """(..., K) -> (...,): symexp of the mean in symlog space (v1; later versions take the mean after symexp)."""
-    return symexp((jax.nn.softmax(logits) * bins(logits.shape[-1])).sum(-1))
+    exp = _exp(logits)[1]
+    return symexp((exp * bins(logits.shape[-1])).sum(-1) / exp.sum(-1))
+
+
+def _exp(logits):
+    """Maximum (..., 1), without a gradient, and exp(logits - maximum): what XLA then shares between mean and loss."""
+    top = sg(logits.max(-1, keepdims=True))
+    return top, jnp.exp(logits - top)
 
 
 def unimix(logits):

@@ -33,21 +33,23 @@ class Agent:
     @property
     def encoder(self):
         if self.image:
-            return nets.ImageEncoder(self.model.cnn_depth)
-        return nets.MLP(self.model.mlp_units, self.model.mlp_layers)
+            return nets.ImageEncoder(self.model.cnn_depth, self.model.precision)
+        return nets.MLP(self.model.mlp_units, self.model.mlp_layers, self.model.precision)
 
     @property
     def decoder(self):
         if self.image:
-            return nets.ImageDecoder(self.model.cnn_depth, self.image[0])
-        return nets.MLP(self.model.mlp_units, self.model.mlp_layers, (sum(self.vector),), splits=self.vector)
+            return nets.ImageDecoder(self.model.cnn_depth, self.image[0], self.model.precision)
+        sizes = self.model.mlp_units, self.model.mlp_layers, self.model.precision
+        return nets.MLP(*sizes, (sum(self.vector),), splits=self.vector)
 
     @property
     def rssm(self):
-        return nets.RSSM(self.model.deter, self.model.stoch, self.model.classes, self.model.units)
+        m = self.model
+        return nets.RSSM(m.deter, m.stoch, m.classes, m.units, m.precision)
 
     def _head(self, *outs, zero=False):
-        return nets.MLP(self.model.units, self.model.layers, outs, zero)
+        return nets.MLP(self.model.units, self.model.layers, self.model.precision, outs, zero)
 
     @property
     def reward(self):
@@ -72,7 +74,7 @@ class Agent:
 
     @property
     def probe(self):
-        return nets.Autoencoder(self.model.probe_units, self.features)
+        return nets.Autoencoder(self.model.probe_units, self.features, self.model.precision)
 
 
 def init(agent, key):

@@ -1,6 +1,7 @@
 """Network blocks of DreamerV3 v1 (section 1.2 to 1.6 of its code): linen modules, float32 parameters.
 
-A block is linear (no bias) -> LayerNorm -> SiLU; an output layer is linear with bias. Legend:
+A block is linear (no bias) -> LayerNorm -> SiLU; an output layer is linear with bias. Matrix products and convolutions
+have operands of `dtype`; all else is float32, what a network returns too. Legend:
 D deter, S latents, C classes, E embedding, F = D + S * C features, A actions, U units.
 """
 
@@ -42,10 +43,11 @@ class Block(nn.Module):
     """(..., X) -> (..., units): linear -> LayerNorm -> SiLU."""
 
     units: int
+    dtype: str
 
     @nn.compact
     def __call__(self, x):
-        x = nn.Dense(self.units, use_bias=False, kernel_init=fan_avg_normal, name='linear')(x)
+        x = nn.Dense(self.units, use_bias=False, kernel_init=fan_avg_normal, dtype=self.dtype, name='linear')(x)
         return nn.silu(norm()(x))
 
 
@@ -54,6 +56,7 @@ class MLP(nn.Module):
 
     units: int
     layers: int
+    dtype: str
     outs: tuple[int, ...] = ()
     zero: bool = False  # reward head and critic start at exactly 0
     splits: tuple[int, ...] | None = None
@@ -61,26 +64,28 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x):
         for i in range(self.layers):
-            x = Block(self.units, name=f'h{i}')(x)
+            x = Block(self.units, self.dtype, name=f'h{i}')(x)
         if not self.outs:
             return x
         init = nn.initializers.zeros if self.zero else fan_avg_uniform(self.splits)
-        return tuple(nn.Dense(n, kernel_init=init, name=f'out{i}')(x) for i, n in enumerate(self.outs))
+        outs = [nn.Dense(n, kernel_init=init, dtype=self.dtype, name=f'out{i}')(x) for i, n in enumerate(self.outs)]
+        return tuple(out.astype(jnp.float32) for out in outs)
 
 
 class ImageEncoder(nn.Module):
     """(..., H, W, 3) uint8 -> (..., E): 4 x 4 convolutions of stride 2 down to 4 x 4, flattened."""
 
     depth: int
+    dtype: str
 
     @nn.compact
     def __call__(self, image):
         lead, x = image.shape[:-3], image.reshape((-1, *image.shape[-3:]))
         x = x.astype(jnp.float32) / 255 - 0.5
         for i in range(stages(image.shape[-2])):
-            x = nn.Conv(self.depth * 2**i, (4, 4), (2, 2), use_bias=False, kernel_init=fan_avg_normal, name=f'conv{i}')(
-                x
-            )
+            conv = nn.Conv(self.depth * 2**i, (4, 4), (2, 2), use_bias=False, kernel_init=fan_avg_normal,
+                           dtype=self.dtype, name=f'conv{i}')  # fmt: skip
+            x = conv(x)
             x = nn.silu(norm(f'norm{i}')(x))
         return x.reshape((*lead, -1))
 
@@ -90,18 +95,21 @@ class ImageDecoder(nn.Module):
 
     depth: int
     size: int
+    dtype: str
 
     @nn.compact
     def __call__(self, feat):
         n = stages(self.size)
-        x = nn.Dense(16 * self.depth * 2 ** (n - 1), kernel_init=fan_avg_uniform(), name='in')(feat)
+        x = nn.Dense(16 * self.depth * 2 ** (n - 1), kernel_init=fan_avg_uniform(), dtype=self.dtype, name='in')(feat)
         x = x.reshape((-1, 4, 4, self.depth * 2 ** (n - 1)))
         for i in range(n - 1):
             depth = self.depth * 2 ** (n - 2 - i)
-            x = nn.ConvTranspose(depth, (4, 4), (2, 2), use_bias=False, kernel_init=fan_avg_normal, name=f'conv{i}')(x)
+            conv = nn.ConvTranspose(depth, (4, 4), (2, 2), use_bias=False, kernel_init=fan_avg_normal,
+                                    dtype=self.dtype, name=f'conv{i}')  # fmt: skip
+            x = conv(x)
             x = nn.silu(norm(f'norm{i}')(x))
-        x = nn.ConvTranspose(3, (4, 4), (2, 2), kernel_init=fan_avg_uniform(), name=f'conv{n - 1}')(x)
-        return x.reshape((*feat.shape[:-1], self.size, self.size, 3)) + 0.5
+        out = nn.ConvTranspose(3, (4, 4), (2, 2), kernel_init=fan_avg_uniform(), dtype=self.dtype, name=f'conv{n - 1}')
+        return out(x).astype(jnp.float32).reshape((*feat.shape[:-1], self.size, self.size, 3)) + 0.5
 
 
 def stages(size):
@@ -116,16 +124,17 @@ class RSSM(nn.Module):
     stoch: int
     classes: int
     units: int
+    dtype: str
 
     def setup(self):
         out = self.stoch * self.classes
-        self.img_in = Block(self.units)
-        self.gru = nn.Dense(3 * self.deter, use_bias=False, kernel_init=fan_avg_normal)
+        self.img_in = Block(self.units, self.dtype)
+        self.gru = nn.Dense(3 * self.deter, use_bias=False, kernel_init=fan_avg_normal, dtype=self.dtype)
         self.gru_norm = norm('gru_norm')
-        self.img_out = Block(self.units)
-        self.img_stats = nn.Dense(out, kernel_init=fan_avg_uniform())
-        self.obs_out = Block(self.units)
-        self.obs_stats = nn.Dense(out, kernel_init=fan_avg_uniform())
+        self.img_out = Block(self.units, self.dtype)
+        self.img_stats = nn.Dense(out, kernel_init=fan_avg_uniform(), dtype=self.dtype)
+        self.obs_out = Block(self.units, self.dtype)
+        self.obs_stats = nn.Dense(out, kernel_init=fan_avg_uniform(), dtype=self.dtype)
         self.first = self.param('initial', nn.initializers.zeros, (self.deter,))
 
     def initial(self):
@@ -152,7 +161,7 @@ class RSSM(nn.Module):
         return self._stats(self.obs_stats(self.obs_out(jnp.concatenate([deter, embed], -1))))
 
     def _stats(self, x):
-        return dists.unimix(x.reshape((*x.shape[:-1], self.stoch, self.classes)))
+        return dists.unimix(x.astype(jnp.float32).reshape((*x.shape[:-1], self.stoch, self.classes)))
 
     def __call__(self, action, embed):
         """Touch every parameter (initialisation only)."""
@@ -166,10 +175,11 @@ class Autoencoder(nn.Module):
 
     units: int
     out: int
+    dtype: str
 
     @nn.compact
     def __call__(self, x):
-        x = Block(self.units, name='enc')(x)
-        x = Block(max(1, self.units // 4), name='code')(x)
-        x = Block(self.units, name='dec')(x)
-        return nn.Dense(self.out, kernel_init=fan_avg_uniform(), name='out')(x)
+        x = Block(self.units, self.dtype, name='enc')(x)
+        x = Block(max(1, self.units // 4), self.dtype, name='code')(x)
+        x = Block(self.units, self.dtype, name='dec')(x)
+        return nn.Dense(self.out, kernel_init=fan_avg_uniform(), dtype=self.dtype, name='out')(x).astype(jnp.float32)

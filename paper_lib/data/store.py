@@ -76,6 +76,17 @@ class Store:
             raise RunError(f'{path}: is finished and is never overwritten; delete the directory to train the run again')
         return writer.Run(path, spec, held)
 
+    def source(self, spec: RunSpec) -> 'Finished':
+        """As `require`, for a run whose replay will be read: RunError too if that was dropped."""
+        finished = self.require(spec)
+        finished.check_kept()
+        return finished
+
+    def needed(self) -> set[str]:
+        """Ids of the sources of all unfinished runs here, whoever began them. RunError for a damaged spec."""
+        unfinished = [path for path in self.root.glob('*/spec.json') if not (path.parent / 'done.json').exists()]
+        return {writer.read_spec(path)['source'] for path in unfinished} - {None}
+
     def require(self, spec: RunSpec) -> 'Finished':
         """A finished run, to read. RunError if it is missing, unfinished, of another spec or schema, or damaged."""
         path = self.path(spec)
@@ -97,6 +108,19 @@ class Store:
     def replay(self, spec: RunSpec) -> Replay:
         """The run's own replay, read-only. RunError for an offline run."""
         return self.require(spec).replay()
+
+    def drop_replay(self, spec: RunSpec) -> int:
+        """Delete the steps of a finished run's replay, nothing else of the run; the bytes that this frees.
+
+        Marked first: a replay without the mark that lacks a file is damaged.
+        """
+        finished = self.require(spec)
+        with self.lease(spec):
+            files.write_json(finished.dropped, {'run_id': spec.run_id})
+            freed = finished.size()
+            for path in finished.steps:
+                path.unlink(missing_ok=True)
+        return freed
 
     def batches(self, spec: RunSpec) -> np.ndarray:
         """(updates, B) int32 window starts, read-only."""
@@ -133,10 +157,32 @@ class Finished:
             self._checked.add(name)
         return path
 
+    @property
+    def steps(self) -> list[Path]:
+        """The files of the replay that hold its steps."""
+        return [self.path / name for name in self.files if name.startswith('replay/') and name.endswith('.bin')]
+
+    @property
+    def dropped(self) -> Path:
+        """The mark of a replay whose steps were deleted on purpose."""
+        return self.path / 'replay' / 'dropped.json'
+
+    def size(self) -> int:
+        """Bytes of the replay's steps that are there."""
+        return sum(path.stat().st_size for path in self.steps if path.exists())
+
+    def check_kept(self):
+        """RunError if the replay was dropped."""
+        if self.dropped.exists():
+            raise RunError(f'{self.path}: its replay was dropped (paper-lib prune); to learn from it, delete this run '
+                           'and its followers and train them again')  # fmt: skip
+
     def verify(self):
-        """Check every file of the run."""
+        """Check every file of the run, but those of a replay that was dropped."""
+        dropped = self.steps if self.dropped.exists() else ()
         for name in self.files:
-            self.file(name)
+            if self.path / name not in dropped:
+                self.file(name)
         self.provenance()
 
     def provenance(self) -> dict:
@@ -154,6 +200,7 @@ class Finished:
         return files.memory_map(self.file(name), shape, np.int32)
 
     def replay(self) -> Replay:
+        self.check_kept()
         for name in ('replay/layout.json', *(name for name in self.files if name.startswith('replay/'))):
             self.file(name)
         return Replay.open(self.path / 'replay')

@@ -18,18 +18,23 @@ from paper_lib.spec import RunError, RunSpec
 KEEP = 2  # generations of checkpoints: runs that train as one group may stop between two saves
 
 
-def check_spec(path: Path, spec: RunSpec):
-    """RunError unless the file holds exactly this spec."""
+def read_spec(path: Path) -> dict:
+    """The canonical spec in a run's directory. RunError if it is damaged or of another schema."""
     with files.reading(path) as file:
         data = file.read()
-    expected = spec.canonical()
-    if data == files.json_text(expected).encode():
-        return
     try:
         found = dict(json.loads(data))
     except (ValueError, TypeError):
         raise RunError(f'{path}: damaged; {files.AGAIN}') from None
     files.check_schema(path, found.get('schema'))
+    return found
+
+
+def check_spec(path: Path, spec: RunSpec):
+    """RunError unless the file holds exactly this spec."""
+    found, expected = read_spec(path), spec.canonical()
+    if path.read_bytes() == files.json_text(expected).encode():
+        return
     other = sorted(name for name in {**found, **expected} if found.get(name) != expected.get(name))
     what = f'of another spec (differs in {", ".join(other)})' if other else 'damaged'
     raise RunError(f'{path}: {what}; {files.AGAIN}')

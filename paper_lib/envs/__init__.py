@@ -1,5 +1,6 @@
 """Environments: one interface for all suites. A suite is imported when one of its tasks is made."""
 
+import functools
 import importlib
 import os
 import sys
@@ -7,6 +8,7 @@ import sys
 import numpy as np
 
 from paper_lib import tasks
+from paper_lib.envs import remote
 from paper_lib.envs.base import Env, Spaces
 from paper_lib.spec import UserError
 
@@ -14,7 +16,7 @@ __all__ = ['Batch', 'Env', 'Spaces', 'make']
 
 INSTALL = 'pip install mujoco==3.3.0 dm_control==1.0.28'
 # Modules of this package with a Simulator(task, **options).
-_SUITES = {('dmc', 'proprio'): 'dmc', ('maze', 'proprio'): 'maze'}
+_SUITES = {(suite, obs): suite for suite in ('dmc', 'maze') for obs in ('proprio', 'vision')}
 
 
 def suite(task: tasks.Task) -> str | None:
@@ -29,7 +31,7 @@ def make(task_id: str, seed: int | tuple[int, ...], **options) -> Env:
     """
     task = tasks.get(task_id)
     if suite(task) is None:
-        raise UserError(f'task={task_id!r}: not available yet; now: the DMC tasks and the maze with -proprio')
+        raise UserError(f'task={task_id!r}: not available yet; now: the DMC tasks and the maze')
     return Env(_load(suite(task)).Simulator(task, **options), task.repeat, task.limit, seed)
 
 
@@ -49,11 +51,23 @@ def _load(module):
                         f'`paper-lib doctor` says what is missing{vectors}') from error  # fmt: skip
 
 
+def drawn_by(task_id: str) -> str:
+    """What draws the pictures of a rendered task here: they may differ in their last bits elsewhere."""
+    make(task_id, 0)
+    return importlib.import_module('paper_lib.envs.render').device()
+
+
 class Batch:
-    """`n` environments of one task, stepped in order in this process; number i has the seed (seed, i)."""
+    """`n` environments of one task; number i has the seed (seed, i).
+
+    They are stepped in order in this process. Those that are rendered are shared out over the cores that it may use:
+    a script that makes them needs `if __name__ == '__main__':`, as always with processes that are spawned.
+    """
 
     def __init__(self, task_id: str, seed: int, n: int, **options):
-        self.envs = [make(task_id, (seed, index), **options) for index in range(n)]
+        processes = min(n, len(remote.cores())) if tasks.get(task_id).rendered else 1
+        calls = [functools.partial(make, task_id, (seed, index), **options) for index in range(n)]
+        self.envs = remote.spread(calls, processes) if processes > 1 else [call() for call in calls]
         self.spaces = self.envs[0].spaces
 
     @property
@@ -71,6 +85,9 @@ class Batch:
         if not len(action['action']) == len(action['reset']) == len(self.envs):
             raise ValueError(f'action and reset have lengths {len(action["action"])} and {len(action["reset"])}, '
                              f'expected {len(self.envs)}')  # fmt: skip
-        pairs = zip(action['action'], action['reset'], strict=True)
-        steps = [env.step({'action': a, 'reset': r}) for env, (a, r) in zip(self.envs, pairs, strict=True)]
+        actions = [{'action': a, 'reset': r} for a, r in zip(action['action'], action['reset'], strict=True)]
+        if isinstance(self.envs[0], remote.Remote):
+            steps = remote.call(self.envs, Env.step, [(own,) for own in actions])
+        else:
+            steps = [env.step(own) for env, own in zip(self.envs, actions, strict=True)]
         return {key: np.array([step[key] for step in steps]) for key in steps[0]}

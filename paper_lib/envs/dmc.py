@@ -1,21 +1,26 @@
-"""The DeepMind Control suite with vector observations."""
+"""The DeepMind Control suite with vectors or pictures."""
 
 import numpy as np
 from dm_control import suite
 
 from paper_lib.envs.base import Spaces
+from paper_lib.envs.render import renderer
+
+CAMERAS = {'quadruped-run': 2}  # by task; the first one else
 
 
 class Simulator:
     """Simulator of one task of the suite; see base.Env for its methods."""
 
-    def __init__(self, task):
+    def __init__(self, task, render='fast'):
         self._env = suite.load(*task.name.split('-', 1), task_kwargs={'random': 0})
         spec = self._env.action_spec()
         self._middle, self._half = (spec.maximum + spec.minimum) / 2, (spec.maximum - spec.minimum) / 2
         self._keys = tuple(self._env.observation_spec())
         sizes = tuple(int(np.prod(part.shape)) for part in self._env.observation_spec().values())
-        self.spaces = Spaces(sizes, None, spec.shape[0])
+        model, camera = self._env.physics.model.ptr, CAMERAS.get(task.name, 0)
+        self._renderer = renderer(task, render, model, camera) if task.rendered else None
+        self.spaces = Spaces(*(((), self._renderer.shape) if self._renderer else (sizes, None)), spec.shape[0])
 
     def reset(self, seeds):
         fresh = np.random.RandomState(np.random.MT19937(seeds))
@@ -27,5 +32,7 @@ class Simulator:
         return self._step.reward, self._step.last(), self._step.discount == 0
 
     def observe(self):
+        if self._renderer:
+            return {'image': self._renderer.draw(self._env.physics.model.ptr, self._env.physics.data.ptr)}
         parts = [np.ravel(self._step.observation[key]) for key in self._keys]
         return {'vector': np.concatenate(parts).astype(np.float32)}

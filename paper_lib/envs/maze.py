@@ -1,9 +1,9 @@
-"""Point-mass maze, `reach_bottom_right` of ExORL (arXiv:2201.13425), with vector observations.
+"""Point-mass maze, `reach_bottom_right` of ExORL (arXiv:2201.13425), seen as a vector or from above.
 
 Written from a description of the task, on the MuJoCo bindings directly: several times dm_control's
 step rate. One difference from the original: it draws the start from numpy's global
 generator, which its seed does not reach; here the start comes from the episode's own seed. The radius of the goal can
-be set.
+be set. The suite's sky is left out: the camera does not see it.
 """
 
 import math
@@ -13,21 +13,33 @@ import numpy as np
 
 from paper_lib import maze_layout as layout
 from paper_lib.envs.base import Spaces
+from paper_lib.envs.render import renderer
 
-_WALL = '<geom name="wall{}" type="box" pos="{} {} {h}" size="{} {} {h}"/>'
-_BOUND = '<geom name="{}" type="plane" pos="{} {} {h}" zaxis="{} {} 0" size="{} {} {h}"/>'
+_WALL = '<geom name="wall{}" type="box" pos="{} {} {h}" size="{} {} {h}" rgba=".5 .5 .5 .3"/>'
+_BOUND = '<geom name="{}" type="plane" pos="{} {} {h}" zaxis="{} {} 0" size="{} {} {h}" rgba=".3 .5 .7 1"/>'
 _MODEL = """
 <mujoco model="point mass maze">
   <option timestep="0.02"/>
+  <visual>
+    <headlight ambient=".4 .4 .4" diffuse=".8 .8 .8" specular=".1 .1 .1"/>
+    <quality shadowsize="2048"/>
+  </visual>
+  <asset>
+    <texture name="grid" type="2d" builtin="checker" rgb1=".1 .2 .3" rgb2=".2 .3 .4" width="300" height="300"
+             mark="edge" markrgb=".2 .3 .4"/>
+    <material name="grid" texture="grid" texuniform="true" reflectance=".2"/>
+  </asset>
   <worldbody>
-    <geom name="floor" type="plane" size="{arena} {arena} .1"/>
+    <light pos="0 0 1"/>
+    <camera name="fixed" pos="0 0 .75"/>
+    <geom name="floor" type="plane" size="{arena} {arena} .1" material="grid"/>
     {bounds}
     {walls}
-    <site name="goal" pos="{goal[0]} {goal[1]} {radius}" size="{goal_radius}"/>
+    <site name="goal" pos="{goal[0]} {goal[1]} {radius}" size="{goal_radius}" rgba=".6 .3 .3 1"/>
     <body name="mass" pos="0 0 {radius}">
       <joint name="x" type="slide" axis="1 0 0" limited="true" range="-{reach} {reach}" damping="1"/>
       <joint name="y" type="slide" axis="0 1 0" limited="true" range="-{reach} {reach}" damping="1"/>
-      <geom name="mass" type="sphere" size="{radius}" mass=".3"/>
+      <geom name="mass" type="sphere" size="{radius}" mass=".3" rgba=".7 .5 .3 1"/>
     </body>
   </worldbody>
   <tendon>
@@ -74,11 +86,11 @@ class Simulator:
     The episode never ends by itself: its 1000 control steps (20 s) are the task's time limit.
     """
 
-    spaces = Spaces((2, 2), None, 2)
-
-    def __init__(self, task, goal_radius=layout.GOAL_RADIUS):
+    def __init__(self, task, goal_radius=layout.GOAL_RADIUS, render='fast'):
         self._goal_radius = goal_radius
         self._model = mujoco.MjModel.from_xml_string(model_xml(goal_radius))
+        self._renderer = renderer(task, render, self._model, camera=0) if task.rendered else None
+        self.spaces = Spaces((), self._renderer.shape, 2) if self._renderer else Spaces((2, 2), None, 2)
         self._data = mujoco.MjData(self._model)
         self._qpos, self._qvel, self._ctrl = self._data.qpos, self._data.qvel, self._data.ctrl  # views
 
@@ -94,4 +106,7 @@ class Simulator:
         return reward(*self._qpos.tolist(), *action.tolist(), self._goal_radius), False, False
 
     def observe(self):
+        if self._renderer:
+            mujoco.mj_kinematics(self._model, self._data)
+            return {'image': self._renderer.draw(self._model, self._data)}
         return {'vector': np.concatenate([self._qpos, self._qvel]).astype(np.float32)}

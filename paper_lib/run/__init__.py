@@ -1,7 +1,34 @@
 """The joint: steps agents through environments, trains and evaluates runs, makes sure that runs exist."""
 
+import contextlib
+import hashlib
 import os
+from pathlib import Path
 
 # XLA splits work over its CPU threads and rounds accordingly: a run's bytes would depend on the cores at hand.
 # One thread per process; small runs gain nothing from a second one. Read when JAX starts.
 os.environ.setdefault('NPROC', '1')
+# Large pages: a program's temporary memory is new at every call, and with small pages its first touch costs as much as
+# an update of a small model. Read when a process starts, so for workers.
+os.environ.setdefault('GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1')
+
+
+def _processor():
+    """The processor and its features as the system describes them: compiled code is for these alone."""
+    with contextlib.suppress(OSError):
+        lines = Path('/proc/cpuinfo').read_text().split('\n\n')[0].splitlines()
+        return '\n'.join(line for line in lines if line.startswith(('model name', 'flags', 'Features')))
+    return ''
+
+
+def _keep_compiled():
+    """Programs that took long to compile are kept for the next process, under the user's cache folder."""
+    with contextlib.suppress(OSError, RuntimeError):  # a home that cannot be written to, or none
+        cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+        folder = cache / 'paper-lib' / hashlib.sha256(_processor().encode()).hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ['JAX_COMPILATION_CACHE_DIR'] = str(folder)
+
+
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+    _keep_compiled()

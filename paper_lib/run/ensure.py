@@ -1,7 +1,7 @@
 """Makes sure that runs exist: trains what is missing, sources first, on all cores or one GPU.
 
-Each worker is a process of its own, pinned to one core: on a CPU two small runs side by side are
-faster than one on two cores, and a notebook's process never holds jax.
+Each worker is a process of its own, pinned to its share of the cores, one each by default: on a CPU two small runs side
+by side are faster than one on two cores, and a notebook's process never holds jax.
 """
 
 import concurrent.futures
@@ -18,16 +18,12 @@ from pathlib import Path
 from paper_lib.data import files
 from paper_lib.data.lease import Busy
 from paper_lib.data.store import Store
+from paper_lib.envs.remote import cores
 from paper_lib.run.progress import Progress
 from paper_lib.spec import RunError, RunSpec, UserError
 
 GPU_LANES = 8  # runs that train as one program where there is a GPU
 RETRY = 5.0  # seconds until a run that another process works on is looked at again
-
-
-def cores() -> list[int]:
-    """Cores that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else list(range(os.cpu_count() or 1))
 
 
 def layout() -> tuple[int, int]:
@@ -50,7 +46,7 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
     waiting = [spec for spec in dict.fromkeys(specs) if store.status(spec) != 'done']
     for spec in waiting:
         if spec.source and spec.source not in waiting:
-            store.require(spec.source)
+            store.source(spec.source)
     if not waiting:
         return
     progress = Progress(sum(spec.agent_steps for spec in waiting))
@@ -100,7 +96,7 @@ class _Pool:
     def __init__(self, workers, root):
         context = multiprocessing.get_context('spawn')
         self.messages, number = context.Queue(), context.Value('i', 0)
-        args = (number, cores(), self.messages, os.getpid())
+        args = (number, workers, cores(), self.messages, os.getpid())
         self.executor = concurrent.futures.ProcessPoolExecutor(workers, context, _begin, args)
         self.root, self.workers, self.running, self.failed = root, workers, {}, {}
 
@@ -160,7 +156,7 @@ def _killed(group):
 _messages = None
 
 
-def _begin(number, pins, messages, parent):
+def _begin(number, workers, pins, messages, parent):
     """Set a new worker up: before jax is imported, since it sizes its thread pools by the cores it may use."""
     global _messages
     _messages = messages
@@ -168,7 +164,7 @@ def _begin(number, pins, messages, parent):
     with number.get_lock():
         index, number.value = number.value, number.value + 1
     if hasattr(os, 'sched_setaffinity'):
-        os.sched_setaffinity(0, {pins[index % len(pins)]})
+        os.sched_setaffinity(0, pins[index::workers] or {pins[index % len(pins)]})  # pictures are drawn on all of them
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
 
 

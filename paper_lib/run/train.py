@@ -6,6 +6,7 @@ seed, a stream and a counter, so a checkpoint holds arrays and the clock, nothin
 """
 
 import contextlib
+import ctypes
 import dataclasses
 import hashlib
 import os
@@ -20,7 +21,7 @@ import paper_lib
 from paper_lib import envs, maze_layout, tasks
 from paper_lib.data import streams
 from paper_lib.data.store import Store
-from paper_lib.run import cost, evaluate, lanes, rollout
+from paper_lib.run import cost, evaluate, lanes, rollout, windows
 from paper_lib.spec import RunError, RunSpec, UserError
 
 
@@ -33,7 +34,7 @@ def train(specs: list[RunSpec], store: Store, progress=None, checkpoint_seconds:
     if len({spec.signature for spec in specs}) != 1:
         raise UserError('these runs cannot share a program: they differ in task, model, schedule or kind')
     envs.make(specs[0].task, 0)  # a task that does not work here ends before a directory is made
-    sources = {spec.source: store.require(spec.source) for spec in specs if spec.source}
+    sources = {spec.source: store.source(spec.source) for spec in specs if spec.source}
     cost.check_space([spec for spec in specs if store.status(spec) == 'missing'], store.root, len(specs))
     with contextlib.ExitStack() as stack:
         leases = [stack.enter_context(store.lease(spec)) for spec in specs]
@@ -66,6 +67,9 @@ class Group:
             self.replays = [run.make_replay(rollout.layout(self.spaces)) for run in runs]
         else:
             self.replays = [sources[spec.source].replay() for spec in specs]
+        self.windows = (windows.OnDevice if windows.fit(self.replays) else windows.OnDisk)(
+            self.replays, self.spec.model.length
+        )
         self.batches = [self._recorded(spec, sources) for spec in specs]
         self.checkpoint_seconds, self.save_at = checkpoint_seconds, time.monotonic() + checkpoint_seconds
         self.started, self.seconds = time.monotonic(), 0.0
@@ -112,8 +116,8 @@ class Group:
 
     def _update(self, clock):
         first, last = self._updates(clock - self.spec.chunk), self._updates(clock)
-        batches = [self._batch(lane, first, last, self._rows(clock)) for lane in range(len(self.specs))]
-        batches = {key: np.stack([batch[key] for batch in batches]) for key in batches[0]}
+        starts = np.stack([self._starts(lane, first, last, self._rows(clock)) for lane in range(len(self.specs))])
+        batches = self.windows.gather(starts, self._rows(clock))
         program, state = self.program, self.state
         if self._explored(clock):
             program = self.task_program
@@ -127,8 +131,8 @@ class Group:
         interval = (clock - 1) // self.spec.eval_steps * self.spec.eval_steps  # metrics change between evaluations only
         return 0 < self.spec.expl_until <= interval * self.task.repeat
 
-    def _batch(self, lane, first, last, rows):
-        """Gather the batches of updates first..last - 1 of a lane, (K, B, T, ...); record what was sampled."""
+    def _starts(self, lane, first, last, rows):
+        """Window starts of updates first..last - 1 of a lane, (K, B): drawn, or the source's; recorded."""
         spec, replay, run = self.specs[lane], self.replays[lane], self.runs[lane]
         size = (last - first, spec.model.batch)
         if self.batches[lane] is not None:
@@ -137,11 +141,12 @@ class Group:
             rng = streams.rng(spec.seed, 'replay', first)
             starts = replay.sample(rng, rows, size[0] * size[1], spec.model.length).reshape(size)
         run.batches[first:last], run.lengths[first:last] = starts, rows
-        return replay.gather(starts, spec.model.length)
+        return starts
 
     def _evaluate(self, clock, totals):
         """Append one metrics row per run; return the episodes' traces."""
         self._check_finite(clock)
+        _trim()
         metrics, traces = self.evaluation(self.state['params'], clock // self.spec.eval_steps, self._rows(clock))
         means = jax.tree.map(lambda *xs: np.mean([np.asarray(x) for x in xs], 0), *totals) if totals else {}
         counters = {'update': self._updates(clock), 'agent_step': clock, 'env_step': clock * self.task.repeat}
@@ -232,6 +237,12 @@ class Group:
         return {'visits': np.histogram2d(x, y, (edges, edges))[0].astype(np.int64)}
 
 
+def _trim():
+    """Give back the memory that compilations have left behind, more than a small run needs; for glibc's malloc."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _without(tree, names):
     return {name: branch for name, branch in tree.items() if name not in names}
 
@@ -247,7 +258,8 @@ def _stacked(trees):
 
 def setting(specs):
     """What decides the last bits of a run beside its spec; a resumed run must go on in the same one."""
-    return {
+    pictures = {'pictures': envs.drawn_by(specs[0].task)} if tasks.get(specs[0].task).rendered else {}
+    return pictures | {
         'lanes': [spec.run_id for spec in specs],
         'threads': os.environ.get('NPROC', ''),
         'device': jax.devices()[0].device_kind,

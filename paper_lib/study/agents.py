@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from paper_lib import tasks
 from paper_lib.spec import RunSpec, UserError
 from paper_lib.study.names import choose
 from paper_lib.study.scales import Scale
@@ -65,7 +66,8 @@ def make(agent: str, task: str, seed: int, scale: Scale, **values) -> RunSpec:
     own = preset.values | scale.own.get((task, agent), {})
     if not values.get('w_expl', 1.0):
         own.pop('expl_until', None)  # the scale's goes with the scale's w_expl
-    fields = {'model': scale.model, **scale.values, **own, **values}
+    pictures = scale.pictures if tasks.get(task).rendered else {}
+    fields = {'model': scale.model, **scale.values, **pictures, **own, **values}
     return RunSpec(task=task, agent=agent, seed=seed + preset.seed, init_seed=seed + preset.init_seed,
                    data=preset.data, source=source, **fields)  # fmt: skip
 

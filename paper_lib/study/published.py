@@ -49,7 +49,7 @@ EXPLORING = {'ensemble', 'disag_target', 'disag_scale', 'lr_expl'}  # nothing to
 # What says which run it is and how it is watched; what `mixed` and `goal` say; what no vector task has; what serves A.3
 # alone.
 OTHER = {'task', 'agent', 'seed', 'init_seed', 'budget', 'eval_every', 'eval_episodes', 'data', 'source', 'alpha',
-         'w_expl', 'expl_until', 'goal_radius', 'cnn_depth', 'probe_units'}  # fmt: skip
+         'w_expl', 'expl_until', 'goal_radius', 'render', 'cnn_depth', 'probe_units'}  # fmt: skip
 
 
 def scores(task: str) -> pd.DataFrame:

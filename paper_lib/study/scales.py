@@ -29,6 +29,7 @@ class Scale:
     plans: dict[str, Plan]
     trains: bool = True  # whether a notebook trains what is missing unless told otherwise
     own: dict[tuple[str, str], dict] = dataclasses.field(default_factory=dict)  # (task, agent) -> fields of it alone
+    pictures: dict = dataclasses.field(default_factory=dict)  # RunSpec fields of tasks that MuJoCo draws alone
 
 
 def _maze(compared: int, explorers: int, **values) -> dict[str, Plan]:
@@ -92,6 +93,7 @@ SCALES: dict[str, Scale] = {
             {},
             _base(seeds=3) | _maze(compared=3, explorers=3),
             trains=False,
+            pictures={'render': 'suite'},
         ),
     )
 }  # fmt: skip

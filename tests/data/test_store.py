@@ -166,6 +166,25 @@ def test_damaged_file_of_a_finished_run_is_named(finished, name, damage):
         assert '\n' not in str(caught.value)
 
 
+def test_a_dropped_replay_is_named_and_all_else_stays_whole(finished):
+    sizes = [path.stat().st_size for path in finished.path(SPEC).glob('replay/*.bin')]
+    assert finished.drop_replay(SPEC) == sum(sizes) > 0
+    assert finished.drop_replay(SPEC) == 0
+    for reader in (finished.replay, finished.source):
+        with pytest.raises(RunError, match=r'its replay was dropped \(paper-lib prune\); to learn from it, delete'):
+            reader(SPEC)
+    finished.require(SPEC).verify()
+    assert finished.status(SPEC) == 'done' and len(finished.metrics(SPEC)) == 5
+
+
+def test_a_replay_that_is_gone_was_not_dropped_but_damaged(finished):
+    for path in finished.path(SPEC).glob('replay/*.bin'):
+        path.unlink()
+    for reader in (finished.replay, lambda spec: finished.require(spec).verify()):
+        with pytest.raises(RunError, match='.bin'):
+            reader(SPEC)
+
+
 def test_damage_elsewhere_does_not_hide_what_is_whole(finished):
     toy.flip(finished.path(SPEC) / 'replay/vector.bin', 5)
     assert len(finished.metrics(SPEC)) == 5

@@ -13,4 +13,8 @@ EXPLORER = dataclasses.replace(ACTIVE, agent='active_mixed', w_expl=0.5, expl_un
 TANDEM = dataclasses.replace(ACTIVE, agent='tandem', data='batches', source=ACTIVE, init_seed=1000)
 CONTROL = dataclasses.replace(TANDEM, alpha=0.0)  # starts from the Active run's weights
 EXPLORER_CONTROL = dataclasses.replace(CONTROL, source=EXPLORER)
+VISION = RunSpec(
+    'point_mass_maze-vision', model=dataclasses.replace(MODEL, disag_target='stoch', cnn_depth=2),
+    budget=2000, eval_every=2000, eval_episodes=1, prefill=800, chunk=20, ratio=0.05
+)  # fmt: skip
 PASSIVE = dataclasses.replace(ACTIVE, agent='passive', data='final', source=ACTIVE, seed=1000, init_seed=1000)

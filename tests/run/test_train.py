@@ -16,8 +16,9 @@ import smoke
 
 from paper_lib.agent import dreamer
 from paper_lib.data import writer
+from paper_lib.data.replay import Replay
 from paper_lib.data.store import Store
-from paper_lib.run import cost, ensure, lanes, train
+from paper_lib.run import cost, ensure, lanes, train, windows
 from paper_lib.spec import UserError
 
 WEIGHTS = {'wm': {'encoder': {}, 'rssm': {}}, 'task': {'actor': {}}}  # of an agent without any
@@ -60,6 +61,37 @@ def test_same_spec_twice_gives_the_same_bytes(store, tmp_path):
     again = Store(tmp_path)
     train.train([smoke.ACTIVE], again)
     assert content(again, smoke.ACTIVE) == content(store, smoke.ACTIVE)
+
+
+def test_replays_on_the_device_give_the_same_bytes(store, tmp_path, monkeypatch):
+    """As where there is a GPU; a run of every source of batches, the source's replay included."""
+    monkeypatch.setattr(windows, 'fit', lambda replays: True)
+    there = Store(tmp_path)
+    for spec in (smoke.ACTIVE, smoke.TANDEM, smoke.PASSIVE):
+        train.train([spec], there)
+        assert content(there, spec) == content(store, spec)
+
+
+def test_windows_cut_on_the_device_are_those_on_the_disk(tmp_path, monkeypatch):
+    """Of two lanes, while the replays grow, pictures and flags included."""
+    monkeypatch.setattr(windows, 'SLAB', 4)
+    rng, like = np.random.default_rng(0), {'image': ((4, 4, 3), 'uint8'), 'action': ((2,), 'float32')}
+    replays = [Replay.create(tmp_path / str(lane), like, rows=30, envs=3) for lane in range(2)]
+    disk, device = windows.OnDisk(replays, 5), windows.OnDevice(replays, 5)
+    for row in range(30):
+        for replay in replays:
+            flags = dict(zip(('is_first', 'is_last', 'is_terminal'), rng.integers(2, size=(3, 3))))
+            replay.write(row, {'image': rng.integers(256, size=(3, 4, 4, 3)), 'action': rng.normal(size=(3, 2)),
+                               'reward': rng.normal(size=3), **flags})  # fmt: skip
+        if row == 20:
+            device = windows.OnDevice(replays, 5)  # as after a resume
+        if row in (9, 12, 15, 25, 29):
+            starts = rng.integers(replays[0].windows(row + 1, 5), size=(2, 3, 8), dtype=np.int32)
+            ours, theirs = (place.gather(starts, row + 1) for place in (device, disk))
+            assert set(ours) == set(theirs) and ours['image'].shape == (2, 3, 8, 5, 4, 4, 3)
+            for key, value in theirs.items():
+                assert ours[key].dtype == value.dtype
+                np.testing.assert_array_equal(ours[key], value)
 
 
 def test_another_seed_gives_another_run(store, tmp_path):
@@ -112,6 +144,19 @@ def test_active_batches_lie_in_the_replay_of_their_time_and_passive_ones_in_all_
     assert (ends <= store.lengths(spec)[:, None]).all() and ends[-1].max() > spec.rows / 2
     assert (store.lengths(smoke.PASSIVE) == spec.rows).all()
     assert (store.batches(smoke.PASSIVE)[: spec.updates // 4] // 4).max() > spec.rows / 2
+
+
+@pytest.mark.slow  # it compiles for half a minute
+def test_a_run_on_pictures_keeps_them_and_takes_the_space_that_was_foretold(tmp_path):
+    store, spec = Store(tmp_path), smoke.VISION
+    train.train([spec], store)
+    images = store.require(spec).replay().arrays['image']
+    assert images.shape == (spec.rows, 4, 64, 64, 3) and images.dtype == np.uint8
+    assert len(np.unique(images.reshape(spec.rows * 4, -1), axis=0)) > 900  # the mass moves
+    metrics = store.metrics(spec)
+    assert len(metrics) == 1 and np.isfinite(metrics.train_model_loss).all()
+    size = sum(path.stat().st_size for path in store.path(spec).rglob('*') if path.is_file())
+    assert size <= cost.disk(spec)[1] < size + cost.HEADERS
 
 
 @pytest.mark.parametrize('spec', [smoke.ACTIVE, smoke.PASSIVE], ids=['active', 'passive'])
@@ -244,6 +289,33 @@ def test_nothing_is_compiled_twice_in_a_process(store, tmp_path):
         assert not compiled
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
+
+
+CACHED = """
+import sys
+from paper_lib.run import train
+from jax import monitoring
+from paper_lib.data.store import Store
+import smoke
+events = []
+monitoring.register_event_listener(lambda name, **_: events.append(name.rpartition('/')[2]))
+train.train([smoke.ACTIVE], Store(sys.argv[1]))
+print(events.count('cache_hits'))
+"""
+
+
+@pytest.mark.slow
+def test_the_next_process_compiles_no_large_program_again_and_ends_with_the_same_bytes(store, tmp_path):
+    settings = {key: value for key, value in os.environ.items() if not key.startswith('JAX_COMPILATION_CACHE')}
+    settings |= {'XDG_CACHE_HOME': str(tmp_path / 'cache'), 'PYTHONPATH': os.pathsep.join(sys.path),
+                 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}  # fmt: skip
+    hits = []
+    for name in ('first', 'second'):
+        command = [sys.executable, '-c', CACHED, str(tmp_path / name)]
+        hits.append(int(subprocess.run(command, env=settings, check=True, capture_output=True, text=True).stdout))
+        assert content(Store(tmp_path / name), smoke.ACTIVE) == content(store, smoke.ACTIVE)
+    kept = list((tmp_path / 'cache/paper-lib').glob('*/*-cache'))
+    assert hits == [0, len(kept)] and kept
 
 
 # Killed anywhere. A child process kills itself with SIGKILL at the n-th call of a function, before or after it.

@@ -2,19 +2,20 @@ import dataclasses
 
 import pytest
 
-from paper_lib.spec import ModelSpec, RunSpec, UserError
+from paper_lib.spec import LATER, ModelSpec, RunSpec, UserError
 from paper_lib.study import agents, scales
 
 TASK = 'point_mass_maze-proprio'
 SMOKE = scales.get('smoke')
 DEFAULTS = {
     'agent': 'active', 'seed': 0, 'init_seed': 0, 'budget': 1000000, 'ratio': 0.5, 'prefill': 1300, 'chunk': 4,
-    'data': 'own', 'source': None, 'alpha': 1.0, 'w_expl': 0.0, 'expl_until': 0, 'eval_every': 5000,
-    'eval_episodes': 4, 'lr_model': 0.0001, 'lr_actor': 3e-05, 'lr_critic': 3e-05, 'lr_expl': 0.0001,
-    'goal_radius': 0.015, 'deter': 512, 'stoch': 32, 'classes': 32, 'units': 512, 'layers': 2, 'mlp_units': 1024,
+    'data': 'own', 'source': None, 'alpha': 1.0, 'w_expl': 0.0, 'expl_until': 0, 'eval_every': 5000, 'eval_episodes': 4,
+    'lr_model': 0.0001, 'lr_actor': 3e-05, 'lr_critic': 3e-05, 'lr_expl': 0.0001, 'goal_radius': 0.015,
+    'render': 'fast', 'deter': 512, 'stoch': 32, 'classes': 32, 'units': 512, 'layers': 2, 'mlp_units': 1024,
     'mlp_layers': 5, 'cnn_depth': 32, 'bins': 255, 'batch': 16, 'length': 64, 'horizon': 15, 'starts': 0,
     'gradient': 'v1', 'discount_horizon': 333.0, 'lam': 0.95, 'entropy': 0.0003, 'free_nats': 1.0, 'obs_scale': 1.0,
     'vector_scale': 1.0, 'ensemble': 8, 'disag_target': 'stoch', 'disag_scale': 1.0, 'probe_units': 256,
+    'precision': 'float32',
 }  # fmt: skip
 
 
@@ -83,12 +84,16 @@ def test_pair_seed_and_preset_can_be_told_from_every_run():
 
 
 def test_the_identity_is_the_whole_spec():
-    """So a default that changes renames its runs; what only the maze has is no part of the others' identity."""
+    """So a default that changes renames its runs; what only some tasks have is no part of the others' identity."""
     fields = {field.name for field in dataclasses.fields(RunSpec)}
     maze, walker = RunSpec(TASK).canonical(), RunSpec('walker_walk-proprio').canonical()
-    assert set(maze) == fields | {'schema'}
+    assert set(maze) == (fields | {'schema'}) - {'render'}
     assert set(walker) == set(maze) - {'goal_radius'}
-    assert set(maze['model']) == {field.name for field in dataclasses.fields(ModelSpec)}
+    assert set(RunSpec('point_mass_maze-vision').canonical()) == fields | {'schema'}
+    assert set(RunSpec('breakout-vision').canonical()) == set(walker)
+    assert set(maze['model']) == {field.name for field in dataclasses.fields(ModelSpec)} - set(LATER)
+    half = RunSpec(TASK, model=ModelSpec(precision='bfloat16'))
+    assert half.canonical()['model']['precision'] == 'bfloat16' and half.run_id != RunSpec(TASK).run_id
     assert RunSpec(TASK, lr_model=1).canonical() == RunSpec(TASK, lr_model=1.0).canonical()
     assert make('passive').canonical()['source'] == make('passive').source.run_id
 
@@ -154,6 +159,17 @@ def test_paper_scale_is_the_paper():
     spec = agents.plan('toy_maze', scales.get('paper'))[0]
     assert (spec.model.deter, spec.model.batch, spec.model.length, spec.model.starts) == (512, 16, 64, 0)
     assert (spec.budget, spec.eval_every, spec.eval_episodes, spec.ratio, spec.chunk) == (1_000_000, 5000, 4, 0.5, 4)
+
+
+@pytest.mark.parametrize(('name', 'render'), [('smoke', 'fast'), ('laptop', 'fast'), ('paper', 'suite')])
+def test_paper_scale_draws_as_the_suite_does(name, render):
+    spec = agents.make('tandem', 'walker_walk-vision', 0, scales.get(name))
+    assert spec.render == spec.source.render == render and spec.options == {'render': render}
+    maze = agents.make('active', 'point_mass_maze-vision', 0, scales.get(name))
+    assert maze.options == {'render': render, 'goal_radius': maze.goal_radius}
+    for task in (TASK, 'breakout-vision', 'walker_walk-proprio'):
+        assert agents.make('active', task, 0, scales.get(name)).render == 'fast'
+    assert 'render' not in agents.make('active', TASK, 0, scales.get(name)).options
 
 
 def test_unknown_scale_is_named_with_the_allowed():

@@ -1,0 +1,121 @@
+"""What the bench counts and works out; it measures nothing here but that it can."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import smoke
+
+from paper_lib import cli
+from paper_lib.run import bench, ensure
+from paper_lib.spec import UserError
+
+
+def test_flops_are_counted_as_often_as_loops_run():
+    """By hand: a product of (m, k) and (k, n) takes 2 m k n FLOPs; loops within loops, with lanes, compiled or not."""
+    a, b = jnp.ones((5, 7)), jnp.ones((7, 7))
+
+    def body(x, _):
+        inner, _ = jax.lax.scan(lambda y, _: (y @ b, None), x, None, length=3)
+        return inner @ b, None
+
+    def program(x):
+        return jax.lax.scan(jax.jit(body), x @ b, None, length=11)[0]
+
+    product, count = 2 * 5 * 7 * 7, 1 + 11 * (3 + 1)
+    assert bench.flops(program, a) == pytest.approx(count * product, rel=0.02)  # and some for the loops' counters
+    assert bench.flops(jax.vmap(jax.jit(program)), a[None].repeat(4, 0)) == pytest.approx(4 * count * product, rel=0.02)
+
+
+def test_an_update_of_a_real_run_is_measured():
+    """Its FLOPs are those of its products by hand, plus those of all else."""
+    case = bench.Case(smoke.ACTIVE, 0.01)
+    found = bench.updates(case)
+    assert 0 < found['ms'] < 1e4 and found['compile'] > 0 and found['host'] > 1e8
+    model = dataclasses.replace(smoke.ACTIVE.model, horizon=2 * smoke.ACTIVE.model.horizon)
+    longer = bench.work(dataclasses.replace(case, spec=dataclasses.replace(smoke.ACTIVE, model=model)))
+    step = products_of_a_step(smoke.ACTIVE.model)
+    more = (longer - found['flops']) / (model.horizon // 2 * model.starts)
+    assert 2 * step < more < 8 * step  # forward, backward, and what is no product
+
+
+def products_of_a_step(m):
+    """FLOPs of the products for one imagined state, forward: sequence, prior, actor, reward, cont, two critics."""
+    latent, feat = m.stoch * m.classes, m.deter + m.stoch * m.classes
+    sequence = (latent + 2) * m.units + (m.deter + m.units) * 3 * m.deter
+    prior = m.deter * m.units + m.units * latent
+    heads = 5 * feat * m.units + m.units * (4 + 3 * m.bins + 1)
+    return 2 * (sequence + prior + heads)
+
+
+def test_the_cost_of_a_plan_is_worked_out_from_one_run_of_each_program(monkeypatch):
+    follower = dataclasses.replace(smoke.PASSIVE, source=smoke.EXPLORER)
+    plan = [smoke.EXPLORER, smoke.ACTIVE, smoke.TANDEM, follower]
+    ms = {False: 36.0, True: 72.0}  # of an update: an exploring run's takes twice as long, for half of the run
+    assert smoke.EXPLORER.expl_until == smoke.EXPLORER.budget / 2
+    monkeypatch.setattr(bench, '_busy', lambda case: ms[case.spec.w_expl > 0])
+    monkeypatch.setattr(bench, '_alone', lambda measure, case: {'collect': 0.01, 'evaluate': 7.0})
+    monkeypatch.setattr(ensure, 'layout', lambda: (2, 1))
+    (row,) = bench.study_rows({'some plan': plan}, 1.0)
+    spec = smoke.ACTIVE
+    work = spec.updates * (3.5 * 0.036 + 0.5 * 0.072)
+    around = 4 * 3 * 7.0 + 2 * spec.agent_steps * 0.01
+    assert row['plan'] == 'some plan' and row['runs'] == 4 and row['updates'] == 4 * spec.updates
+    assert row['hours'] == round((work + around) / 2 / 3600, 1)
+    assert row['of them collecting and evaluating'] == f'{around / (work + around):.0%}'
+
+
+def test_processes_that_measure_together_have_their_own_cores():
+    cores = ensure.cores()[:2]
+    case = bench.Case(smoke.ACTIVE, 0.01)
+    found = bench.together(affinity, [case] * len(cores), [[core] for core in cores])
+    assert found == [[core] for core in cores]
+
+
+def test_a_measurement_that_fails_ends_all_of_them():
+    cores = ensure.cores()
+    cases = [bench.Case(smoke.ACTIVE, 0.01), bench.Case(smoke.TANDEM, 0.01)]
+    for fails in (refused, killed):
+        with pytest.raises(UserError, match='out of memory'):
+            bench.together(fails, cases, [cores, cores])
+
+
+def refused(case):
+    if case.spec.source:
+        raise UserError('out of memory')
+    bench._start.wait()
+
+
+def killed(case):
+    if case.spec.source:
+        os.kill(os.getpid(), signal.SIGKILL)
+    bench._start.wait()
+
+
+@pytest.mark.slow
+def test_every_table_is_measured(capsys):
+    options = ['--scales', 'smoke', '--lanes', '1', '2', '--precisions', 'float32', '--seconds', '0.01', '--json']
+    assert cli.main(['bench', *options]) == 0
+    tables = json.loads(capsys.readouterr().out)
+    assert len(tables) == 5 and all(tables.values())
+    assert [row['lanes'] for row in tables['Updates, on one core or on the GPU']] == [1, 2] * 3
+    assert all(row['hours'] >= 0 for row in list(tables.values())[-1])
+
+
+def affinity(case):
+    return ensure.cores()
+
+
+def test_random_batches_look_like_those_of_a_replay():
+    layout = {'image': ((4, 4, 3), 'uint8'), 'action': ((2,), 'float32')}
+    batch = bench._random(layout, (1, 2, 3))
+    shapes = {key: (value.shape, value.dtype.name) for key, value in batch.items()}
+    assert shapes == {'image': ((1, 2, 3, 4, 4, 3), 'uint8'), 'action': ((1, 2, 3, 2), 'float32'),
+                      'reward': ((1, 2, 3), 'float32'), 'is_first': ((1, 2, 3), 'bool'),
+                      'is_terminal': ((1, 2, 3), 'bool')}  # fmt: skip
+    assert len(np.unique(batch['image'])) > 50
