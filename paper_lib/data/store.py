@@ -85,7 +85,7 @@ class Store:
     def needed(self) -> set[str]:
         """Ids of the sources of all unfinished runs here, whoever began them. RunError for a damaged spec."""
         unfinished = [path for path in self.root.glob('*/spec.json') if not (path.parent / 'done.json').exists()]
-        return {writer.read_spec(path)['source'] for path in unfinished} - {None}
+        return {writer.read_spec(path)[0]['source'] for path in unfinished} - {None}
 
     def require(self, spec: RunSpec) -> 'Finished':
         """A finished run, to read. RunError if it is missing, unfinished, of another spec or schema, or damaged."""

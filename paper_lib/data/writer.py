@@ -18,8 +18,8 @@ from paper_lib.spec import RunError, RunSpec
 KEEP = 2  # generations of checkpoints: runs that train as one group may stop between two saves
 
 
-def read_spec(path: Path) -> dict:
-    """The canonical spec in a run's directory. RunError if it is damaged or of another schema."""
+def read_spec(path: Path) -> tuple[dict, bytes]:
+    """The canonical spec in a run's directory, and its text. RunError if it is damaged or of another schema."""
     with files.reading(path) as file:
         data = file.read()
     try:
@@ -27,13 +27,13 @@ def read_spec(path: Path) -> dict:
     except (ValueError, TypeError):
         raise RunError(f'{path}: damaged; {files.AGAIN}') from None
     files.check_schema(path, found.get('schema'))
-    return found
+    return found, data
 
 
 def check_spec(path: Path, spec: RunSpec):
     """RunError unless the file holds exactly this spec."""
-    found, expected = read_spec(path), spec.canonical()
-    if path.read_bytes() == files.json_text(expected).encode():
+    (found, data), expected = read_spec(path), spec.canonical()
+    if data == files.json_text(expected).encode():
         return
     other = sorted(name for name in {**found, **expected} if found.get(name) != expected.get(name))
     what = f'of another spec (differs in {", ".join(other)})' if other else 'damaged'
