@@ -1,7 +1,7 @@
 """The command line `paper-lib`: every command is a frozen dataclass, its fields are its options.
 
 Exit codes: 0 fine; 1 the doctor found a problem; 2 a mistake in the command, or run data that cannot be used (one line
-on stderr says what to do); 130 interrupted (the same command resumes). A traceback is a bug.
+on stderr says what to do); 130 interrupted (training resumes with the same command). A traceback is a bug.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ def main(args: list[str] | None = None) -> int:
         reason = ' '.join(str(error).split())
         return _end(2, f'error: {error.name or "a package"} does not load ({reason}); see `paper-lib doctor`')
     except KeyboardInterrupt:
-        return _end(130, 'interrupted; the same command resumes')
+        return _end(130, 'interrupted; training resumes with the same command')
 
 
 def _parse(args):

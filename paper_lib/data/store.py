@@ -109,18 +109,16 @@ class Store:
         """The run's own replay, read-only. RunError for an offline run."""
         return self.require(spec).replay()
 
-    def drop_replay(self, spec: RunSpec) -> int:
-        """Delete the steps of a finished run's replay, nothing else of the run; the bytes that this frees.
+    def drop_replay(self, spec: RunSpec):
+        """Delete the steps of a finished run's replay, nothing else of the run.
 
         Marked first: a replay without the mark that lacks a file is damaged.
         """
         finished = self.require(spec)
         with self.lease(spec):
             files.write_json(finished.dropped, {'run_id': spec.run_id})
-            freed = finished.size()
             for path in finished.steps:
                 path.unlink(missing_ok=True)
-        return freed
 
     def batches(self, spec: RunSpec) -> np.ndarray:
         """(updates, B) int32 window starts, read-only."""

@@ -51,9 +51,9 @@ def _load(module):
                         f'`paper-lib doctor` says what is missing{vectors}') from error  # fmt: skip
 
 
-def drawn_by(task_id: str) -> str:
+def drawn_by(task_id: str, **options) -> str:
     """What draws the pictures of a rendered task here: they may differ in their last bits elsewhere."""
-    make(task_id, 0)
+    make(task_id, 0, **options)
     return importlib.import_module('paper_lib.envs.render').device()
 
 

@@ -13,7 +13,7 @@ os.environ.setdefault('NPROC', '1')
 os.environ.setdefault('GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1')
 
 
-def _processor():
+def processor():
     """The processor and its features as the system describes them: compiled code is for these alone."""
     with contextlib.suppress(OSError):
         lines = Path('/proc/cpuinfo').read_text().split('\n\n')[0].splitlines()
@@ -25,7 +25,7 @@ def _keep_compiled():
     """Programs that took long to compile are kept for the next process, under the user's cache folder."""
     with contextlib.suppress(OSError, RuntimeError):  # a home that cannot be written to, or none
         cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-        folder = cache / 'paper-lib' / hashlib.sha256(_processor().encode()).hexdigest()[:16]
+        folder = cache / 'paper-lib' / hashlib.sha256(processor().encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
         os.environ['JAX_COMPILATION_CACHE_DIR'] = str(folder)
 

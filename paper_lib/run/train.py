@@ -21,7 +21,7 @@ import paper_lib
 from paper_lib import envs, maze_layout, tasks
 from paper_lib.data import streams
 from paper_lib.data.store import Store
-from paper_lib.run import cost, evaluate, lanes, rollout, windows
+from paper_lib.run import cost, evaluate, lanes, processor, rollout, windows
 from paper_lib.spec import RunError, RunSpec, UserError
 
 
@@ -33,7 +33,7 @@ def train(specs: list[RunSpec], store: Store, progress=None, checkpoint_seconds:
     """
     if len({spec.signature for spec in specs}) != 1:
         raise UserError('these runs cannot share a program: they differ in task, model, schedule or kind')
-    envs.make(specs[0].task, 0)  # a task that does not work here ends before a directory is made
+    envs.make(specs[0].task, 0, **specs[0].options)  # a task that does not work here ends before a directory is made
     sources = {spec.source: store.source(spec.source) for spec in specs if spec.source}
     cost.check_space([spec for spec in specs if store.status(spec) == 'missing'], store.root, len(specs))
     with contextlib.ExitStack() as stack:
@@ -58,7 +58,7 @@ class Group:
         self.specs, self.runs, self.spec = specs, runs, specs[0]
         self.task = tasks.get(self.spec.task)
         self.online = self.spec.data == 'own'
-        self.spaces = envs.make(self.spec.task, 0).spaces
+        self.spaces = envs.make(self.spec.task, 0, **self.spec.options).spaces
         agent = lanes.agent_of(self.spec, self.spaces)
         self.program = lanes.program(agent, len(specs))
         self.task_program = lanes.program(dataclasses.replace(agent, explore=False), len(specs))
@@ -258,7 +258,8 @@ def _stacked(trees):
 
 def setting(specs):
     """What decides the last bits of a run beside its spec; a resumed run must go on in the same one."""
-    pictures = {'pictures': envs.drawn_by(specs[0].task)} if tasks.get(specs[0].task).rendered else {}
+    first = specs[0]
+    pictures = {'pictures': envs.drawn_by(first.task, **first.options)} if tasks.get(first.task).rendered else {}
     return pictures | {
         'lanes': [spec.run_id for spec in specs],
         'threads': os.environ.get('NPROC', ''),
@@ -270,10 +271,7 @@ def setting(specs):
 
 def cpu():
     """The processor's name: it decides the last bits too, but a run may go on on another one."""
-    try:
-        lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        lines = []
+    lines = processor().splitlines()
     return next((line.partition(': ')[2] for line in lines if line.startswith('model name')), platform.processor())
 
 
