@@ -221,8 +221,8 @@ def together(measure, cases: list[Case], cores: list[list[int]]) -> list:
     context = multiprocessing.get_context('spawn')
     barrier = context.Barrier(len(cases))
     with contextlib.ExitStack() as stack:
-        pools = [stack.enter_context(concurrent.futures.ProcessPoolExecutor(1, context, _pin, (own, barrier)))
-                 for own in cores]  # fmt: skip
+        each = [(own, barrier, os.getpid()) for own in cores]
+        pools = [stack.enter_context(concurrent.futures.ProcessPoolExecutor(1, context, _pin, own)) for own in each]
         jobs = [pool.submit(_measured, measure, case) for pool, case in zip(pools, cases)]
         for job in concurrent.futures.as_completed(jobs):
             if isinstance(job.exception(), BrokenProcessPool):
@@ -233,11 +233,12 @@ def together(measure, cases: list[Case], cores: list[list[int]]) -> list:
         return [job.result() for job in jobs]
 
 
-def _pin(cores, barrier):
+def _pin(cores, barrier, parent):
     """Set a process up before JAX starts its threads; nothing compiled comes from another process."""
     global _start
     _start = barrier
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches every process; the parent says so
+    threading.Thread(target=ensure.follow, args=(parent,), daemon=True).start()
     jax.config.update('jax_enable_compilation_cache', False)
     os.environ['NPROC'] = str(len(cores))
     if hasattr(os, 'sched_setaffinity'):

@@ -165,11 +165,11 @@ def _begin(number, workers, pins, messages, parent):
         index, number.value = number.value, number.value + 1
     if hasattr(os, 'sched_setaffinity'):
         os.sched_setaffinity(0, pins[index::workers] or {pins[index % len(pins)]})  # pictures are drawn on all of them
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    threading.Thread(target=follow, args=(parent,), daemon=True).start()
 
 
-def _follow(parent):
-    """End this worker when its parent is gone, so that nothing trains unseen."""
+def follow(parent: int):
+    """End this process when its parent is gone, so that nothing works unseen."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

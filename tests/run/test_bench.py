@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import signal
+import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +45,29 @@ def test_an_update_of_a_real_run_is_measured():
     step = products_of_a_step(smoke.ACTIVE.model)
     more = (longer - found['flops']) / (model.horizon // 2 * model.starts)
     assert 2 * step < more < 8 * step  # forward, backward, and what is no product
+
+
+def wait(path):
+    path.write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def measure_until_killed(path):
+    bench.together(wait, [path], [[0]])
+
+
+def test_a_measurement_ends_with_the_process_that_asked_for_it(tmp_path):
+    context = multiprocessing.get_context('spawn')
+    parent = context.Process(target=measure_until_killed, args=(tmp_path / 'pid',))
+    parent.start()
+    while not (tmp_path / 'pid').exists() or not (pid := (tmp_path / 'pid').read_text()):
+        time.sleep(0.1)
+    parent.kill()
+    parent.join()
+    until = time.monotonic() + 10
+    while time.monotonic() < until and Path(f'/proc/{pid}').exists():
+        time.sleep(0.2)
+    assert not Path(f'/proc/{pid}').exists()
 
 
 def products_of_a_step(m):
