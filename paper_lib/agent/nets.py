@@ -107,7 +107,7 @@ class ImageDecoder(nn.Module):
             x = Upsample(depth, self.dtype, fan_avg_normal, name=f'conv{i}')(x)
             x = nn.silu(norm(f'norm{i}')(x))
         x = Upsample(3, self.dtype, fan_avg_uniform(), bias=True, name=f'conv{n - 1}')(x)
-        return x.astype(jnp.float32).reshape((*feat.shape[:-1], self.size, self.size, 3)) + 0.5
+        return x.reshape((*feat.shape[:-1], self.size, self.size, 3)) + 0.5
 
 
 # Convolutions as matrix products. XLA's own ones take up to 28 times as long within a loop over updates on a CPU, and
