@@ -203,7 +203,7 @@ class Runs:
 
 @dataclasses.dataclass(frozen=True)
 class Prune:
-    """Drop the replays that no unfinished run will read; without --yes, only list them.
+    """Drop the replays of a scale's plan that no unfinished run will read; without --yes, only list them.
 
     By default every replay is kept: new runs may want its data. The run stays, and its metrics and weights. To have a
     replay again, delete the run and those that learned from it, and train them again.

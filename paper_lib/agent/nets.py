@@ -1,7 +1,7 @@
 """Network blocks of DreamerV3 v1 (section 1.2 to 1.6 of its code): linen modules, float32 parameters.
 
-A block is linear (no bias) -> LayerNorm -> SiLU; an output layer is linear with bias. Matrix products and convolutions
-have operands of `dtype`; all else is float32, what a network returns too. Legend:
+A block is linear (no bias) -> LayerNorm -> SiLU; an output layer is linear with bias. Linear layers take operands of
+`dtype` and round their results to it; all else is float32, what a network returns too. Legend:
 D deter, S latents, C classes, E embedding, F = D + S * C features, A actions, U units.
 """
 
@@ -110,8 +110,8 @@ class ImageDecoder(nn.Module):
         return x.reshape((*feat.shape[:-1], self.size, self.size, 3)) + 0.5
 
 
-# Convolutions as matrix products. XLA's own ones take up to 28 times as long within a loop over updates on a CPU, and
-# as lanes of one program they would be grouped convolutions.
+# Convolutions as matrix products: XLA's own ones are slow within a loop over updates on a CPU, and as lanes of one
+# program they would be grouped convolutions.
 
 
 class Downsample(nn.Module):

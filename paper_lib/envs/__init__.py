@@ -58,15 +58,15 @@ def drawn_by(task_id: str, **options) -> str:
 
 
 class Batch:
-    """`n` environments of one task; number i has the seed (seed, i).
+    """Environments of one task, one for every seed; seeds and options as in `make`.
 
     They are stepped in order in this process. Those that are rendered are shared out over the cores that it may use:
     a script that makes them needs `if __name__ == '__main__':`, as always with processes that are spawned.
     """
 
-    def __init__(self, task_id: str, seed: int, n: int, **options):
-        processes = min(n, len(remote.cores())) if tasks.get(task_id).rendered else 1
-        calls = [functools.partial(make, task_id, (seed, index), **options) for index in range(n)]
+    def __init__(self, task_id: str, seeds: list[int | tuple[int, ...]], **options):
+        processes = min(len(seeds), len(remote.cores())) if tasks.get(task_id).rendered else 1
+        calls = [functools.partial(make, task_id, seed, **options) for seed in seeds]
         self.envs = remote.spread(calls, processes) if processes > 1 else [call() for call in calls]
         self.spaces = self.envs[0].spaces
 

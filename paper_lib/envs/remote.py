@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 
 from paper_lib.envs.base import Env
+from paper_lib.spec import RunError
 
 
 def cores() -> list[int]:
@@ -49,7 +50,8 @@ def call(envs: list[Remote], function: Callable, args: list[tuple]) -> list:
             for (number, _), answer in zip(own, pipe.recv(), strict=True):
                 answers[number] = answer
     except (EOFError, OSError) as error:
-        raise RuntimeError('a process of environments has ended (out of memory?)') from error
+        what = 'a process of environments has ended (out of memory?)'
+        raise RunError(f'{what}; run the same command again to resume') from error
     return _checked(answers)
 
 
@@ -71,8 +73,9 @@ def spread(makers: list[Callable[[], Env]], processes: int) -> list[Remote]:
         pipes.append(ours)
     try:
         answers = [pipe.recv() for pipe in pipes]
-    except EOFError:
-        raise RuntimeError("environments do not start: is `if __name__ == '__main__':` missing?") from None
+    except (EOFError, OSError):
+        causes = "out of memory, or `if __name__ == '__main__':` is missing in a script"
+        raise RunError(f'a process of environments does not start ({causes})') from None
     _checked(answers)
     return [Remote(pipes[index % processes], index // processes) for index in range(len(makers))]
 

@@ -44,8 +44,8 @@ class Renderer:
 
     def __init__(self, model, size, camera, setting):
         self.shape = (size, size, 3)
-        if setting == 'fast':  # on llvmpipe 2 to 3 times faster; shadows and edges differ by less than one can see
-            model.vis.quality.shadowsize, model.vis.quality.offsamples = 256, 4
+        if setting == 'fast':  # shadows differ by less than one can see
+            model.vis.quality.shadowsize = 256
             model.vis.global_.offwidth = model.vis.global_.offheight = size
         self._gl = _back_end()(size, size)
         self._gl.make_current()

@@ -25,7 +25,8 @@ def _keep_compiled():
     """Programs that took long to compile are kept for the next process, under the user's cache folder."""
     with contextlib.suppress(OSError, RuntimeError):  # a home that cannot be written to, or none
         cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-        folder = cache / 'paper-lib' / hashlib.sha256(processor().encode()).hexdigest()[:16]
+        key = f'{processor()} {os.environ["NPROC"]}'  # code is compiled for a number of threads too
+        folder = cache / 'paper-lib' / hashlib.sha256(key.encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
         os.environ['JAX_COMPILATION_CACHE_DIR'] = str(folder)
 

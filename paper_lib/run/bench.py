@@ -30,7 +30,7 @@ from paper_lib.envs import Spaces
 from paper_lib.run import cost, ensure, lanes, rollout, train
 from paper_lib.spec import ModelSpec, RunSpec, UserError
 
-CALLS = 3  # timed calls at least, but one where a call takes longer than all of them should
+CALLS = 3  # timed calls at least, if they take less than five times the seconds that they should
 SLOW = 2.0  # seconds per update from which more lanes are not tried
 SIDES = {'cpu': 2048, 'gpu': 8192}  # of the square matrices whose product is taken for the device's peak
 
@@ -46,7 +46,7 @@ class Case:
 
     @property
     def spaces(self) -> Spaces:
-        spaces = envs.make(self.spec.task, 0).spaces
+        spaces = envs.make(self.spec.task, 0, **self.spec.options).spaces
         side = tasks.get(self.spec.task).image
         return dataclasses.replace(spaces, vector=(), image=(side, side, 3)) if self.image else spaces
 
@@ -103,7 +103,8 @@ def loop(case: Case) -> dict:
 def frames(case: Case) -> float:
     """Agent steps per second of random actions in the task's parallel environments."""
     task = tasks.get(case.spec.task)
-    batch, rng = envs.Batch(task.id, 0, task.envs, **case.spec.options), np.random.default_rng(0)
+    seeds, rng = [(0, index) for index in range(task.envs)], np.random.default_rng(0)
+    batch = envs.Batch(task.id, seeds, **case.spec.options)
     reset = np.ones(task.envs, bool)
 
     def call():
@@ -277,9 +278,8 @@ def tables(plans: dict[str, list[RunSpec]], lanes: list[int], precisions: list[s
 def update_rows(cases: dict[str, Case], lanes: list[int], precisions: list[str]) -> Iterator[dict]:
     """Table of update rates. A program that takes over SLOW seconds an update, or does not fit, gets no more lanes."""
     for precision in precisions:
-        top = None
+        top = _alone(peak, _precise(next(iter(cases.values())), precision))
         for name, case in cases.items():
-            top = top or _alone(peak, _precise(case, precision))
             for count in lanes:
                 row = {'program': name, 'precision': precision, 'lanes': count}
                 try:
@@ -336,10 +336,14 @@ def loop_rows(plans: dict[str, list[RunSpec]], seconds: float) -> Iterator[dict]
     """Table of what a run does between its updates, by task and program."""
     for plan, specs in plans.items():
         for spec in loops(specs).values():
-            found = _alone(loop, Case(spec, seconds))
-            yield {'plan': plan, 'task': spec.task, 'explores': spec.w_expl > 0,
-                   'steps/s collected': round(1 / found['collect']), 's per evaluation': round(found['evaluate'], 2),
-                   'episodes': spec.eval_episodes}  # fmt: skip
+            row = {'plan': plan, 'task': spec.task, 'explores': spec.w_expl > 0}
+            try:
+                found = _alone(loop, Case(spec, seconds))
+            except UserError as error:
+                yield row | {'steps/s collected': str(error)}
+                continue
+            rates = {'steps/s collected': round(1 / found['collect']), 's per evaluation': round(found['evaluate'], 2)}
+            yield row | rates | {'episodes': spec.eval_episodes}
 
 
 def frame_rows(seconds: float) -> Iterator[dict]:
@@ -362,20 +366,30 @@ def study_rows(plans: dict[str, list[RunSpec]], seconds: float) -> Iterator[dict
     """Table of what each plan costs on this machine, worked out from one run of each program in it."""
     workers, _ = ensure.layout()
     for name, specs in plans.items():
-        programs, around_of = models(specs), loops(specs)
-        ms = {key: _busy(Case(spec, seconds)) for key, spec in programs.items()}
-        work, around = 0.0, 0.0
-        for spec in specs:
-            step = _alone(loop, Case(around_of[spec.task, *_program_of(_online(spec))], seconds))
-            explores = spec.expl_until / spec.budget if spec.expl_until else float(spec.w_expl > 0)
-            plain = ms.get((spec.model, False), ms[_program_of(spec)])
-            work += spec.updates * (explores * ms[_program_of(spec)] + (1 - explores) * plain) / 1e3
-            around += spec.budget // spec.eval_every * step['evaluate']
-            around += spec.agent_steps * step['collect'] * (spec.data == 'own')
-        hours = (work + around) / 3600 / workers
-        yield {'plan': name, 'runs': len(specs), 'updates': sum(spec.updates for spec in specs),
-               'hours': round(hours, 1), 'of them collecting and evaluating': f'{around / (work + around):.0%}',
+        row = {'plan': name, 'runs': len(specs), 'updates': sum(spec.updates for spec in specs),
                'disk GB': round(sum(cost.disk(spec)[1] for spec in specs) / 1e9, 2)}  # fmt: skip
+        try:
+            work, around = _seconds(specs, seconds)
+        except UserError as error:
+            yield row | {'hours': str(error)}
+            continue
+        hours = (work + around) / 3600 / workers
+        yield row | {'hours': round(hours, 1), 'of them collecting and evaluating': f'{around / (work + around):.0%}'}
+
+
+def _seconds(specs, seconds):
+    """Of updating, and of collecting and evaluating: all these runs one after the other."""
+    programs, around_of = models(specs), loops(specs)
+    ms = {key: _busy(Case(spec, seconds)) for key, spec in programs.items()}
+    work, around = 0.0, 0.0
+    for spec in specs:
+        step = _alone(loop, Case(around_of[spec.task, *_program_of(_online(spec))], seconds))
+        explores = spec.expl_until / spec.budget if spec.expl_until else float(spec.w_expl > 0)
+        plain = ms.get((spec.model, False), ms[_program_of(spec)])
+        work += spec.updates * (explores * ms[_program_of(spec)] + (1 - explores) * plain) / 1e3
+        around += spec.budget // spec.eval_every * step['evaluate']
+        around += spec.agent_steps * step['collect'] * (spec.data == 'own')
+    return work, around
 
 
 def _online(spec):

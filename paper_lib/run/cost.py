@@ -34,7 +34,7 @@ def _state(agent):
 
 def disk(spec: RunSpec) -> tuple[int, int, int]:
     """Number of weights, and disk space in bytes: of the finished run and, with its checkpoints, on the way."""
-    task, spaces = tasks.get(spec.task), envs.make(spec.task, 0).spaces
+    task, spaces = tasks.get(spec.task), envs.make(spec.task, 0, **spec.options).spaces
     weights, state = _state(lanes.agent_of(spec, spaces))
     logs = 4 * spec.updates * (spec.model.batch + 1) + METRICS * (spec.budget // spec.eval_every) + HEADERS
     row = sum(_bytes(*entry) for entry in rollout.layout(spaces).values()) + 5  # and reward and flags

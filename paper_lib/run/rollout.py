@@ -12,10 +12,21 @@ from paper_lib.spec import RunError
 OBS = ('vector', 'image')
 
 
-def observation(steps):
-    """What the policy sees of one step dict per lane: (L, n, ...) arrays."""
-    keys = [key for key in (*OBS, 'is_first') if key in steps[0]]
-    return {key: np.stack([step[key] for step in steps]) for key in keys}
+def worlds(specs, stream_seeds, count):
+    """`count` environments per lane; their seeds are (seed of the lane, 0), (seed of the lane, 1), ..."""
+    seeds = [(seed, index) for seed in stream_seeds for index in range(count)]
+    return envs.Batch(specs[0].task, seeds, **specs[0].options)
+
+
+def advance(batch, action, reset):
+    """Step the environments of all lanes: action (L, n, A), reset (L, n) -> dict of (L, n, ...) arrays."""
+    step = batch.step({'action': action.reshape(-1, action.shape[-1]), 'reset': reset.ravel()})
+    return {key: value.reshape(reset.shape + value.shape[1:]) for key, value in step.items()}
+
+
+def observation(step):
+    """What the policy sees of a step."""
+    return {key: step[key] for key in (*OBS, 'is_first') if key in step}
 
 
 def layout(spaces) -> dict:
@@ -50,28 +61,25 @@ class Collector:
     def __init__(self, program, specs, replays):
         self.program, self.specs, self.replays = program, specs, replays
         self.count = tasks.get(specs[0].task).envs
-        self.envs = [
-            envs.Batch(spec.task, lanes.number(spec.seed, 'env'), self.count, **spec.options) for spec in specs
-        ]
+        self.envs = worlds(specs, [lanes.number(spec.seed, 'env') for spec in specs], self.count)
         self.keys = lanes.keys(specs, 'policy')
         self.carry = program.carry(self.count)
-        nothing = np.zeros((self.count, self.envs[0].spaces.action), np.float32)
-        self.steps = [env.step({'action': nothing, 'reset': np.ones(self.count, bool)}) for env in self.envs]
+        size = (len(specs), self.count)
+        self.step = advance(self.envs, np.zeros((*size, self.envs.spaces.action), np.float32), np.ones(size, bool))
 
     def collect(self, params, row):
         """Choose actions after the present step, write replay row `row`, step the environments."""
-        actions = self._actions(params, row)
-        for lane, (env, step, action) in enumerate(zip(self.envs, self.steps, actions)):
-            last = step['is_last']
-            action = np.where(last[:, None], np.float32(0), action)
-            self.replays[lane].write(row, {**step, 'action': action})
-            self.steps[lane] = env.step({'action': action, 'reset': last})
+        last = self.step['is_last']
+        action = np.where(last[..., None], np.float32(0), self._actions(params, row))
+        for lane, replay in enumerate(self.replays):
+            replay.write(row, {key: value[lane] for key, value in self.step.items()} | {'action': action[lane]})
+        self.step = advance(self.envs, action, last)
 
     def _actions(self, params, row):
         prefill = self.specs[0].prefill // self.count
         if row < prefill:
-            return [random_action(spec, env.spaces, row, self.count) for spec, env in zip(self.specs, self.envs)]
-        obs = observation(self.steps)
+            return np.stack([random_action(spec, self.envs.spaces, row, self.count) for spec in self.specs])
+        obs = observation(self.step)
         if row == prefill:  # the policy's first step: its state starts from the learned initial one
             obs['is_first'] = np.ones_like(obs['is_first'])
         self.carry = self.program.act(self._behaviour(row), params, self.carry, obs, self.keys, row)
@@ -89,11 +97,12 @@ class Collector:
         """Bring everything to the point before row `rows`, by replaying each environment's running episode."""
         self.carry = carry
         for lane, replay in enumerate(self.replays):
-            steps = [self._replay(lane, replay, index, rows) for index in range(self.count)]
-            self.steps[lane] = {key: np.array([step[key] for step in steps]) for key in steps[0]}
+            for index in range(self.count):
+                for key, value in self._replay(lane, replay, index, rows).items():
+                    self.step[key][lane, index] = value
 
     def _replay(self, lane, replay, index, rows):
-        env = self.envs[lane].envs[index]
+        env = self.envs.envs[lane * self.count + index]
         flags = replay.arrays['flags'][:rows, index]
         first = int(np.flatnonzero(flags & FIRST)[-1])
         env.episode = int((flags & FIRST).astype(bool).sum()) - 1
@@ -111,7 +120,7 @@ class Evaluator:
         self.program, self.specs = program, specs
         self.count, self.limit = specs[0].eval_episodes, tasks.get(specs[0].task).limit
         seeds = [lanes.number((spec.source or spec).seed, 'eval_env') for spec in specs]
-        self.envs = [envs.Batch(spec.task, seed, self.count, **spec.options) for spec, seed in zip(specs, seeds)]
+        self.envs = worlds(specs, seeds, self.count)
         self.keys = lanes.keys(specs, 'eval_policy')
 
     def play(self, params, index):
@@ -121,20 +130,20 @@ class Evaluator:
         """
         keys = self._keys(index)
         done = np.zeros((len(self.specs), self.count), bool)
-        for env in self.envs:
-            env.episodes = [index] * self.count
-        action = np.zeros((len(self.specs), self.count, self.envs[0].spaces.action), np.float32)
+        self.envs.episodes = [index] * done.size
+        action = np.zeros((*done.shape, self.envs.spaces.action), np.float32)
         carry, reset, rows = self.program.carry(self.count), np.ones_like(done), []
         for counter in range(self.limit + 1):
-            steps = [env.step({'action': a, 'reset': r}) for env, a, r in zip(self.envs, action, reset)]
-            carry = self.program.act('task', params, carry, observation(steps), keys, counter)
-            action, reset = finite(self.specs, carry['action']), np.stack([step['is_last'] for step in steps])
+            step = advance(self.envs, action, reset)
+            carry = self.program.act('task', params, carry, observation(step), keys, counter)
+            action, reset = finite(self.specs, carry['action']), step['is_last']
             action[reset] = 0
-            rows.append([{**step, 'action': a, 'valid': ~d} for step, a, d in zip(steps, action, done)])
-            done |= reset
+            rows.append({**step, 'action': action, 'valid': ~done})
+            done = done | reset
             if done.all():
                 break
-        return [stack([row[lane] for row in rows]) for lane in range(len(self.specs))]
+        return [stack([{key: value[lane] for key, value in row.items()} for row in rows])
+                for lane in range(len(self.specs))]  # fmt: skip
 
     def _keys(self, index):
         return jax.vmap(lambda key: jax.random.fold_in(key, index))(self.keys)

@@ -66,7 +66,7 @@ def test_package_import_is_light_and_vectors_need_no_rendering():
 
 
 def test_batch_equals_single_environments_in_order():
-    batch, singles = envs.Batch(MAZE, 7, 3), [envs.make(MAZE, (7, i)) for i in range(3)]
+    batch, singles = envs.Batch(MAZE, [(7, 0), (7, 1), (7, 2)]), [envs.make(MAZE, (7, i)) for i in range(3)]
     assert batch.spaces == singles[0].spaces
     actions = np.random.default_rng(0).uniform(-1, 1, (20, 3, 2)).astype(np.float32)
     for row, action in enumerate(actions):
@@ -84,7 +84,7 @@ def test_batch_equals_single_environments_in_order():
 
 
 def test_batch_episodes_can_be_set():
-    played, sought = envs.Batch(MAZE, 7, 2), envs.Batch(MAZE, 7, 2)
+    played, sought = envs.Batch(MAZE, [(7, 0), (7, 1)]), envs.Batch(MAZE, [(7, 0), (7, 1)])
     both, none = np.ones(2, bool), np.zeros((2, 2), np.float32)
     for _ in range(3):
         want = played.step({'action': none, 'reset': both})
@@ -97,7 +97,7 @@ def test_batch_episodes_can_be_set():
 
 @pytest.mark.parametrize('actions, resets', [((3, 2), 2), ((2, 2), 3), ((2, 3), 2), ((2,), 2)])
 def test_batch_shapes(actions, resets):
-    batch = envs.Batch(MAZE, 0, 2)
+    batch = envs.Batch(MAZE, [(0, 0), (0, 1)])
     batch.step({'action': np.zeros((2, 2)), 'reset': np.ones(2, bool)})
     with pytest.raises(ValueError, match='action'):
         batch.step({'action': np.zeros(actions), 'reset': np.zeros(resets, bool)})

@@ -145,7 +145,7 @@ def batches():
         made = []
         for cores in ([0], [0, 1]):
             patch.setattr(envs.remote, 'cores', lambda cores=cores: cores)
-            made.append(envs.Batch(CUP, 7, 3, render='fast'))
+            made.append(envs.Batch(CUP, [(7, 0), (7, 1), (7, 2)], render='fast'))
     assert [type(batch.envs[0]) for batch in made] == [envs.Env, envs.remote.Remote]
     return made
 
@@ -189,7 +189,7 @@ def test_a_task_that_cannot_be_made_in_another_process(monkeypatch):
     monkeypatch.setattr(envs.remote, 'cores', lambda: [0, 1])
     monkeypatch.setenv('MUJOCO_GL', 'none-such')
     with pytest.raises(UserError, match='MUJOCO_GL=none-such'):
-        envs.Batch(MAZE, 0, 2)
+        envs.Batch(MAZE, [(0, 0), (0, 1)])
 
 
 def test_processes_are_light_and_end_with_their_parent(tmp_path):
@@ -204,7 +204,7 @@ def modules(env):
 if __name__ == '__main__':
     import jax
     envs.remote.cores = lambda: [0, 1]
-    batch = envs.Batch({MAZE!r}, 0, 2)
+    batch = envs.Batch({MAZE!r}, [(0, 0), (0, 1)])
     print(*envs.remote.call(batch.envs, modules, [(), ()]), sep='\\n', flush=True)
     os.kill(os.getpid(), 9)
 """)

@@ -171,16 +171,37 @@ def test_without_such_a_step_one_policy_collects_everything(w_expl, behaviour):
     assert set(collectors(spec, 760).values()) == {behaviour}
 
 
-def test_every_lane_acts_and_is_evaluated_with_its_own_goal():
-    specs = [smoke.ACTIVE, dataclasses.replace(smoke.ACTIVE, goal_radius=0.05)]
-    program, replay = Recorder(), types.SimpleNamespace()
-    for worlds in (rollout.Collector(program, specs, [replay] * 2).envs, rollout.Evaluator(program, specs).envs):
-        for spec, batch in zip(specs, worlds, strict=True):
-            for env in batch.envs:
+def test_a_run_acts_and_is_evaluated_with_its_own_goal():
+    wide = dataclasses.replace(smoke.ACTIVE, goal_radius=0.05)
+    assert wide.signature != smoke.ACTIVE.signature  # lanes of one program share the settings of their environments
+    program = Recorder()
+    for spec in (smoke.ACTIVE, wide):
+        for worlds in (rollout.Collector(program, [spec], [None]).envs, rollout.Evaluator(program, [spec]).envs):
+            for env in worlds.envs:
                 env.step({'action': None, 'reset': True})
                 env._simulator._qpos[:] = GOAL[0] - 0.04, GOAL[1]
                 reward = env.step({'action': np.zeros(2, np.float32), 'reset': False})['reward']
-                assert (reward > 1) == (spec.goal_radius == 0.05)
+                assert (reward > 1) == (spec is wide)
+
+
+def collected(specs):
+    """What five rows of random actions write, by seed."""
+    log = {spec.seed: [] for spec in specs}
+    replays = [types.SimpleNamespace(write=lambda row, step, own=own: own.append(step)) for own in log.values()]
+    collector = rollout.Collector(Recorder(), specs, replays)
+    for row in range(5):
+        collector.collect(None, row)
+    return log
+
+
+def test_lanes_collect_in_environments_of_their_own():
+    specs = [dataclasses.replace(smoke.ACTIVE, seed=seed) for seed in (3, 4)]
+    rows = {(len(chosen), chosen[0].seed): collected(chosen) for chosen in (specs, specs[:1], specs[1:])}
+    assert (rows[2, 3][3][4]['vector'] != rows[2, 3][4][4]['vector']).any()
+    for seed in (3, 4):
+        for ours, alone in zip(rows[2, 3][seed], rows[1, seed][seed], strict=True):
+            assert ours.keys() == alone.keys()
+            assert all(np.array_equal(value, alone[key]) for key, value in ours.items())
 
 
 def test_an_exploring_run_is_evaluated_with_its_task_policy(monkeypatch):

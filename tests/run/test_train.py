@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
@@ -92,6 +93,17 @@ def test_windows_cut_on_the_device_are_those_on_the_disk(tmp_path, monkeypatch):
             for key, value in theirs.items():
                 assert ours[key].dtype == value.dtype
                 np.testing.assert_array_equal(ours[key], value)
+
+
+def test_replays_go_to_a_device_that_has_a_memory_with_room_for_them(monkeypatch):
+    def fits(platform, stats, *sizes):
+        device = types.SimpleNamespace(platform=platform, memory_stats=lambda: stats)
+        monkeypatch.setattr(jax, 'devices', lambda: [device])
+        return windows.fit([types.SimpleNamespace(arrays={'reward': np.zeros(size, np.uint8)}) for size in sizes])
+
+    assert fits('gpu', {'bytes_limit': 1000}, 250, 249)
+    assert not fits('gpu', {'bytes_limit': 1000}, 250, 250)
+    assert not fits('cpu', {'bytes_limit': 1000}, 1) and not fits('gpu', None, 1) and not fits('gpu', {}, 1)
 
 
 def test_another_seed_gives_another_run(store, tmp_path):
@@ -216,6 +228,28 @@ def test_lanes_of_a_program_agree_with_programs_of_one_lane(store):
     grouped, solo = chunk(specs), [chunk([spec]) for spec in specs]
     for name, values in grouped.items():
         np.testing.assert_allclose(values, np.concatenate([lane[name] for lane in solo]), 1e-4, 1e-6, err_msg=name)
+
+
+def test_lanes_agree_with_programs_of_one_lane_on_pictures():
+    """Their convolutions are matrix products, which lanes batch."""
+    rng, specs = np.random.default_rng(0), [dataclasses.replace(smoke.VISION, init_seed=seed) for seed in (0, 1)]
+    agent = dreamer.Agent(smoke.VISION.model, (), (32, 32, 3), 3, True)
+    shape = (2, 2, smoke.MODEL.batch, smoke.MODEL.length)
+    batch = {'image': rng.integers(256, size=(*shape, 32, 32, 3), dtype=np.uint8),
+             'action': np.eye(3, dtype=np.float32)[rng.integers(3, size=shape)],
+             'reward': rng.normal(size=shape).astype(np.float32),
+             **{name: np.zeros(shape, bool) for name in ('is_first', 'is_terminal')}}  # fmt: skip
+
+    def chunk(*chosen):
+        program, own = lanes.Program(agent, len(chosen)), [specs[lane] for lane in chosen]
+        batches = {key: value[list(chosen)] for key, value in batch.items()}
+        state, metrics = program.chunk(program.initial_state(own), batches, lanes.hyper(own), lanes.keys(own, 'train'),
+                                       np.int32(0))  # fmt: skip
+        return lanes.flatten({'params': state['params'], 'metrics': metrics})
+
+    grouped, solo = chunk(0, 1), [chunk(0), chunk(1)]
+    for name, values in grouped.items():
+        np.testing.assert_allclose(values, np.concatenate([lane[name] for lane in solo]), 1e-3, 1e-5, err_msg=name)
 
 
 def test_grouped_runs_are_each_trained_on_their_own(store, tmp_path):
