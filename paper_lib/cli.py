@@ -35,7 +35,7 @@ def main(args: list[str] | None = None) -> int:
         reason = ' '.join(str(error).split())
         return _end(2, f'error: {error.name or "a package"} does not load ({reason}); see `paper-lib doctor`')
     except KeyboardInterrupt:
-        return _end(130, 'interrupted; training resumes with the same command')
+        return _end(130, 'interrupted; a training resumes with the same command')
 
 
 def _parse(args):

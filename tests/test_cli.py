@@ -228,7 +228,7 @@ def test_interrupt_is_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(cli.Tasks, '__call__', interrupt)
     assert cli.main(['tasks']) == 130
-    assert capsys.readouterr().err == 'interrupted; training resumes with the same command\n'
+    assert capsys.readouterr().err == 'interrupted; a training resumes with the same command\n'
 
 
 def test_missing_package_is_named(monkeypatch, capsys):

@@ -400,5 +400,5 @@ def test_interrupt_leaves_a_run_that_resumes(here, goes_on, partial):
     time.sleep(1)  # until the second worker, which has nothing to do, is up too
     os.killpg(command.pid, signal.SIGINT)
     out, err = command.communicate(timeout=60)
-    assert (command.returncode, out, err) == (130, '', 'interrupted; training resumes with the same command\n')
+    assert (command.returncode, out, err) == (130, '', 'interrupted; a training resumes with the same command\n')
     goes_on(*TRAIN, 'active', runs=partial)

@@ -111,7 +111,8 @@ class ImageDecoder(nn.Module):
 
 
 # Convolutions as matrix products: XLA's own ones are slow within a loop over updates on a CPU, and as lanes of one
-# program they would be grouped convolutions.
+# program they would be grouped convolutions. The products are of two axes, in the transposed one by a kernel with
+# outputs before inputs: else XLA writes out a transpose for the gradient, which takes as long as all the rest.
 
 
 class Downsample(nn.Module):
@@ -131,7 +132,7 @@ class Downsample(nn.Module):
         x = jnp.pad(x.astype(self.dtype), ((0, 0), (1, 1), (1, 1), (0, 0)))
         x = x.reshape(-1, h + 1, 2, w + 1, 2, c).swapaxes(2, 3).reshape(-1, h + 1, w + 1, 4 * c)
         x = jnp.concatenate([x[:, i : i + h, j : j + w] for i in (0, 1) for j in (0, 1)], -1)
-        return x @ kernel.astype(self.dtype)
+        return (x.reshape(-1, 16 * c) @ kernel.astype(self.dtype)).reshape(-1, h, w, self.depth)
 
 
 class Upsample(nn.Module):
@@ -148,9 +149,9 @@ class Upsample(nn.Module):
     @nn.compact
     def __call__(self, x):
         kernel = self.param('kernel', self.kernel_init, (4, 4, x.shape[-1], self.depth))
-        taps = kernel.transpose(2, 0, 1, 3).reshape(x.shape[-1], -1)
-        product = (x.astype(self.dtype) @ taps.astype(self.dtype)).astype(jnp.float32)
-        x = _interleave(_interleave(product.reshape(*x.shape[:3], 4, 4, self.depth), 1), 2)
+        taps = kernel.transpose(0, 1, 3, 2).reshape(-1, x.shape[-1])
+        product = x.reshape(-1, x.shape[-1]).astype(self.dtype) @ taps.T.astype(self.dtype)
+        x = _interleave(_interleave(product.astype(jnp.float32).reshape(*x.shape[:3], 4, 4, self.depth), 1), 2)
         return x + self.param('bias', nn.initializers.zeros, (self.depth,)) if self.bias else x
 
 

@@ -92,6 +92,21 @@ def test_a_measurement_ends_with_the_process_that_asked_for_it(tmp_path):
     assert not Path(f'/proc/{pid}').exists()
 
 
+def measure_until_interrupted(path):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    measure_until_killed(path)
+
+
+def test_an_interrupted_measurement_is_not_waited_for(tmp_path):
+    parent = multiprocessing.get_context('spawn').Process(target=measure_until_interrupted, args=(tmp_path / 'pid',))
+    parent.start()
+    while not (tmp_path / 'pid').exists() or not (tmp_path / 'pid').read_text():
+        time.sleep(0.1)
+    os.kill(parent.pid, signal.SIGINT)
+    parent.join(10)  # `wait` would sleep for a minute
+    assert parent.exitcode is not None and not Path(f'/proc/{(tmp_path / "pid").read_text()}').exists()
+
+
 def test_the_cost_of_a_plan_is_worked_out_from_one_run_of_each_program(monkeypatch):
     follower = dataclasses.replace(smoke.PASSIVE, source=smoke.EXPLORER)
     plan = [smoke.EXPLORER, smoke.ACTIVE, smoke.TANDEM, follower]
