@@ -251,7 +251,7 @@ class RunSpec:
 
     @property
     def signature(self) -> tuple:
-        """Runs of equal signature can train as lanes of one program: shapes and schedule are the same."""
+        """Runs of equal signature can train as lanes of one program: shapes, schedule and environments are the same."""
         schedule = (self.budget, self.ratio, self.prefill, self.chunk, self.eval_every, self.eval_episodes)
         kind = (self.data == 'own', self.w_expl > 0, self.expl_until, self.source.rows if self.source else 0)
         return (self.task, self.model, *schedule, *kind, *self.options.values())

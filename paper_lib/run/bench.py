@@ -224,23 +224,19 @@ def together(measure, cases: list[Case], cores: list[list[int]]) -> list:
     with contextlib.ExitStack() as stack:
         each = [(own, barrier, os.getpid()) for own in cores]
         pools = [stack.enter_context(concurrent.futures.ProcessPoolExecutor(1, context, _pin, own)) for own in each]
-        stack.push(functools.partial(_end, pools))
         jobs = [pool.submit(_measured, measure, case) for pool, case in zip(pools, cases)]
-        for job in concurrent.futures.as_completed(jobs):
-            if isinstance(job.exception(), BrokenProcessPool):
-                barrier.abort()  # else the others would wait for it
+        try:
+            for job in concurrent.futures.as_completed(jobs):
+                if isinstance(job.exception(), BrokenProcessPool):
+                    barrier.abort()  # else the others would wait for it
+        except KeyboardInterrupt:
+            for pool in pools:
+                ensure.terminate(pool)
+            raise
         errors = [job.exception() for job in jobs if job.exception()]
         for error in sorted(errors, key=lambda error: isinstance(error, threading.BrokenBarrierError)):
             raise UserError('killed: out of memory?') if isinstance(error, BrokenProcessPool) else error
         return [job.result() for job in jobs]
-
-
-def _end(pools, kind, *_):
-    """Where the user has interrupted, nothing is worth waiting for."""
-    if kind is KeyboardInterrupt:
-        for pool in pools:
-            for process in list(pool._processes.values()):
-                process.terminate()
 
 
 def _pin(cores, barrier, parent):

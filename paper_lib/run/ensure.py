@@ -105,8 +105,7 @@ class _Pool:
 
     def __exit__(self, kind, *_):
         if kind:  # a killed worker resumes bit-exactly: no reason to wait for it
-            for process in list(self.executor._processes.values()):
-                process.terminate()
+            terminate(self.executor)
         self.executor.shutdown(cancel_futures=True)
 
     @property
@@ -166,6 +165,12 @@ def _begin(number, workers, pins, messages, parent):
     if hasattr(os, 'sched_setaffinity'):
         os.sched_setaffinity(0, pins[index::workers] or {pins[index % len(pins)]})  # pictures are drawn on all of them
     threading.Thread(target=follow, args=(parent,), daemon=True).start()
+
+
+def terminate(executor: concurrent.futures.ProcessPoolExecutor):
+    """End its processes at once, whatever they do: leaving it would wait for them."""
+    for process in list(executor._processes.values()):
+        process.terminate()
 
 
 def follow(parent: int):

@@ -19,7 +19,7 @@ from paper_lib.agent import dreamer
 from paper_lib.data import writer
 from paper_lib.data.replay import Replay
 from paper_lib.data.store import Store
-from paper_lib.run import cost, ensure, lanes, train, windows
+from paper_lib.run import bench, cost, ensure, lanes, train, windows
 from paper_lib.spec import UserError
 
 WEIGHTS = {'wm': {'encoder': {}, 'rssm': {}}, 'task': {'actor': {}}}  # of an agent without any
@@ -232,13 +232,10 @@ def test_lanes_of_a_program_agree_with_programs_of_one_lane(store):
 
 def test_lanes_agree_with_programs_of_one_lane_on_pictures():
     """Their convolutions are matrix products, which lanes batch."""
-    rng, specs = np.random.default_rng(0), [dataclasses.replace(smoke.VISION, init_seed=seed) for seed in (0, 1)]
+    specs = [dataclasses.replace(smoke.VISION, init_seed=seed) for seed in (0, 1)]
     agent = dreamer.Agent(smoke.VISION.model, (), (32, 32, 3), 3, True)
-    shape = (2, 2, smoke.MODEL.batch, smoke.MODEL.length)
-    batch = {'image': rng.integers(256, size=(*shape, 32, 32, 3), dtype=np.uint8),
-             'action': np.eye(3, dtype=np.float32)[rng.integers(3, size=shape)],
-             'reward': rng.normal(size=shape).astype(np.float32),
-             **{name: np.zeros(shape, bool) for name in ('is_first', 'is_terminal')}}  # fmt: skip
+    layout = {'image': ((32, 32, 3), 'uint8'), 'action': ((3,), 'float32')}
+    batch = bench._random(layout, (2, 2, smoke.MODEL.batch, smoke.MODEL.length))
 
     def chunk(*chosen):
         program, own = lanes.Program(agent, len(chosen)), [specs[lane] for lane in chosen]
