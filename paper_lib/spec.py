@@ -13,7 +13,14 @@ from paper_lib import maze_layout, tasks
 SCHEMA = 2  # part of every run id: raise it when the same spec would train something else
 # Fields that came after this schema's first runs, and the value that all runs had before: where a run has that value it
 # keeps the id that it had. The value stays as it is here, whatever the field's default becomes.
-LATER = {'precision': 'float32'}
+LATER = {
+    'precision': 'float32',
+    'world_model': 'own',
+    'part': 'all',
+    'interact_every': 0,
+    'interact_steps': 0,
+    'interact_above': 0.0,
+}
 
 
 class UserError(Exception):
@@ -128,7 +135,7 @@ class ModelSpec:
 class RunSpec:
     """One training run. Equal specs are the same run; any difference is another run.
 
-    The agents of the paper differ in `data`, `source`, `alpha`, `w_expl`, `expl_until` and the two seeds only.
+    The agents of the paper differ in the fields from `data` to `interact_above` and in the two seeds only.
     """
 
     task: str
@@ -145,6 +152,11 @@ class RunSpec:
     alpha: float = 1.0  # initial weights (1 - alpha) * source's initial weights + alpha * own (Eq. S3)
     w_expl: float = 0.0  # weight of the disagreement reward in the acting policy (Eq. 5)
     expl_until: int = 0  # environment steps after which the task policy acts; 0: never
+    world_model: str = 'own'  # or the source's weights: 'copied' at every update, 'frozen' at its end
+    part: str = 'all'  # of the source's final replay: 'all', its 'first' or 'second' half, 'mixed': a uniform half
+    interact_every: int = 0  # environment steps between own collections of an offline run (Alg. 2); 0: never
+    interact_steps: int = 0  # environment steps of each of them
+    interact_above: float = 0.0  # OOD ratio of an evaluation from which on it collects; 0: always
     eval_every: int = 5000  # environment steps
     eval_episodes: int = 4
     lr_model: float = 1e-4
@@ -165,11 +177,16 @@ class RunSpec:
             _need(0 <= getattr(self, name) < 2**31, name, getattr(self, name), 'from 0 to 2**31 - 1')
         for name in ('alpha', 'w_expl'):
             _need(0 <= getattr(self, name) <= 1, name, getattr(self, name), 'from 0 to 1')
-        _need(self.data in ('own', 'final', 'batches'), 'data', self.data, "'own', 'final' or 'batches'")
+        for name, allowed in {'data': ('own', 'final', 'batches'), 'world_model': ('own', 'copied', 'frozen'),
+                              'part': ('all', 'first', 'second', 'mixed')}.items():  # fmt: skip
+            _need(getattr(self, name) in allowed, name, getattr(self, name), ', '.join(map(repr, allowed)))
         self._check_goal(tasks.get(self.task))
         self._check_render(tasks.get(self.task))
         self._check_schedule(tasks.get(self.task))
         self._check_source()
+        self._check_world_model()
+        self._check_part()
+        self._check_interaction(tasks.get(self.task))
 
     def _check_goal(self, task):
         widest, paper = maze_layout.WIDEST_GOAL, maze_layout.GOAL_RADIUS
@@ -223,6 +240,43 @@ class RunSpec:
         if self.alpha != 1:
             _need(self.model == self.source.model, 'model', 'other', "the source's: alpha mixes the two runs' weights")
 
+    def _check_world_model(self):
+        """A copied one is trained again, on the source's batches with its noise; a frozen one is read."""
+        if self.world_model == 'own':
+            return
+        data = {'copied': 'batches', 'frozen': 'final'}[self.world_model]
+        _need(self.data == data, 'world_model', self.world_model, f"'own' unless data is {data!r}")
+        _need(self.model == self.source.model, 'model', 'other', "the source's: the world model is")
+        _need(self.alpha == 1, 'alpha', self.alpha, '1 where the world model is not its own')
+        for name in ('seed', 'lr_model') if self.world_model == 'copied' else ():
+            own, theirs = getattr(self, name), getattr(self.source, name)
+            _need(own == theirs, name, own, f"the source's {theirs}: the world model is trained as there")
+
+    def _check_part(self):
+        _need(self.part == 'all' or self.data == 'final', 'part', self.part, "'all' unless data is 'final'")
+        _need(self.part == 'all' or not self.interact_every, 'part', self.part, "'all' for a run that interacts")
+        _need(self.part == 'all' or self.source.rows >= 2 * self.piece, 'part', self.part,
+              f"'all' for a source of fewer than {2 * self.piece} rows")  # fmt: skip
+
+    def _check_interaction(self, task):
+        every, steps, chunk = self.interact_every, self.interact_steps, self.chunk * task.repeat
+        if every == 0:
+            for name in ('interact_steps', 'interact_above'):
+                _need(getattr(self, name) == 0, name, getattr(self, name), '0 for a run that never interacts')
+            return
+        _need(self.data == 'final', 'interact_every', every, "0 unless data is 'final'")
+        unit = self.eval_every if self.interact_above else chunk
+        _need(every > 0 and every % unit == 0, 'interact_every', every, f'0, or a multiple of {unit}')
+        _need(every < self.budget, 'interact_every', every, f'below budget={self.budget}')
+        row = task.repeat * task.envs
+        _need(
+            steps > 0 and steps % row == 0,
+            'interact_steps',
+            steps,
+            f'a multiple of action repeat x environments = {row}',
+        )
+        _need(self.interact_above >= 0, 'interact_above', self.interact_above, 'at least 0')
+
     # Everything is counted on one clock, in agent steps; an environment step is one simulator
     # control step, so an agent step is `repeat` of them. Reset transitions count, as in v1.
 
@@ -250,10 +304,40 @@ class RunSpec:
         return self.agent_steps // tasks.get(self.task).envs
 
     @property
+    def piece(self) -> int:
+        """Rows of the pieces of which part='mixed' is every second one, at random."""
+        return 4 * self.model.length
+
+    def interacts(self, clock: int) -> bool:
+        """Whether an offline run may collect when it stands at `clock` agent steps, evaluations permitting."""
+        due = self.interact_every and clock * tasks.get(self.task).repeat % self.interact_every == 0
+        return bool(due) and self.prefill < clock < self.agent_steps
+
+    @property
+    def interact_rows(self) -> int:
+        """Replay rows of each collection of an offline run."""
+        task = tasks.get(self.task)
+        return self.interact_steps // (task.repeat * task.envs)
+
+    @property
+    def own_rows(self) -> int:
+        """Length of the replay that the run writes itself: at most so many rows where it depends on evaluations."""
+        if self.data == 'own' or not self.interact_every:
+            return self.rows if self.data == 'own' else 0
+        every = self.interact_every // tasks.get(self.task).repeat
+        return self.interact_rows * sum(map(self.interacts, range(every, self.agent_steps, every)))
+
+    @property
+    def like(self) -> 'RunSpec':
+        """The run whose program this one runs: the source where weights are to be equal to its, to the bit."""
+        return self.source if self.world_model == 'copied' or self.alpha != 1 else self
+
+    @property
     def signature(self) -> tuple:
         """Runs of equal signature can train as lanes of one program: shapes, schedule and environments are the same."""
         schedule = (self.budget, self.ratio, self.prefill, self.chunk, self.eval_every, self.eval_episodes)
-        kind = (self.data == 'own', self.w_expl > 0, self.expl_until, self.source.rows if self.source else 0)
+        kind = (self.data == 'own', self.like.w_expl > 0, self.like.expl_until, self.world_model == 'frozen',
+                self.source.rows if self.source else 0, self.run_id if self.interact_every else '')  # fmt: skip
         return (self.task, self.model, *schedule, *kind, *self.options.values())
 
     @property

@@ -21,6 +21,7 @@ class Agent:
     action: int
     discrete: bool
     explore: bool = False  # build and train the ensemble and the exploring behaviour
+    frozen: bool = False  # leave the world model as it is
 
     @property
     def features(self):
@@ -111,9 +112,12 @@ def train_step(agent, state, batch, hyper, key):
     params, opt, norm = dict(state['params']), dict(state['opt']), dict(state['norm'])
     latent_key, start_key, task_key, expl_key = jax.random.split(key, 4)
     uniform = jax.random.uniform(latent_key, (*batch['reward'].shape, agent.model.stoch))
-    grad = jax.grad(functools.partial(wmod.loss, agent), has_aux=True)
-    grads, (states, metrics) = grad(params['wm'], batch, uniform)
-    params['wm'], opt['wm'] = optim.step(optim.MODEL, params['wm'], grads, opt['wm'], hyper['lr_model'])
+    if agent.frozen:
+        _, (states, metrics) = wmod.loss(agent, params['wm'], batch, uniform)
+    else:
+        grad = jax.grad(functools.partial(wmod.loss, agent), has_aux=True)
+        grads, (states, metrics) = grad(params['wm'], batch, uniform)
+        params['wm'], opt['wm'] = optim.step(optim.MODEL, params['wm'], grads, opt['wm'], hyper['lr_model'])
 
     start, first_cont = choose_starts(agent, states, batch, start_key)
     rewards = {'task': lambda wm, feat, action: wmod.reward_mean(agent, wm, feat[1:])}
@@ -198,3 +202,11 @@ def assess(agent, params, episodes, key):
         'value': actor_critic.value_mean(agent, params['task']['critics']['task'], feat),
         'recon_loss': probe.error(agent, params['probe'], feat),
     }
+
+
+def decode(agent, params, episodes, key):
+    """Pictures (1, L, H, W, 3) uint8 that the decoder makes of the first episode's states in `assess` with this key."""
+    uniform = jax.random.uniform(key, (*episodes['reward'].shape, agent.model.stoch))
+    _, states = wmod.losses(agent, params['wm'], episodes, uniform)
+    pictures = agent.decoder.apply(params['wm']['decoder'], wmod.features(*states)[:1])
+    return {'decoded': (255 * jnp.clip(pictures, 0, 1)).round().astype(jnp.uint8)}

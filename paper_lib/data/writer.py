@@ -100,7 +100,7 @@ class Run:
         """The run's own replay, created or continued; `like` as in `Replay.create`."""
         if self.replay is None:
             envs = tasks.get(self.spec.task).envs
-            self.replay = Replay.create(self.path / 'replay', like, self.spec.rows, envs)
+            self.replay = Replay.create(self.path / 'replay', like, self.spec.own_rows, envs)
         return self.replay
 
     def _start(self, size, crc):

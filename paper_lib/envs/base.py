@@ -13,6 +13,7 @@ class Spaces:
     image: tuple[int, int, int] | None  # (height, width, channels)
     action: int  # A
     discrete: bool = False  # actions are one-hot (A,), else continuous in [-1, 1]^A
+    place: int = 0  # size of a position that accompanies images for analysis; no agent sees it
 
 
 class Env:
@@ -21,7 +22,8 @@ class Env:
         spaces                                        a Spaces
         reset(seeds: np.random.SeedSequence)          start an episode; all its randomness comes from `seeds`
         act(action) -> (reward, is_last, is_terminal) one control step; float64 (A,) in [-1, 1], or an int
-        observe() -> dict                             the present `vector` float32 (D,) or `image` uint8 (H, W, C)
+        observe() -> dict                             the present `vector` float32 (D,), or `image` uint8 (H, W, C);
+                                                      and `place` float32 where there is one
 
     `episode` is the index of the NEXT episode. It may be set: an episode is a function of
     (seed, index) alone, so a reset and the same actions lead back to any point of it, bit for bit.

@@ -90,7 +90,7 @@ class Simulator:
         self._goal_radius = goal_radius
         self._model = mujoco.MjModel.from_xml_string(model_xml(goal_radius))
         self._renderer = renderer(task, render, self._model, camera=0) if task.rendered else None
-        self.spaces = Spaces((), self._renderer.shape, 2) if self._renderer else Spaces((2, 2), None, 2)
+        self.spaces = Spaces((), self._renderer.shape, 2, place=2) if self._renderer else Spaces((2, 2), None, 2)
         self._data = mujoco.MjData(self._model)
         self._qpos, self._qvel, self._ctrl = self._data.qpos, self._data.qvel, self._data.ctrl  # views
 
@@ -108,5 +108,5 @@ class Simulator:
     def observe(self):
         if self._renderer:
             mujoco.mj_kinematics(self._model, self._data)
-            return {'image': self._renderer.draw(self._model, self._data)}
+            return {'image': self._renderer.draw(self._model, self._data), 'place': self._qpos.astype(np.float32)}
         return {'vector': np.concatenate([self._qpos, self._qvel]).astype(np.float32)}

@@ -38,7 +38,7 @@ def disk(spec: RunSpec) -> tuple[int, int, int]:
     weights, state = _state(lanes.agent_of(spec, spaces))
     logs = 4 * spec.updates * (spec.model.batch + 1) + METRICS * (spec.budget // spec.eval_every) + HEADERS
     row = sum(_bytes(*entry) for entry in rollout.layout(spaces).values()) + 5  # and reward and flags
-    replay = spec.rows * task.envs * row if spec.data == 'own' else 0
+    replay = spec.own_rows * task.envs * row
     traces = 4 * spec.eval_episodes * (task.limit + 1) * (sum(spaces.vector) + 5) + 8 * maze_layout.CELLS**2
     return weights // 4, replay + logs + weights + traces, replay + logs + (KEEP + 1) * (state + traces)
 

@@ -15,12 +15,15 @@ def padded_length(task, longest):
     return min(whole, max(64, 1 << (longest - 1).bit_length())) if longest < whole else whole
 
 
-def assess(program, task, params, groups, keys, counter):
-    """Teacher-force episodes of every lane (dicts of (n, N, ...)): per lane a dict of (n, N) host arrays."""
+def assess(function, task, params, groups, keys, counter):
+    """Teacher-force episodes of every lane (dicts of (n, N, ...)): per lane a dict of (n, N, ...) host arrays.
+
+    `function` is a program's `assess` or `decode`.
+    """
     length = padded_length(task, max(group['valid'].shape[1] for group in groups))
     groups = [rollout.pad(group, length) for group in groups]
     batch = {key: np.stack([group[key] for group in groups]) for key in MODEL_KEYS if key in groups[0]}
-    result = program.assess(params, batch, keys, counter)
+    result = function(params, batch, keys, counter)
     result = {key: np.asarray(value) for key, value in result.items()}
     return [
         {key: value[lane] for key, value in result.items()} | {'valid': groups[lane]['valid']}
@@ -60,16 +63,25 @@ class Evaluation:
         self.evaluator = rollout.Evaluator(program, specs)
         self.keys = lanes.keys(specs, 'eval_model')
 
-    def __call__(self, params, index, rows):
-        """Metric rows, and the episodes behind them, one per lane. `rows`: replay rows in use."""
+    def __call__(self, params, index, rows, pictures=False):
+        """Metric rows, and the episodes behind them, one per lane. `rows`: replay rows in use.
+
+        With `pictures`, agents that see some are shown what they see in the first episode, and what they decode.
+        """
         episodes = self.evaluator.play(params, index)
-        results = assess(self.program, self.task, params, episodes, self.keys, 2 * index)
+        results = assess(self.program.assess, self.task, params, episodes, self.keys, 2 * index)
         drawn = [replay_episodes(spec, replay, rows, index) for spec, replay in zip(self.specs, self.replays)]
         groups = [own or played for own, played in zip(drawn, episodes)]  # a lane without any must not stop the others
-        seen = assess(self.program, self.task, params, groups, self.keys, 2 * index + 1) if any(drawn) else drawn
+        seen = assess(self.program.assess, self.task, params, groups, self.keys, 2 * index + 1) if any(drawn) else drawn
         seen = [result if own else None for own, result in zip(drawn, seen)]
         metrics = [summary(*args) for args in zip(self.specs, episodes, results, seen)]
-        return metrics, [trace(*args) for args in zip(episodes, results)]
+        traces = [trace(*args) for args in zip(episodes, results)]
+        if pictures and 'image' in episodes[0]:
+            decoded = assess(self.program.decode, self.task, params, episodes, self.keys, 2 * index)
+            for own, played, made in zip(traces, episodes, decoded):
+                length = played['valid'].shape[1]
+                own |= {'image': played['image'][:1], 'decoded': made['decoded'][:, :length]}
+        return metrics, traces
 
 
 def summary(spec, episodes, result, seen):
@@ -97,4 +109,4 @@ def trace(episodes, result):
     """Per-step arrays of the evaluation's episodes, (n, N) each, for the figures."""
     length = episodes['valid'].shape[1]
     steps = {key: np.asarray(result[key][:, :length], np.float32) for key in ('wm_loss', 'recon_loss', 'value')}
-    return {key: episodes[key] for key in ('vector', 'reward', 'valid') if key in episodes} | steps
+    return {key: episodes[key] for key in ('vector', 'place', 'reward', 'valid') if key in episodes} | steps

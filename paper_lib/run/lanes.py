@@ -27,15 +27,16 @@ def keys(specs: list[RunSpec], stream: str):
 
 
 def hyper(specs: list[RunSpec]) -> dict:
-    """Traced values, each (L,)."""
-    return {name: np.array([getattr(spec, name) for spec in specs], np.float32) for name in HYPER}
+    """Traced values, each (L,); the weight of exploration is that of the run whose program is run."""
+    own = {name: [getattr(spec, name) for spec in specs] for name in HYPER}
+    own['w_expl'] = [spec.like.w_expl for spec in specs]
+    return {name: np.array(values, np.float32) for name, values in own.items()}
 
 
 def agent_of(spec: RunSpec, spaces) -> dreamer.Agent:
     """The static agent of a run in an environment of these spaces."""
-    return dreamer.Agent(
-        spec.model, spaces.vector, spaces.image, spaces.action, spaces.discrete, explore=spec.w_expl > 0
-    )
+    kind = {'explore': spec.like.w_expl > 0, 'frozen': spec.world_model == 'frozen'}
+    return dreamer.Agent(spec.model, spaces.vector, spaces.image, spaces.action, spaces.discrete, **kind)
 
 
 def _lift(fn, lanes):
@@ -61,6 +62,9 @@ class Program:
         def assess(params, episodes, key, counter):
             return dreamer.assess(agent, params, episodes, jax.random.fold_in(key, counter))
 
+        def decode(params, episodes, key, counter):
+            return dreamer.decode(agent, params, episodes, jax.random.fold_in(key, counter))
+
         def init(key, _):
             return dreamer.init(agent, key)
 
@@ -68,6 +72,7 @@ class Program:
         self.init = jax.jit(_lift(init, lanes))
         self.chunk = jax.jit(_lift(chunk, lanes), donate_argnums=0)
         self.assess = jax.jit(_lift(assess, lanes))
+        self.decode = jax.jit(_lift(decode, lanes))
         self._act = {name: jax.jit(_lift(functools.partial(act, name), lanes)) for name in ('task', 'expl')}
 
     def act(self, behaviour, params, carry, obs, keys, counter):
@@ -82,13 +87,13 @@ class Program:
         return jax.tree.map(lambda x: jnp.repeat(x[None], self.lanes, 0), dreamer.init_carry(self.agent, size))
 
     def initial_state(self, specs: list[RunSpec]):
-        """State at update 0: own initial weights, mixed with the source's by alpha (Eq. S3)."""
+        """State at update 0: own initial weights, mixed with the source's by alpha (Eq. S3); a copied model is its."""
 
         def draw(seeds):
             return self.init(jnp.stack([jax.random.key(number(seed, 'init')) for seed in seeds]), 0)
 
         state = draw([spec.init_seed for spec in specs])
-        if all(spec.alpha == 1 for spec in specs):
+        if all(spec.like is spec for spec in specs):
             return state
         source = draw([(spec.source or spec).init_seed for spec in specs])
         alpha = np.array([spec.alpha for spec in specs], np.float32)
@@ -97,7 +102,17 @@ class Program:
             a = alpha.reshape((-1,) + (1,) * (own.ndim - 1))
             return (1 - a) * theirs + a * own
 
-        return {**state, 'params': jax.tree.map(mix, state['params'], source['params'])}
+        params = jax.tree.map(mix, state['params'], source['params'])
+        copied = np.array([spec.world_model == 'copied' for spec in specs])
+        params['wm'] = jax.tree.map(
+            lambda own, theirs: _where(copied, theirs, own), params['wm'], source['params']['wm']
+        )
+        return {**state, 'params': params}
+
+
+def _where(chosen, yes, no):
+    """Of the lanes (L,) bools that are chosen the first array (L, ...), of the others the second."""
+    return jnp.where(chosen.reshape((-1,) + (1,) * (yes.ndim - 1)), yes, no)
 
 
 @functools.lru_cache(maxsize=8)

@@ -32,7 +32,8 @@ def observation(step):
 def layout(spaces) -> dict:
     """Shapes and dtypes of a replay row: see `Replay.create`."""
     obs = {'image': (spaces.image, 'uint8')} if spaces.image else {'vector': ((sum(spaces.vector),), 'float32')}
-    return {**obs, 'action': ((spaces.action,), 'float32')}
+    place = {'place': ((spaces.place,), 'float32')} if spaces.place else {}
+    return {**obs, **place, 'action': ((spaces.action,), 'float32')}
 
 
 def random_action(spec, spaces, row, envs_count):
@@ -76,7 +77,7 @@ class Collector:
         self.step = advance(self.envs, action, last)
 
     def _actions(self, params, row):
-        prefill = self.specs[0].prefill // self.count
+        prefill = self.specs[0].prefill // self.count if self.specs[0].data == 'own' else 0
         if row < prefill:
             return np.stack([random_action(spec, self.envs.spaces, row, self.count) for spec in self.specs])
         obs = observation(self.step)
@@ -95,6 +96,8 @@ class Collector:
 
     def restore(self, carry, rows):
         """Bring everything to the point before row `rows`, by replaying each environment's running episode."""
+        if not rows:
+            return
         self.carry = carry
         for lane, replay in enumerate(self.replays):
             for index in range(self.count):

@@ -20,6 +20,7 @@ import numpy as np
 import paper_lib
 from paper_lib import envs, maze_layout, tasks
 from paper_lib.data import streams
+from paper_lib.data.replay import Joined, half
 from paper_lib.data.store import Store
 from paper_lib.run import cost, evaluate, lanes, processor, rollout, windows
 from paper_lib.spec import RunError, RunSpec, UserError
@@ -63,10 +64,10 @@ class Group:
         self.program = lanes.program(agent, len(specs))
         self.task_program = lanes.program(dataclasses.replace(agent, explore=False), len(specs))
         self.keys, self.hyper = lanes.keys(specs, 'train'), lanes.hyper(specs)
-        if self.online:
-            self.replays = [run.make_replay(rollout.layout(self.spaces)) for run in runs]
-        else:
-            self.replays = [sources[spec.source].replay() for spec in specs]
+        self.collected = 0  # replay rows that an offline run has added
+        self.own = [run.make_replay(rollout.layout(self.spaces)) for run in runs] if self.spec.own_rows else []
+        self.sources = [sources[spec.source] for spec in specs] if not self.online else []
+        self.replays = self.own if self.online else [self._offline(lane) for lane in range(len(specs))]
         self.windows = (windows.OnDevice if windows.fit(self.replays) else windows.OnDisk)(
             self.replays, self.spec.model.length
         )
@@ -74,6 +75,14 @@ class Group:
         self.checkpoint_seconds, self.save_at = checkpoint_seconds, time.monotonic() + checkpoint_seconds
         self.started, self.seconds = time.monotonic(), 0.0
         self.setting, self.code = setting(specs), [CODE]
+
+    def _offline(self, lane):
+        """What an offline run learns from: its source's replay, a part of it, or that and what it adds itself."""
+        spec, replay = self.specs[lane], self.sources[lane].replay()
+        if spec.part != 'all':
+            rng = streams.rng(spec.seed, 'half')
+            replay.keep(half(spec.part, replay.rows, replay.envs, spec.piece, rng), spec.model.length)
+        return Joined(replay, self.own[lane]) if self.own else replay
 
     def _recorded(self, spec, sources):
         """The source's batch sequence, for a run that replays it."""
@@ -90,9 +99,11 @@ class Group:
                 self._collect(clock)
             if clock > self.spec.prefill:
                 totals.append(self._update(clock))
-            traces = None
+            metrics = traces = None
             if clock % self.spec.eval_steps == 0:
-                traces, totals = self._evaluate(clock, totals), []
+                (metrics, traces), totals = self._evaluate(clock, totals), []
+            if self.spec.interacts(clock) and (not self.spec.interact_above or self._surprised(metrics)):
+                self._interact()
             if clock == self.spec.agent_steps or time.monotonic() >= self.save_at:
                 self._save(clock, traces, totals)  # the last one keeps a group killed between two finishes whole
             progress(clock)
@@ -101,8 +112,12 @@ class Group:
     # Counters that follow from the clock.
 
     def _rows(self, clock):
-        """Replay rows in use: those written so far, or all of the source's (`final`)."""
-        return self.replays[0].rows if self.spec.data == 'final' else clock // self.task.envs
+        """Replay rows in use: those written so far, or all of the source's (`final`) and those added to them."""
+        return self.spec.source.rows + self.collected if self.spec.data == 'final' else clock // self.task.envs
+
+    def _own_rows(self, clock):
+        """Rows that the run has written itself."""
+        return self._rows(clock) if self.online else self.collected
 
     def _updates(self, clock):
         """Updates made when the clock stands at `clock`."""
@@ -113,6 +128,17 @@ class Group:
     def _collect(self, clock):
         for row in range(self._rows(clock - self.spec.chunk), self._rows(clock)):
             self.collector.collect(self.state['params'], row)
+
+    def _surprised(self, metrics):
+        """Whether the evaluation's OOD ratio is above the threshold (Alg. 2, adaptive); such a run is alone."""
+        ratio = metrics[0]['ood_ratio']
+        return ratio is not None and ratio > self.spec.interact_above
+
+    def _interact(self):
+        """Add rows collected with the policy as it is now; the episodes go on where they stood the last time."""
+        for _ in range(self.spec.interact_rows):
+            self.collector.collect(self.state['params'], self.collected)
+            self.collected += 1
 
     def _update(self, clock):
         first, last = self._updates(clock - self.spec.chunk), self._updates(clock)
@@ -129,7 +155,7 @@ class Group:
     def _explored(self, clock):
         """Whether the exploring behaviour will not act again: then it rests (v1 trains it on, to no effect)."""
         interval = (clock - 1) // self.spec.eval_steps * self.spec.eval_steps  # metrics change between evaluations only
-        return 0 < self.spec.expl_until <= interval * self.task.repeat
+        return 0 < self.spec.like.expl_until <= interval * self.task.repeat
 
     def _starts(self, lane, first, last, rows):
         """Window starts of updates first..last - 1 of a lane, (K, B): drawn, or the source's; recorded."""
@@ -144,15 +170,18 @@ class Group:
         return starts
 
     def _evaluate(self, clock, totals):
-        """Append one metrics row per run; return the episodes' traces."""
+        """Append one metrics row per run; return these and the episodes' traces."""
         self._check_finite(clock)
         _trim()
-        metrics, traces = self.evaluation(self.state['params'], clock // self.spec.eval_steps, self._rows(clock))
+        last = clock == self.spec.agent_steps
+        metrics, traces = self.evaluation(self.state['params'], clock // self.spec.eval_steps, self._rows(clock), last)
         means = jax.tree.map(lambda *xs: np.mean([np.asarray(x) for x in xs], 0), *totals) if totals else {}
         counters = {'update': self._updates(clock), 'agent_step': clock, 'env_step': clock * self.task.repeat}
+        if self.spec.interact_every:
+            counters['added'] = self.collected * self.task.envs * self.task.repeat  # environment steps
         for lane, (run, row) in enumerate(zip(self.runs, metrics)):
             run.append(counters | row | {f'train_{key}': float(value[lane]) for key, value in sorted(means.items())})
-        return traces
+        return metrics, traces
 
     def _check_finite(self, clock):
         """Weights that are not finite stay so: end the run instead of filling it with them."""
@@ -169,8 +198,8 @@ class Group:
         Returns the clock, the last evaluation's traces, and the training metrics since then.
         """
         self.state = self.program.initial_state(self.specs)
-        if self.online:
-            self.collector = rollout.Collector(self.program, self.specs, self.replays)
+        if self.own:
+            self.collector = rollout.Collector(self.program, self.specs, self.own)
         self.evaluation = evaluate.Evaluation(self.program, self.specs, self.replays)
         clocks = [set(run.checkpoints()) for run in self.runs]
         common = set.intersection(*clocks)
@@ -180,14 +209,17 @@ class Group:
         if not common:
             for run in self.runs:
                 run.restart()
+            if self.spec.world_model == 'frozen':
+                own = [_part(source.arrays('weights.npz'), 'wm') for source in self.sources]
+                self.state['params']['wm'] = lanes.unflatten(self.state['params']['wm'], _stacked(own))
             return 0, None, []
         clock = max(common)
         loaded = [self._load(run, clock) for run in self.runs]
         parts = [{name: _part(lane, name) for name in ('state', 'carry', 'trace', 'total')} for lane in loaded]
         self.state = lanes.unflatten(self.state, _stacked([part['state'] for part in parts]))
-        if self.online:
+        if self.own:
             carry = lanes.unflatten(self.collector.carry, _stacked([part['carry'] for part in parts]))
-            self.collector.restore(carry, self._rows(clock))
+            self.collector.restore(carry, self._own_rows(clock))
         totals = _stacked([part['total'] for part in parts])
         chunks = zip(*(value.T for value in totals.values()))
         return clock, [part['trace'] for part in parts], [dict(zip(totals, chunk)) for chunk in chunks]
@@ -199,18 +231,20 @@ class Group:
             was = ', '.join(f'{name}={meta["setting"][name]}' for name in changed)
             raise RunError(f'{run.path}: was begun with {was}; resume it so, or delete the directory to train it again')
         self.seconds, self.code = meta['seconds'], list(dict.fromkeys([*meta['code'], CODE]))
+        self.collected = meta['collected']
         return arrays
 
     def _save(self, clock, traces, totals):
         began = time.monotonic()
-        parts = {'state': self.state} | ({'carry': self.collector.carry} if self.online else {})
+        parts = {'state': self.state} | ({'carry': self.collector.carry} if self.own else {})
         if totals:
             parts['total'] = {key: np.stack([np.asarray(chunk[key]) for chunk in totals], 1) for key in totals[0]}
-        arrays, rows = lanes.flatten(parts), self._rows(clock) if self.online else 0
+        arrays, rows = lanes.flatten(parts), self._own_rows(clock)
         for lane, run in enumerate(self.runs):
             own = {key: value[lane] for key, value in arrays.items()}
             own |= {f'trace/{key}': value for key, value in traces[lane].items()} if traces else {}
-            meta = {'setting': self.setting, 'seconds': self._elapsed(), 'code': self.code}
+            meta = {'setting': self.setting, 'seconds': self._elapsed(), 'code': self.code,
+                    'collected': self.collected}  # fmt: skip
             run.save(clock, own, meta, rows=rows, updates=self._updates(clock))
         now = time.monotonic()
         pause = max(self.checkpoint_seconds, 20 * (now - began)) if self.checkpoint_seconds else 0.0  # 5 % at most
@@ -230,9 +264,12 @@ class Group:
 
     def _visits(self, lane):
         """How often the replay in use holds each cell of the maze, for the tasks that have one."""
-        if self.task.suite != 'maze' or self.spaces.image:
+        if self.task.suite != 'maze':
             return {}
-        x, y = self.replays[lane].arrays['vector'].reshape(-1, sum(self.spaces.vector))[:, :2].T
+        place = self.replays[lane].read(
+            'place' if self.spaces.image else 'vector', 0, self._rows(self.spec.agent_steps)
+        )
+        x, y = place.reshape(-1, place.shape[-1])[:, :2].T
         edges = np.linspace(-maze_layout.ARENA, maze_layout.ARENA, maze_layout.CELLS + 1)
         return {'visits': np.histogram2d(x, y, (edges, edges))[0].astype(np.int64)}
 

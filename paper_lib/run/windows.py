@@ -39,14 +39,14 @@ class OnDevice:
 
     def __init__(self, replays, length):
         self.replays, self.length, self.rows = replays, length, 0
-        self.arrays = {key: jnp.zeros((len(replays), array.shape[0] * array.shape[1], *array.shape[2:]), array.dtype)
+        self.arrays = {key: jnp.zeros((len(replays), replays[0].rows * array.shape[1], *array.shape[2:]), array.dtype)
                        for key, array in replays[0].arrays.items()}  # fmt: skip
 
     def gather(self, starts, rows):
         """As `OnDisk.gather`, on the device."""
         while self.rows < rows:
             first, self.rows = self.rows, min(rows, self.rows + SLAB)
-            new = {key: np.stack([replay.arrays[key][first : self.rows].reshape(-1, *array.shape[2:])
+            new = {key: np.stack([replay.read(key, first, self.rows).reshape(-1, *array.shape[2:])
                                   for replay in self.replays]) for key, array in self.arrays.items()}  # fmt: skip
             self.arrays = _write(self.arrays, new, first * self.replays[0].envs)
         return _cut(self.arrays, starts, self.length, self.replays[0].envs)
