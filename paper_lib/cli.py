@@ -282,10 +282,7 @@ class Tasks:
     json: Json = False
 
     def __call__(self):
-        from paper_lib import envs
-
-        show([dataclasses.asdict(task) | {'there': 'yes' if envs.suite(task) else 'not yet'}
-              for task in tasks.TASKS.values()], self.json)  # fmt: skip
+        show([dataclasses.asdict(task) for task in tasks.TASKS.values()], self.json)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,14 +14,7 @@ from paper_lib.spec import UserError
 
 __all__ = ['Batch', 'Env', 'Spaces', 'make']
 
-INSTALL = 'pip install mujoco==3.3.0 dm_control==1.0.28'
-# Modules of this package with a Simulator(task, **options).
-_SUITES = {(suite, obs): suite for suite in ('dmc', 'maze') for obs in ('proprio', 'vision')}
-
-
-def suite(task: tasks.Task) -> str | None:
-    """The module that simulates a task; None where there is none yet."""
-    return _SUITES.get((task.suite, task.obs))
+INSTALL = 'pip install mujoco==3.3.0 dm_control==1.0.28 metaworld==3.1.1 minatar==1.0.15'
 
 
 def make(task_id: str, seed: int | tuple[int, ...], **options) -> Env:
@@ -30,13 +23,11 @@ def make(task_id: str, seed: int | tuple[int, ...], **options) -> Env:
     Raises UserError, one line, for an unknown task and for what is missing on this machine.
     """
     task = tasks.get(task_id)
-    if suite(task) is None:
-        raise UserError(f'task={task_id!r}: not available yet; now: the DMC tasks and the maze')
-    return Env(_load(suite(task)).Simulator(task, **options), task.repeat, task.limit, seed)
+    return Env(_load(task.suite).Simulator(task, **options), task.repeat, task.limit, seed)
 
 
 def _load(module):
-    """The suite's module, or a UserError that says why it does not import on this machine."""
+    """The suite's module, which has a Simulator(task, **options). UserError if it does not import on this machine."""
     if not (3, 11) <= sys.version_info[:2] <= (3, 12):
         raise UserError(f'Python {sys.version_info[0]}.{sys.version_info[1]}: the simulators need Python 3.11 or 3.12')
     backend = os.environ.setdefault('MUJOCO_GL', 'disabled')  # read at import; vectors need no rendering

@@ -27,24 +27,20 @@ def test_unknown_task_names_the_nearest():
     one_line(lambda: envs.make('zzz', 0), "task='zzz': unknown; `paper-lib tasks` lists all 31")
 
 
-def test_tasks_without_a_suite_say_so():
-    rest = [t.id for t in tasks.TASKS.values() if t.suite in ('metaworld', 'minatar')]
-    assert len(rest) == 31 - 18
-    for task_id in rest:
-        one_line(lambda: envs.make(task_id, 0), task_id, 'not available yet')  # noqa: B023
-
-
 @pytest.mark.parametrize('version', [(3, 10, 9), (3, 13, 0)])
 def test_wrong_python(monkeypatch, version):
     monkeypatch.setattr(sys, 'version_info', version)
     one_line(lambda: envs.make(MAZE, 0), f'Python 3.{version[1]}', '3.11 or 3.12')
 
 
-@pytest.mark.parametrize('task_id, module', [(MAZE, 'mujoco'), ('cheetah_run-proprio', 'dm_control')])
+@pytest.mark.parametrize('task_id, module', [
+    (MAZE, 'mujoco'), ('cheetah_run-proprio', 'dm_control'), ('soccer-proprio', 'metaworld'),
+    ('seaquest-vision', 'minatar'),
+])  # fmt: skip
 def test_missing_simulator_names_the_command(monkeypatch, task_id, module):
-    monkeypatch.delitem(sys.modules, f'paper_lib.envs.{"maze" if task_id == MAZE else "dmc"}', raising=False)
+    monkeypatch.delitem(sys.modules, f'paper_lib.envs.{tasks.get(task_id).suite}', raising=False)
     monkeypatch.setitem(sys.modules, module, None)
-    one_line(lambda: envs.make(task_id, 0), module, 'pip install mujoco==')
+    one_line(lambda: envs.make(task_id, 0), f"'{module}' is missing", f'{module}==')
 
 
 def test_missing_rendering_back_end():
