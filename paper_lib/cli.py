@@ -124,7 +124,8 @@ def sizes() -> dict[str, ModelSpec]:
 
     found = {'S': ModelSpec()}
     for scale in scales.SCALES.values():
-        plans = {f'{scale.name}_{section}': plan.values.get('model') for section, plan in scale.plans.items()}
+        plans = {f'{scale.name}_{section}': plan.values.get('model')
+                 for section, plans in scale.plans.items() for plan in plans}  # fmt: skip
         for name, model in {scale.name: scale.model, **plans}.items():
             if model and model not in found.values():
                 found[name] = model
@@ -155,7 +156,7 @@ class Train:
         from paper_lib.study.names import choose
 
         scale = scales.get(self.scale)
-        planned = next((plan.values for plan in scale.plans.values() if self.task in plan.tasks), {})
+        planned = scale.planned(self.task)
         model = planned.get('model', scale.model) if self.size is None else choose('size', self.size, sizes())
         values = planned | _given(self.values) | {'model': dataclasses.replace(model, **_given(self.model))}
         spec = agents.make(self.agent, self.task, self.seed, scale, **values)

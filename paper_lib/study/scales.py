@@ -2,20 +2,32 @@
 
 import dataclasses
 
+from paper_lib import tasks
 from paper_lib.spec import ModelSpec
 from paper_lib.study.names import choose
 
 COMPARED = ('active', 'passive', 'tandem')
+STUDIED = (
+    *COMPARED, 'passive_same', 'tandem_same_wm', 'passive_frozen_wm', 'passive_expert', 'passive_suboptimal',
+    'passive_half', 'passive_50', 'passive_10', 'passive_1', 'passive_auto', 'passive_auto_200', 'passive_auto_165',
+    'passive_auto_120', 'active_expl', 'passive_expl', 'passive_expl_same', 'tandem_expl',
+    *(f'{agent}_{mix}' for mix in ('mixed_10', 'mixed', 'mixed_90') for agent in COMPARED),
+)  # fmt: skip
+ALPHAS = ('tandem_alpha_0', 'tandem_alpha_1e-6', 'tandem_alpha_1e-3', 'tandem_alpha_1e-1')
+TRAINED = ('active', 'passive', 'tandem', 'passive_10', 'passive_auto', 'active_expl', 'passive_expl')
 EXPLORERS = ('active_expl', 'passive_expl', 'tandem_expl', 'active_mixed', 'passive_mixed', 'tandem_mixed')
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What one section of the paper trains at one scale."""
+    """What is trained at one scale, with the same values, for one section of the paper."""
 
     tasks: tuple[str, ...]
     seeds: dict[str, tuple[int, ...]]  # agent -> pair seeds
     values: dict = dataclasses.field(default_factory=dict)  # RunSpec fields (and model) that differ from the scale's
+    further: dict[str, tuple[int, ...]] = dataclasses.field(
+        default_factory=dict
+    )  # as seeds, trained only when asked for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,19 +38,34 @@ class Scale:
     about: str
     model: ModelSpec
     values: dict  # RunSpec fields
-    plans: dict[str, Plan]
+    plans: dict[str, tuple[Plan, ...]]  # by section: 'base_agent', 'toy_maze', or 'study': all other notebooks
     trains: bool = True  # whether a notebook trains what is missing unless told otherwise
+    agents: dict[str, dict] = dataclasses.field(default_factory=dict)  # agent -> fields of it alone
     own: dict[tuple[str, str], dict] = dataclasses.field(default_factory=dict)  # (task, agent) -> fields of it alone
     pictures: dict = dataclasses.field(default_factory=dict)  # RunSpec fields of tasks that MuJoCo draws alone
 
+    def planned(self, task: str) -> dict:
+        """RunSpec fields of the first plan with this task, {} if there is none."""
+        return next((plan.values for plans in self.plans.values() for plan in plans if task in plan.tasks), {})
 
-def _maze(compared: int, explorers: int, **values) -> dict[str, Plan]:
+
+def _maze(compared: int, explorers: int, **values) -> dict[str, tuple[Plan, ...]]:
     seeds = dict.fromkeys(COMPARED, tuple(range(compared))) | dict.fromkeys(EXPLORERS, tuple(range(explorers)))
-    return {'toy_maze': Plan(('point_mass_maze-proprio',), seeds, values)}
+    return {'toy_maze': (Plan(('point_mass_maze-proprio',), seeds, values),)}
 
 
-def _base(seeds: int, **values) -> dict[str, Plan]:
-    return {'base_agent': Plan(('walker_walk-proprio', 'cup_catch-proprio'), {'active': tuple(range(seeds))}, values)}
+def _base(seeds: int) -> dict[str, tuple[Plan, ...]]:
+    names = ('walker_walk-proprio', 'cup_catch-proprio')
+    return {'base_agent': (Plan(names, {'active': tuple(range(seeds))}),)}
+
+
+def _study(names, seeds: int, trained=None, **values) -> Plan:
+    """Agents of the whole paper on these tasks: those in `trained`, or all, and the others when asked for."""
+    chosen = {agent: tuple(range(seeds)) for agent in STUDIED if trained is None or agent in trained}
+    if trained is None:
+        chosen |= dict.fromkeys(ALPHAS, (0,))  # one seed in the paper
+    others = {agent: (0,) for agent in (*STUDIED, *ALPHAS) if agent not in chosen}
+    return Plan(tuple(names), chosen, values, others)
 
 
 # Small enough for a CPU, and learning faster for it. Besides sizes and rates, two values that save time differ from v1:
@@ -65,6 +92,14 @@ MAZE = {
 }  # fmt: skip
 MAZE_ACTIVE = {'w_expl': 0.25, 'expl_until': 75_000}
 
+# Tasks of the three suites that a CPU can learn.
+LAPTOP_TASKS = ('cup_catch-proprio', 'window-open-proprio', 'breakout-vision')
+STUDY = {
+    'model': ModelSpec(deter=64, units=64, layers=1, mlp_units=64, mlp_layers=1, stoch=16, classes=8, cnn_depth=8,
+                       batch=16, length=16, starts=32, probe_units=64),
+    'budget': 150_000, 'lr_model': 5e-4, 'lr_actor': 1.5e-4, 'lr_critic': 1.5e-4,
+}  # fmt: skip
+MINATAR = STUDY
 
 SCALES: dict[str, Scale] = {
     scale.name: scale
@@ -76,14 +111,23 @@ SCALES: dict[str, Scale] = {
                       bins=41, batch=4, length=8, horizon=5, ensemble=2, probe_units=16),
             # One episode is 1000 environment steps of each of the 4 environments.
             {'budget': 6000, 'eval_every': 2000, 'prefill': 400, 'chunk': 20},
-            _base(seeds=1) | _maze(compared=2, explorers=1),
+            _base(seeds=1) | _maze(compared=2, explorers=1) | {'study': (_study(LAPTOP_TASKS, seeds=1),)},
+            # An evaluation every 2000 environment steps; Alg. 2 in proportion.
+            agents={'passive_50': {'interact_every': 400, 'interact_steps': 200},
+                    'passive_10': {'interact_every': 2000, 'interact_steps': 200},
+                    'passive_1': {'interact_every': 4000, 'interact_steps': 40},
+                    **{f'passive_auto{name}': {'interact_every': 2000, 'interact_steps': 200}
+                       for name in ('', '_200', '_165', '_120')}},
         ),
         Scale(
             'laptop',
             'the figures in the repository: hours on 2 cores',
             BASE['model'],
             {name: value for name, value in BASE.items() if name != 'model'},
-            _base(seeds=3) | _maze(compared=5, explorers=2, **MAZE),
+            _base(seeds=3) | _maze(compared=5, explorers=2, **MAZE)
+            | {'study': (_study(LAPTOP_TASKS[:2], 3, TRAINED, **STUDY),
+                         _study(LAPTOP_TASKS[2:], 3, TRAINED, **MINATAR))},
+            agents={'passive_1': {'interact_every': 20_000, 'interact_steps': 200}},
             own={('point_mass_maze-proprio', 'active'): MAZE_ACTIVE},
         ),
         Scale(
@@ -91,7 +135,7 @@ SCALES: dict[str, Scale] = {
             'the paper: size S, 1M environment steps, a GPU cluster',
             ModelSpec(),
             {},
-            _base(seeds=3) | _maze(compared=3, explorers=3),
+            _base(seeds=3) | _maze(compared=3, explorers=3) | {'study': (_study(tasks.TASKS, seeds=3),)},
             trains=False,
             pictures={'render': 'suite'},
         ),

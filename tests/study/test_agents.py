@@ -55,9 +55,9 @@ def test_tandem_differs_from_its_source_in_initial_weights_only(source):
 
 
 def test_tandem_alpha_takes_alpha_and_its_source_does_not():
-    spec = make('tandem_alpha', alpha=0.0)
+    spec = make('tandem_alpha_1e-3', alpha=0.0)
     assert (spec.alpha, spec.source.alpha, spec.source) == (0, 1, make('active'))
-    assert 0 < make('tandem_alpha').alpha < 1
+    assert 0 < make('tandem_alpha_1e-3').alpha < 1
 
 
 def test_explorers_differ_in_the_weight_of_exploration():
