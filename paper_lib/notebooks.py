@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from paper_lib import pages
 from paper_lib.spec import RunError, UserError
 from paper_lib.study import paths
 from paper_lib.study.names import choose
@@ -41,7 +42,7 @@ def run(path: Path, values: dict, runs: Path | None = None, output: Path | None 
         reason = error.strerror or error
         raise RunError(f'{error.filename or partial}: {reason}; remove the cause and run again') from None
     html = (output or paths.drawings(values['scale'])) / f'{path.stem}.html'
-    paths.write(html, render(notebook).encode())
+    paths.write(html, pages.notebook(notebook, path.stem).encode())
     return html
 
 
@@ -97,14 +98,3 @@ def _terminal():
     """Path of the terminal that this command reports to, '' if there is none or the kernel could not open it."""
     name = os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else ''
     return name if name and os.access(name, os.W_OK) else ''
-
-
-def render(notebook) -> str:
-    """HTML of an executed notebook, without progress and warnings (stderr); equal outputs give equal bytes."""
-    from nbconvert import HTMLExporter
-
-    for number, cell in enumerate(notebook.cells):
-        cell.id = f'cell-{number}'  # papermill's own cell has a random one
-        if cell.cell_type == 'code':
-            cell.outputs = [output for output in cell.outputs if output.get('name') != 'stderr']
-    return HTMLExporter().from_notebook_node(notebook)[0]

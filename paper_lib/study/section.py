@@ -43,11 +43,22 @@ BOOKS = {  # by the name of the notebook
     ),
     '5_ablations': Book(('figure_S1',), ('S1', 'sensitivity'), ('C8',)),
 }  # fmt: skip
-TABLES = {
-    'base_agent': Entry(published.table, 'base_agent', ['active'], None),
-    'visitation': Entry(visitation.table, 'toy_maze', figures.AGENTS, None),
-    'sensitivity': Entry(sensitivity.table, 'study', figures.AGENTS, None),
+TABLES = {  # Entry.draw: Frames -> DataFrame
+    'base_agent': Entry(published.table, 'base_agent', ['active']),
+    'visitation': Entry(visitation.table, 'toy_maze', figures.AGENTS),
+    'S1': Entry(lambda found: tables.environments(), 'study', []),
+    'S2': Entry(tables.self_generated, 'study', ['passive_auto']),
+    'sensitivity': Entry(lambda found: sensitivity.table(found, random('study')), 'study', figures.AGENTS),
 }
+
+
+def random(section: str):
+    """The function that gives the mean score of random actions in a task of this section."""
+    if section == 'toy_maze':
+        return claims.zero
+    from paper_lib.study import reference
+
+    return reference.random_score
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +128,7 @@ class Section:
 
     def frames(self, entry: Entry) -> frames.Frames:
         """The archived rows that a figure or a table is made of."""
-        return _part(frames.load(self.plans[entry.section], paths.archive(self.scale), entry.section), entry)
+        return frames.load(part(self.plans[entry.section], entry), paths.archive(self.scale), entry.section)
 
     def figure(self, name: str) -> drawing.Drawing:
         """Draw a figure from the archive and save it as PNG, PDF and caption."""
@@ -135,9 +146,9 @@ class Section:
 
     def claims(self) -> tables.Table:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""
-        found = self.frames(_claims(self.name))
-        stem = f'table_claims_{self.name.partition("_")[2]}'
-        return self._save(stem, 'table_claims', found, lambda found: claims.table(found, self.book.claims))
+        entry = tested(self.name)
+        return self._save(f'table_claims_{self.name.partition("_")[2]}', 'table_claims', self.frames(entry),
+                          lambda found: claims.table(found.metrics, random(entry.section), self.book.claims))  # fmt: skip
 
     def _save(self, stem, caption, found, compute):
         table = tables.Table(compute(found), drawing.caption(caption, found, self.scale))
@@ -145,28 +156,27 @@ class Section:
         return table
 
 
-def _claims(name):
-    """What the claims of a notebook are tested on."""
-    maze = name == '1_toy_maze'
-    shown = {agent for id in BOOKS[name].claims for agent in claims.AGENTS[id]}
-    return Entry(None, 'toy_maze' if maze else 'study', [agent for agent in agents.PRESETS if agent in shown], None)
+def tested(name: str) -> Entry:
+    """What the claims of a notebook are tested on: the agents that they are about and those that its figures show."""
+    book, section = BOOKS[name], 'toy_maze' if name == '1_toy_maze' else 'study'
+    about = {agent for claim in claims.CLAIMS if claim.id in book.claims for agent in claim.agents}
+    shown = {agent for figure in book.figures if figures.FIGURES[figure].section == section
+             for agent in figures.FIGURES[figure].agents}  # fmt: skip
+    return Entry(None, section, [agent for agent in agents.PRESETS if agent in about | shown])
 
 
 def entries(name: str) -> list[Entry]:
     """Everything that a notebook shows."""
     book = BOOKS[name]
     shown = [*(figures.FIGURES[name] for name in book.figures), *(TABLES[name] for name in book.tables)]
-    return shown + ([_claims(name)] if book.claims else [])
+    return shown + ([tested(name)] if book.claims else [])
 
 
-def _shows(entry, spec):
-    return spec.agent in entry.agents and (entry.tasks is None or spec.task in entry.tasks)
-
-
-def _part(found, entry):
-    """The rows of what an entry shows."""
-    found = found.of(entry.agents)
-    return found if entry.tasks is None else found.of(entry.tasks, 'task')
+def part(specs, entry: Entry) -> list[RunSpec]:
+    """The runs that an entry shows: of its tasks, or of all where the scale has none of them."""
+    planned = {spec.task for spec in specs}
+    names = planned.intersection(entry.tasks or ()) or planned
+    return [spec for spec in specs if spec.agent in entry.agents and spec.task in names]
 
 
 def open(name: str, names: dict, store) -> Section:
@@ -181,6 +191,7 @@ def open(name: str, names: dict, store) -> Section:
     for section in dict.fromkeys(entry.section for entry in shown):
         specs = agents.plan(section, scale, chosen.seeds, further=True)
         own = [entry for entry in shown if entry.section == section]
-        plans[section] = tuple(spec for spec in specs if any(_shows(entry, spec) for entry in own))
+        shown_here = {spec for entry in own for spec in part(specs, entry)}
+        plans[section] = tuple(spec for spec in specs if spec in shown_here)
         asked |= {spec.run_id for spec in agents.plan(section, scale, chosen.seeds, chosen.train == 'all')}
     return Section(name, chosen, plans, frozenset(asked), store)
