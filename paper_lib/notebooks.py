@@ -3,8 +3,10 @@
 papermill alone would take the first kernel named python3 that it finds, and hide what the notebook reports meanwhile.
 """
 
+import contextlib
 import logging
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -44,6 +46,48 @@ def run(path: Path, values: dict, runs: Path | None = None, output: Path | None 
     html = (output or paths.drawings(values['scale'])) / f'{path.stem}.html'
     paths.write(html, pages.notebook(notebook, path.stem).encode())
     return html
+
+
+def redraw(scale: str) -> None:
+    """Draw everything of a scale from the archive alone, as if nothing had been trained on this machine; and the index.
+
+    This is how the files in the repository were made. Raises RunError for the first notebook that fails.
+    """
+    with tempfile.TemporaryDirectory(prefix='paper-lib-') as nothing:
+        for path in find(()):
+            run(path, {'scale': scale, 'train': 'no'}, Path(nothing))
+    pages.write_index(scale)
+
+
+def differences(scale: str) -> list[str]:
+    """Files of figures/SCALE that differ, byte by byte, from what is drawn from the archive now. Raises UserError."""
+    kept = paths.drawings(scale)
+    if not kept.is_dir():
+        raise UserError(f'{kept}: not there, so there is nothing to compare; `paper-lib html --scale {scale}` makes it')
+    with tempfile.TemporaryDirectory(prefix='paper-lib-') as folder, _elsewhere(Path(folder)):
+        redraw(scale)
+        old, new = ({path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
+                    for place in (kept, paths.drawings(scale)))  # fmt: skip
+    return [f'{name}: {_difference(name, old, new)}' for name in sorted(old | new) if old.get(name) != new.get(name)]
+
+
+def _difference(name, old, new):
+    return 'differs' if name in old and name in new else 'is not drawn any more' if name in old else 'is missing'
+
+
+@contextlib.contextmanager
+def _elsewhere(folder):
+    """Drawings go to this folder, made from a copy of the data and weights."""
+    for name in ('data', 'weights'):
+        if (paths.figures() / name).is_dir():
+            shutil.copytree(paths.figures() / name, folder / name)
+    was = os.environ.get('PAPER_LIB_FIGURES')
+    os.environ['PAPER_LIB_FIGURES'] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop('PAPER_LIB_FIGURES')
+        os.environ.update({} if was is None else {'PAPER_LIB_FIGURES': was})
 
 
 def _execute(path, partial, values, runs):

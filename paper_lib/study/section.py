@@ -46,7 +46,7 @@ BOOKS = {  # by the name of the notebook
 TABLES = {  # Entry.draw: Frames -> DataFrame
     'base_agent': Entry(published.table, 'base_agent', ['active']),
     'visitation': Entry(visitation.table, 'toy_maze', figures.AGENTS),
-    'S1': Entry(lambda found: tables.environments(), 'study', []),
+    'S1': Entry(lambda found: tables.environments(), 'study', ['active']),
     'S2': Entry(tables.self_generated, 'study', ['passive_auto']),
     'sensitivity': Entry(lambda found: sensitivity.table(found, random('study')), 'study', figures.AGENTS),
 }
