@@ -39,7 +39,8 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _parse(args):
-    commands = Train | Runs | Notebooks | Html | Verify | Figures | Export | Tasks | Agents | Scales | Sizes | Doctor | Bench | Prune
+    study = Train | Runs | Notebooks | Html | Verify | Figures | Export | Tasks | Agents | Scales | Sizes
+    commands = study | Doctor | Bench | Prune | Reference
     try:
         with contextlib.redirect_stderr(io.StringIO()) as box:
             return tyro.cli(commands, args=args, prog='paper-lib', description='Runs and figures of the study.',
@@ -453,6 +454,29 @@ class Bench:
                     lines.insert(0, list(row))
                 for line in lines:
                     print('  '.join(text.ljust(width) for text, width in zip(line, widths)).rstrip(), flush=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """Measure the random policy on every task and draw a picture of each, both kept in paper_lib/study; 10 minutes."""
+
+    episodes: int = 25  # of each task; of the short ones of MinAtar ten times as many
+    output: Annotated[Path | None, tyro.conf.arg(metavar='DIR', help_behavior_hint='')] = None
+    """instead of paper_lib/study"""
+
+    def __call__(self):
+        from paper_lib.data import files
+        from paper_lib.run import reference
+        from paper_lib.study.reference import PICTURES, SCORES
+
+        if self.episodes < 1:
+            raise UserError(f'episodes={self.episodes}: must be at least 1')
+        folder, lines = self.output or SCORES.parent, ['task,mean,std,episodes']
+        files.write_npz(folder / PICTURES.name, reference.pictures())
+        for row in reference.random_scores(self.episodes):
+            lines.append(','.join(map(str, row.values())))
+            print(lines[-1], flush=True)  # as they come: each takes a while
+        files.write_bytes(folder / SCORES.name, '\n'.join([*lines, '']).encode())
 
 
 if __name__ == '__main__':

@@ -22,7 +22,18 @@ class Task:
         """Whether its observations are pictures that MuJoCo draws."""
         return self.obs == 'vision' and self.suite != 'minatar'
 
+    @property
+    def short(self) -> str:
+        """The id without what is observed: tasks that share it differ in nothing else."""
+        return self.id.rsplit('-', 1)[0]
 
+    @property
+    def highest(self) -> float | None:
+        """The highest score of an episode that its rewards allow; None where there is no bound (MinAtar)."""
+        return self.limit * self.repeat * _REWARDS[self.suite] if self.suite in _REWARDS else None
+
+
+_REWARDS = {'dmc': 1.0, 'maze': 1.0, 'metaworld': 10.0}  # highest of a control step
 _DMC = {
     'cheetah_run': 'cheetah-run', 'cup_catch': 'ball_in_cup-catch', 'finger_turn_hard': 'finger-turn_hard',
     'hopper_hop': 'hopper-hop', 'humanoid_walk': 'humanoid-walk', 'point_mass_maze': 'reach_bottom_right',

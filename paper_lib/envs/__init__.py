@@ -12,7 +12,7 @@ from paper_lib.envs import remote
 from paper_lib.envs.base import Env, Spaces
 from paper_lib.spec import UserError
 
-__all__ = ['Batch', 'Env', 'Spaces', 'make']
+__all__ = ['Batch', 'Env', 'Spaces', 'build', 'make']
 
 INSTALL = 'pip install mujoco==3.3.0 dm_control==1.0.28 metaworld==3.1.1 minatar==1.0.15'
 
@@ -22,7 +22,11 @@ def make(task_id: str, seed: int | tuple[int, ...], **options) -> Env:
 
     Raises UserError, one line, for an unknown task and for what is missing on this machine.
     """
-    task = tasks.get(task_id)
+    return build(tasks.get(task_id), seed, **options)
+
+
+def build(task: tasks.Task, seed: int | tuple[int, ...], **options) -> Env:
+    """As `make`, of a task that need not be in the table: every one that MuJoCo simulates can also be drawn."""
     return Env(_load(task.suite).Simulator(task, **options), task.repeat, task.limit, seed)
 
 

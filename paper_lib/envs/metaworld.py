@@ -1,4 +1,4 @@
-"""Meta-World (V3) with vectors: a fresh goal each episode, which the agent observes.
+"""Meta-World (V3): a fresh goal each episode, which the agent observes. Pictures serve the figures alone.
 
 V3 is the maintained version of the suite: its tasks and rewards (`v2`, 0 to 10 per step) are those of V2, ported from
 mujoco-py to MuJoCo's own bindings and to Gymnasium. Scores need not be those that were published for V2: the physics is
@@ -11,20 +11,24 @@ import mujoco
 import numpy as np
 
 from paper_lib.envs.base import Spaces
+from paper_lib.envs.render import renderer
 
+CAMERA = 'corner2'
+NEAR = (0.75, 0.075, 0.7)  # where that camera sees the table's top and little else
 SIZE = 39  # the hand, its opening and the object (18), the same one control step earlier (18), the goal (3)
 
 
 class Simulator:
     """Simulator of one task; see base.Env for its methods. It never ends by itself: only the time limit does."""
 
-    spaces = Spaces((SIZE,), None, 4)
-
-    def __init__(self, task):
+    def __init__(self, task, render='fast'):
         self._env = metaworld.ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f'{task.name}-goal-observable'](seed=0)
         self._env._freeze_rand_vec = False  # else all episodes have the same goal
         self._env.seeded_rand_vec = True  # else it is drawn from numpy's global generator
         model = self._env.model
+        model.camera(CAMERA).pos = NEAR
+        self._renderer = renderer(task, render, model, model.camera(CAMERA).id) if task.rendered else None
+        self.spaces = Spaces((), self._renderer.shape, 4) if self._renderer else Spaces((SIZE,), None, 4)
         self._moved = [(places, places.copy()) for places in (model.body_pos, model.site_pos)]
 
     def reset(self, seeds):
@@ -39,4 +43,7 @@ class Simulator:
         return reward, False, False
 
     def observe(self):
+        if self._renderer:
+            picture = self._renderer.draw(self._env.model, self._env.data)
+            return {'image': np.ascontiguousarray(picture[::-1, ::-1])}  # the camera hangs upside down
         return {'vector': self._observation.astype(np.float32)}

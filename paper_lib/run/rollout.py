@@ -37,11 +37,15 @@ def layout(spaces) -> dict:
 
 
 def random_action(spec, spaces, row, envs_count):
-    """(n, A) uniform actions of the prefill: in [-1, 1], or one-hot."""
-    rng = streams.rng(spec.seed, 'prefill', row)
+    """(n, A) uniform actions of the prefill."""
+    return uniform_action(streams.rng(spec.seed, 'prefill', row), spaces, envs_count)
+
+
+def uniform_action(rng, spaces, count):
+    """(count, A) actions of the uniform random policy: in [-1, 1], or one-hot."""
     if spaces.discrete:
-        return np.eye(spaces.action, dtype=np.float32)[rng.integers(spaces.action, size=envs_count)]
-    return rng.uniform(-1, 1, (envs_count, spaces.action)).astype(np.float32)
+        return np.eye(spaces.action, dtype=np.float32)[rng.integers(spaces.action, size=count)]
+    return rng.uniform(-1, 1, (count, spaces.action)).astype(np.float32)
 
 
 def finite(specs, actions):

@@ -1,13 +1,18 @@
 """Frames in, figure out. One function per figure."""
 
+import dataclasses
+import functools
+import typing
+
 import matplotlib
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from paper_lib.study import panels, published, visitation
+from paper_lib import tasks
+from paper_lib.study import agents, episodes, grids, overview, panels, published, visitation
 from paper_lib.study.frames import Frames
-from paper_lib.study.style import LOOKS, WARNING, context
+from paper_lib.study.style import LOOKS, context
 
 AGENTS = ['active', 'passive', 'tandem']
 MAPS = ['active', 'active_expl', 'active_mixed']
@@ -19,24 +24,6 @@ CURVES = {
     'value_error': 'Value error: estimate - return',
 }
 OUTLIER = 99.0  # percentile of visited cells above which Fig. 5 paints dark red
-
-
-def _new(scale, width, height):
-    figure = Figure(figsize=(width, height), layout='constrained')
-    if scale == 'smoke':
-        figure.suptitle(WARNING, color='#B00000', fontsize=12, fontweight='bold')
-    return figure
-
-
-def _label(axes, letter, text):
-    axes.set_title(f'({letter}) {text}')
-
-
-def _legend(figure, axes):
-    """One legend below the panels, each agent once."""
-    handles = {label: line for ax in axes for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    if handles:
-        figure.legend(handles.values(), handles.keys(), loc='outside lower center', ncols=4)
 
 
 def _norm(values, low, high):
@@ -51,11 +38,11 @@ def _norm(values, low, high):
 def figure_base_agent(frames: Frames, scale: str) -> Figure:
     """Score of every seed over the scores that the author of DreamerV3 published, one panel per task."""
     with context():
-        figure = _new(scale, 11, 4.4)
+        figure = panels.new(scale, 11, 4.4)
         names = list(dict.fromkeys(spec.task for spec in frames.specs))
         for axes, letter, task in zip(figure.subplots(1, len(names), squeeze=False)[0], 'abcdefgh', names):
             _beside_published(axes, frames.of([task], 'task'), scale, task)
-            _label(axes, letter, task)
+            panels.label(axes, letter, task)
         return figure
 
 
@@ -73,14 +60,14 @@ def _beside_published(axes, frames, scale, task):
 def figure_2(frames: Frames, scale: str) -> Figure:
     """(a) Score; (b-d) one final trajectory per agent over the visits of its replay and coloured by loss; medians."""
     with context():
-        figure = _new(scale, 13, 5.9)
+        figure = panels.new(scale, 13, 5.9)
         left, right = figure.subfigures(1, 2, width_ratios=[1, 1.9])
         score, table = left.subplots(2, 1, height_ratios=[2.2, 1])
         panels.curves(score, frames, scale, AGENTS, 'score')
         score.set_ylabel('episode score')
         if score.lines:
             score.legend(loc='best')
-        _label(score, 'a', 'Score')
+        panels.label(score, 'a', 'Score')
         _medians(table, frames)
         _trajectories(right, frames, scale)
         return figure
@@ -106,7 +93,7 @@ def _trajectories(figure, frames, scale):
     drawn = [None, None]
     for i, agent in enumerate(AGENTS):
         top, bottom = axes[:, i]
-        _label(top, 'bcd'[i], LOOKS[agent].label)
+        panels.label(top, 'bcd'[i], LOOKS[agent].label)
         for ax in (top, bottom):
             panels.walls(ax, frames.specs[0].goal_radius)
         if agent not in maps:
@@ -124,24 +111,24 @@ def _trajectories(figure, frames, scale):
 def figure_2_curves(frames: Frames, scale: str) -> Figure:
     """World-model loss, and value estimate, Monte-Carlo return and their difference (as Fig. S2), over training."""
     with context():
-        figure = _new(scale, 11, 6.6)
+        figure = panels.new(scale, 11, 6.6)
         grid = figure.subplots(2, 2)
         for axes, letter, column in zip(grid.flat, 'abcd', CURVES, strict=True):
             panels.curves(axes, frames, scale, AGENTS, column)
-            _label(axes, letter, CURVES[column])
+            panels.label(axes, letter, CURVES[column])
             axes.set_ylabel('loss' if column == 'wm_loss' else 'discounted return')
             if column == 'wm_loss':
                 panels.logarithmic(axes)
             if column == 'value_error' and axes.lines:
                 axes.axhline(0, color='black', lw=0.8)
-        _legend(figure, grid[:1, 0])
+        panels.legend(figure, grid[:1, 0])
         return figure
 
 
 def figure_5(frames: Frames, scale: str) -> Figure:
     """Visits of three Active agents' final replays; unvisited grey, cells above the 99th percentile dark red."""
     with context():
-        figure = _new(scale, 11, 3.9)
+        figure = panels.new(scale, 11, 3.9)
         axes = figure.subplots(1, 3)
         runs = frames.runs[frames.runs.pair_seed == frames.first].set_index('agent').run_id
         maps = {agent: frames.map(runs[agent]) for agent in MAPS if agent in runs}
@@ -150,7 +137,7 @@ def figure_5(frames: Frames, scale: str) -> Figure:
         cmap = matplotlib.colormaps['viridis'].with_extremes(over='darkred')
         for ax, letter, agent in zip(axes, 'abc', MAPS, strict=True):
             panels.walls(ax, frames.specs[0].goal_radius)
-            _label(ax, letter, LOOKS[agent].label)
+            panels.label(ax, letter, LOOKS[agent].label)
             if agent not in maps:
                 panels.missing(ax, frames, scale, [agent])
                 continue
@@ -164,7 +151,7 @@ def figure_5(frames: Frames, scale: str) -> Figure:
 def figure_5_curves(frames: Frames, scale: str) -> Figure:
     """Score and world-model loss on the explorers' data, with the Active agent as a dashed baseline."""
     with context():
-        figure = _new(scale, 11, 6.6)
+        figure = panels.new(scale, 11, 6.6)
         grid = figure.subplots(2, 2)
         data_names = {'expl': 'exploration data', 'mixed': 'mixed-reward data'}
         titles = {'score': 'Score', 'wm_loss': 'World-model loss'}
@@ -172,19 +159,97 @@ def figure_5_curves(frames: Frames, scale: str) -> Figure:
             names = ['active', *EXPLORERS[data]]
             for axes, letter, (column, title) in zip(row, letters, titles.items(), strict=True):
                 panels.curves(axes, frames, scale, names, column, faded=['active'])
-                _label(axes, letter, f'{title}, {text}')
+                panels.label(axes, letter, f'{title}, {text}')
                 axes.set_ylabel('episode score' if column == 'score' else 'loss on own episodes')
             panels.logarithmic(row[1])
-        _legend(figure, grid[:, 0])
+        panels.legend(figure, grid[:, 0])
         return figure
 
 
-FIGURES = {  # section -> name -> how it is drawn, agents that it shows
-    'base_agent': {'figure_base_agent': (figure_base_agent, ['active'])},
-    'toy_maze': {
-        'figure_2': (figure_2, AGENTS),
-        'figure_2_curves': (figure_2_curves, AGENTS),
-        'figure_5': (figure_5, MAPS),
-        'figure_5_curves': (figure_5_curves, ['active', *EXPLORERS['expl'], *EXPLORERS['mixed']]),
-    },
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """How a figure or a table is made, and of what."""
+
+    draw: typing.Callable  # (Frames, scale) -> Figure
+    section: str  # of the archive
+    agents: list[str]
+    tasks: list[str] | None = None  # those that the paper shows; None: all of the section
+
+    def over(self, names) -> list[str]:
+        """Which of a section's tasks are shown: the paper's or, where none of them is there, as many others.
+
+        Of these, tasks with the kind of observation that the paper shows come first.
+        """
+        names = list(dict.fromkeys(names))
+        if self.tasks is None:
+            return names
+        kinds = {tasks.get(task).obs for task in self.tasks}
+        others = sorted(names, key=lambda task: tasks.get(task).obs not in kinds)[: len(self.tasks)]
+        return [task for task in self.tasks if task in names] or [task for task in names if task in others]
+
+    def of(self, frames: Frames) -> Frames:
+        """The part of a section's frames that is shown."""
+        return frames.of(self.agents).of(self.over(spec.task for spec in frames.specs), 'task')
+
+
+def _grid(names, columns, shown=None, faded=(), mean=False):
+    draw = functools.partial(grids.curves, names=names, columns=columns, faded=faded, mean=mean)
+    return Entry(draw, 'study', names, shown)
+
+
+def _sweep(shown):
+    names = [name for agent in AGENTS for name in grids.family(agent)]
+    return Entry(functools.partial(grids.sweep, families=AGENTS), 'study', names, shown)
+
+
+BOTH = ['score', 'wm_loss']
+PARTS = ['active', 'passive', 'passive_expert', 'passive_suboptimal', 'passive_half']
+INTERACT = ['active', 'passive', *grids.INTERACTING]
+THRESHOLDS = ['active', 'passive_auto_200', 'passive_auto_165', 'passive_auto', 'passive_auto_120']
+SAME = ['active', 'passive_same', 'passive', 'tandem']
+ON_EXPL = ['active', 'active_expl', 'passive_expl_same', 'passive_expl', 'tandem_expl']
+ALPHAS = ['active', *(f'tandem_alpha_{name}' for name in agents.ALPHAS), 'tandem']
+GLANCE = list(dict.fromkeys(name for names in overview.BARS.values() for name in names))
+SELECTED = ['cheetah_run-vision', 'quadruped_run-vision', 'pick-place-proprio', 'basketball-proprio']
+HALVES = ['cheetah_run-vision', 'quadruped_run-vision', 'point_mass_maze-vision', 'pick-place-proprio']
+ADDING = ['cheetah_run-vision', 'quadruped_run-vision', 'pick-place-proprio', 'space_invaders-vision']
+SWEPT = ['quadruped_run-vision', 'point_mass_maze-vision', 'pick-place-proprio']
+FROZEN = ['hopper_hop-proprio', 'quadruped_run-proprio', 'cheetah_run-vision', 'pick-place-proprio']
+
+FIGURES: dict[str, Entry] = {
+    'figure_base_agent': Entry(figure_base_agent, 'base_agent', ['active']),
+    'figure_1': Entry(overview.glance, 'study', GLANCE),
+    'figure_2': Entry(figure_2, 'toy_maze', AGENTS),
+    'figure_2_curves': Entry(figure_2_curves, 'toy_maze', AGENTS),
+    'figure_3': _grid(AGENTS, BOTH, SELECTED),
+    'figure_4': _grid(PARTS, BOTH, HALVES),
+    'figure_5': Entry(figure_5, 'toy_maze', MAPS),
+    'figure_5_curves': Entry(figure_5_curves, 'toy_maze', ['active', *EXPLORERS['expl'], *EXPLORERS['mixed']]),
+    'figure_6': _grid(['active', *EXPLORERS['expl']], BOTH, SELECTED, faded=['active']),
+    'figure_7': _sweep(SWEPT[:1]),
+    'figure_8': _grid(INTERACT, BOTH, ADDING),
+    'figure_S1': _grid(THRESHOLDS, ['score', 'ood_ratio', 'added'], SWEPT, faded=['active'], mean=True),
+    'figure_S2': _grid(AGENTS, ['value', 'mc_return', 'value_error'], SELECTED),
+    'figure_S3': Entry(
+        functools.partial(episodes.within, names=AGENTS),
+        'study',
+        AGENTS,
+        ['point_mass_maze-vision', 'cheetah_run-vision'],
+    ),
+    'figure_S4': Entry(
+        functools.partial(episodes.hallucination, agent='tandem'), 'study', ['tandem'], ['point_mass_maze-vision']
+    ),
+    'figure_S5': _grid(['active', 'passive', 'tandem', 'tandem_same_wm', 'passive_frozen_wm'], BOTH, FROZEN),
+    'figure_S6': _grid(['active', 'passive', 'passive_same'], BOTH, SELECTED, faded=['active']),
+    'figure_S7': _grid(ALPHAS, BOTH, SELECTED),
+    'figure_S8': Entry(functools.partial(grids.halves, names=PARTS, columns=BOTH), 'study', PARTS, HALVES),
+    'figure_S9': _sweep(SWEPT),
+    'figure_S10': _grid(SAME, ['score'], mean=True),
+    'figure_S11': _grid(SAME, ['wm_loss'], mean=True),
+    'figure_S12': _grid(INTERACT, ['score'], mean=True),
+    'figure_S13': _grid(INTERACT, ['wm_loss'], mean=True),
+    'figure_S14': _grid(INTERACT, ['ood_ratio'], mean=True),
+    'figure_S15': Entry(grids.interaction, 'study', INTERACT),
+    'figure_S16': _grid(ON_EXPL, ['score'], faded=['active'], mean=True),
+    'figure_S17': _grid(ON_EXPL, ['wm_loss'], faded=['active'], mean=True),
 }

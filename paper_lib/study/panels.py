@@ -1,33 +1,95 @@
 """Parts that figures are made of: one panel, one kind of data."""
 
+import collections
+import textwrap
+
 import matplotlib.patheffects
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import LogFormatter, LogLocator
 
 from paper_lib import maze_layout
-from paper_lib.study import stats
+from paper_lib.study import scales, stats
 from paper_lib.study.frames import Frames
-from paper_lib.study.style import GREY, LOOKS, THEIRS, YELLOW
+from paper_lib.study.style import GREY, LOOKS, THEIRS, WARNING, YELLOW
 
 COMMAND = 'make figures SCALE={}'
+FURTHER = 'paper-lib notebooks NAME --scale {} -p train all'
 OUTLINE = [matplotlib.patheffects.withStroke(linewidth=3.2, foreground='black')]
+
+
+def new(scale: str, width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout='constrained')
+    if scale == 'smoke':
+        figure.suptitle(WARNING, color='#B00000', fontsize=12, fontweight='bold')
+    return figure
+
+
+def label(axes: Axes, letter: str, text: str) -> None:
+    axes.set_title(f'({letter}) {text}')
+
+
+def legend(figure, axes, notes=(), ncols: int = 4) -> None:
+    """One legend below the panels, each agent once, under the lines of `notes`."""
+    handles = {label: line for ax in axes for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    characters = int(figure.get_figure(root=True).get_figwidth() * 15)
+    words = '\n'.join(textwrap.fill(note, characters, break_on_hyphens=False) for note in notes)
+    if handles or words:
+        figure.legend(handles.values(), handles.keys(), loc='outside lower center', ncols=ncols,
+                      title=words or None, title_fontsize=8)  # fmt: skip
+
+
+def planned(scale: str) -> set[tuple[str, str]]:
+    """(task, agent) of all runs that are trained unasked at a scale."""
+    plans = [plan for plans in scales.get(scale).plans.values() for plan in plans]
+    return {(task, agent) for plan in plans for task in plan.tasks for agent in plan.seeds}
+
+
+def lost(frames: Frames, scale: str, names: list[str]) -> list[str]:
+    """Lines that say which runs of these agents are missing or not part of the scale, and what would fill them."""
+    unasked = planned(scale)
+    gone = collections.Counter(spec.agent for spec in frames.missing if (spec.task, spec.agent) in unasked)
+    further = [name for name in names if name not in gone and frames.runs[frames.runs.agent == name].empty]
+    lines = []
+    if counts := ', '.join(f'{name}: {gone[name]} missing' for name in names if gone[name]):
+        lines.append(f'{counts}; {COMMAND.format(scale)}')
+    if further:
+        lines.append(f'not trained at this scale: {", ".join(further)}; {FURTHER.format(scale)}')
+    return lines
 
 
 def missing(axes: Axes, frames: Frames, scale: str, what: list[str]) -> None:
     """Say in an empty panel which runs are missing and what would fill it."""
-    lost = [spec for spec in frames.missing if spec.agent in what]
-    names = '\n'.join(f'{agent}: {sum(spec.agent == agent for spec in lost)} missing' for agent in what)
-    text = f'no finished run\n{names}\n\n{COMMAND.format(scale)}'
+    text = '\n'.join(['no finished run', *lost(frames, scale, what)]).replace(', ', '\n').replace('; ', '\n\n')
+    empty(axes, text)
+
+
+def empty(axes: Axes, text: str) -> None:
+    """A panel that holds nothing but the reason."""
     box = {'facecolor': 'white', 'edgecolor': GREY}
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha='center', va='center', fontsize=8, bbox=box, zorder=6)
 
 
-def curves(axes: Axes, frames: Frames, scale: str, names: list[str], column: str, faded=()) -> None:
-    """`column` over environment steps: thin line per seed, thick mean.
+def count(frames: Frames, name: str) -> str:
+    """Pair seeds there are of an agent: 'n=3', 'n=2 of 3', or 'n=2-3 of 3' where tasks differ."""
+    wanted = collections.Counter(spec.task for spec in frames.wanted(name))
+    there = frames.runs[frames.runs.agent == name].task.value_counts()
+    found, most = [there.get(task, 0) for task in wanted] or [0], max(wanted.values(), default=0)
+    n = '-'.join(str(value) for value in sorted({min(found), max(found)}))
+    return f'n={n}' + (f' of {most}' if min(found) < most else '')
+
+
+def name(frames: Frames, agent: str) -> str:
+    """How a legend calls an agent."""
+    return f'{LOOKS[agent].label} ({count(frames, agent)})'
+
+
+def curves(axes: Axes, frames: Frames, scale: str, names: list[str], column: str, faded=(), task=None) -> None:
+    """`column` over environment steps: thin line per seed, thick mean; of `task` where there are several.
 
     Band, from three seeds on: 95 % bootstrap interval of the mean. Agents in `faded` are drawn as a dashed
     baseline without band or single seeds.
@@ -37,30 +99,35 @@ def curves(axes: Axes, frames: Frames, scale: str, names: list[str], column: str
         missing(axes, frames, scale, list(names))
         axes.set_axis_off()
         return
-    for name in names:
+    found = found if task is None else found[found.task == task]
+    for agent in names:
         # (evaluations, seeds)
-        table = found[found.agent == name].pivot(index='env_step', columns='pair_seed', values=column)
-        _curve(axes, name, table, len(frames.wanted(name)), faded=name in faded)
+        table = found[found.agent == agent].pivot(index='env_step', columns='pair_seed', values=column)
+        values, at = table.to_numpy(float), table.index.to_numpy()
+        mean = values.mean(1) if len(at) else []
+        line(axes, agent, name(frames, agent), at, mean, faded=agent in faded)
+        if agent in faded or not len(at):
+            continue
+        axes.plot(at, values, lw=0.6, alpha=0.35, color=LOOKS[agent].color)
+        if values.shape[1] > 2:  # the interval of two values is just their range
+            band(axes, agent, at, *stats.interval(values))
     steps(axes)
+
+
+def line(axes: Axes, agent: str, label: str, x, y, faded: bool = False) -> None:
+    look = LOOKS[agent]
+    shape = {'ls': '--'} if faded else {'marker': look.marker, 'markevery': max(1, len(x) // 10), 'ms': 6}
+    axes.plot(x, y, label=label, color=look.color, mec='white', mew=0.6, zorder=3, **shape)
+
+
+def band(axes: Axes, agent: str, x, low, high) -> None:
+    axes.fill_between(x, low, high, color=LOOKS[agent].color, alpha=0.18, lw=0)
 
 
 def steps(axes: Axes) -> None:
     """Label the axis of environment steps, in thousands."""
     axes.set_xlabel('environment steps')
     axes.xaxis.set_major_formatter(lambda x, _: f'{x / 1000:g}K' if x else '0')
-
-
-def _curve(axes, name, table, wanted, faded):
-    look, steps, values = LOOKS[name], table.index.to_numpy(), table.to_numpy(float)
-    n = f'n={values.shape[1]}' + (f' of {wanted}' if values.shape[1] < wanted else '')
-    shape = {'ls': '--'} if faded else {'marker': look.marker, 'markevery': max(1, len(steps) // 10), 'ms': 6}
-    mean = values.mean(1) if len(steps) else []
-    axes.plot(steps, mean, label=f'{look.label} ({n})', color=look.color, mec='white', mew=0.6, zorder=3, **shape)
-    if faded or not len(steps):
-        return
-    axes.plot(steps, values, lw=0.6, alpha=0.35, color=look.color)
-    if values.shape[1] > 2:  # the interval of two values is just their range
-        axes.fill_between(steps, *stats.interval(values), color=look.color, alpha=0.18, lw=0)
 
 
 def published(axes: Axes, scores: pd.DataFrame, at: int, alarm: float) -> None:

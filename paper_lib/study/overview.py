@@ -1,0 +1,76 @@
+"""The study at a glance: the tasks, and bars of normalised scores."""
+
+import math
+
+import numpy as np
+
+from paper_lib.study import grids, panels, reference, stats
+from paper_lib.study.frames import Frames
+from paper_lib.study.style import LOOKS, context
+
+BARS = {
+    'Degradation': ['active', 'passive', 'tandem'],
+    'Exploration data': ['active_expl', 'passive_expl', 'tandem_expl'],
+    'Interaction': ['passive_50', 'passive_10', 'passive_1', 'passive_auto'],
+}
+WIDEST = 11  # pictures in a row
+
+
+def glance(frames: Frames, scale: str):
+    """(b) All tasks, those of this scale framed; (c-e) normalised mean final score of three groups of agents."""
+    with context():
+        pictures = reference.pictures()
+        figure = panels.new(scale, 10.5, 6.0)
+        top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.25])
+        _montage(top, pictures, {spec.task.rpartition('-')[0] for spec in frames.specs})
+        grid = bottom.subplots(1, len(BARS), sharey=True, width_ratios=[len(names) for names in BARS.values()])
+        values = normalised(frames)
+        for axes, letter, (title, names) in zip(grid, 'cde', BARS.items(), strict=True):
+            bars(axes, {name: values[name] for name in names if name in values})
+            panels.label(axes, letter, title)
+        grid[0].set_ylabel('normalised mean final score')
+        names = [name for group in BARS.values() for name in group]
+        panels.legend(bottom, [], panels.lost(frames, scale, names) + grids.unlearned(frames))
+        return figure
+
+
+def _montage(figure, pictures, here):
+    rows = math.ceil(len(pictures) / WIDEST)
+    grid = figure.subplots(rows, math.ceil(len(pictures) / rows), squeeze=False).ravel()
+    for axes, (name, picture) in zip(grid, pictures.items(), strict=False):
+        axes.imshow(picture, interpolation='nearest')
+        axes.set(xticks=[], yticks=[])
+        axes.grid(False)
+        axes.set_title(name, fontsize=6.5, loc='center', fontweight='bold' if name in here else 'normal')
+        axes.spines[:].set(visible=name in here, color='red', lw=2)
+    for axes in grid[len(pictures) :]:
+        axes.remove()
+    figure.suptitle('(b) Tasks', fontsize=10, fontweight='bold', x=0.01, ha='left')
+
+
+def normalised(frames: Frames) -> dict[str, dict[str, np.ndarray]]:
+    """Agent -> task -> normalised final scores (seeds,), without tasks that nothing can be normalised by."""
+    if frames.metrics.empty:
+        return {}
+    finals = stats.normalised(stats.final(frames.metrics, 'score'), reference.random_score)
+    finals = finals[~finals.task.isin(stats.unlearned(frames.metrics, reference.random_score))]
+    groups = {key: own.score.to_numpy() for key, own in finals.groupby(['agent', 'task'])}
+    return {agent: {task: values for (name, task), values in groups.items() if name == agent}
+            for agent in dict.fromkeys(name for name, _ in groups)}  # fmt: skip
+
+
+def bars(axes, values: dict) -> None:
+    """Mean over tasks and seeds of every agent, its 95 % interval, and a dot per task."""
+    if not values:
+        panels.empty(axes, 'no normalised score')
+    for x, (name, of_tasks) in enumerate(values.items()):
+        found = stats.stratified(of_tasks, stats.mean)
+        axes.bar(x, found.value, width=0.7, color=LOOKS[name].color)
+        axes.vlines(x, found.low, found.high, color='black', lw=1.4)
+        means = [own.mean() for own in of_tasks.values()]
+        spread = x + np.linspace(-0.2, 0.2, len(means)) if len(means) > 1 else [x]
+        axes.plot(spread, means, 'o', ms=3.5, color='white', mec='black', mew=0.7, ls='none')
+    axes.axhline(1, ls='--', lw=1, color=LOOKS['active'].color, zorder=0)
+    axes.set_xticks(range(len(values)), [f'{LOOKS[name].label}\n({len(own)} tasks)' for name, own in values.items()])
+    axes.tick_params('x', labelsize=7.5)
+    axes.grid(False, axis='x')

@@ -1,0 +1,38 @@
+"""What `paper-lib reference` measured and drew: the scores of the random policy, and what the tasks look like.
+
+The score of the maze is that of the task as it was published, whatever radius of its goal a run may have.
+"""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from paper_lib import tasks
+from paper_lib.spec import RunError
+
+SCORES = Path(__file__).with_name('random_scores.csv')
+PICTURES = Path(__file__).with_name('pictures.npz')
+
+
+def random_score(task_id: str) -> float:
+    """Mean score of an episode of the uniform random policy. UserError for an unknown task."""
+    task = tasks.get(task_id)
+    try:
+        return float(pd.read_csv(SCORES, index_col='task')['mean'][task.id])
+    except (OSError, ValueError, KeyError) as error:
+        raise _damaged(SCORES) from error
+
+
+def pictures() -> dict[str, np.ndarray]:
+    """A picture of each task, uint8 (H, W, 3), by `Task.short` in the table's order."""
+    try:
+        with np.load(PICTURES, allow_pickle=False) as archive:
+            return {task.short: archive[task.short] for task in tasks.TASKS.values()}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise _damaged(PICTURES) from error
+
+
+def _damaged(path):
+    return RunError(f'{path}: missing or damaged; `paper-lib reference` writes it again')
