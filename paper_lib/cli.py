@@ -1,7 +1,8 @@
 """The command line `paper-lib`: every command is a frozen dataclass, its fields are its options.
 
 Exit codes: 0 fine; 1 the doctor found a problem; 2 a mistake in the command, or run data that cannot be used (one line
-on stderr says what to do); 130 interrupted (training resumes with the same command). A traceback is a bug.
+on stderr says what to do); 130 interrupted, 143 terminated (training resumes with the same command); 141 nobody reads
+the output. A traceback is a bug.
 """
 
 import contextlib
@@ -10,7 +11,9 @@ import inspect
 import io
 import json
 import math
+import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -23,8 +26,11 @@ from paper_lib.spec import ModelSpec, RunError, RunSpec, UserError
 
 def main(args: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _parse(args)() or 0
+        code = _parse(args)() or 0
+        sys.stdout.flush()
+        return code
     except UserError as error:
         return _end(2, f'error: {error}')
     except ModuleNotFoundError as error:
@@ -34,22 +40,46 @@ def main(args: list[str] | None = None) -> int:
     except ImportError as error:  # a package is there, a system library that it loads is not
         reason = ' '.join(str(error).split())
         return _end(2, f'error: {error.name or "a package"} does not load ({reason}); see `paper-lib doctor`')
+    except BrokenPipeError:  # `| head`; what is left must not be written at the exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Terminated:
+        return _end(143, 'terminated; a training resumes with the same command')
     except KeyboardInterrupt:
         return _end(130, 'interrupted; a training resumes with the same command')
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: whatever an interrupt tidies up is tidied up."""
+
+
+def _terminate(number, _):
+    signal.signal(number, signal.SIG_IGN)  # `timeout` and schedulers send it more than once
+    raise Terminated
 
 
 def _parse(args):
     study = Train | Runs | Notebooks | Html | Verify | Figures | Export | Tasks | Agents | Scales | Sizes
     commands = study | Doctor | Bench | Prune | Reference
+    args = sys.argv[1:] if args is None else args
     try:
         with contextlib.redirect_stderr(io.StringIO()) as box:
             return tyro.cli(commands, args=args, prog='paper-lib', description='Runs and figures of the study.',
                             config=(tyro.conf.FlagCreatePairsOff,))  # fmt: skip
     except SystemExit as end:
         if not end.code:
+            sys.stdout.flush()
             raise
-        words = re.sub(r'[\u2500-\u257f]', ' ', box.getvalue()).split()  # the frame that tyro draws around its message
-        raise UserError(' '.join(words)) from None
+        command = [name for name in args[:1] if name in [each.__name__.lower() for each in commands.__args__]]
+        raise UserError(f'{_line(box.getvalue())}; see `{" ".join(["paper-lib", *command, "--help"])}`') from None
+
+
+def _line(box):
+    """tyro's message, a frame around sections, as one line; of options the names without what they are for."""
+    _, *rows, _ = (row.strip('\u2502')[1:] for row in box.splitlines())
+    *sections, _ = re.split(r'\n\u2500+ \n', '\n'.join(row for row in rows if row[:8].strip()))  # the last: see --help
+    sections = [re.sub(r'(?s)^Argument helptext: *\n(.*?)\n.*', r'expected \1', section) for section in sections]
+    return '; '.join(' '.join(section.split()).rstrip('.') for section in sections)
 
 
 def _end(code, line):
@@ -147,8 +177,7 @@ class Train:
     model: ModelValues = dataclasses.field(default_factory=ModelValues)
     runs: Folder = None
     workers: int = 0  # processes; 0: one per core, or one where there is a GPU
-    lanes: int = 0  # runs that train as one program; 0: 1, or 8 where there is a GPU
-    dry_run: bool = False  # show what would be trained, and what it costs
+    dry_run: bool = False  # show what would be trained, and what it costs; refuses what training would
     json: Json = False  # with --dry-run
 
     def specs(self) -> list[RunSpec]:
@@ -170,14 +199,19 @@ class Train:
         specs, store = self.specs(), Store(self.runs)
         if self.json and not self.dry_run:
             raise UserError('json=True: training prints no table; only with --dry-run')
-        if self.dry_run:
-            from paper_lib.run.cost import cost
-
-            return show([{'run_id': s.run_id, 'state': store.status(s)} | cost(s) for s in specs], self.json)
         for spec in specs:
             if store.status(spec) == 'done':
                 store.require(spec).verify()
-        ensure.ensure(specs, store, self.workers, self.lanes)
+        if self.dry_run:
+            from paper_lib.run.cost import check_space, cost
+
+            missing = [
+                spec for spec in ensure.unfinished(specs, store, self.workers) if store.status(spec) == 'missing'
+            ]
+            workers, lanes = ensure.layout()
+            check_space(missing, store.root, (self.workers or workers) * lanes)
+            return show([{'run_id': s.run_id, 'state': store.status(s)} | cost(s) for s in specs], self.json)
+        ensure.ensure(specs, store, self.workers)
         print(f'done: {store.path(specs[-1])}')
 
 
@@ -231,7 +265,9 @@ class Prune:
                 if self.yes:
                     store.drop_replay(spec)
                 rows.append({'run_id': spec.run_id, 'MB': round(size / 1e6, 1), 'dropped': self.yes})
-        show(rows, self.json)
+        if rows or self.json:
+            return show(rows, self.json)
+        print(f'{store.root}: ' + ('no replay to drop' if store.root.is_dir() else 'no such folder, nothing to drop'))
 
 
 def _failure(store, spec):
@@ -425,7 +461,7 @@ class Bench:
     lanes: tuple[int, ...] = (1, 2, 4, 8, 16)  # runs in one program; fewer for a program that is slow here
     precisions: tuple[str, ...] = ('float32', 'bfloat16')
     seconds: float = 5.0  # of each measurement, compilation not counted
-    json: Json = False
+    json: Annotated[bool, tyro.conf.arg(help='print JSON instead of tables, everything at the end')] = False
 
     def __call__(self):
         from paper_lib.run import bench
@@ -450,7 +486,8 @@ class Bench:
             for row in rows:  # shown as they come: each takes a while
                 lines = [[str(value) for value in row.values()]]
                 if not widths:
-                    widths = [max(8, len(name), len(value) + 2) for name, value in zip(row, lines[0])]
+                    widths = [max(bench.WIDTHS.get(name, 8), len(name), len(value) + 2)
+                              for name, value in zip(row, lines[0])]  # fmt: skip
                     lines.insert(0, list(row))
                 for line in lines:
                     print('  '.join(text.ljust(width) for text, width in zip(line, widths)).rstrip(), flush=True)
