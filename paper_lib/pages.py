@@ -22,7 +22,7 @@ def page(title: str, body: str) -> str:
     from pygments.formatters import HtmlFormatter
 
     light, dark = (HtmlFormatter(style=name).get_style_defs('.highlight') for name in ('default', 'github-dark'))
-    style = f'{STYLE}{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\npre, .highlight {{ background: none }}'
+    style = f'{STYLE}{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n.highlight {{ background: none }}'
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title>\n<style>{style}</style>'
     return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
 
@@ -40,7 +40,8 @@ def notebook(notebook, title: str) -> str:
             cell.outputs = [output for output in cell.outputs if output.get('name') != 'stderr']
             for output in cell.outputs:
                 output.get('data', {}).pop('application/vnd.jupyter.widget-view+json', None)
-    exporter = HTMLExporter(template_name='basic', exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter = HTMLExporter(template_name='basic', exclude_input_prompt=True, exclude_output_prompt=True,
+                            exclude_anchor_links=True)  # fmt: skip
     return page(title, '<p><a href="index.html">All figures</a></p>\n' + exporter.from_notebook_node(notebook)[0])
 
 

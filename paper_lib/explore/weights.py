@@ -49,6 +49,6 @@ def load(spec: RunSpec, scale: str) -> dict[str, np.ndarray]:
         with safetensors.safe_open(file, 'numpy') as content:
             if (content.metadata() or {}).get('spec') != _content(spec):
                 raise RunError(f'{file}: of another run than its name says; restore it, or export it again')
-            return {name: content.get_tensor(name) for name in content.keys()}
+            return {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, safetensors.SafetensorError) as error:
         raise RunError(f'{file}: cannot be read ({error}); restore it, or export it again') from None

@@ -36,10 +36,10 @@ BOOKS = {  # by the name of the notebook
     '0_base_agent': Book(('figure_base_agent',), ('base_agent',)),
     '1_toy_maze': Book(('figure_1', 'figure_2', 'figure_2_curves'), ('visitation',), ('C1', 'C2', 'C3')),
     '2_validation': Book(('figure_3', 'figure_S2', 'figure_S10', 'figure_S11'), (), ('C1', 'C2', 'C3', 'C12')),
-    '3_deep_dive': Book(('figure_4', *(f'figure_S{i}' for i in range(3, 9))), (), ('C4', 'C9', 'C10', 'C11')),
+    '3_deep_dive': Book(('figure_4', *(f'figure_S{i}' for i in (8, 3, 4, 5, 6, 7))), (), ('C4', 'C9', 'C10', 'C11')),
     '4_remedies': Book(
-        ('figure_5', 'figure_5_curves', 'figure_6', 'figure_7', 'figure_8', 'figure_S9',
-         *(f'figure_S{i}' for i in range(12, 18))), ('S2',), ('C5', 'C6', 'C7', 'C8'),
+        ('figure_5', 'figure_5_curves', 'figure_6', 'figure_S16', 'figure_S17', 'figure_7', 'figure_S9', 'figure_8',
+         *(f'figure_S{i}' for i in range(12, 16))), ('S2',), ('C5', 'C6', 'C7', 'C8'),
     ),
     '5_ablations': Book(('figure_S1',), ('S1', 'sensitivity'), ('C8',)),
 }  # fmt: skip
@@ -47,7 +47,7 @@ TABLES = {  # Entry.draw: Frames -> DataFrame
     'base_agent': Entry(published.table, 'base_agent', ['active']),
     'visitation': Entry(visitation.table, 'toy_maze', figures.AGENTS),
     'S1': Entry(lambda found: tables.environments(), 'study', ['active']),
-    'S2': Entry(tables.self_generated, 'study', ['passive_auto']),
+    'S2': Entry(lambda found: tables.self_generated(found), 'study', ['passive_auto']),
     'sensitivity': Entry(lambda found: sensitivity.table(found, random('study')), 'study', figures.AGENTS),
 }
 
@@ -147,8 +147,9 @@ class Section:
     def claims(self) -> tables.Table:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""
         entry = tested(self.name)
+        floor, ids = random(entry.section), self.book.claims
         return self._save(f'table_claims_{self.name.partition("_")[2]}', 'table_claims', self.frames(entry),
-                          lambda found: claims.table(found.metrics, random(entry.section), self.book.claims))  # fmt: skip
+                          lambda found: claims.table(found.metrics, floor, ids))  # fmt: skip
 
     def _save(self, stem, caption, found, compute):
         table = tables.Table(compute(found), drawing.caption(caption, found, self.scale))
@@ -173,9 +174,8 @@ def entries(name: str) -> list[Entry]:
 
 
 def part(specs, entry: Entry) -> list[RunSpec]:
-    """The runs that an entry shows: of its tasks, or of all where the scale has none of them."""
-    planned = {spec.task for spec in specs}
-    names = planned.intersection(entry.tasks or ()) or planned
+    """The runs among a section's that an entry shows."""
+    names = entry.over(spec.task for spec in specs)
     return [spec for spec in specs if spec.agent in entry.agents and spec.task in names]
 
 
