@@ -5,11 +5,9 @@ import pytest
 from paper_lib.study import stats
 
 
-def metrics(agent, pair_seed, scores):
-    steps = np.arange(len(scores))
-    return pd.DataFrame(
-        {'run_id': f'{agent}{pair_seed}', 'agent': agent, 'pair_seed': pair_seed, 'env_step': steps, 'score': scores}
-    )
+def metrics(agent, pair_seed, scores, task='a'):
+    return pd.DataFrame({'run_id': f'{task}_{agent}{pair_seed}', 'task': task, 'agent': agent, 'pair_seed': pair_seed,
+                         'env_step': np.arange(len(scores)), 'score': scores})  # fmt: skip
 
 
 def test_iqm_leaves_out_a_quarter_at_either_end():
@@ -79,3 +77,13 @@ def test_pairs_match_by_pair_seed_and_leave_out_the_unpaired():
 
 def test_log_ratio_of_what_is_not_positive_is_nan():
     assert np.isnan(stats.log_ratio(pd.DataFrame({'a': [0.0, -1.0, 2.0], 'b': [1.0, 1.0, 0.0]}))).all()
+
+
+def test_random_scores_0_and_active_1_when_normalised():
+    finals = pd.DataFrame({
+        'task': ['a', 'a', 'a', 'b', 'b'], 'agent': ['active', 'active', 'passive', 'active', 'passive'],
+        'score': [300.0, 500.0, 100.0, 6.0, 5.0], 'wm_loss': [1.0, 3.0, 8.0, 5.0, 10.0],
+    })  # fmt: skip
+    found = stats.normalised(finals, {'a': 100.0, 'b': 4.0}.get)
+    assert found.score.tolist() == pytest.approx([2 / 3, 4 / 3, 0, 1, 0.5])
+    assert found.wm_loss.tolist() == pytest.approx([0.5, 1.5, 4, 1, 2])
