@@ -1,6 +1,7 @@
 """Grids of curves: a panel per task, a row of panels per quantity; and scores against what was varied."""
 
 import dataclasses
+import itertools
 import math
 
 from matplotlib.figure import Figure
@@ -62,7 +63,7 @@ def _cells(figure, titles, quantities=1):
     rows, wide = _shape(len(titles))
     grid = figure.subplots(rows * quantities, wide, squeeze=False)
     cells = [[grid[i // wide * quantities + q, i % wide] for q in range(quantities)] for i in range(rows * wide)]
-    for axes in sum(cells[len(titles) :], []):
+    for axes in itertools.chain(*cells[len(titles) :]):
         axes.remove()
     for cell, title in zip(cells, titles, strict=False):
         cell[0].set_title(title, fontsize=9 if wide < 5 else 7.5)
@@ -84,7 +85,7 @@ def _fill(figure, frames, scale, names, columns, faded, mean):
             _axes(axes, column, first=not i % wide, last=i + wide >= len(cells) and column == columns[-1])
     notes = panels.lost(frames, scale, names) + (unlearned(frames) if mean and 'score' in columns else [])
     across = max(2, int(figure.get_figure(root=True).get_figwidth() / 1.9))
-    panels.legend(figure, sum(cells, []), notes, ncols=across)
+    panels.legend(figure, itertools.chain(*cells), notes, ncols=across)
 
 
 def _panel(axes, frames, scale, task, names, column, faded):
@@ -182,7 +183,9 @@ def sweep(frames: Frames, scale: str, families) -> Figure:
             _weights(axes, finals[finals.task == task], families)
             axes.set_ylabel('' if i % wide else 'final episode score')
             axes.set_xlabel('weight of exploration')
-        panels.legend(figure, sum(cells, []), panels.lost(frames, scale, [x for f in families for x in family(f)]))
+        panels.legend(
+            figure, itertools.chain(*cells), panels.lost(frames, scale, [x for f in families for x in family(f)])
+        )
         return figure
 
 
