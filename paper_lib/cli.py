@@ -59,7 +59,8 @@ def _terminate(number, _):
 
 
 def _parse(args):
-    commands = Train | Runs | Notebooks | Tasks | Agents | Scales | Sizes | Doctor | Bench | Prune | Reference
+    study = Train | Runs | Notebooks | Html | Verify | Figures | Export | Tasks | Agents | Scales | Sizes
+    commands = study | Doctor | Bench | Prune | Reference
     args = sys.argv[1:] if args is None else args
     try:
         with contextlib.redirect_stderr(io.StringIO()) as box:
@@ -295,7 +296,7 @@ class Notebooks:
     """for HTML and executed notebooks, instead of figures/SCALE and build/SCALE"""
 
     def __call__(self) -> int:
-        from paper_lib import notebooks
+        from paper_lib import notebooks, pages
         from paper_lib.study import parameters
 
         kinds = {field.name: field.type for field in dataclasses.fields(parameters.Parameters)}
@@ -310,7 +311,78 @@ class Notebooks:
             except UserError as error:  # the next one may not depend on it
                 print(f'{path.stem}: failed', flush=True)
                 failed.append(f'error: {error}')
+        if not self.output:
+            pages.write_index(self.scale)
         return _end(2, '\n'.join(failed)) if failed else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Html:
+    """Draw every figure, table and page of a scale from the data in figures/ alone, and an index: figures/SCALE."""
+
+    scale: Scale = 'laptop'
+
+    def __call__(self):
+        from paper_lib import notebooks
+        from paper_lib.study import paths, scales
+
+        scales.get(self.scale)
+        notebooks.redraw(self.scale)
+        print(f'done: {paths.drawings(self.scale) / "index.html"}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Verify:
+    """Draw everything again, elsewhere, and list the files of figures/SCALE that are not the same bytes."""
+
+    scale: Scale = 'laptop'
+
+    def __call__(self) -> int:
+        from paper_lib import notebooks
+        from paper_lib.study import scales
+
+        scales.get(self.scale)
+        found = notebooks.differences(self.scale)
+        print('\n'.join(found) or f'{self.scale}: every file is what is drawn from the data')
+        return int(bool(found))
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """List the paper's figures and tables as Markdown: file, notebook, the scales that have data of it."""
+
+    scale: Scale = 'laptop'  # of --draw
+    draw: bool = False  # measure how long drawing each takes, from the data in figures/
+    json: Annotated[bool, tyro.conf.arg(help='print JSON instead of Markdown')] = False
+
+    def __call__(self):
+        import pandas as pd
+
+        from paper_lib.study import artefacts, tables
+
+        rows = artefacts.listing(self.scale, self.draw)
+        print(json.dumps(rows, indent=1) if self.json else tables.markdown(pd.DataFrame(rows)).rstrip())
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Copy the weights that the interactive parts of the notebooks need out of finished runs, into figures/weights."""
+
+    scale: Scale = 'laptop'
+    runs: Folder = None
+    json: Json = False
+
+    def __call__(self):
+        from paper_lib.data.store import Store
+        from paper_lib.explore import weights
+
+        store, rows = Store(self.runs), []
+        for spec in weights.wanted(self.scale):
+            state = store.status(spec)
+            if state == 'done':
+                state = f'{weights.export(spec, store, self.scale).stat().st_size / 1e6:.2f} MB'
+            rows.append({'run_id': spec.run_id, 'exported': state})
+        show(rows, self.json)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -302,7 +302,7 @@ def test_missing_system_library_is_named(monkeypatch, capsys):
     (['-p', 'sedes', '2'], "sedes='2': no such parameter (allowed: scale, train, seeds); did you mean 'seeds'?"),
     (['-p', 'seeds', 'two'], "seeds='two': must be int"),
     (['-p', 'seeds', '-1'], 'seeds=-1: must be from 1 to 1000, or 0 for the seeds of the scale'),
-    (['-p', 'train', 'maybe'], "train='maybe': must be one of auto, yes, no"),
+    (['-p', 'train', 'maybe'], "train='maybe': must be one of auto, yes, no, all"),
     (['--scale', 'latpop'], "scale='latpop': must be one of smoke, laptop, paper; did you mean 'laptop'?"),
 ])  # fmt: skip
 def test_wrong_parameter_is_named_before_anything_runs(monkeypatch, capsys, args, line):

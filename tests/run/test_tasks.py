@@ -24,8 +24,8 @@ def test_every_kind_of_agent_trains_on_every_task(task, tmp_path):
            'ratio': 0.05}  # fmt: skip
     added = {'interact_every': 120 * repeat, 'interact_steps': 40 * repeat}
     model = dataclasses.replace(smoke.MODEL, disag_target='stoch', cnn_depth=2)
-    scale = dataclasses.replace(scales.get('smoke'), model=model, values=few,
-                                agents={'passive_50': added, 'passive_auto': added | {'interact_above': 1e-9}})  # fmt: skip
+    interacting = {'passive_50': added, 'passive_auto': added | {'interact_above': 1e-9}}
+    scale = dataclasses.replace(scales.get('smoke'), model=model, values=few, agents=interacting)
     store = Store(tmp_path)
     for agent in KINDS:
         spec = agents.make(agent, task, 0, scale)
