@@ -496,7 +496,7 @@ class Bench:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """Measure the random policy on every task and draw a picture of each, both kept in paper_lib/study; 10 minutes."""
+    """Measure the random policy on every task and draw a picture of each, for paper_lib/study. Takes minutes."""
 
     episodes: int = 25  # of each task; of the short ones of MinAtar ten times as many
     output: Annotated[Path | None, tyro.conf.arg(metavar='DIR', help_behavior_hint='')] = None
