@@ -1,6 +1,6 @@
-"""The paper's claims as statistics on whatever runs exist (C1 to C3: the ones that the toy maze can test)."""
+"""The paper's claims as statistics on whatever runs exist."""
 
-import dataclasses
+import functools
 import typing
 
 import numpy as np
@@ -8,63 +8,252 @@ import pandas as pd
 
 from paper_lib.study import stats
 
-# Pairs below which no verdict is given. Where there is no effect (normal values), this share of the tests would give
-# one: 25 % of those with 3 pairs, 12.5 % with 4, 9 % with 5, 6 % with 8; the interval's level promises 5 %.
+# Pairs below which no verdict is given. Where there is no effect (normal values), this share of the tests of a sign
+# would give one: 25 % of those with 3 pairs, 12.5 % with 4, 9 % with 5, 6 % with 8; the interval's level promises 5 %.
+# With 3 pairs in each of several tasks, resampled within tasks: 16 % with 2 tasks, 15 % with 3, 12 % with 8 or 31; with
+# 5 pairs in each of 3 tasks 9 %.
 ENOUGH = 5
+# Normalised scores that differ by less count as equal: a tenth of what the Active agent gains over random actions. Set
+# before any run of these agents was seen. With 3 pairs in each of 3 tasks, a true difference of just this size would
+# count as equal in 7 % of the tests; none at all in 73 % where the seeds' standard deviation is 0.1, 29 % where 0.15.
+MARGIN = 0.1
+ADDED = 10.0  # percent of its own data below which the adaptive schedule uses less than the fixed one
+WEIGHTS = {'': 0.0, '_mixed_10': 0.1, '_mixed': 0.5, '_mixed_90': 0.9, '_expl': 1.0}  # of exploration, by ending
+PAIR = ['task', 'pair_seed']
+MAZE = ('C1', 'C2', 'C3')  # what the toy maze can test
+COLUMNS = ['id', 'claim', 'statistic', 'estimate', 'low', 'high', 'n', 'tasks', 'verdict']
 
 
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    """A paired statistic and the sign that the paper expects of it."""
+class Claim(typing.NamedTuple):
+    """One row of the table: a value per task and pair seed, and what the claim says of their interquartile mean.
+
+    `values`: Runs -> Series indexed by task and pair seed; `rule`: Estimate, values (n,) -> verdict.
+    """
 
     id: str
-    text: str
     statistic: str
-    column: str  # of the metrics
-    compare: typing.Callable  # pairs (offline, online) -> (n,)
-    sign: int
+    agents: tuple[str, ...]
+    values: typing.Callable
+    rule: typing.Callable
+    listed: typing.Callable | None = None  # Runs -> further words for the statistic
 
 
+class Runs(typing.NamedTuple):
+    """What claims are computed from; `learned` and `curves` without tasks on which Active is no better than random."""
+
+    finals: pd.DataFrame  # one row per run
+    learned: pd.DataFrame  # as finals, with normalised `score`
+    curves: pd.DataFrame  # metrics with normalised `score`
+
+
+def verdict(low: float, high: float, above: float = -np.inf, below: float = np.inf) -> str:
+    """Of an interval and the range that a claim names: 'supported' inside, 'contradicted' outside, else 'undecided'."""
+    if not finite([low, high]):
+        return 'undecided'
+    outside = high < above or low > below
+    return 'supported' if above < low and high < below else 'contradicted' if outside else 'undecided'
+
+
+def within(above: float = -np.inf, below: float = np.inf) -> typing.Callable:
+    """Rule: the interval lies in this range."""
+    return lambda found, _: verdict(found.low, found.high, above, below)
+
+
+def every(test: typing.Callable) -> typing.Callable:
+    """Rule: every single value passes."""
+    return lambda _, values: ('supported' if test(values).all() else 'contradicted') if finite(values) else 'undecided'
+
+
+def finite(values) -> bool:
+    return bool(np.isfinite(np.asarray(values, float)).all())
+
+
+NEGATIVE, POSITIVE, EQUAL = within(below=0.0), within(above=0.0), within(-MARGIN, MARGIN)
+NOT_BELOW = within(above=-MARGIN)
+
+TEXTS = {
+    'C1': 'offline agents score below the Active agent',
+    'C2': 'the degradation comes with a higher world-model loss on their own rollouts',
+    'C3': 'offline agents overestimate their value',
+    'C4': 'expert data alone is worse than mixed data',
+    'C5': 'with exploration data, Passive is at least as good as Active-expl and Tandem about equal',
+    'C6': 'pure exploration is not best, a mixed reward is',
+    'C7': '10 % self-generated data recovers the Active agent',
+    'C8': 'the adaptive schedule recovers it with less data',
+    'C9': 'same or different initial weights make no difference for Passive',
+    'C10': 'even a tiny alpha makes Tandem diverge from Active',
+    'C11': 'an identical world model does not remove the degradation',
+    'C12': 'world-model loss is a pessimistic indicator',
+}
+
+
+def _compared(claim, agent, baseline, rule, column='score', compare=stats.difference, what='normalised score'):
+    """One agent against another of the same task and pair seed."""
+
+    def values(runs):
+        pairs = stats.pairs(runs.learned if column == 'score' else runs.finals, agent, baseline, column)
+        return pd.Series(compare(pairs), pairs.index)
+
+    how = {stats.difference: 'difference', stats.log_ratio: 'log ratio'}[compare]
+    return Claim(claim, f'{agent} against {baseline}: {how} of final {what}', (agent, baseline), values, rule)
+
+
+_loss = functools.partial(_compared, column='wm_loss', compare=stats.log_ratio, what='world-model loss')
+_error = functools.partial(_compared, column='value_error', what='value error')
+
+
+def _added(agent):
+    """Percent of environment steps that an agent added to those of its source."""
+
+    def values(runs):
+        return runs.finals[runs.finals.agent == agent].set_index(PAIR).added
+
+    return Claim('C8', f'{agent}: environment steps added, percent', (agent,), values, within(below=ADDED))
+
+
+def _weights(kind):
+    """The best mixed weight against the better of 0 and 1, both chosen on the other pair seeds, seen on this one."""
+    names = {f'{kind}{ending}': weight for ending, weight in WEIGHTS.items()}
+    text = f'{kind}: normalised score of the best w_expl of 0.1, 0.5, 0.9 less that of the best of 0 and 1'
+    return Claim('C6', text, tuple(names), lambda runs: best_inside(by_weight(runs.learned, names)), POSITIVE)
+
+
+def by_weight(finals: pd.DataFrame, names: dict) -> pd.DataFrame:
+    """Scores (task, pair seed) x weight, of the pairs that have every agent of `names` {agent: weight}."""
+    own = finals[finals.agent.isin(names)].set_index(PAIR)
+    own = own[own.groupby(PAIR).agent.transform('nunique') == len(names)]
+    return own.set_index('agent', append=True).score.unstack('agent').reindex(columns=names).rename(columns=names)
+
+
+def best_inside(table: pd.DataFrame) -> pd.Series:
+    """Scores (task, pair seed) x weight -> advantage of the best weight between 0 and 1 over the better of 0 and 1.
+
+    Both are chosen by their mean over the task's other pair seeds, so that luck of the choice is no advantage. Tasks
+    with one pair seed have no value.
+    """
+    ends, found = table.columns.isin([0.0, 1.0]), {}
+    for (task, seed), own in table.iterrows():
+        others = table.loc[task].drop(index=seed)
+        if len(others):
+            ok, mean = finite(table.loc[task]), others.mean()
+            inside, outside = (own[mean[part].idxmax()] if ok else np.nan for part in (~ends, ends))
+            found[task, seed] = inside - outside
+    return _series(found)
+
+
+def _series(found):
+    return pd.Series(found.values(), pd.MultiIndex.from_tuples(found, names=PAIR), dtype=float)
+
+
+def _distance(agent, rule):
+    """Mean over evaluations of the absolute difference of normalised score from the Active run."""
+
+    def values(runs):
+        sides = [runs.curves[runs.curves.agent == name].set_index([*PAIR, 'env_step']).score
+                 for name in (agent, 'active')]  # fmt: skip
+        gap = pd.concat(sides, axis=1, join='inner').diff(axis=1).iloc[:, 1].abs()
+        return gap.groupby(PAIR).agg(lambda x: x.mean(skipna=False))
+
+    text = f'{agent} against active: mean distance of normalised score over training'
+    return Claim('C10', text, (agent, 'active'), values, rule)
+
+
+def correlations(finals: pd.DataFrame) -> pd.Series:
+    """Rank correlation of final loss and score over the agents of each task and pair seed with three or more.
+
+    0 where one of the two is the same for all; NaN where a value is not finite.
+    """
+    found = {}
+    for pair, own in finals.groupby(PAIR):
+        ranks = own[['wm_loss', 'score']].rank()
+        if len(own) > 2:
+            constant = (ranks.nunique() == 1).any()
+            ok = finite(own[['wm_loss', 'score']])
+            found[pair] = (0.0 if constant else ranks.corr().iloc[0, 1]) if ok else np.nan
+    return _series(found)
+
+
+def counter_examples(finals: pd.DataFrame, least: int = 3) -> pd.DataFrame:
+    """Agents with a higher loss than Active and yet no lower score (by MARGIN) in every pair of a task, if `least`.
+
+    `finals` with normalised `score`. Of agents with Active's own loss, one in eight would be among them with three
+    pairs. Columns task, agent, n.
+    """
+    active = finals[finals.agent == 'active'].set_index(PAIR)[['score', 'wm_loss']]
+    both = finals[finals.agent != 'active'].join(active, PAIR, how='inner', rsuffix='_active')
+    both['yet'] = (both.wm_loss > both.wm_loss_active) & (both.score > both.score_active - MARGIN)
+    found = both.groupby(['task', 'agent']).yet.agg(['all', 'size']).reset_index()
+    found = found[found['all'].astype(bool) & (found['size'] >= least)]
+    return found[['task', 'agent', 'size']].rename(columns={'size': 'n'}).reset_index(drop=True)
+
+
+def _exceptions(runs):
+    found = counter_examples(runs.learned)
+    return ', '.join(f'{row.agent} in {row.task}' for row in found.itertuples()) or 'none'
+
+
+ALPHAS = ('tandem_alpha_1e-6', 'tandem_alpha_1e-3', 'tandem_alpha_1e-1', 'tandem')
+THRESHOLDS = ('passive_auto', 'passive_auto_200', 'passive_auto_165', 'passive_auto_120')
 CLAIMS = (
-    Claim('C1', 'offline agents score below the Active agent', 'difference of final normalised score', 'score',
-          stats.difference, -1),
-    Claim('C2', 'the degradation comes with a higher world-model loss on their own rollouts',
-          'log ratio of final world-model loss', 'wm_loss', stats.log_ratio, +1),
-    Claim('C3', 'offline agents overestimate their value', 'difference of final value error', 'value_error',
-          stats.difference, +1),
+    *(_compared('C1', agent, 'active', NEGATIVE) for agent in ('passive', 'tandem')),
+    *(_loss('C2', agent, 'active', POSITIVE) for agent in ('passive', 'tandem')),
+    *(_error('C3', agent, 'active', POSITIVE) for agent in ('passive', 'tandem')),
+    _compared('C4', 'passive_half', 'passive_expert', POSITIVE),
+    _loss('C4', 'passive_half', 'passive_expert', NEGATIVE),
+    _compared('C5', 'passive_expl', 'active_expl', NOT_BELOW),
+    _compared('C5', 'tandem_expl', 'active_expl', EQUAL),
+    *(_weights(kind) for kind in ('active', 'passive')),
+    _compared('C7', 'passive_10', 'active', EQUAL),
+    _compared('C7', 'passive_10', 'passive', POSITIVE),
+    *(row for agent in THRESHOLDS for row in (_compared('C8', agent, 'passive_10', EQUAL), _added(agent))),
+    _compared('C9', 'passive_same', 'passive', EQUAL),
+    _compared('C9', 'passive_expl_same', 'passive_expl', EQUAL),
+    _distance('tandem_alpha_0', every(lambda x: x == 0)),
+    *(_distance(agent, every(lambda x: x > 0)) for agent in ALPHAS),
+    *(_compared('C11', agent, 'active', NEGATIVE) for agent in ('tandem_same_wm', 'passive_frozen_wm')),
+    Claim('C12', 'rank correlation of final world-model loss and score over the agents of a pair', ('active',),
+          lambda runs: correlations(runs.finals), NEGATIVE, _exceptions),
 )  # fmt: skip
 
 
-def verdict(estimate: stats.Estimate, sign: int) -> str:
-    """'supported' or 'contradicted' where the interval lies on one side of 0, else 'undecided'."""
-    low, high = sorted((sign * estimate.low, sign * estimate.high))
-    if estimate.n < ENOUGH or not np.isfinite([low, high]).all():
-        return 'undecided'
-    return 'supported' if low > 0 else 'contradicted' if high < 0 else 'undecided'
+def zero(task: str) -> float:
+    """Mean score of random actions in the maze: they never come near the goal."""
+    return 0.0
 
 
-def normalised(finals: pd.DataFrame, random: float) -> pd.DataFrame:
-    """Scores as (score - random) / (reference - random); reference = mean final score of the Active runs.
+def added(metrics: pd.DataFrame) -> pd.Series:
+    """Environment steps that a run added, in percent of those of its source (which is as long), by run id."""
+    last = metrics.sort_values('env_step').groupby('run_id').tail(1).set_index('run_id')
+    return 100 * last.added / last.env_step if 'added' in last else pd.Series(dtype=float)
 
-    All NaN where the Active runs are no better than random: then there is nothing to normalise by.
+
+def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float]) -> Runs:
+    """`random`: the uniform random policy's mean score of a task."""
+    finals = stats.final(metrics, 'score', 'wm_loss', 'value_error')
+    finals['added'] = finals.run_id.map(added(metrics))
+    lost = stats.unlearned(finals, random)
+    learned, curves = (stats.normalised(x[~x.task.isin(lost)], random) for x in (finals, metrics))
+    return Runs(finals, learned, curves)
+
+
+def table(metrics: pd.DataFrame, random=zero, ids=MAZE, names=None) -> pd.DataFrame:
+    """One row per comparison of the claims `ids`, those of the agents `names` alone if given, whether they ran or not.
+
+    Columns: id, claim, statistic, estimate (interquartile mean over pairs), low, high (95 % bootstrap interval,
+    resampled within tasks), n (pairs: same task and pair seed), tasks (their number, where there are several), verdict.
+    `random` gives the uniform random policy's mean score of a task; scores are normalised by it and by Active's, and
+    tasks on which Active is no better are left out where scores are compared.
     """
-    reference = finals.score[finals.agent == 'active'].mean() - random
-    scale = reference if reference > 0 else np.nan
-    return finals.assign(score=(finals.score - random) / scale)
+    runs = gather(metrics, random)
+    chosen = [claim for claim in CLAIMS if claim.id in ids and (names is None or set(claim.agents) <= set(names))]
+    found = pd.DataFrame([_row(claim, runs) for claim in chosen], columns=COLUMNS)
+    return found if metrics.task.nunique() > 1 else found.drop(columns='tasks')
 
 
-def table(metrics: pd.DataFrame, random: float = 0.0, offline=('passive', 'tandem'), online='active') -> pd.DataFrame:
-    """One row per claim and offline agent, paired by pair seed with the online agent.
-
-    Columns: id, claim, statistic, estimate (interquartile mean over pairs), low, high (95 % bootstrap interval), n,
-    verdict. `random` is the mean score of the uniform random policy (0 in the maze).
-    """
-    rows = []
-    for claim in CLAIMS:
-        finals = stats.final(metrics, claim.column)
-        finals = normalised(finals, random) if claim.column == 'score' else finals
-        for agent in offline:
-            found = stats.estimate(claim.compare(stats.pairs(finals, agent, online, claim.column)))
-            what = f'{agent} against {online}: {claim.statistic}'
-            rows.append((claim.id, claim.text, what, *found, verdict(found, claim.sign)))
-    return pd.DataFrame(rows, columns=['id', 'claim', 'statistic', 'estimate', 'low', 'high', 'n', 'verdict'])
+def _row(claim, runs):
+    values = claim.values(runs)
+    groups = {task: own.to_numpy() for task, own in values.groupby(level='task')}
+    found = stats.stratified(groups)
+    decided = claim.rule(found, values) if found.n >= ENOUGH else 'undecided'
+    more = f'; exceptions: {claim.listed(runs)}' if claim.listed else ''
+    return (claim.id, TEXTS[claim.id], claim.statistic + more, *found, len(groups), decided)

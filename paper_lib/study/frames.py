@@ -2,7 +2,9 @@
 
 Tables of a section, keyed by run_id, agent, pair_seed, seed, task:
 `runs` (spec and provenance), `metrics` (one row per evaluation), `traces` (one row per step of the final evaluation
-episodes), `visits` (replay states per cell of the maze, cells with any).
+episodes), `visits` (replay states per cell of the maze, cells with any), `pictures` (what an agent saw and decoded).
+
+Section 'study' is large, so it keeps less: no training losses, and steps of one episode of the shown runs alone.
 """
 
 import dataclasses
@@ -15,21 +17,39 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from paper_lib import tasks
 from paper_lib.maze_layout import CELLS
 from paper_lib.spec import RunError, RunSpec
 from paper_lib.study import agents, paths
 
 KEYS = ['run_id', 'task', 'agent', 'pair_seed', 'seed']
-TABLES = {'base_agent': ('metrics', 'runs'), 'toy_maze': ('metrics', 'traces', 'visits', 'runs')}  # `runs` last
-ORDER = {'runs': [], 'metrics': ['env_step'], 'traces': ['episode', 'step'], 'visits': ['ix', 'iy']}
+ALL = ('metrics', 'traces', 'visits', 'runs')
+TABLES = {'base_agent': ('metrics', 'runs'), 'toy_maze': ALL, 'study': ('pictures', *ALL)}  # `runs` last
+NEEDED = TABLES | {'study': ('metrics', 'runs')}  # without a row in each of them a run does not count
+ORDER = {'runs': [], 'metrics': ['env_step'], 'traces': ['episode', 'step'], 'visits': ['ix', 'iy'],
+         'pictures': ['step']}  # fmt: skip
+CURVES = ['score', 'wm_loss', 'value', 'mc_return', 'value_error']
+PICTURES = ['image', 'decoded', 'height', 'width', 'shown']
 VALUES = {  # columns that figures and statistics read; a file may hold more
     'runs': ['spec', 'provenance'],
-    'metrics': ['score', 'wm_loss', 'value', 'mc_return', 'value_error'],
+    'metrics': CURVES,
     'traces': ['v0', 'v1', 'wm_loss'],
     'visits': ['count'],
+    'pictures': PICTURES,
 }
-COUNTS = {'pair_seed', 'seed', 'update', 'agent_step', 'env_step', 'episode', 'step', 'ix', 'iy', 'count'}
-TEXT = {'run_id', 'task', 'agent', 'spec', 'provenance'}
+STUDY = VALUES | {  # a file holds these and no others
+    'metrics': [*CURVES, 'ood_ratio', 'recon_loss', 'added'],
+    'traces': ['reward', 'wm_loss', 'recon_loss', 'value'],
+}
+SHOWN = 0  # the pair seed of single-run panels: the lowest of every plan
+WINDOW = 9  # pictures per run
+COUNTS = {'pair_seed', 'seed', 'update', 'agent_step', 'env_step', 'episode', 'step', 'ix', 'iy', 'count', 'height',
+          'width'}  # fmt: skip
+TYPES = dict.fromkeys(COUNTS, pa.int64()) | {
+    **dict.fromkeys(('run_id', 'task', 'agent', 'spec', 'provenance'), pa.string()),
+    **dict.fromkeys(('image', 'decoded'), pa.binary()),
+    'shown': pa.bool_(),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +61,7 @@ class Frames:
     metrics: pd.DataFrame
     traces: pd.DataFrame
     visits: pd.DataFrame
+    pictures: pd.DataFrame
 
     @property
     def missing(self) -> list[RunSpec]:
@@ -73,13 +94,13 @@ class Frames:
 
 
 def load(specs, folder: Path, section: str = 'toy_maze') -> Frames:
-    """Rows of `specs` from the archive `folder`. A run counts only if every table of the section has it.
+    """Rows of `specs` from the archive `folder`. A run counts only if every NEEDED table of the section has it.
 
     Raises RunError naming a file that cannot be read.
     """
     ids = {spec.run_id for spec in specs}
     tables = {name: _read(folder, section, name) for name in ORDER}
-    for name in TABLES[section]:
+    for name in NEEDED[section]:
         ids &= set(tables[name].run_id)
     tables = {name: table[table.run_id.isin(ids)].reset_index(drop=True) for name, table in tables.items()}
     return Frames(tuple(specs), **tables)
@@ -93,12 +114,12 @@ def archive(specs, store, folder: Path, section: str = 'toy_maze') -> list[str]:
     """
     done, dropped = [spec for spec in specs if store.status(spec) == 'done'], set()
     for name in TABLES[section]:
-        new = [_extract(name, spec, store) for spec in done]
+        new = [frame for spec in done if len(frame := _extract(section, name, spec, store))]
         old = _read(folder, section, name)
         outdated = _outdated(old, specs)
         kept = old[~outdated & ~old.run_id.isin([spec.run_id for spec in done])]
-        frames = [frame for frame in (kept, *new) if len(frame)] or [kept]
         if new or outdated.any():
+            frames = [kept, *new] if len(kept) or not new else new
             _write(folder, section, name, pd.concat(frames, ignore_index=True))
         dropped.update(old.run_id[outdated])
     return sorted(dropped)
@@ -127,16 +148,35 @@ def _keys(spec):
     return dict(zip(KEYS, (spec.run_id, spec.task, spec.agent, agents.pair_seed(spec), spec.seed), strict=True))
 
 
-def _extract(name, spec, store) -> pd.DataFrame:
-    """Rows of one finished run for table `name`."""
+def _extract(section, name, spec, store) -> pd.DataFrame:
+    """Rows of one finished run for table `name`; none where the section keeps none of it."""
     if name == 'metrics':
         frame = store.metrics(spec)
+        frame = _kept(frame.assign(added=frame.get('added', np.nan)), name) if section == 'study' else frame
     elif name == 'runs':
         values = {'spec': spec.canonical(), 'provenance': store.require(spec).provenance()}
         frame = pd.DataFrame([{key: json.dumps(value, sort_keys=True) for key, value in values.items()}])
+    elif section == 'study':
+        frame = _some(name, spec, store)
     else:
         frame = {'traces': steps, 'visits': cells}[name](store.traces(spec))
     return frame.assign(**_keys(spec))
+
+
+def _kept(frame, name):
+    """The columns that section 'study' keeps."""
+    values = frame[STUDY[name]]
+    return frame[ORDER[name]].join(values.astype(float) if name in ('metrics', 'traces') else values)
+
+
+def _some(name, spec, store):
+    """Rows of section 'study': of the maze its visits, of the shown runs one episode."""
+    task, shown = tasks.get(spec.task), agents.pair_seed(spec) == SHOWN
+    wanted = {'visits': task.suite == 'maze', 'traces': shown, 'pictures': shown and task.obs == 'vision'}
+    if not wanted[name]:
+        return pd.DataFrame()
+    frame = {'visits': cells, 'traces': steps, 'pictures': pictures}[name](store.traces(spec))
+    return _kept(frame[frame.episode == 0], name) if name == 'traces' else frame
 
 
 def steps(traces: dict) -> pd.DataFrame:
@@ -144,8 +184,8 @@ def steps(traces: dict) -> pd.DataFrame:
     valid = np.asarray(traces['valid'], bool)
     episode, step = np.nonzero(valid)
     values = {key: np.asarray(traces[key])[valid] for key in ('reward', 'wm_loss', 'recon_loss', 'value')}
-    vector = np.asarray(traces['vector'])[valid]
-    return pd.DataFrame({'episode': episode, 'step': step, **values} | {f'v{i}': v for i, v in enumerate(vector.T)})
+    vector = np.asarray(traces['vector'])[valid].T if 'vector' in traces else ()
+    return pd.DataFrame({'episode': episode, 'step': step, **values} | {f'v{i}': v for i, v in enumerate(vector)})
 
 
 def cells(traces: dict) -> pd.DataFrame:
@@ -155,12 +195,33 @@ def cells(traces: dict) -> pd.DataFrame:
     return pd.DataFrame({'ix': ix, 'iy': iy, 'count': visits[ix, iy]})
 
 
+def hallucination(loss, recon) -> int:
+    """Step of an episode with the highest loss (N,) among those reconstructed no worse than the median, recon (N,)."""
+    return int(np.argmax(np.where(recon <= np.median(recon), loss, -np.inf)))
+
+
+def pictures(traces: dict) -> pd.DataFrame:
+    """WINDOW steps of the first episode around its hallucination, which is `shown`: raw uint8 (height, width, 3)."""
+    valid = np.asarray(traces['valid'][0], bool)
+    loss, recon = (np.asarray(traces[key][0])[valid] for key in ('wm_loss', 'recon_loss'))
+    shown, n = hallucination(loss, recon), valid.sum()
+    first = max(0, min(shown - WINDOW // 2, n - WINDOW))
+    rows = np.arange(first, min(first + WINDOW, n))
+    image, decoded = (np.asarray(traces[key][0])[rows] for key in ('image', 'decoded'))
+    height, width = image.shape[1:3]
+    return pd.DataFrame({
+        'step': rows, 'image': [x.tobytes() for x in image], 'decoded': [x.tobytes() for x in decoded],
+        'height': height, 'width': width, 'shown': rows == shown,
+    })  # fmt: skip
+
+
 def _file(folder, section, name):
     return Path(folder) / f'{section}_{name}.parquet'
 
 
 def _read(folder, section, name) -> pd.DataFrame:
-    path, columns = _file(folder, section, name), [*KEYS, *ORDER[name], *VALUES[name]]
+    values = STUDY if section == 'study' else VALUES
+    path, columns = _file(folder, section, name), [*KEYS, *ORDER[name], *values[name]]
     if not path.exists():
         return _schema(name, columns).empty_table().to_pandas()
     try:
@@ -176,10 +237,7 @@ def _read(folder, section, name) -> pd.DataFrame:
 
 def _schema(name, columns):
     number = pa.float32() if name == 'traces' else pa.float64()
-    types = {
-        column: pa.string() if column in TEXT else pa.int64() if column in COUNTS else number for column in columns
-    }
-    return pa.schema(types)
+    return pa.schema({column: TYPES.get(column, number) for column in columns})
 
 
 def _write(folder, section, name, frame):

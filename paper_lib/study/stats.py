@@ -1,5 +1,6 @@
 """Seeded statistics on small samples. Values are never dropped: one that is not finite makes the result not finite."""
 
+import functools
 import typing
 
 import numpy as np
@@ -8,6 +9,10 @@ from scipy.stats import trim_mean
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+TAILS = (1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2
+CURVE = 1000  # resamples at every step of a curve
+RUN = ['agent', 'task', 'pair_seed', 'run_id']
+MEAN = ['agent', 'env_step', 'value', 'low', 'high', 'tasks']
 
 
 class Estimate(typing.NamedTuple):
@@ -35,8 +40,7 @@ def interval(x, statistic=mean, seed=0):
         return np.full(x.shape[:-1], np.nan), np.full(x.shape[:-1], np.nan)
     index = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
     draws = statistic(x[..., index])
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail], axis=-1)
+    low, high = np.quantile(draws, TAILS, axis=-1)
     return low, high
 
 
@@ -49,24 +53,100 @@ def estimate(x, statistic=iqm, seed=0) -> Estimate:
     return Estimate(float(statistic(x)), float(low), float(high), len(x))
 
 
-def final(metrics: pd.DataFrame, column: str) -> pd.DataFrame:
+def stratified(values: dict, statistic=iqm, seed=0) -> Estimate:
+    """The statistic of all values, {task: (n,)}, with its 95 % interval from resampling within tasks.
+
+    A task with one value has no spread of its own and would count as certain: then resampling is over all values.
+    """
+    values = [np.asarray(x, float) for x in values.values() if len(x)]
+    if len(values) < 2 or min(map(len, values)) < 2:
+        return estimate(np.concatenate([*values, []]), statistic, seed)
+    rng, x = np.random.default_rng(seed), np.concatenate(values)
+    draws = [own[rng.integers(len(own), size=(RESAMPLES, len(own)))] for own in values]
+    low, high = np.quantile(statistic(np.concatenate(draws, axis=1)), TAILS)
+    return Estimate(float(statistic(x)), float(low), float(high), len(x))
+
+
+def final(metrics: pd.DataFrame, *columns: str) -> pd.DataFrame:
     """Final value of every run: mean over its last 10 % of evaluations (at least one).
 
-    Rows: one per run, with agent, pair_seed and `column`.
+    Rows: one per run, with RUN and `columns`.
     """
 
     def last(run):
         run = run.sort_values('env_step')
-        return run[column].iloc[-max(1, len(run) // 10) :].mean(skipna=False)
+        return [run[column].iloc[-max(1, len(run) // 10) :].mean(skipna=False) for column in columns]
 
-    runs = metrics.groupby(['agent', 'pair_seed', 'run_id'])[['env_step', column]]
-    return pd.DataFrame([(*key, last(run)) for key, run in runs], columns=['agent', 'pair_seed', 'run_id', column])
+    runs = metrics.groupby(RUN)[['env_step', *columns]]
+    found = pd.DataFrame([(*key, *last(run)) for key, run in runs], columns=[*RUN, *columns])
+    return found.astype(dict.fromkeys(columns, float))
+
+
+def reference(frame: pd.DataFrame, column: str) -> pd.Series:
+    """Mean final value of the Active runs by task, from metrics or final values."""
+    finals = final(frame, column) if 'env_step' in frame else frame
+    return finals[finals.agent == 'active'].groupby('task')[column].agg(lambda x: x.mean(skipna=False))
+
+
+def normalised(frame: pd.DataFrame, random: typing.Callable[[str], float]) -> pd.DataFrame:
+    """Metrics or final values with scores as (score - random) / (reference - random) per task, losses over reference.
+
+    `random` gives the uniform random policy's mean score of a task; `reference` is of the Active runs. Scores are NaN
+    where these are no better than random or not there: then there is nothing to normalise by.
+    """
+    values = {}
+    if 'score' in frame:
+        floor = _by_task(frame, {task: random(task) for task in frame.task.unique()})
+        scale = _by_task(frame, reference(frame, 'score')) - floor
+        values['score'] = (frame.score - floor) / scale.where(scale > 0)
+    if 'wm_loss' in frame:
+        values['wm_loss'] = frame.wm_loss / _by_task(frame, reference(frame, 'wm_loss'))
+    return frame.assign(**values)
+
+
+def _by_task(frame, values):
+    return frame.task.map(values).astype(float)
+
+
+def unlearned(frame: pd.DataFrame, random: typing.Callable[[str], float]) -> list[str]:
+    """Tasks without a normalised score: those whose Active runs end no better than random, or are not there."""
+    found = reference(frame, 'score')
+    return [task for task in frame.task.unique() if task not in found or found[task] <= random(task)]
+
+
+def mean_curve(metrics: pd.DataFrame, column: str, random: typing.Callable[[str], float]) -> pd.DataFrame:
+    """Mean over tasks of each task's mean normalised `column`, for every agent at the steps that all its tasks have.
+
+    Columns MEAN: low and high are of 95 %, from resampling pair seeds within tasks (NaN where a task has one), tasks is
+    their number. Of scores, tasks that nothing can be normalised by are left out (`unlearned`).
+    """
+    if column == 'score':
+        metrics = metrics[~metrics.task.isin(unlearned(metrics, random))]
+    found, rows = normalised(metrics, random), []
+    for agent, own in found.groupby('agent', sort=False):
+        tables = [x.pivot(index='env_step', columns='pair_seed', values=column) for _, x in own.groupby('task')]
+        steps = functools.reduce(pd.Index.intersection, [table.index for table in tables])
+        curve = _over_tasks([table.loc[steps].to_numpy(float) for table in tables])
+        rows.append(pd.DataFrame({'agent': agent, 'env_step': steps, **curve, 'tasks': len(tables)}))
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=MEAN)
+
+
+def _over_tasks(values, seed=0):
+    """values: one (steps, seeds) per task -> arrays (steps,): value, low, high."""
+    value = np.mean([x.mean(1) for x in values], 0)
+    if min(x.shape[1] for x in values) < 2:
+        return {'value': value, 'low': np.full_like(value, np.nan), 'high': np.full_like(value, np.nan)}
+    rng, sums = np.random.default_rng(seed), np.zeros((len(value), CURVE))
+    for x in values:
+        sums += x[:, rng.integers(x.shape[1], size=(CURVE, x.shape[1]))].mean(-1)
+    low, high = np.quantile(sums / len(values), TAILS, axis=-1)
+    return {'value': value, 'low': low, 'high': high}
 
 
 def pairs(finals: pd.DataFrame, agent: str, baseline: str, column: str) -> pd.DataFrame:
-    """Values of two agents side by side, one row per pair seed that both have: columns `agent`, `baseline`."""
-    sides = [finals[finals.agent == name].set_index('pair_seed')[column].rename(name) for name in (agent, baseline)]
-    return pd.concat(sides, axis=1, join='inner').sort_index()
+    """Values of two agents side by side, one row per task and pair seed that both have: columns `agent`, `baseline`."""
+    sides = [finals[finals.agent == x].set_index(['task', 'pair_seed'])[column].rename(x) for x in (agent, baseline)]
+    return pd.concat(sides, axis=1, join='inner').sort_index().astype(float)
 
 
 def difference(pairs: pd.DataFrame) -> np.ndarray:

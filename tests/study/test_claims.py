@@ -3,14 +3,13 @@ import pandas as pd
 import pytest
 
 from paper_lib.study import claims
-from paper_lib.study.stats import Estimate
 
 ACTIVE = {'score': 200.0, 'wm_loss': 1.0, 'value_error': 0.0}
 WORSE = {'score': 50.0, 'wm_loss': 3.0, 'value_error': 8.0}
 
 
 def study(active, offline, pairs=5):
-    rows = [{'run_id': f'{agent}{seed}', 'agent': agent, 'pair_seed': seed, 'env_step': 0}
+    rows = [{'run_id': f'{agent}{seed}', 'task': 'maze', 'agent': agent, 'pair_seed': seed, 'env_step': 0}
             | {key: value + 0.01 * seed * (agent != 'active') for key, value in values.items()}
             for agent, values in (('active', active), ('passive', offline), ('tandem', offline))
             for seed in range(pairs)]  # fmt: skip
@@ -39,7 +38,7 @@ def test_estimates_by_hand():
 
 
 def test_normalised_score_takes_the_random_policy_off():
-    table = claims.table(study(ACTIVE, WORSE, pairs=3), random=100.0)
+    table = claims.table(study(ACTIVE, WORSE, pairs=3), random=lambda task: 100.0)
     assert table.estimate[0] == pytest.approx((50.01 - 200) / 100)
 
 
@@ -57,19 +56,24 @@ def test_fewer_than_five_pairs_decide_nothing(pairs):
 
 
 @pytest.mark.parametrize(
-    ('low', 'high', 'sign', 'expected'),
+    ('interval', 'above', 'below', 'expected'),
     [
-        (0.1, 0.5, +1, 'supported'),
-        (0.1, 0.5, -1, 'contradicted'),
-        (-0.5, -0.1, -1, 'supported'),
-        (-0.5, -0.1, +1, 'contradicted'),
-        (-0.1, 0.5, +1, 'undecided'),
-        (0.0, 0.5, +1, 'undecided'),
-        (np.nan, np.nan, +1, 'undecided'),
+        ((0.1, 0.5), 0, np.inf, 'supported'),
+        ((0.1, 0.5), -np.inf, 0, 'contradicted'),
+        ((-0.5, -0.1), -np.inf, 0, 'supported'),
+        ((-0.5, -0.1), 0, np.inf, 'contradicted'),
+        ((-0.1, 0.5), 0, np.inf, 'undecided'),
+        ((0.0, 0.5), 0, np.inf, 'undecided'),
+        ((-0.05, 0.09), -0.1, 0.1, 'supported'),
+        ((-0.05, 0.11), -0.1, 0.1, 'undecided'),
+        ((-0.2, 0.2), -0.1, 0.1, 'undecided'),
+        ((0.11, 0.2), -0.1, 0.1, 'contradicted'),
+        ((-0.2, -0.11), -0.1, 0.1, 'contradicted'),
+        ((np.nan, np.nan), 0, np.inf, 'undecided'),
     ],
 )
-def test_verdict_is_the_side_of_zero_that_the_interval_lies_on(low, high, sign, expected):
-    assert claims.verdict(Estimate(0.0, low, high, 5), sign) == expected
+def test_verdict_is_where_the_interval_lies_of_the_range_that_is_claimed(interval, above, below, expected):
+    assert claims.verdict(*interval, above, below) == expected
 
 
 def test_columns(full):
@@ -77,8 +81,3 @@ def test_columns(full):
     assert list(table) == ['id', 'claim', 'statistic', 'estimate', 'low', 'high', 'n', 'verdict']
     assert table.id.tolist() == ['C1', 'C1', 'C2', 'C2', 'C3', 'C3']
     assert table.n.tolist() == [2] * 6
-
-
-def test_random_scores_0_and_active_1_when_normalised():
-    finals = pd.DataFrame({'agent': ['active', 'active', 'passive'], 'score': [300.0, 500.0, 100.0]})
-    assert claims.normalised(finals, random=100.0).score.tolist() == pytest.approx([2 / 3, 4 / 3, 0])
