@@ -13,9 +13,11 @@ export PIP_USER = 0
 export JUPYTER_PREFER_ENV_PATH = 1
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help figures test lab lint lock clean outdated
+.PHONY: help figures html verify test lab lint lock clean outdated
 help:
 	@echo 'make figures [SCALE=laptop]   draw every figure; trains the runs that are missing'
+	@echo 'make html [SCALE=laptop]      draw figures and pages again from the data in figures/ alone'
+	@echo 'make verify [SCALE=laptop]    check that the files in figures/ are what that draws, byte by byte'
 	@echo 'make test                     run the tests'
 	@echo 'make lab                      open the notebooks in JupyterLab'
 	@echo 'make lint                     check style and that notebooks are stored without outputs'
@@ -24,6 +26,12 @@ help:
 
 figures: .venv/installed
 	.venv/bin/paper-lib notebooks --scale $(SCALE)
+
+html: .venv/installed
+	.venv/bin/paper-lib html --scale $(SCALE)
+
+verify: .venv/installed
+	.venv/bin/paper-lib verify --scale $(SCALE)
 
 test: .venv/installed
 	@.venv/bin/python -m pytest

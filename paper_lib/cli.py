@@ -1,7 +1,8 @@
 """The command line `paper-lib`: every command is a frozen dataclass, its fields are its options.
 
 Exit codes: 0 fine; 1 the doctor found a problem; 2 a mistake in the command, or run data that cannot be used (one line
-on stderr says what to do); 130 interrupted (training resumes with the same command). A traceback is a bug.
+on stderr says what to do); 130 interrupted, 143 terminated (training resumes with the same command); 141 nobody reads
+the output. A traceback is a bug.
 """
 
 import contextlib
@@ -10,7 +11,9 @@ import inspect
 import io
 import json
 import math
+import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -23,8 +26,11 @@ from paper_lib.spec import ModelSpec, RunError, RunSpec, UserError
 
 def main(args: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _parse(args)() or 0
+        code = _parse(args)() or 0
+        sys.stdout.flush()
+        return code
     except UserError as error:
         return _end(2, f'error: {error}')
     except ModuleNotFoundError as error:
@@ -34,21 +40,47 @@ def main(args: list[str] | None = None) -> int:
     except ImportError as error:  # a package is there, a system library that it loads is not
         reason = ' '.join(str(error).split())
         return _end(2, f'error: {error.name or "a package"} does not load ({reason}); see `paper-lib doctor`')
+    except BrokenPipeError:  # `| head`; what is left must not be written at the exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Terminated:
+        return _end(143, 'terminated; a training resumes with the same command')
     except KeyboardInterrupt:
         return _end(130, 'interrupted; a training resumes with the same command')
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: whatever an interrupt tidies up is tidied up."""
+
+
+def _terminate(number, _):
+    signal.signal(number, signal.SIG_IGN)  # `timeout` and schedulers send it more than once
+    raise Terminated
+
+
 def _parse(args):
-    commands = Train | Runs | Notebooks | Tasks | Agents | Scales | Sizes | Doctor | Bench | Prune | Reference
+    study = Train | Runs | Notebooks | Html | Verify | Figures | Export | Tasks | Agents | Scales | Sizes
+    commands = study | Doctor | Bench | Prune | Reference
+    args = sys.argv[1:] if args is None else args
     try:
         with contextlib.redirect_stderr(io.StringIO()) as box:
             return tyro.cli(commands, args=args, prog='paper-lib', description='Runs and figures of the study.',
                             config=(tyro.conf.FlagCreatePairsOff,))  # fmt: skip
     except SystemExit as end:
         if not end.code:
+            sys.stdout.flush()
             raise
-        words = re.sub(r'[\u2500-\u257f]', ' ', box.getvalue()).split()  # the frame that tyro draws around its message
-        raise UserError(' '.join(words)) from None
+        command = [name for name in args[:1] if name in [each.__name__.lower() for each in commands.__args__]]
+        raise UserError(f'{_line(box.getvalue())}; see `{" ".join(["paper-lib", *command, "--help"])}`') from None
+
+
+def _line(box):
+    """tyro's message, a title and sections with rules between, as one line; options without their descriptions."""
+    _, *rows = box.replace('\u2502', ' ').splitlines()
+    text = '\n'.join(row for row in rows if row[:10].strip())  # descriptions are indented
+    text = re.sub(r'Argument helptext: *\n(.*)(\n +[^ \u2500-].*)*', r'expected \1', text)  # but this one
+    sections = [' '.join(section.split()).rstrip('.') for section in re.split(r'(?m)^[ \u2500-\u257f-]+$', text)]
+    return '; '.join(section for section in sections if section and not section.startswith('For full helptext'))
 
 
 def _end(code, line):
@@ -146,8 +178,7 @@ class Train:
     model: ModelValues = dataclasses.field(default_factory=ModelValues)
     runs: Folder = None
     workers: int = 0  # processes; 0: one per core, or one where there is a GPU
-    lanes: int = 0  # runs that train as one program; 0: 1, or 8 where there is a GPU
-    dry_run: bool = False  # show what would be trained, and what it costs
+    dry_run: bool = False  # show what would be trained, and what it costs; refuses what training would
     json: Json = False  # with --dry-run
 
     def specs(self) -> list[RunSpec]:
@@ -169,14 +200,19 @@ class Train:
         specs, store = self.specs(), Store(self.runs)
         if self.json and not self.dry_run:
             raise UserError('json=True: training prints no table; only with --dry-run')
-        if self.dry_run:
-            from paper_lib.run.cost import cost
-
-            return show([{'run_id': s.run_id, 'state': store.status(s)} | cost(s) for s in specs], self.json)
         for spec in specs:
             if store.status(spec) == 'done':
                 store.require(spec).verify()
-        ensure.ensure(specs, store, self.workers, self.lanes)
+        if self.dry_run:
+            from paper_lib.run.cost import check_space, cost
+
+            missing = [
+                spec for spec in ensure.unfinished(specs, store, self.workers) if store.status(spec) == 'missing'
+            ]
+            workers, lanes = ensure.layout()
+            check_space(missing, store.root, (self.workers or workers) * lanes)
+            return show([{'run_id': s.run_id, 'state': store.status(s)} | cost(s) for s in specs], self.json)
+        ensure.ensure(specs, store, self.workers)
         print(f'done: {store.path(specs[-1])}')
 
 
@@ -230,7 +266,9 @@ class Prune:
                 if self.yes:
                     store.drop_replay(spec)
                 rows.append({'run_id': spec.run_id, 'MB': round(size / 1e6, 1), 'dropped': self.yes})
-        show(rows, self.json)
+        if rows or self.json:
+            return show(rows, self.json)
+        print(f'{store.root}: ' + ('no replay to drop' if store.root.is_dir() else 'no such folder, nothing to drop'))
 
 
 def _failure(store, spec):
@@ -258,7 +296,7 @@ class Notebooks:
     """for HTML and executed notebooks, instead of figures/SCALE and build/SCALE"""
 
     def __call__(self) -> int:
-        from paper_lib import notebooks
+        from paper_lib import notebooks, pages
         from paper_lib.study import parameters
 
         kinds = {field.name: field.type for field in dataclasses.fields(parameters.Parameters)}
@@ -273,7 +311,78 @@ class Notebooks:
             except UserError as error:  # the next one may not depend on it
                 print(f'{path.stem}: failed', flush=True)
                 failed.append(f'error: {error}')
+        if not self.output:
+            pages.write_index(self.scale)
         return _end(2, '\n'.join(failed)) if failed else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Html:
+    """Draw every figure, table and page of a scale from the data in figures/ alone, and an index: figures/SCALE."""
+
+    scale: Scale = 'laptop'
+
+    def __call__(self):
+        from paper_lib import notebooks
+        from paper_lib.study import paths, scales
+
+        scales.get(self.scale)
+        notebooks.redraw(self.scale)
+        print(f'done: {paths.drawings(self.scale) / "index.html"}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Verify:
+    """Draw everything again, elsewhere, and list the files of figures/SCALE that are not the same bytes."""
+
+    scale: Scale = 'laptop'
+
+    def __call__(self) -> int:
+        from paper_lib import notebooks
+        from paper_lib.study import scales
+
+        scales.get(self.scale)
+        found = notebooks.differences(self.scale)
+        print('\n'.join(found) or f'{self.scale}: every file is what is drawn from the data')
+        return int(bool(found))
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """List the paper's figures and tables as Markdown: file, notebook, the scales that have data of it."""
+
+    scale: Scale = 'laptop'  # of --draw
+    draw: bool = False  # measure how long drawing each takes, from the data in figures/
+    json: Annotated[bool, tyro.conf.arg(help='print JSON instead of Markdown')] = False
+
+    def __call__(self):
+        import pandas as pd
+
+        from paper_lib.study import artefacts, tables
+
+        rows = artefacts.listing(self.scale, self.draw)
+        print(json.dumps(rows, indent=1) if self.json else tables.markdown(pd.DataFrame(rows)).rstrip())
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Copy the weights that the interactive parts of the notebooks need out of finished runs, into figures/weights."""
+
+    scale: Scale = 'laptop'
+    runs: Folder = None
+    json: Json = False
+
+    def __call__(self):
+        from paper_lib.data.store import Store
+        from paper_lib.explore import weights
+
+        store, rows = Store(self.runs), []
+        for spec in weights.wanted(self.scale):
+            state = store.status(spec)
+            if state == 'done':
+                state = f'{weights.export(spec, store, self.scale).stat().st_size / 1e6:.2f} MB'
+            rows.append({'run_id': spec.run_id, 'exported': state})
+        show(rows, self.json)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -353,7 +462,7 @@ class Bench:
     lanes: tuple[int, ...] = (1, 2, 4, 8, 16)  # runs in one program; fewer for a program that is slow here
     precisions: tuple[str, ...] = ('float32', 'bfloat16')
     seconds: float = 5.0  # of each measurement, compilation not counted
-    json: Json = False
+    json: Annotated[bool, tyro.conf.arg(help='print JSON instead of tables, everything at the end')] = False
 
     def __call__(self):
         from paper_lib.run import bench
@@ -378,7 +487,8 @@ class Bench:
             for row in rows:  # shown as they come: each takes a while
                 lines = [[str(value) for value in row.values()]]
                 if not widths:
-                    widths = [max(8, len(name), len(value) + 2) for name, value in zip(row, lines[0])]
+                    widths = [max(bench.WIDTHS.get(name, 8), len(name), len(value) + 2)
+                              for name, value in zip(row, lines[0])]  # fmt: skip
                     lines.insert(0, list(row))
                 for line in lines:
                     print('  '.join(text.ljust(width) for text, width in zip(line, widths)).rstrip(), flush=True)
@@ -386,7 +496,7 @@ class Bench:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """Measure the random policy on every task and draw a picture of each, both kept in paper_lib/study; 10 minutes."""
+    """Measure the random policy on every task and draw a picture of each, for paper_lib/study. Takes minutes."""
 
     episodes: int = 25  # of each task; of the short ones of MinAtar ten times as many
     output: Annotated[Path | None, tyro.conf.arg(metavar='DIR', help_behavior_hint='')] = None

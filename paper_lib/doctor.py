@@ -184,12 +184,11 @@ def kernel() -> Check:
 
 def disk(runs: Path) -> Check:
     """Room and write permission for runs, in the folder or in the nearest one above it that exists."""
-    folder = next(path for path in (runs.absolute(), *runs.absolute().parents) if path.is_dir())
-    free = shutil.disk_usage(folder).free / 1e9
     todo = 'free some, or name another folder in PAPER_LIB_RUNS'
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        folder = next(path for path in (runs.absolute(), *runs.absolute().parents) if path.exists())
+        tempfile.TemporaryFile(dir=folder).close()
+        free = shutil.disk_usage(folder).free / 1e9
     except OSError as error:
         return Check('disk', False, f'{runs}: {error.strerror}', todo)
     return Check('disk', free >= FREE_GB, f'{free:.1f} GB free for {runs}', '' if free >= FREE_GB else todo)

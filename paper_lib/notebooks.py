@@ -3,12 +3,15 @@
 papermill alone would take the first kernel named python3 that it finds, and hide what the notebook reports meanwhile.
 """
 
+import contextlib
 import logging
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
+from paper_lib import pages
 from paper_lib.spec import RunError, UserError
 from paper_lib.study import paths
 from paper_lib.study.names import choose
@@ -41,8 +44,50 @@ def run(path: Path, values: dict, runs: Path | None = None, output: Path | None 
         reason = error.strerror or error
         raise RunError(f'{error.filename or partial}: {reason}; remove the cause and run again') from None
     html = (output or paths.drawings(values['scale'])) / f'{path.stem}.html'
-    paths.write(html, render(notebook).encode())
+    paths.write(html, pages.notebook(notebook, path.stem).encode())
     return html
+
+
+def redraw(scale: str) -> None:
+    """Draw everything of a scale from the archive alone, as if nothing had been trained on this machine; and the index.
+
+    This is how the files in the repository were made. Raises RunError for the first notebook that fails.
+    """
+    with tempfile.TemporaryDirectory(prefix='paper-lib-') as nothing:
+        for path in find(()):
+            run(path, {'scale': scale, 'train': 'no'}, Path(nothing))
+    pages.write_index(scale)
+
+
+def differences(scale: str) -> list[str]:
+    """Files of figures/SCALE that differ, byte by byte, from what is drawn from the archive now. Raises UserError."""
+    kept = paths.drawings(scale)
+    if not kept.is_dir():
+        raise UserError(f'{kept}: not there, so there is nothing to compare; `paper-lib html --scale {scale}` makes it')
+    with tempfile.TemporaryDirectory(prefix='paper-lib-') as folder, _elsewhere(Path(folder)):
+        redraw(scale)
+        old, new = ({path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
+                    for place in (kept, paths.drawings(scale)))  # fmt: skip
+    return [f'{name}: {_difference(name, old, new)}' for name in sorted(old | new) if old.get(name) != new.get(name)]
+
+
+def _difference(name, old, new):
+    return 'differs' if name in old and name in new else 'is not drawn any more' if name in old else 'is missing'
+
+
+@contextlib.contextmanager
+def _elsewhere(folder):
+    """Drawings go to this folder, made from a copy of the data and weights."""
+    for name in ('data', 'weights'):
+        if (paths.figures() / name).is_dir():
+            shutil.copytree(paths.figures() / name, folder / name)
+    was = os.environ.get('PAPER_LIB_FIGURES')
+    os.environ['PAPER_LIB_FIGURES'] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop('PAPER_LIB_FIGURES')
+        os.environ.update({} if was is None else {'PAPER_LIB_FIGURES': was})
 
 
 def _execute(path, partial, values, runs):
@@ -97,14 +142,3 @@ def _terminal():
     """Path of the terminal that this command reports to, '' if there is none or the kernel could not open it."""
     name = os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else ''
     return name if name and os.access(name, os.W_OK) else ''
-
-
-def render(notebook) -> str:
-    """HTML of an executed notebook, without progress and warnings (stderr); equal outputs give equal bytes."""
-    from nbconvert import HTMLExporter
-
-    for number, cell in enumerate(notebook.cells):
-        cell.id = f'cell-{number}'  # papermill's own cell has a random one
-        if cell.cell_type == 'code':
-            cell.outputs = [output for output in cell.outputs if output.get('name') != 'stderr']
-    return HTMLExporter().from_notebook_node(notebook)[0]

@@ -9,6 +9,7 @@ import select
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -189,6 +190,12 @@ def test_prune_lists_and_drops_the_replays_that_no_unfinished_run_reads(capsys, 
     kept = {path.parents[1].name for path in folder.glob('*/replay/reward.bin')}
     assert kept == {online[agent].run_id for agent in ('active', 'active_mixed')}
     assert rows(capsys, 'prune', '--scale', 'smoke') == []
+    assert cli.main(['prune', '--scale', 'smoke']) == 0
+    assert cli.main(['prune', '--scale', 'smoke', '--runs', 'nowhere']) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f'{folder}: no replay to drop',
+        'nowhere: no such folder, nothing to drop',
+    ]
 
 
 def finish(path, spec):
@@ -215,6 +222,20 @@ def test_bench_names_a_wrong_value_before_it_measures(capsys, args, line):
     assert capsys.readouterr().err == f'error: {line}\n'
 
 
+def test_tables_of_the_bench_are_aligned_although_rows_come_one_by_one(monkeypatch, capsys):
+    def tables(plans, *_):
+        for columns in (['program', 'n'], ['plan', 'task', 'n']):
+            names = [f'{plan}{more}' for plan in plans for more in ('', ', exploring', ', vision')]
+            rows = [{'program': name, 'plan': name, 'task': task, 'n': '#'} for name in names for task in tasks.TASKS]
+            yield 'a table', [{column: row[column] for column in columns} for row in rows]
+        yield 'ways', [{'way': way, 'n': '#'} for way in ('one run on one core', '64 runs, a core each (default)')]
+
+    monkeypatch.setattr('paper_lib.run.bench.tables', tables)
+    assert cli.main(['bench', '--scales', *scales.SCALES]) == 0
+    for table in capsys.readouterr().out.split('\n\n'):
+        assert len({line.index('#') for line in table.splitlines() if '#' in line}) == 1
+
+
 @pytest.mark.parametrize(('ok', 'code'), [(True, 0), (False, 1)])
 def test_doctor_ends_with_what_it_found(monkeypatch, capsys, ok, code):
     monkeypatch.setattr(doctor, 'checks', lambda runs: [doctor.Check('disk', ok, str(runs), '' if ok else 'free some')])
@@ -229,6 +250,31 @@ def test_interrupt_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(cli.Tasks, '__call__', interrupt)
     assert cli.main(['tasks']) == 130
     assert capsys.readouterr().err == 'interrupted; a training resumes with the same command\n'
+
+
+def test_termination_leaves_nothing_behind(tmp_path):
+    folder = tmp_path / 'tmp'
+    folder.mkdir()
+    args = [sys.executable, '-m', 'paper_lib.cli', 'notebooks', '1_toy_maze', '--scale', 'smoke', '-p', 'train', 'no']
+    command = subprocess.Popen(args, env=os.environ | {'TMPDIR': str(folder)}, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not (tmp_path / 'figures').exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert list(folder.glob('paper-lib-*'))
+    command.terminate()
+    _, err = command.communicate(timeout=60)
+    assert (command.returncode, err) == (143, 'terminated; a training resumes with the same command\n')
+    assert not list(folder.glob('paper-lib-*'))
+
+
+@pytest.mark.parametrize('args', [['tasks'], ['train', '--help']])
+def test_output_that_nobody_reads_ends_quietly(args):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, '-m', 'paper_lib.cli', *args]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, '')
 
 
 def test_missing_package_is_named(monkeypatch, capsys):
@@ -256,7 +302,7 @@ def test_missing_system_library_is_named(monkeypatch, capsys):
     (['-p', 'sedes', '2'], "sedes='2': no such parameter (allowed: scale, train, seeds); did you mean 'seeds'?"),
     (['-p', 'seeds', 'two'], "seeds='two': must be int"),
     (['-p', 'seeds', '-1'], 'seeds=-1: must be from 1 to 1000, or 0 for the seeds of the scale'),
-    (['-p', 'train', 'maybe'], "train='maybe': must be one of auto, yes, no"),
+    (['-p', 'train', 'maybe'], "train='maybe': must be one of auto, yes, no, all"),
     (['--scale', 'latpop'], "scale='latpop': must be one of smoke, laptop, paper; did you mean 'laptop'?"),
 ])  # fmt: skip
 def test_wrong_parameter_is_named_before_anything_runs(monkeypatch, capsys, args, line):

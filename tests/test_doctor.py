@@ -111,6 +111,8 @@ def test_disk_without_room_or_permission(tmp_path, monkeypatch):
     runs = tmp_path / 'not' / 'yet' / 'there'
     assert doctor.disk(runs).ok
     assert not runs.exists()
+    (tmp_path / 'file').write_text('')
+    assert doctor.disk(tmp_path / 'file').detail == f'{tmp_path / "file"}: Not a directory'
     monkeypatch.setattr(doctor, 'FREE_GB', 10**9)
     assert 'PAPER_LIB_RUNS' in doctor.disk(runs).todo
 

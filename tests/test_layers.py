@@ -25,11 +25,19 @@ LAYERS = {
     'agent': ({'ground', 'agent'}, {'numpy'} | DEVICE),
     'study': ({'ground', 'study'}, {'numpy'} | FRAMES),
     'run': ({'ground', 'envs', 'data', 'agent', 'run'}, {'numpy', 'tqdm'} | DEVICE),
-    'notebooks': (
-        {'ground', 'study', 'notebooks'},
-        {'papermill', 'jupyter_client', 'nbclient', 'nbconvert', 'traitlets'},
+    'explore': (
+        {'ground', 'envs', 'agent', 'study', 'run', 'explore'},
+        {'numpy', 'ipywidgets', 'safetensors'} | DEVICE | FRAMES,
     ),
-    'cli': ({'ground', 'envs', 'data', 'agent', 'study', 'run', 'notebooks', 'cli'}, {'tyro'}),
+    'pages': ({'ground', 'study', 'pages'}, {'nbconvert', 'pandas', 'pygments'}),
+    'notebooks': (
+        {'ground', 'study', 'pages', 'notebooks'},
+        {'papermill', 'jupyter_client', 'nbclient', 'traitlets'},
+    ),
+    'cli': (
+        {'ground', 'envs', 'data', 'agent', 'study', 'run', 'explore', 'pages', 'notebooks', 'cli'},
+        {'tyro', 'pandas'},
+    ),
 }
 
 

@@ -12,6 +12,7 @@ store.metrics(spec)
 
 import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -39,15 +40,25 @@ class Store:
         return self.root / spec.run_id
 
     def status(self, spec: RunSpec) -> str:
-        """'missing', 'running', 'partial', 'failed' or 'done'. Cheap: looks at names, not into files."""
+        """'missing', 'running', 'partial', 'failed' or 'done'. Cheap: looks at names, not into files.
+
+        RunError if the folder may not be read.
+        """
         path = self.path(spec)
-        if (path / 'done.json').exists():
-            return 'done'
-        if alive(path / 'lease.json'):
-            return 'running'
-        if (path / 'failed.json').exists():
-            return 'failed'
-        return 'partial' if (path / 'spec.json').exists() else 'missing'
+        with files.guard(path):
+            if (path / 'done.json').exists():
+                return 'done'
+            if alive(path / 'lease.json'):
+                return 'running'
+            if (path / 'failed.json').exists():
+                return 'failed'
+            return 'partial' if (path / 'spec.json').exists() else 'missing'
+
+    def check_writable(self):
+        """RunError if runs cannot be written here, or in the nearest folder above that exists. Makes nothing."""
+        with files.guard(self.root):
+            there = next(path for path in (self.root.absolute(), *self.root.absolute().parents) if path.exists())
+            tempfile.TemporaryFile(dir=there).close()
 
     def failure(self, spec: RunSpec) -> str | None:
         """Why the run failed, if it did."""
@@ -90,9 +101,9 @@ class Store:
     def require(self, spec: RunSpec) -> 'Finished':
         """A finished run, to read. RunError if it is missing, unfinished, of another spec or schema, or damaged."""
         path = self.path(spec)
-        if not (path / 'done.json').exists():
+        if (status := self.status(spec)) != 'done':
             what = {'missing': 'does not exist; train it first', 'running': 'is still running; wait for it to finish'}
-            raise RunError(f'{path}: this run {what.get(self.status(spec), "is unfinished; resume it first")}')
+            raise RunError(f'{path}: this run {what.get(status, "is unfinished; resume it first")}')
         return Finished(path, spec)
 
     def metrics(self, spec: RunSpec):

@@ -32,6 +32,7 @@ from paper_lib.spec import ModelSpec, RunSpec, UserError
 
 CALLS = 3  # timed calls at least, if they take less than five times the seconds that they should
 SLOW = 2.0  # seconds per update from which more lanes are not tried
+WIDTHS = {'program': 30, 'plan': 30, 'way': 30, 'task': 24}  # of columns whose first entry need not be the longest
 SIDES = {'cpu': 2048, 'gpu': 8192}  # of the square matrices whose product is taken for the device's peak
 
 
@@ -222,7 +223,8 @@ def together(measure, cases: list[Case], cores: list[list[int]]) -> list:
     context = multiprocessing.get_context('spawn')
     barrier = context.Barrier(len(cases))
     with contextlib.ExitStack() as stack:
-        each = [(own, barrier, os.getpid()) for own in cores]
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix='paper-lib-'))  # a process may be terminated
+        each = [(own, barrier, os.getpid(), folder) for own in cores]
         pools = [stack.enter_context(concurrent.futures.ProcessPoolExecutor(1, context, _pin, own)) for own in each]
         jobs = [pool.submit(_measured, measure, case) for pool, case in zip(pools, cases)]
         try:
@@ -239,10 +241,10 @@ def together(measure, cases: list[Case], cores: list[list[int]]) -> list:
         return [job.result() for job in jobs]
 
 
-def _pin(cores, barrier, parent):
+def _pin(cores, barrier, parent, folder):
     """Set a process up before JAX starts its threads; nothing compiled comes from another process."""
     global _start
-    _start = barrier
+    _start, tempfile.tempdir = barrier, folder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches every process; the parent says so
     threading.Thread(target=ensure.follow, args=(parent,), daemon=True).start()
     jax.config.update('jax_enable_compilation_cache', False)

@@ -23,6 +23,7 @@ from paper_lib.run.progress import Progress
 from paper_lib.spec import RunError, RunSpec, UserError
 
 GPU_LANES = 8  # runs that train as one program where there is a GPU
+MOST = 1000  # workers, and lanes
 RETRY = 5.0  # seconds until a run that another process works on is looked at again
 
 
@@ -39,14 +40,8 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
     Returns when all are finished. Raises UserError for what the user can mend; runs then go on where they
     stopped when the same call is made again. A run that another process works on is waited for.
     """
-    for name, value in {'workers': workers, 'lanes': lanes}.items():
-        if value < 0:
-            raise UserError(f'{name}={value}: must be at least 1, or 0 for as many as suit this machine')
     store, default = store or Store(), layout()
-    waiting = [spec for spec in dict.fromkeys(specs) if store.status(spec) != 'done']
-    for spec in waiting:
-        if spec.source and spec.source not in waiting:
-            store.source(spec.source)
+    waiting = unfinished(specs, store, workers, lanes)
     if not waiting:
         return
     progress = Progress(sum(spec.agent_steps for spec in waiting))
@@ -65,6 +60,20 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
     if pool.failed:  # the others are finished
         first, *more = dict.fromkeys(map(str, pool.failed.values()))
         raise RunError(first + (f' (and {len(more)} more: see paper-lib runs)' if more else ''))
+
+
+def unfinished(specs: list[RunSpec], store: Store, workers: int = 0, lanes: int = 0) -> list[RunSpec]:
+    """Those of the runs that are not finished. Raises UserError for what shows before any is trained (as `ensure`)."""
+    for name, value in {'workers': workers, 'lanes': lanes}.items():
+        if not 0 <= value <= MOST:
+            raise UserError(f'{name}={value}: must be from 1 to {MOST}, or 0 for as many as suit this machine')
+    waiting = [spec for spec in dict.fromkeys(specs) if store.status(spec) != 'done']
+    for spec in waiting:
+        if spec.source and spec.source not in waiting:
+            store.source(spec.source)
+    if waiting:
+        store.check_writable()
+    return waiting
 
 
 def groups(specs, size, store):

@@ -205,7 +205,7 @@ class Group:
         common = set.intersection(*clocks)
         if not common and all(clocks):
             paths = ', '.join(str(run.path) for run in self.runs)
-            raise RunError(f'{paths}: no checkpoint in common; resume them as they were begun (--lanes)')
+            raise RunError(f'{paths}: no checkpoint in common; resume them with the command that began them')
         if not common:
             for run in self.runs:
                 run.restart()

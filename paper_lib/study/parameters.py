@@ -11,7 +11,7 @@ from paper_lib.study.names import choose, hint
 
 PLAIN = (bool, int, float, str, bytes, list, tuple, dict, set, type(None))
 INJECTED = '# Parameters\n'  # how the cell begins that papermill adds
-TRAIN = ('auto', 'yes', 'no')
+TRAIN = ('auto', 'yes', 'no', 'all')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Parameters:
 
     @property
     def trains(self) -> bool:
-        return scales.get(self.scale).trains if self.train == 'auto' else self.train == 'yes'
+        return scales.get(self.scale).trains if self.train == 'auto' else self.train != 'no'
 
 
 def check(names: dict) -> Parameters:

@@ -97,7 +97,7 @@ LAPTOP_TASKS = ('cup_catch-proprio', 'window-open-proprio', 'breakout-vision')
 STUDY = {
     'model': ModelSpec(deter=64, units=64, layers=1, mlp_units=64, mlp_layers=1, stoch=16, classes=8, cnn_depth=8,
                        batch=16, length=16, starts=32, probe_units=64),
-    'budget': 150_000, 'lr_model': 5e-4, 'lr_actor': 1.5e-4, 'lr_critic': 1.5e-4,
+    'budget': 100_000, 'lr_model': 5e-4, 'lr_actor': 1.5e-4, 'lr_critic': 1.5e-4,
 }  # fmt: skip
 MINATAR = STUDY
 

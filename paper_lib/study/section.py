@@ -15,99 +15,183 @@ from paper_lib.study import (
     paths,
     published,
     scales,
+    sensitivity,
     tables,
     visitation,
 )
+from paper_lib.study.figures import Entry
 from paper_lib.study.names import choose
 
-TABLES = {  # section -> name -> how it is computed, agents that it compares
-    'base_agent': {'base_agent': (published.table, ['active'])},
-    'toy_maze': {
-        'visitation': (visitation.table, figures.AGENTS),
-        'claims': (lambda found: claims.table(found.metrics), figures.AGENTS),
-    },
+
+@dataclasses.dataclass(frozen=True)
+class Book:
+    """What a notebook shows. Its runs are those of the agents that figures and tables show."""
+
+    figures: tuple[str, ...]
+    tables: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()  # ids
+
+
+BOOKS = {  # by the name of the notebook
+    '0_base_agent': Book(('figure_base_agent',), ('base_agent',)),
+    '1_toy_maze': Book(('figure_1', 'figure_2', 'figure_2_curves'), ('visitation',), ('C1', 'C2', 'C3')),
+    '2_validation': Book(('figure_3', 'figure_S2', 'figure_S10', 'figure_S11'), (), ('C1', 'C2', 'C3', 'C12')),
+    '3_deep_dive': Book(('figure_4', *(f'figure_S{i}' for i in (8, 3, 4, 5, 6, 7))), (), ('C4', 'C9', 'C10', 'C11')),
+    '4_remedies': Book(
+        ('figure_5', 'figure_5_curves', 'figure_6', 'figure_S16', 'figure_S17', 'figure_7', 'figure_S9', 'figure_8',
+         *(f'figure_S{i}' for i in range(12, 16))), ('S2',), ('C5', 'C6', 'C7', 'C8'),
+    ),
+    '5_ablations': Book(('figure_S1',), ('S1', 'sensitivity'), ('C8',)),
+}  # fmt: skip
+TABLES = {  # Entry.draw: Frames -> DataFrame
+    'base_agent': Entry(published.table, 'base_agent', ['active']),
+    'visitation': Entry(visitation.table, 'toy_maze', figures.AGENTS),
+    'S1': Entry(lambda found: tables.environments(), 'study', ['active']),
+    'S2': Entry(lambda found: tables.self_generated(found), 'study', ['passive_auto']),
+    'sensitivity': Entry(lambda found: sensitivity.table(found, random('study')), 'study', figures.AGENTS),
 }
+
+
+def random(section: str):
+    """The function that gives the mean score of random actions in a task of this section."""
+    if section == 'toy_maze':
+        return claims.zero
+    from paper_lib.study import reference
+
+    return reference.random_score
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """Runs of one section at one scale. `store` is where trained runs are (a `paper_lib.data.store.Store`)."""
+    """Runs of one notebook at one scale. `store` is where trained runs are (a `paper_lib.data.store.Store`)."""
 
     name: str
     parameters: parameters.Parameters
-    specs: tuple[RunSpec, ...]
+    plans: dict[str, tuple[RunSpec, ...]]  # section of the archive -> the runs shown, those trained on request too
+    asked: frozenset[str]  # ids of the runs that are trained where they are missing
     store: object
 
     @property
     def scale(self) -> str:
         return self.parameters.scale
 
-    def state(self) -> pd.DataFrame:
-        """One row per run: done (on this machine), archived (in figures/data), running, partial, failed, missing."""
-        return frames.state(self.specs, self.store, paths.archive(self.scale), self.name)
-
-    def runs(self) -> pd.DataFrame:
-        """The state of every run as a table of agents (of tasks, where there are several) by pair seeds."""
-        table = self.state().pivot(index=self._rows, columns='pair_seed', values='state').fillna('')
-        return table.reindex([name for name in (*agents.PRESETS, *self._tasks) if name in table.index])
+    @property
+    def book(self) -> Book:
+        return BOOKS[self.name]
 
     @property
-    def _tasks(self):
-        return list(dict.fromkeys(spec.task for spec in self.specs))
+    def specs(self) -> tuple[RunSpec, ...]:
+        return tuple(dict.fromkeys(spec for specs in self.plans.values() for spec in specs))
+
+    def state(self) -> pd.DataFrame:
+        """One row per run: done (on this machine), archived (in figures/data), running, partial, failed, missing.
+
+        A run that is missing and trained only when asked for is `on request`; one of several sections has the state
+        in that where it is needed most.
+        """
+        parts = [frames.state(specs, self.store, paths.archive(self.scale), section)
+                 for section, specs in self.plans.items()]  # fmt: skip
+        rows = pd.concat(parts, ignore_index=True)
+        rows = rows.iloc[(rows.state == 'archived').argsort(kind='stable')].drop_duplicates('run_id').sort_index()
+        further = (rows.state == 'missing') & ~rows.run_id.isin(self.asked)
+        return rows.assign(state=rows.state.mask(further, 'on request'))
+
+    def runs(self) -> pd.DataFrame:
+        """The state of every run as a table of agents (of tasks and agents, where there are several) by pair seeds."""
+        rows = self.state()
+        ranks = {name: rank for rank, name in enumerate((*agents.PRESETS, *dict.fromkeys(rows.task)))}
+        table = rows.pivot(index=self._rows, columns='pair_seed', values='state').fillna('')
+        return table.sort_index(key=lambda level: level.map(ranks))
 
     @property
     def _rows(self):
-        return 'task' if len(self._tasks) > 1 else 'agent'
+        """What tells the rows of a table of runs apart."""
+        several = [key for key in ('task', 'agent') if len({getattr(spec, key) for spec in self.specs}) > 1]
+        return several or ['agent']
 
     def to_train(self) -> list[RunSpec]:
         """Runs neither done nor archived, after the sources that they need here; none where training is off."""
         state = self.state()
-        wanted = state[~state.state.isin(['done', 'archived'])].run_id
-        lost = [spec for spec in self.specs if spec.run_id in set(wanted)]
+        wanted = set(state.run_id[~state.state.isin(['done', 'archived', 'on request'])])
+        lost = [spec for spec in self.specs if spec.run_id in wanted]
         sources = [spec.source for spec in lost if spec.source and self.store.status(spec.source) != 'done']
         return list(dict.fromkeys([*sources, *lost])) if self.parameters.trains else []
 
     def archive(self) -> pd.DataFrame:
         """Copy what the figures need of the finished runs into figures/data; returns the number of runs per state."""
-        dropped = frames.archive(self.specs, self.store, paths.archive(self.scale), self.name)
+        dropped = {run_id for section, specs in self.plans.items()
+                   for run_id in frames.archive(specs, self.store, paths.archive(self.scale), section)}  # fmt: skip
         if dropped:
-            print(f'dropped from figures/data, because they are planned with other values now: {", ".join(dropped)}')
-        return self.state().groupby([self._rows, 'state'], sort=False).size().unstack(fill_value=0)
+            ids = ', '.join(sorted(dropped))
+            print(f'dropped from figures/data, because they are planned with other values now: {ids}')
+        return self.state().groupby([*self._rows, 'state'], sort=False).size().unstack(fill_value=0)
 
-    def frames(self) -> frames.Frames:
-        return frames.load(self.specs, paths.archive(self.scale), self.name)
+    def frames(self, entry: Entry) -> frames.Frames:
+        """The archived rows that a figure or a table is made of."""
+        return frames.load(part(self.plans[entry.section], entry), paths.archive(self.scale), entry.section)
 
     def figure(self, name: str) -> drawing.Drawing:
         """Draw a figure from the archive and save it as PNG, PDF and caption."""
-        draw, names = choose('figure', name, figures.FIGURES[self.name])
-        found, path = self.frames().of(names), paths.drawings(self.scale) / name
+        entry = choose('figure', name, {name: figures.FIGURES[name] for name in self.book.figures})
+        found, path = self.frames(entry), paths.drawings(self.scale) / name
         caption = drawing.caption(name, found, self.scale)
-        drawing.save(draw(found, self.scale), path, drawing.provenance(found, self.scale))
+        drawing.save(entry.draw(found, self.scale), path, drawing.provenance(found, self.scale))
         paths.write(path.with_name(f'{name}.md'), f'{caption}\n'.encode())
         return drawing.Drawing(path.with_name(f'{name}.png').read_bytes(), caption)
 
     def table(self, name: str) -> tables.Table:
         """Compute a table from the archive and save it as CSV, Markdown and LaTeX."""
-        compute, names = choose('table', name, TABLES[self.name])
-        found = self.frames().of(names)
-        table = tables.Table(compute(found), drawing.caption(f'table_{name}', found, self.scale))
-        tables.save(table.frame, paths.drawings(self.scale) / f'table_{name}', table.caption)
+        entry = choose('table', name, {name: TABLES[name] for name in self.book.tables})
+        return self._save(f'table_{name}', f'table_{name}', self.frames(entry), entry.draw)
+
+    def claims(self) -> tables.Table:
+        """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""
+        entry = tested(self.name)
+        floor, ids = random(entry.section), self.book.claims
+        return self._save(f'table_claims_{self.name.partition("_")[2]}', 'table_claims', self.frames(entry),
+                          lambda found: claims.table(found.metrics, floor, ids))  # fmt: skip
+
+    def _save(self, stem, caption, found, compute):
+        table = tables.Table(compute(found), drawing.caption(caption, found, self.scale))
+        tables.save(table.frame, paths.drawings(self.scale) / stem, table.caption)
         return table
 
 
-def _section(section, names, store):
-    chosen = parameters.check(names)
-    return Section(section, chosen, tuple(agents.plan(section, scales.get(chosen.scale), chosen.seeds)), store)
+def tested(name: str) -> Entry:
+    """What the claims of a notebook are tested on: the agents that they are about and those that its figures show."""
+    book, section = BOOKS[name], 'toy_maze' if name == '1_toy_maze' else 'study'
+    about = {agent for claim in claims.CLAIMS if claim.id in book.claims for agent in claim.agents}
+    shown = {agent for figure in book.figures if figures.FIGURES[figure].section == section
+             for agent in figures.FIGURES[figure].agents}  # fmt: skip
+    return Entry(None, section, [agent for agent in agents.PRESETS if agent in about | shown])
 
 
-def base_agent(names: dict, store) -> Section:
-    """Our agent beside the published DreamerV3, with the parameters found in a notebook's `globals()`.
+def entries(name: str) -> list[Entry]:
+    """Everything that a notebook shows."""
+    book = BOOKS[name]
+    shown = [*(figures.FIGURES[name] for name in book.figures), *(TABLES[name] for name in book.tables)]
+    return shown + ([tested(name)] if book.claims else [])
 
-    Raises UserError for a wrong parameter.
+
+def part(specs, entry: Entry) -> list[RunSpec]:
+    """The runs among a section's that an entry shows."""
+    names = entry.over(spec.task for spec in specs)
+    return [spec for spec in specs if spec.agent in entry.agents and spec.task in names]
+
+
+def open(name: str, names: dict, store) -> Section:
+    """The section of a notebook with the parameters found in its `globals()`.
+
+    Raises UserError for a wrong parameter and for a notebook that does not exist.
     """
-    return _section('base_agent', names, store)
-
-
-def toy_maze(names: dict, store) -> Section:
-    """The section of Figs. 2 and 5 with the parameters found in a notebook's `globals()`. Raises UserError."""
-    return _section('toy_maze', names, store)
+    choose('notebook', name, BOOKS)
+    chosen = parameters.check(names)
+    scale, shown = scales.get(chosen.scale), entries(name)
+    plans, asked = {}, set()
+    for section in dict.fromkeys(entry.section for entry in shown):
+        specs = agents.plan(section, scale, chosen.seeds, further=True)
+        own = [entry for entry in shown if entry.section == section]
+        shown_here = {spec for entry in own for spec in part(specs, entry)}
+        plans[section] = tuple(spec for spec in specs if spec in shown_here)
+        asked |= {spec.run_id for spec in agents.plan(section, scale, chosen.seeds, chosen.train == 'all')}
+    return Section(name, chosen, plans, frozenset(asked), store)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from toy import LIKE, step
 
-from paper_lib.data.replay import Replay
+from paper_lib.data.replay import Joined, Replay, half
 from paper_lib.data.streams import rng
 from paper_lib.spec import RunError
 
@@ -133,3 +133,76 @@ def test_a_killed_creation_is_repeated(replay):
     (replay.path / 'reward.bin').unlink()
     again = Replay.create(replay.path, LIKE, ROWS, ENVS)
     assert not again.arrays['reward'].any() and again.arrays['vector'].any()
+
+
+def test_a_kept_part_gives_all_of_its_windows_and_no_other(replay):
+    kept = np.zeros((ROWS, ENVS), bool)
+    kept[3:9, 1] = kept[20:24, 3] = True
+    replay.keep(kept, 4)
+    starts = replay.sample(rng(0, 'replay'), ROWS, 4000, 4)
+    assert starts.dtype == np.int32
+    assert set(starts) == {row * ENVS + 1 for row in (3, 4, 5)} | {20 * ENVS + 3}
+    assert np.bincount(starts).max() < 1200
+
+
+def test_a_kept_part_has_the_episodes_that_begin_and_end_in_it(replay):
+    everything = replay.episodes(ROWS)
+    kept = np.zeros((ROWS, ENVS), bool)
+    kept[7:20, 2] = True  # of the episodes of rows 7 to 13 and 14 to 20 the first
+    replay.keep(kept, 4)
+    assert replay.episodes(ROWS).tolist() == [[2, 7, 13]] and [2, 14, 20] in everything.tolist()
+
+
+@pytest.mark.parametrize(('part', 'rows'), [('first', range(15)), ('second', range(15, 31))])
+def test_halves_are_of_the_rows(part, rows):
+    kept = half(part, 31, ENVS, 4, rng(0, 'half'))
+    assert kept.shape == (31, ENVS) and all(set(np.flatnonzero(column)) == set(rows) for column in kept.T)
+
+
+def test_a_uniform_half_is_half_of_the_pieces_of_all_times_and_environments():
+    kept = half('mixed', 4003, ENVS, 4, rng(0, 'half'))
+    pieces = kept[:4000].reshape(1000, 4, ENVS)
+    assert (pieces.all(1) == pieces.any(1)).all() and pieces[:, 0].sum() == 1000 * ENVS // 2
+    assert (kept[4000:] == kept[3999]).all()  # what is left belongs to the last piece
+    for part in (kept[:2000], kept[2000:4000], *kept.T):
+        assert abs(part.mean() - 0.5) < 0.06  # 3.8 standard deviations for a column
+    assert not np.array_equal(kept, half('mixed', 4003, ENVS, 4, rng(1, 'half')))
+
+
+@pytest.fixture
+def joined(replay, tmp_path):
+    """30 rows of episodes of 7, and behind them 10 of the same kind of which 8 are written."""
+    own = Replay.create(tmp_path / 'own', LIKE, 10, ENVS)
+    for row in range(8):
+        flags = {
+            f'is_{flag}': np.full(ENVS, row % 7 == at) for flag, at in (('first', 0), ('last', 6), ('terminal', 9))
+        }
+        own.write(row, step(100 + row) | flags)
+    return Joined(replay, own)
+
+
+def test_joined_replays_are_sampled_uniformly_and_no_window_crosses_the_border(joined, replay):
+    starts = joined.sample(rng(0, 'replay'), ROWS + 8, 50_000, 4)
+    whole = {row * ENVS + env for row in (*range(27), *range(30, 35)) for env in range(ENVS)}
+    counts = np.bincount(starts)
+    assert starts.dtype == np.int32 and set(starts) == whole
+    assert counts[sorted(whole)].min() > 300 and counts.max() < 500
+    first = joined.sample(rng(0, 'replay'), ROWS, 100, 4)  # nothing added: the draws are those of the first alone
+    assert np.array_equal(first, replay.sample(rng(0, 'replay'), ROWS, 100, 4))
+
+
+def test_joined_replays_are_read_as_one(joined, replay):
+    starts = np.array([[2 * ENVS + 1, 31 * ENVS + 2], [30 * ENVS, 26 * ENVS + 3]], np.int32)
+    batch = joined.gather(starts, 4)
+    for index in np.ndindex(2, 2, 4):
+        row, env = divmod(int(starts[index[:2]]), ENVS)
+        row += index[2]
+        expected = step(row if row < ROWS else 100 + row - ROWS)['vector'][env]
+        assert np.array_equal(batch['vector'][index], expected), index
+    rewards = [step(row)['reward'] for row in (28, 29, 100, 101)]
+    assert np.array_equal(joined.read('reward', 28, 32), rewards)
+    episodes = joined.episodes(ROWS + 8)
+    assert episodes.tolist() == [*replay.episodes(ROWS).tolist(), *([env, 30, 36] for env in range(ENVS))]
+    own = joined.episode(2, 30, 36)
+    assert np.array_equal(own['vector'], np.stack([step(100 + row)['vector'][2] for row in range(7)]))
+    assert np.array_equal(joined.episode(1, 7, 13)['vector'], replay.episode(1, 7, 13)['vector'])

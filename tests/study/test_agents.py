@@ -87,11 +87,13 @@ def test_the_identity_is_the_whole_spec():
     """So a default that changes renames its runs; what only some tasks have is no part of the others' identity."""
     fields = {field.name for field in dataclasses.fields(RunSpec)}
     maze, walker = RunSpec(TASK).canonical(), RunSpec('walker_walk-proprio').canonical()
-    assert set(maze) == (fields | {'schema'}) - {'render'}
+    assert set(maze) == (fields | {'schema'}) - {'render', *LATER}
     assert set(walker) == set(maze) - {'goal_radius'}
-    assert set(RunSpec('point_mass_maze-vision').canonical()) == fields | {'schema'}
+    assert set(RunSpec('point_mass_maze-vision').canonical()) == set(maze) | {'render'}
     assert set(RunSpec('breakout-vision').canonical()) == set(walker)
     assert set(maze['model']) == {field.name for field in dataclasses.fields(ModelSpec)} - set(LATER)
+    auto = make('passive_auto').canonical()
+    assert (auto['interact_every'], auto['interact_steps'], auto['interact_above']) == (5000, 2000, 1.35)
     half = RunSpec(TASK, model=ModelSpec(precision='bfloat16'))
     assert half.canonical()['model']['precision'] == 'bfloat16' and half.run_id != RunSpec(TASK).run_id
     assert RunSpec(TASK, lr_model=1).canonical() == RunSpec(TASK, lr_model=1.0).canonical()

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from paper_lib.study import figures, parameters, section
+from paper_lib import explore
+from paper_lib.study import parameters, section
 
 NOTEBOOKS = sorted(Path(__file__).parents[2].glob('notebooks/*.ipynb'))
 PATHLIKE = ('/', '.parquet', '.png', 'runs', 'figures')
@@ -23,8 +24,8 @@ def nodes(path):
     return [node for tree in code(path) for node in ast.walk(tree)]
 
 
-def test_there_is_a_notebook():
-    assert [path.stem for path in NOTEBOOKS] == ['0_base_agent', '1_toy_maze']
+def test_there_is_a_notebook_for_every_book():
+    assert [path.stem for path in NOTEBOOKS] == list(section.BOOKS)
 
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
@@ -64,9 +65,43 @@ class TestNotebook:
         found = {node.target.id: (node.annotation.id, ast.literal_eval(node.value)) for node in ast.parse(source).body}
         assert found == {f.name: (f.type.__name__, f.default) for f in dataclasses.fields(parameters.Parameters)}
 
-    def test_draws_what_exists(self, path):
-        calls = [node for node in nodes(path) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
-        name = path.stem.partition('_')[2]
-        for kind, known in (('figure', figures.FIGURES[name]), ('table', section.TABLES[name])):
-            named = [call.args[0].value for call in calls if call.func.attr == kind]
-            assert sorted(named) == sorted(known)
+    def test_shows_all_that_is_its_own_and_nothing_else(self, path):
+        book = section.BOOKS[path.stem]
+        assert calls(path, 'figure') == list(book.figures)
+        assert sorted(calls(path, 'table')) == sorted(book.tables)
+        assert calls(path, 'claims') == [None] * bool(book.claims)
+        assert calls(path, 'open') == [path.stem]
+
+    def test_has_one_interactive_part(self, path):
+        names = [node.attr for node in nodes(path) if isinstance(node, ast.Attribute) and node.attr in explore.__all__]
+        assert len(names) == (path.stem != '0_base_agent')
+
+    def test_asks_and_says_what_to_see(self, path):
+        text = [''.join(cell['source']) for cell in cells(path, 'markdown')]
+        assert '**The question.**' in text[0]
+        known = everything(path)
+        shown = [index for index, cell in enumerate(known) if cell['cell_type'] == 'code'][2:]
+        assert all(known[i + 1]['cell_type'] == 'markdown' for i in shown if 'ensure(' not in known[i]['source'][0])
+
+
+def everything(path):
+    return json.loads(path.read_text())['cells']
+
+
+def calls(path, name):
+    """First arguments of the calls of a method, in order; None where there is none."""
+    found = [node for node in nodes(path) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    return [call.args[0].value if call.args else None for call in found if call.func.attr == name]
+
+
+def test_every_figure_and_table_of_the_paper_is_shown_once():
+    shown = [name for path in NOTEBOOKS for name in calls(path, 'figure')]
+    paper = [*(f'figure_{i}' for i in range(1, 9)), *(f'figure_S{i}' for i in range(1, 18))]
+    assert sorted(name for name in shown if name in paper) == sorted(paper)
+    assert sorted(name for path in NOTEBOOKS for name in calls(path, 'table') if name in ('S1', 'S2')) == ['S1', 'S2']
+    assert len(shown) == len(set(shown))
+
+
+def test_every_claim_is_tested():
+    ids = {claim for book in section.BOOKS.values() for claim in book.claims}
+    assert ids == {f'C{i}' for i in range(1, 13)}

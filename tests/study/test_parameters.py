@@ -32,7 +32,7 @@ def test_good_values_pass_beside_what_a_kernel_has():
         ({'seeds': True}, 'seeds=True: must be int, got bool'),
         ({'seeds': -1}, 'seeds=-1: must be from 1 to 1000, or 0'),
         ({'train': False}, 'train=False: must be str, got bool'),
-        ({'train': 'maybe'}, "train='maybe': must be one of auto, yes, no"),
+        ({'train': 'maybe'}, "train='maybe': must be one of auto, yes, no, all"),
     ],
 )
 def test_a_wrong_parameter_is_named_in_one_line(names, line):
@@ -67,7 +67,13 @@ def test_a_notebook_shows_that_line_in_place_of_a_traceback():
 
 @pytest.mark.parametrize(
     ('scale', 'train', 'expected'),
-    [('laptop', 'auto', True), ('paper', 'auto', False), ('paper', 'yes', True), ('smoke', 'no', False)],
+    [
+        ('laptop', 'auto', True),
+        ('paper', 'auto', False),
+        ('paper', 'yes', True),
+        ('paper', 'all', True),
+        ('smoke', 'no', False),
+    ],
 )
 def test_paper_trains_only_when_told_to(scale, train, expected):
     assert parameters.Parameters(scale, train).trains is expected

@@ -1,0 +1,120 @@
+"""What the interactive parts draw: arrays and frames in, HTML out."""
+
+import base64
+import io
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from paper_lib.study import panels, style
+from paper_lib.study.style import LOOKS, context
+
+HEIGHT = 3.4  # inches
+
+
+def shown(figure: Figure, text: str) -> str:
+    """A figure as HTML with a line below it; equal figures give equal text."""
+    buffer = io.BytesIO()
+    with context():
+        figure.savefig(buffer, format='png', metadata={'Software': None})
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"/><figcaption>{text}</figcaption></figure>'
+
+
+def _row(count, scale, width=11.0):
+    figure = Figure(figsize=(width, HEIGHT), layout='constrained')
+    if scale == 'smoke':
+        figure.suptitle(style.WARNING, color='#B00000')
+    return figure, figure.subplots(1, count, squeeze=False)[0]
+
+
+def path(steps, goal_radius, scale, text, imagined=None, at=0) -> str:
+    """A way through the maze: columns v0, v1, wm_loss per step; `imagined` (H + 1, 2) from step `at` on."""
+    with context():
+        figure, (map_, loss, apart) = _row(3, scale)
+        panels.walls(map_, goal_radius)
+        bounds = np.percentile(steps.wm_loss, [1, 99])
+        lines = panels.coloured_path(map_, steps, 'wm_loss', None, 'plasma')
+        lines.set_clim(*bounds)
+        figure.colorbar(lines, ax=map_, label='world-model loss', shrink=0.8)
+        loss.plot(steps.wm_loss.to_numpy(), color='black', lw=0.8)
+        loss.set(xlabel='agent step', ylabel='world-model loss')
+        apart.set(xlabel='steps imagined', ylabel='distance to the real path (m)')
+        if imagined is not None:
+            map_.plot(*imagined.T, '--', color='black', lw=1.2, zorder=6)
+            loss.axvline(at, color='black', ls='--', lw=0.8)
+            real = steps[['v0', 'v1']].to_numpy()[at : at + len(imagined)]
+            apart.plot(np.linalg.norm(real - imagined[: len(real)], axis=1), color='black')
+        return shown(figure, text)
+
+
+def observed(true, decoded, losses, at, scale, text) -> str:
+    """What is seen and what is decoded at one step, pictures (H, W, 3) or vectors (D,), over the losses (N,)."""
+    with context():
+        figure, (left, right, curve) = _row(3, scale)
+        if true.ndim == 3:
+            for axes, picture, title in ((left, true, 'observed'), (right, decoded, 'decoded')):
+                axes.imshow(picture, interpolation='nearest')
+                axes.set(title=title, xticks=[], yticks=[])
+                axes.grid(False)
+        else:
+            place = np.arange(len(true))
+            left.bar(place - 0.2, true, 0.4, label='observed')
+            left.bar(place + 0.2, decoded, 0.4, label='decoded')
+            left.legend()
+            left.set(xlabel='number', title='observed and decoded')
+            right.bar(place, decoded - true, color='black')
+            right.set(xlabel='number', title='decoded - observed')
+        curve.plot(losses, color='black', lw=0.8)
+        curve.axvline(at, color='black', ls='--', lw=0.8)
+        curve.set(xlabel='agent step', ylabel='world-model loss')
+        return shown(figure, text)
+
+
+def strip(rows, scale, text) -> str:
+    """Archived pictures of consecutive steps: observed above, decoded below."""
+    with context():
+        figure = Figure(figsize=(11, 3.2), layout='constrained')
+        if scale == 'smoke':
+            figure.suptitle(style.WARNING, color='#B00000')
+        grid = figure.subplots(2, len(rows), squeeze=False)
+        for column, row in enumerate(rows.itertuples()):
+            for axes, content in zip(grid[:, column], (row.image, row.decoded)):
+                axes.imshow(np.frombuffer(content, np.uint8).reshape(row.height, row.width, 3), interpolation='nearest')
+                axes.set(xticks=[], yticks=[])
+                axes.grid(False)
+            grid[0, column].set_title(f'step {row.step}', fontweight='bold' if row.shown else 'normal')
+        for axes, title in zip(grid[:, 0], ('observed', 'decoded')):
+            axes.set_ylabel(title)
+        return shown(figure, text)
+
+
+def steps(found, at, scale, text) -> str:
+    """Reward and losses per step of one episode of several agents, a mark at step `at`."""
+    columns = {'reward': 'reward', 'wm_loss': 'world-model loss', 'recon_loss': 'reconstruction loss'}
+    with context():
+        figure, grid = _row(3, scale)
+        for axes, (column, title) in zip(grid, columns.items()):
+            for agent, rows in found.groupby('agent', sort=False):
+                look, rows = LOOKS[agent], rows.set_index('step')[column].sort_index()
+                here = f': {rows[at]:.3g}' if at in rows.index else ': over'
+                axes.plot(rows, color=look.color, lw=0.9, label=look.label + here)
+            axes.axvline(at, color='black', ls='--', lw=0.8)
+            axes.set(xlabel='agent step', title=title)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.legend()
+        return shown(figure, text)
+
+
+def asked(metrics, due, threshold, scale, text) -> str:
+    """OOD ratio over training; marked are the evaluations `due` (bool per row) at which it is above the threshold."""
+    with context():
+        figure, (axes,) = _row(1, scale)
+        axes.plot(metrics.env_step, metrics.ood_ratio, color='black', lw=0.8, label='OOD ratio')
+        axes.axhline(threshold, color='#B00000', ls='--', label=f'threshold {threshold:g}')
+        axes.plot(metrics.env_step[due], metrics.ood_ratio[due], 'o', color='#B00000', label='would collect')
+        panels.steps(axes)
+        axes.set_ylabel('OOD ratio')
+        axes.legend()
+        return shown(figure, text)

@@ -1,0 +1,46 @@
+"""How much the verdicts hang on our own choices: what counts as final, and how pairs are summarised."""
+
+import numpy as np
+import pandas as pd
+
+from paper_lib.study import claims, stats
+from paper_lib.study.frames import Frames
+
+SHARES = (0.05, 0.1, 0.2)
+SUMMARIES = {'interquartile mean': stats.iqm, 'mean': stats.mean}
+USED = (0.1, 'interquartile mean')  # in every other table
+IDS = ('C1', 'C2', 'C3')
+KEPT = ['env_step', 'added']  # the last evaluation's, not a mean
+
+
+def cut(metrics: pd.DataFrame, share: float) -> pd.DataFrame:
+    """Metrics with one row per run: the mean of its last evaluations, this share of them and at least one."""
+    runs = metrics.sort_values('env_step').groupby('run_id', sort=False)
+    count = np.maximum(1, np.floor(share * runs.run_id.transform('size') + 1e-9))
+    last = metrics[(runs.cumcount(ascending=False) < count).reindex(metrics.index)].sort_values('env_step')
+    values = last.select_dtypes('number').columns.difference([*KEPT, 'pair_seed', 'seed'])
+    means = last.groupby('run_id')[list(values)].agg(lambda x: x.mean(skipna=False))
+    ends = last.groupby('run_id').tail(1).set_index('run_id')
+    return ends.drop(columns=values).join(means).reset_index()
+
+
+def claims_at(frames: Frames, share: float, random) -> pd.DataFrame:
+    """The table of claims IDS with this share of evaluations as final; `random`: mean score of random actions."""
+    return claims.table(cut(frames.metrics, share), random, IDS)
+
+
+def table(frames: Frames, random) -> pd.DataFrame:
+    """C1 for every share and summary. Columns: final, summary, statistic, estimate, low, high, n, verdict, choice."""
+    rows = []
+    for share in SHARES:
+        runs = claims.gather(cut(frames.metrics, share), random)
+        for name, summary in SUMMARIES.items():
+            for claim in (claim for claim in claims.CLAIMS if claim.id == 'C1'):
+                values = claim.values(runs)
+                groups = {task: own.to_numpy() for task, own in values.groupby(level='task')}
+                found = stats.stratified(groups, summary)
+                decided = claim.rule(found, values) if found.n >= claims.ENOUGH else 'undecided'
+                used = 'as used' if (share, name) == USED else ''
+                rows.append((f'last {share:.0%}', name, claim.statistic, *found, decided, used))
+    columns = ['final', 'summary', 'statistic', 'estimate', 'low', 'high', 'n', 'verdict', 'choice']
+    return pd.DataFrame(rows, columns=columns)
