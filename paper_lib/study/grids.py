@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from paper_lib.study import agents, panels, reference, stats
+from paper_lib.study import claims, panels, reference, stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import GREY, LOOKS, context
 
@@ -32,7 +32,6 @@ PARTS = {  # of the replay, as fractions of its steps; how much of what is there
     'passive_expert': (0.5, 1, 1),
     'passive_half': (0, 1, 0.5),
 }
-SWEEP = ['', '_mixed_10', '_mixed', '_mixed_90', '_expl']  # of each family, by rising w_expl
 
 
 def curves(frames: Frames, scale: str, names, columns, faded=(), mean: bool = False) -> Figure:
@@ -171,9 +170,7 @@ def halves(frames: Frames, scale: str, names, columns) -> Figure:
 
 def family(agent: str) -> dict[str, float]:
     """The agents of a family that learn from data collected with rising w_expl, and that weight."""
-    presets = {name: agents.get(name) for name in (agent + suffix for suffix in SWEEP)}
-    makers = {name: agents.get(preset.source) if preset.source else preset for name, preset in presets.items()}
-    return {name: maker.values.get('w_expl', 0.0) for name, maker in makers.items()}
+    return {agent + ending: weight for ending, weight in claims.WEIGHTS.items()}
 
 
 def sweep(frames: Frames, scale: str, families) -> Figure:
