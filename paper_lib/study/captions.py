@@ -7,8 +7,8 @@ from paper_lib.study.frames import Frames
 from paper_lib.study.style import LOOKS
 
 BAND = 'Thin lines: seeds; thick: their mean; band, from three seeds on: 95 % bootstrap interval of the mean.'
-NORMALISED = """Normalised per task: the score of random actions is 0, the mean final score of the Active runs 1 (a loss: over
-    their mean final loss); tasks on which Active is no better than random are left out of scores."""
+NORMALISED = """Normalised per task: the score of random actions is 0, the mean final score of the Active runs 1 (a loss:
+    over their mean final loss); tasks on which Active is no better than random are left out of scores."""
 OWN = """Passive + 50 %, 10 % and 1 %: data of its own on a fixed schedule; auto: only where the OOD ratio is above the
     number."""
 BASELINE = 'Dashed: mean of the Active agent, which collects for the task.'
@@ -133,12 +133,14 @@ def caption(name: str, frames: Frames, scale: str) -> str:
     further = [agent for agent in LOOKS if agent in {spec.agent for spec in frames.missing if spec not in wanted}]
     lines = [
         ' '.join(CONTENT[name].split()).format(**VALUES, first=frames.first),
-        f'Scale {scale}: {"; ".join(_sizes(frames))}. Number of seeds: {seeds(frames)}.',
+        f'Scale {scale}: {"; ".join(_sizes(frames))}. {seeds(frames)}.',
         in_paper(name, frames),
         published.summary(frames) if name == 'figure_base_agent' else '',
         *dict.fromkeys(published.goal(spec) for spec in frames.specs),
         *dict.fromkeys(published.mixed(spec) for spec in frames.specs),
-        *dict.fromkeys(published.schedule(spec) for spec in frames.specs),
+        *dict.fromkeys(
+            published.schedule(spec) for spec in frames.specs if spec in wanted or spec not in frames.missing
+        ),
         f'{style.WARNING}.' if scale == 'smoke' else '',
         f'Missing: {len(lost)} of {len(wanted)} runs.' if lost else '',
         f'Not trained at this scale: {", ".join(LOOKS[agent].label for agent in further)}.' if further else '',
@@ -167,13 +169,12 @@ def seeds(frames: Frames) -> str:
     words = []
     for agent in (agent for agent in LOOKS if agent in set(frames.runs.agent)):
         counts, label = {task: there.get((agent, task), 0) for task in names}, LOOKS[agent].label
-        each = ' per task' if len(names) > 1 else ''
         if len(set(counts.values())) == 1:
-            words.append(f'{counts[names[0]]} {label}{each}')
+            words.append(f'{counts[names[0]]} {label}')
         else:
             words += [f'{n} {label} ({_names([task for task in names if counts[task] == n])})'
                       for n in sorted(set(counts.values()), reverse=True)]  # fmt: skip
-    return ', '.join(words) or 'none yet'
+    return f'Number of seeds{" per task" if len(names) > 1 else ""}: {", ".join(words) or "none yet"}'
 
 
 def in_paper(name: str, frames: Frames) -> str:
@@ -190,9 +191,19 @@ def in_paper(name: str, frames: Frames) -> str:
 
 
 def _differences(frames):
-    """In what the runs differ from v1, tasks with the same differences together."""
-    groups = {}
-    for task in dict.fromkeys(spec.task for spec in frames.specs):
-        text = published.differences([spec for spec in frames.specs if spec.task == task])
-        groups.setdefault(text, []).append(task)
-    return ' '.join(groups) if len(groups) == 1 else ' '.join(f'{_names(x)}: {text}' for text, x in groups.items())
+    """In what the runs differ from v1: tasks with equal differences together, more of them as an addition."""
+    specs, groups = {}, {}
+    for spec in frames.specs:
+        specs.setdefault(spec.task, []).append(spec)
+    for task, own in specs.items():
+        groups.setdefault(tuple(dict.fromkeys(x for spec in own for x in published.deviations(spec))), []).append(task)
+    if len(groups) == 1:
+        return published.differences(frames.specs)
+    least, parts = min(groups, key=len), []
+    for values, names in sorted(groups.items(), key=lambda group: len(group[0])):
+        if values != least and set(least) <= set(values):
+            text = f'the same, and {", ".join(x for x in values if x not in least)}.'
+        else:
+            text = published.differences([spec for name in names for spec in specs[name]])
+        parts.append(f'{_names(names)}: {text}')
+    return ' '.join(parts)
