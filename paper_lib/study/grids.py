@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from paper_lib.study import agents, panels, reference, stats
+from paper_lib.study import claims, panels, reference, stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import GREY, LOOKS, context
 
@@ -32,7 +32,6 @@ PARTS = {  # of the replay, as fractions of its steps; how much of what is there
     'passive_expert': (0.5, 1, 1),
     'passive_half': (0, 1, 0.5),
 }
-SWEEP = ['', '_mixed_10', '_mixed', '_mixed_90', '_expl']  # of each family, by rising w_expl
 
 
 def curves(frames: Frames, scale: str, names, columns, faded=(), mean: bool = False) -> Figure:
@@ -66,8 +65,12 @@ def _cells(figure, titles, quantities=1):
     for axes in itertools.chain(*cells[len(titles) :]):
         axes.remove()
     for cell, title in zip(cells, titles, strict=False):
-        cell[0].set_title(title, fontsize=9 if wide < 5 else 7.5)
+        _title(cell[0], title, wide)
     return cells[: len(titles)], wide
+
+
+def _title(axes, text, wide):
+    axes.set_title(text, fontsize=9 if wide < 5 else 7.5)
 
 
 def _fill(figure, frames, scale, names, columns, faded, mean):
@@ -81,7 +84,7 @@ def _fill(figure, frames, scale, names, columns, faded, mean):
             if i < len(tasks):
                 _panel(axes, frames, scale, tasks[i], shown, column, faded)
             else:
-                _mean(axes, frames, shown, column, faded)
+                _title(axes, _mean(axes, frames, shown, column, faded), wide)
             _axes(axes, column, first=not i % wide, last=i + wide >= len(cells) and column == columns[-1])
     notes = panels.lost(frames, scale, names) + (unlearned(frames) if mean and 'score' in columns else [])
     across = max(2, int(figure.get_figure(root=True).get_figwidth() / 1.9))
@@ -97,22 +100,21 @@ def _panel(axes, frames, scale, task, names, column, faded):
 
 
 def _mean(axes, frames, names, column, faded):
-    """Mean over tasks with its interval, named by how many tasks are in it."""
+    """Mean over tasks with its interval; returns its title, which says how many tasks are in it."""
     found = mean_curve(frames, column)
     found = found[found.agent.isin(names)]
     kind = 'normalised mean' if column in NORMALISED else 'mean'
     if found.empty:
-        axes.set_title(kind, fontsize=axes.title.get_fontsize())
         panels.empty(axes, 'nothing to normalise by' if len(frames.metrics) else 'no finished run')
-        return
-    counts = sorted({found.tasks.min(), found.tasks.max()})
-    axes.set_title(f'{kind}, {"-".join(map(str, counts))} tasks', fontsize=axes.title.get_fontsize())
+        return kind
     for agent in names:
         own = found[found.agent == agent]
         panels.line(axes, agent, panels.name(frames, agent), own.env_step.to_numpy(), own.value, agent in faded)
         if agent not in faded:
             panels.band(axes, agent, own.env_step, own.low.astype(float), own.high.astype(float))
     panels.steps(axes)
+    counts = sorted({found.tasks.min(), found.tasks.max()})
+    return f'{kind}, {"-".join(map(str, counts))} task{"s" if counts[-1] > 1 else ""}'
 
 
 def mean_curve(frames, column):
@@ -125,7 +127,8 @@ def _axes(axes, column, first, last):
     axes.set_ylabel(QUANTITIES[column] if first else '')
     if not last:
         axes.set_xlabel('')
-    axes.xaxis.set_major_locator(MaxNLocator(3))
+    if axes.lines:
+        axes.xaxis.set_major_locator(MaxNLocator(3))
     if column == 'wm_loss' and axes.lines:
         panels.logarithmic(axes)
     if column == 'value_error' and axes.lines:
@@ -167,9 +170,7 @@ def halves(frames: Frames, scale: str, names, columns) -> Figure:
 
 def family(agent: str) -> dict[str, float]:
     """The agents of a family that learn from data collected with rising w_expl, and that weight."""
-    presets = {name: agents.get(name) for name in (agent + suffix for suffix in SWEEP)}
-    makers = {name: agents.get(preset.source) if preset.source else preset for name, preset in presets.items()}
-    return {name: maker.values.get('w_expl', 0.0) for name, maker in makers.items()}
+    return {agent + ending: weight for ending, weight in claims.WEIGHTS.items()}
 
 
 def sweep(frames: Frames, scale: str, families) -> Figure:
@@ -200,7 +201,8 @@ def _weights(axes, finals, families):
         values = {weights.index(weight): finals.score[finals.agent == agent].to_numpy()
                   for agent, weight in family(name).items()}  # fmt: skip
         values = {x: y for x, y in values.items() if len(y)}
-        panels.line(axes, name, LOOKS[name].label, list(values), [y.mean() for y in values.values()])
+        if values:
+            panels.line(axes, name, LOOKS[name].label, list(values), [y.mean() for y in values.values()])
         for x, y in values.items():
             axes.plot([x] * len(y), y, '.', ms=4, alpha=0.5, color=LOOKS[name].color)
             if len(y) > 2:

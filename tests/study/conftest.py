@@ -6,7 +6,7 @@ import pytest
 
 from paper_lib import tasks
 from paper_lib.maze_layout import CELLS
-from paper_lib.study import agents, frames, scales, visitation
+from paper_lib.study import agents, frames, reference, scales, visitation
 
 
 class FakeStore:
@@ -68,6 +68,44 @@ def sections(full, tmp_path):
         frames.archive(specs, FakeStore(specs), tmp_path / 'full', section)
         found[section] = frames.load(specs, tmp_path / 'full', section)
     return found
+
+
+def number(spec) -> float:
+    """A normalised score of its own for every agent and pair seed, of Active 1 on average."""
+    return 1 - 0.02 * list(agents.PRESETS).index(spec.agent) + (0.1, -0.1)[agents.pair_seed(spec)]
+
+
+def _made(spec):
+    """Metrics, steps of an episode and pictures of one run."""
+    keys = frames._keys(spec)
+    at, level = np.array([2000, 4000, 6000]), number(spec) + 0.5 * (np.arange(3) - 2)
+    metrics = pd.DataFrame({
+        'env_step': at, 'score': reference.random_score(spec.task) + 100 * level, 'wm_loss': 4 * level + 8,
+        'ood_ratio': 3 + level, 'added': at * level / 10 if spec.interact_every else np.nan, 'value': 2 + level,
+        'mc_return': 1.0, 'value_error': 1 + level, 'recon_loss': 0.1,
+    })  # fmt: skip
+    loss = np.where((np.arange(40) >= 10) & (np.arange(40) < 16) & (spec.agent != 'active'), 9, 1 + np.arange(40) / 100)
+    steps = pd.DataFrame({'episode': 0, 'step': np.arange(40), 'reward': level[2], 'wm_loss': loss, 'recon_loss': 0.2,
+                          'value': 1.0})  # fmt: skip
+    side = tasks.get(spec.task).image
+    views = [np.full((side, side, 3), 10 * i, np.uint8) for i in range(9)]
+    pictures = pd.DataFrame({
+        'step': 20 + np.arange(9), 'image': [view.tobytes() for view in views],
+        'decoded': [(view + 1).tobytes() for view in views], 'height': side, 'width': side, 'shown': np.arange(9) == 4,
+    })  # fmt: skip
+    shown = agents.pair_seed(spec) == 0
+    kept = {'metrics': metrics, 'traces': steps[: 40 * shown],
+            'pictures': pictures[: 9 * shown * (tasks.get(spec.task).obs == 'vision')]}  # fmt: skip
+    return {name: table.assign(**keys) for name, table in kept.items()} | {'runs': pd.DataFrame([keys])}
+
+
+@pytest.fixture(scope='session')
+def study():
+    """Frames of section 'study' at scale smoke, two pair seeds, with numbers that differ by agent and seed."""
+    specs = agents.plan('study', scales.get('smoke'), 2)
+    parts = [_made(spec) for spec in specs]
+    tables = {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
+    return frames.Frames(tuple(specs), visits=pd.DataFrame(columns=[*frames.KEYS, 'ix', 'iy', 'count']), **tables)
 
 
 @pytest.fixture

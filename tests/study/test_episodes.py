@@ -1,0 +1,59 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from matplotlib.patches import Rectangle
+
+from paper_lib.study import episodes, figures
+from paper_lib.study.style import LOOKS
+
+
+@pytest.mark.parametrize(('losses', 'stretches'), [
+    ([1] * 20, []),
+    ([1] * 3 + [9] * 4 + [1] * 3, []),  # four steps are too few
+    ([1] * 3 + [9] * 5 + [1] * 3, [(3, 8)]),
+    ([9] * 6 + [1] * 2 + [9] * 5, [(0, 6), (8, 13)]),  # up to either end
+    ([3] * 9, []),  # not above the highest usual ones
+])  # fmt: skip
+def test_abnormal_is_a_stretch_above_almost_all_usual_losses(losses, stretches):
+    assert episodes.abnormal(losses, [1, 2, 3] * 100) == stretches
+
+
+def test_one_high_loss_in_a_hundred_is_usual():
+    usual = [1] * 995 + [50] * 5
+    assert episodes.abnormal([2] * 6, usual) == [(0, 6)]
+
+
+def test_every_step_of_the_shown_episode_is_drawn_and_abnormal_ones_shaded(study):
+    entry = figures.FIGURES['figure_S3']
+    found = entry.of(study)
+    shown = list(dict.fromkeys(spec.task for spec in found.specs))
+    panels = np.reshape(entry.draw(found, 'smoke').axes, (3, 2))
+    for column, task in zip(panels.T, shown, strict=True):
+        for axes, quantity in zip(column, ('reward', 'wm_loss', 'recon_loss'), strict=True):
+            for agent in figures.AGENTS:
+                steps = found.of([task], 'task').episode(agent)
+                drawn = next(x for x in axes.lines if x.get_label() == LOOKS[agent].label)
+                np.testing.assert_allclose(drawn.get_xydata(), steps[['step', quantity]])
+            spans = [x.get_bbox() for x in axes.patches if isinstance(x, Rectangle)]
+            assert [(span.x0, span.x1) for span in spans] == [(10, 16), (10, 16)]  # Passive and Tandem
+
+
+def test_pictures_are_those_seen_and_decoded_with_the_shown_step_framed(study):
+    entry = figures.FIGURES['figure_S4']
+    figure = entry.draw(entry.of(study), 'smoke')
+    seen, decoded = np.reshape(figure.axes, (2, 9))
+    assert seen[0].get_ylabel() == 'breakout-vision\nseen'
+    for i in range(9):
+        assert (seen[i].images[0].get_array() == 10 * i).all()
+        assert (decoded[i].images[0].get_array() == 10 * i + 1).all()
+        assert seen[i].images[0].get_array().shape == (32, 32, 3)
+        assert seen[i].get_title() == f'step {20 + i}'
+        assert seen[i].spines['top'].get_visible() == (i == 4)
+
+
+def test_without_the_baseline_nothing_is_called_abnormal(study):
+    traces = study.traces[study.traces.agent != 'active']
+    entry = figures.FIGURES['figure_S3']
+    figure = entry.draw(entry.of(dataclasses.replace(study, traces=traces)), 'smoke')
+    assert not any(axes.patches for axes in figure.axes)

@@ -1,0 +1,169 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from paper_lib import tasks
+from paper_lib.study import agents, figures, grids, overview, reference, scales, stats
+from paper_lib.study.style import LOOKS
+
+GRIDS = [name for name, entry in figures.FIGURES.items() if getattr(entry.draw, 'func', None) is grids.curves]
+TASKS = ['cup_catch-proprio', 'window-open-proprio', 'breakout-vision']
+
+
+def text(figure):
+    return ' '.join(artist.get_text() for artist in figure.findobj(Text))
+
+
+def line(axes, agent):
+    """The line of an agent with its label, None if there is none."""
+    return next((x for x in axes.lines if str(x.get_label()).startswith(f'{LOOKS[agent].label} (')), None)
+
+
+def level(agent):
+    """The agent's mean normalised final score in the made-up study."""
+    return 1 - 0.02 * list(agents.PRESETS).index(agent)
+
+
+@pytest.mark.parametrize('name', GRIDS)
+def test_every_panel_shows_the_means_of_its_agents_task_and_quantity(name, study):
+    entry = figures.FIGURES[name]
+    columns, faded, found = entry.draw.keywords['columns'], entry.draw.keywords['faded'], entry.of(study)
+    panels = np.reshape(entry.draw(found, 'smoke').axes, (len(columns), -1))
+    metrics = grids.percent(found).metrics
+    for row, column in zip(panels, columns, strict=True):
+        assert row[0].get_ylabel() == grids.QUANTITIES[column]
+        for axes, task in zip(row, TASKS, strict=False):
+            for agent in entry.agents:
+                own = metrics[(metrics.agent == agent) & (metrics.task == task)].groupby('env_step')[column].mean()
+                if own.isna().all():
+                    assert line(axes, agent) is None
+                    continue
+                drawn = line(axes, agent)
+                np.testing.assert_allclose(drawn.get_xydata(), np.stack([own.index, own], 1))
+                assert (drawn.get_color(), drawn.get_linestyle()) == (
+                    LOOKS[agent].color,
+                    '--' if agent in faded else '-',
+                )
+    assert [axes.get_title('left') for axes in panels[0, :3]] == TASKS
+    assert panels.shape[1] == 3 + entry.draw.keywords['mean']
+
+
+def test_single_seeds_are_drawn_but_of_a_baseline(study):
+    axes = figures.FIGURES['figure_6'].draw(figures.FIGURES['figure_6'].of(study), 'smoke').axes[0]
+    assert len([x for x in axes.lines if x.get_color() == LOOKS['active'].color]) == 1
+    assert len([x for x in axes.lines if x.get_color() == LOOKS['passive_expl'].color]) == 3
+
+
+@pytest.mark.parametrize(('name', 'title', 'expected'), [
+    ('figure_S10', 'normalised mean, 3 tasks', lambda x: x),
+    ('figure_S11', 'normalised mean, 3 tasks', lambda x: (4 * x + 8) / 12),
+    ('figure_S14', 'mean, 3 tasks', lambda x: 3 + x),
+])  # fmt: skip
+def test_last_panel_is_the_mean_over_tasks(name, title, expected, study):
+    entry = figures.FIGURES[name]
+    axes = entry.draw(entry.of(study), 'smoke').axes[3]
+    assert axes.get_title('left') == title
+    for agent in entry.agents:
+        values = [expected(level(agent) + 0.5 * shift) for shift in (-2, -1, 0)]
+        np.testing.assert_allclose(line(axes, agent).get_ydata(), values)
+
+
+def test_added_data_are_in_percent_of_the_source(study):
+    found = grids.percent(study.of(['passive', 'passive_10']))
+    own = found.metrics[(found.metrics.agent == 'passive_10') & (found.metrics.pair_seed == 0)]
+    np.testing.assert_allclose(own[own.env_step == 6000].added, 10 * (level('passive_10') + 0.1))
+    assert found.metrics[found.metrics.agent == 'passive'].added.isna().all()
+
+
+def test_tasks_that_active_does_not_learn_are_left_out_and_named(study):
+    metrics = study.metrics.copy()
+    lost = (metrics.agent == 'active') & (metrics.task == TASKS[0])
+    metrics.loc[lost, 'score'] = reference.random_score(TASKS[0]) - 1
+    found = dataclasses.replace(study, metrics=metrics)
+    for name in ('figure_S10', 'figure_1', 'figure_S15'):
+        words = text(figures.FIGURES[name].draw(figures.FIGURES[name].of(found), 'laptop'))
+        assert f'no better than random or not there: {TASKS[0]}' in words
+    assert set(overview.normalised(found)['passive']) == set(TASKS[1:])
+
+
+@pytest.mark.parametrize('name', ['figure_7', 'figure_S9'])
+def test_sweep_is_over_the_weight_of_exploration(name, study):
+    entry = figures.FIGURES[name]
+    found = entry.of(study)
+    shown = dict.fromkeys(spec.task for spec in found.specs)
+    figure = entry.draw(found, 'smoke')
+    assert [axes.get_title('left') for axes in figure.axes] == list(shown)
+    finals = stats.final(found.metrics, 'score')
+    for axes, task in zip(figure.axes, shown, strict=True):
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == ['0', '0.1', '0.5', '0.9', '1']
+        for agent in figures.AGENTS:
+            names = [agent, f'{agent}_mixed_10', f'{agent}_mixed', f'{agent}_mixed_90', f'{agent}_expl']
+            means = finals[finals.task == task].groupby('agent').score.mean()[names]
+            drawn = next(x for x in axes.lines if x.get_label() == LOOKS[agent].label)
+            np.testing.assert_allclose(drawn.get_xydata(), np.stack([range(5), means], 1))
+        dashed = next(x for x in axes.lines if x.get_linestyle() == '--')
+        means = finals[(finals.task == task) & (finals.agent == 'active')].score.mean()
+        np.testing.assert_allclose(dashed.get_ydata(), means)
+
+
+def test_families_learn_from_data_collected_with_these_weights():
+    for agent in figures.AGENTS:
+        for name, weight in grids.family(agent).items():
+            spec = agents.make(name, TASKS[0], 0, scales.get('smoke'))
+            assert (spec.source or spec).w_expl == weight
+
+
+def test_score_is_drawn_over_added_data_with_a_marker_per_evaluation(study):
+    entry = figures.FIGURES['figure_S15']
+    axes = entry.draw(entry.of(study), 'smoke').axes[0]
+    for agent in grids.INTERACTING:
+        scores = np.array([level(agent) - 1, level(agent) - 0.5, level(agent)])
+        added = 100 * np.array([2000, 4000, 6000]) * scores / 10 / 6000
+        np.testing.assert_allclose(line(axes, agent).get_xydata(), np.stack([added, scores], 1))
+        assert line(axes, agent).get_markevery() is None
+    np.testing.assert_allclose(line(axes, 'passive').get_ydata(), level('passive'))
+
+
+def test_bars_are_normalised_means(study):
+    figure = figures.FIGURES['figure_1'].draw(study, 'smoke')
+    panels = [axes for axes in figure.findobj(lambda x: hasattr(x, 'patches') and hasattr(x, 'get_title'))
+              if axes.get_title('left')[:3] in ('(c)', '(d)', '(e)')]  # fmt: skip
+    for axes, names in zip(panels, overview.BARS.values(), strict=True):
+        np.testing.assert_allclose([bar.get_height() for bar in axes.patches], [level(name) for name in names])
+        assert [to_hex(bar.get_facecolor()) for bar in axes.patches] == [LOOKS[name].color for name in names]
+
+
+def test_montage_has_every_task_and_frames_those_of_the_scale(study):
+    figure = figures.FIGURES['figure_1'].draw(study, 'smoke')
+    shown = {axes.get_title(): axes for axes in figure.axes if axes.images}
+    assert set(shown) == {task.short for task in tasks.TASKS.values()}
+    framed = {name for name, axes in shown.items() if axes.spines['top'].get_visible()}
+    assert framed == {'cup_catch', 'window-open', 'breakout'}
+
+
+def test_halves_of_the_replay_are_those_of_the_presets(study):
+    entry = figures.FIGURES['figure_S8']
+    axes = entry.draw(entry.of(study), 'smoke').axes[0]
+    spans = {tick.get_text(): patches[0].get_bbox() for tick, patches in zip(axes.get_yticklabels(), axes.containers)}
+    parts = {LOOKS[name].label: agents.get(name).values.get('part', 'all') for name in grids.PARTS}
+    edges = {'all': (0, 1), 'mixed': (0, 1), 'first': (0, 0.5), 'second': (0.5, 1)}
+    assert {name: (box.x0, box.x1) for name, box in spans.items()} == {name: edges[x] for name, x in parts.items()}
+
+
+@pytest.mark.parametrize(('panels', 'shape'), [(1, (1, 1)), (4, (1, 4)), (6, (1, 6)), (7, (2, 4)), (32, (6, 6))])
+def test_at_most_six_panels_are_in_a_row_and_rows_are_full(panels, shape):
+    assert grids._shape(panels) == shape
+
+
+def test_panels_of_several_quantities_stay_together():
+    figure = Figure()
+    cells, wide = grids._cells(figure, [f'task {i}' for i in range(7)], quantities=2)
+    assert (len(cells), wide) == (7, 4)
+    assert len(figure.axes) == 14
+    for score, loss in cells:
+        assert loss.get_subplotspec().rowspan.start == score.get_subplotspec().rowspan.start + 1
+        assert loss.get_subplotspec().colspan.start == score.get_subplotspec().colspan.start
