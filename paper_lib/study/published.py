@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from paper_lib import maze_layout
+from paper_lib import maze_layout, tasks
 from paper_lib.spec import RunError, RunSpec
 from paper_lib.study import agents
 from paper_lib.study.frames import Frames
@@ -26,6 +26,7 @@ NAMES = {  # fields that may differ from v1 at size S, in words
     'layers': 'layers per head',
     'mlp_units': 'units of encoder and decoder',
     'mlp_layers': 'layers of encoder and decoder',
+    'cnn_depth': 'channels of the first convolution',
     'bins': 'two-hot bins',
     'batch': 'sequences per batch',
     'length': 'steps per sequence',
@@ -44,12 +45,15 @@ NAMES = {  # fields that may differ from v1 at size S, in words
     'disag_target': 'what they predict',
     'disag_scale': 'factor of the disagreement reward',
     'lr_expl': 'their learning rate',
+    'precision': 'operands of matrix products',
 }
 EXPLORING = {'ensemble', 'disag_target', 'disag_scale', 'lr_expl'}  # nothing to a run that does not explore
-# What says which run it is and how it is watched; what `mixed` and `goal` say; what no vector task has; what serves A.3
-# alone.
+SEEING = {'cnn_depth'}  # nothing to one without pictures
+# What says which run it is and how it is watched; what `mixed`, `goal` and `schedule` say; what makes it the agent it
+# is; how MuJoCo draws; what serves A.3 alone.
 OTHER = {'task', 'agent', 'seed', 'init_seed', 'budget', 'eval_every', 'eval_episodes', 'data', 'source', 'alpha',
-         'w_expl', 'expl_until', 'goal_radius', 'render', 'cnn_depth', 'probe_units'}  # fmt: skip
+         'w_expl', 'expl_until', 'world_model', 'part', 'interact_every', 'interact_steps', 'interact_above',
+         'goal_radius', 'render', 'probe_units'}  # fmt: skip
 
 
 def scores(task: str) -> pd.DataFrame:
@@ -105,6 +109,7 @@ def deviations(spec: RunSpec) -> list[str]:
     for values in (own, theirs):
         values['starts'] = values['starts'] or values['batch'] * values['length']
     left = OTHER | {'model'} | (set() if spec.w_expl else EXPLORING)
+    left |= set() if tasks.get(spec.task).obs == 'vision' else SEEING
     names = sorted(own.keys() - left, key=[*NAMES, *own].index)
     return [f'{NAMES.get(name, name)} {_plain(own[name])} ({_plain(theirs[name])})'
             for name in names if own[name] != theirs[name]]  # fmt: skip
@@ -130,6 +135,19 @@ def mixed(spec: RunSpec) -> str:
     until = f' until {spec.expl_until:,} environment steps, then on the task reward alone' if spec.expl_until else ''
     return (f'{LOOKS[spec.agent].label} collects its data acting on {1 - spec.w_expl:g} task + {spec.w_expl:g} '
             f'disagreement reward{until}.')  # fmt: skip
+
+
+def schedule(spec: RunSpec) -> str:
+    """When an offline run collects data of its own, '' if as in the paper or never."""
+    own, theirs = (_schedule(*(values.get(f'interact_{key}', 0) for key in ('every', 'steps', 'above')))
+                   for values in (vars(spec), agents.get(spec.agent).values))  # fmt: skip
+    return f'{LOOKS[spec.agent].label} adds {own}; in the paper {theirs}.' if own != theirs else ''
+
+
+def _schedule(every, steps, above):
+    """In environment steps."""
+    where = f' where the OOD ratio is above {above:g}' if above else ''
+    return f'{steps:,} steps every {every:,}{where}' if every else 'nothing'
 
 
 def goal(spec: RunSpec) -> str:

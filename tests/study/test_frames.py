@@ -147,3 +147,77 @@ def test_state_tells_done_archived_and_missing_apart(specs, make_store, tmp_path
     frames.archive(specs, make_store(specs[:2]), tmp_path)
     state = frames.state(specs, make_store(specs[:1]), tmp_path).state.tolist()
     assert state == ['done', 'archived'] + ['missing'] * (len(specs) - 2)
+
+
+STUDY = agents.plan('study', scales.get('smoke'), 2)
+
+
+def some(*names, task='breakout-vision'):
+    return [spec for spec in STUDY if spec.agent in names and spec.task == task]
+
+
+def test_study_keeps_no_training_losses_and_one_episode_of_the_shown_runs(make_store, tmp_path):
+    specs = some('active', 'passive_10', task='cup_catch-proprio')
+    frames.archive(specs, make_store(specs), tmp_path, 'study')
+    found = frames.load(specs, tmp_path, 'study')
+    assert found.missing == []
+    assert set(found.metrics) == {*frames.KEYS, 'env_step', *frames.STUDY['metrics']}
+    added = found.metrics.groupby('agent').added.agg(list).to_dict()
+    assert np.isnan(added['active']).all() and added['passive_10'] == [100, 200, 300] * 2
+    assert set(found.traces.pair_seed) == {0} == set(found.traces.episode)
+    assert set(found.traces) == {*frames.KEYS, 'episode', 'step', *frames.STUDY['traces']}
+    assert found.traces.groupby('agent').size().tolist() == [8, 8]
+    assert len(found.pictures) == len(found.visits) == 0
+    assert not (tmp_path / 'study_pictures.parquet').exists()
+
+
+def test_study_in_any_order_is_equal_bytes(make_store, tmp_path):
+    specs = some('active', 'passive_10', 'tandem') + some('active', task='cup_catch-proprio')
+    frames.archive(specs, make_store(specs), tmp_path / 'a', 'study')
+    for spec in reversed(specs):
+        frames.archive([spec], make_store(specs), tmp_path / 'b', 'study')
+    assert content(tmp_path / 'a') == content(tmp_path / 'b')
+
+
+def test_study_counts_a_run_without_traces_and_drops_by_task_agent_and_pair_seed(make_store, tmp_path):
+    specs = some('active', 'tandem_alpha_0', 'tandem_alpha_1e-3')
+    frames.archive(specs, make_store(specs), tmp_path, 'study')
+    (tmp_path / 'study_traces.parquet').unlink()
+    assert frames.load(specs, tmp_path, 'study').missing == []
+    retuned = agents.make('tandem_alpha_0', 'breakout-vision', 0, scales.get('smoke'), lr_actor=1.0)
+    gone = next(spec for spec in specs if (spec.agent, agents.pair_seed(spec)) == ('tandem_alpha_0', 0))
+    assert frames.archive([retuned], make_store([]), tmp_path, 'study') == [gone.run_id]
+    assert frames.load(specs, tmp_path, 'study').missing == [gone]
+
+
+def test_visits_of_the_study_are_of_the_maze(make_store, tmp_path):
+    specs = [agents.make('active', task, 1, scales.get('smoke')) for task in ('point_mass_maze-vision', STUDY[0].task)]
+    frames.archive(specs, make_store(specs), tmp_path, 'study')
+    found = frames.load(specs, tmp_path, 'study')
+    assert found.map(specs[0].run_id).sum() > 0 == found.map(specs[1].run_id).sum()
+
+
+def test_pictures_come_back_as_they_were(make_store, tmp_path):
+    specs = some('active')
+    frames.archive(specs, make_store(specs), tmp_path, 'study')
+    found, traces = frames.load(specs, tmp_path, 'study').pictures, make_store(specs).traces(specs[0])
+    assert set(found.pair_seed) == {0}
+    assert found.step.tolist() == list(range(8))  # all valid steps, fewer than a window
+    assert found.step[found.shown].tolist() == [7]
+    for row in found.itertuples():
+        for name in ('image', 'decoded'):
+            picture = np.frombuffer(getattr(row, name), np.uint8).reshape(row.height, row.width, 3)
+            np.testing.assert_array_equal(picture, traces[name][0, row.step])
+
+
+@pytest.mark.parametrize(('worst', 'first'), [(0, 0), (3, 0), (20, 16), (29, 21)])
+def test_pictures_are_those_around_the_highest_loss_that_is_well_reconstructed(worst, first):
+    loss, recon = np.ones((1, 40)), np.tile([0.0, 1.0], 20)[None]
+    loss[0, worst], recon[0, worst] = 5, 0
+    loss[0, 11], recon[0, 11] = 9, 1  # higher, but reconstructed badly
+    loss[0, 35], recon[0, 35] = 99, 0  # after the end
+    image = np.zeros((1, 40, 2, 2, 3), np.uint8)
+    found = frames.pictures({'valid': np.arange(40)[None] < 30, 'wm_loss': loss, 'recon_loss': recon,
+                             'image': image, 'decoded': image})  # fmt: skip
+    assert found.step.tolist() == list(range(first, first + 9))
+    assert found.step[found.shown].tolist() == [worst]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from paper_lib.spec import RunError
+from paper_lib.spec import ModelSpec, RunError, RunSpec
 from paper_lib.study import agents, drawing, figures, frames, panels, published, scales
 
 WALKER, CUP = 'walker_walk-proprio', 'cup_catch-proprio'
@@ -147,3 +147,33 @@ def test_panel_marks_their_range_and_the_alarm():
     assert span.get_ydata().tolist() == [918, 999]
     assert span.get_xdata().tolist() == [250_000] * 2
     assert set(alarm.get_ydata()) == {850}
+
+
+@pytest.mark.parametrize('agent', agents.PRESETS)
+def test_what_makes_an_agent_is_no_deviation(agent):
+    assert published.deviations(agents.make(agent, 'breakout-vision', 0, scales.get('paper'))) == []
+
+
+def test_names_are_of_fields_that_exist():
+    fields = {field.name for kind in (RunSpec, ModelSpec) for field in dataclasses.fields(kind)}
+    assert published.NAMES.keys() | published.OTHER <= fields
+    assert not published.NAMES.keys() & published.OTHER
+
+
+def test_the_size_of_convolutions_counts_where_there_are_pictures():
+    seen, felt = (agents.make('active', task, 0, scales.get('laptop'), model=ModelSpec(cnn_depth=8))
+                  for task in ('breakout-vision', WALKER))  # fmt: skip
+    assert set(published.deviations(seen)) - set(published.deviations(felt)) == {
+        'channels of the first convolution 8 (32)'
+    }
+
+
+def test_another_schedule_than_the_papers_is_named():
+    spec = agents.make('passive', WALKER, 0, scales.get('paper'))
+    assert published.schedule(spec) == published.schedule(spec.source) == ''
+    for agent in ('passive_1', 'passive_auto'):
+        assert published.schedule(agents.make(agent, WALKER, 0, scales.get('paper'))) == ''
+    own = dataclasses.replace(spec, interact_every=20_000, interact_steps=200, interact_above=1.2)
+    assert published.schedule(own) == (
+        'Passive adds 200 steps every 20,000 where the OOD ratio is above 1.2; in the paper nothing.'
+    )

@@ -87,3 +87,66 @@ def test_random_scores_0_and_active_1_when_normalised():
     found = stats.normalised(finals, {'a': 100.0, 'b': 4.0}.get)
     assert found.score.tolist() == pytest.approx([2 / 3, 4 / 3, 0, 1, 0.5])
     assert found.wm_loss.tolist() == pytest.approx([0.5, 1.5, 4, 1, 2])
+
+
+def test_what_active_has_not_learned_has_no_normalised_score():
+    finals = pd.DataFrame({'task': ['a', 'a', 'b', 'c'], 'agent': ['active', 'passive', 'active', 'passive'],
+                           'score': [5.0, 9.0, 6.0, 1.0]})  # fmt: skip
+    assert stats.normalised(finals, lambda task: 5.0).score.isna().tolist() == [True, True, False, True]
+    assert stats.unlearned(finals, lambda task: 5.0) == ['a', 'c']
+    assert stats.unlearned(finals.assign(score=np.nan), lambda task: 5.0) == ['c']  # a NaN is shown, not left out
+
+
+def test_metrics_are_normalised_by_final_values():
+    found = stats.normalised(metrics('active', 0, [0.0] * 10 + [10.0] * 10), lambda task: 2.0).score
+    assert (found.iloc[0], found.iloc[-1]) == (-0.25, 1)
+
+
+def test_pairs_are_of_the_same_task():
+    frames = [metrics('active', 0, [10], 'a'), metrics('active', 0, [20], 'b'), metrics('passive', 0, [5], 'b'),
+              metrics('passive', 1, [7], 'a')]  # fmt: skip
+    pairs = stats.pairs(stats.final(pd.concat(frames), 'score'), 'passive', 'active', 'score')
+    assert pairs.to_dict('index') == {('b', 0): {'passive': 5, 'active': 20}}
+
+
+def test_stratified_leaves_the_difference_between_tasks_out():
+    apart = {'a': np.zeros(4), 'b': np.full(4, 10.0)}
+    assert stats.stratified(apart)[:3] == (5, 5, 5)
+    assert stats.estimate([0] * 4 + [10] * 4).low < 3
+
+
+def test_stratified_is_the_iqm_of_all_values():
+    assert stats.stratified({'a': [100, 1, 2, 3], 'b': [-50, 4, 5, 6]})[0::3] == (3.5, 8)
+
+
+def test_stratified_by_one_task_is_the_plain_estimate():
+    x = [1.0, 2.0, 5.0, 9.0]
+    assert stats.stratified({'a': x, 'b': []}) == stats.estimate(x)
+
+
+def test_a_task_with_one_value_is_not_certain():
+    single = {'a': [0.0], 'b': [10.0], 'c': [2.0]}
+    assert stats.stratified(single) == stats.estimate([0.0, 10.0, 2.0])
+    assert np.isnan(stats.stratified({'a': [1.0]}).low) and stats.stratified({}).n == 0
+
+
+def test_mean_curve_weighs_tasks_equally_and_resamples_within_them():
+    runs = [('active', 'a', [[0, 10], [0, 10]]), ('active', 'b', [[1, 2]] * 2), ('passive', 'a', [[0, 0], [0, 10]]),
+            ('passive', 'b', [[2, 2]] * 4), ('tandem', 'a', [[5, 5]])]  # fmt: skip
+    frame = pd.concat(metrics(agent, i, own, task) for agent, task, seeds in runs for i, own in enumerate(seeds))
+    found = stats.mean_curve(frame, 'score', {'a': 0.0, 'b': 1.0}.get).set_index(['agent', 'env_step'])
+    assert found.value.to_dict() == {('active', 0): 0, ('active', 1): 1, ('passive', 0): 0.5, ('passive', 1): 0.75,
+                                     ('tandem', 0): 0.5, ('tandem', 1): 0.5}  # fmt: skip
+    assert found.loc[('passive', 1), ['low', 'high']].tolist() == [0.5, 1]
+    assert found.loc['tandem'].low.isna().all()
+    assert found.tasks.groupby('agent').first().to_dict() == {'active': 2, 'passive': 2, 'tandem': 1}
+
+
+def test_mean_curve_leaves_out_what_is_not_learned_and_steps_that_a_task_lacks():
+    frame = pd.concat([metrics('active', 0, [1, 2, 3], 'a'), metrics('active', 0, [0, 4], 'b'),
+                       metrics('active', 0, [0, 0], 'c')])  # fmt: skip
+    found = stats.mean_curve(frame, 'score', lambda task: 0.0)
+    assert found.env_step.tolist() == [0, 1]
+    assert found.value.tolist() == pytest.approx([1 / 6, 5 / 6])
+    assert set(found.tasks) == {2}
+    assert list(stats.mean_curve(frame[:0], 'score', lambda task: 0.0)) == stats.MEAN
