@@ -75,11 +75,12 @@ def _parse(args):
 
 
 def _line(box):
-    """tyro's message, a frame around sections, as one line; of options the names without what they are for."""
-    _, *rows, _ = (row.strip('\u2502')[1:] for row in box.splitlines())
-    *sections, _ = re.split(r'\n\u2500+ \n', '\n'.join(row for row in rows if row[:8].strip()))  # the last: see --help
-    sections = [re.sub(r'(?s)^Argument helptext: *\n(.*?)\n.*', r'expected \1', section) for section in sections]
-    return '; '.join(' '.join(section.split()).rstrip('.') for section in sections)
+    """tyro's message, a title and sections with rules between, as one line; options without their descriptions."""
+    _, *rows = box.replace('\u2502', ' ').splitlines()
+    text = '\n'.join(row for row in rows if row[:10].strip())  # descriptions are indented
+    text = re.sub(r'Argument helptext: *\n(.*)(\n +[^ \u2500-].*)*', r'expected \1', text)  # but this one
+    sections = [' '.join(section.split()).rstrip('.') for section in re.split(r'(?m)^[ \u2500-\u257f-]+$', text)]
+    return '; '.join(section for section in sections if section and not section.startswith('For full helptext'))
 
 
 def _end(code, line):
@@ -495,7 +496,7 @@ class Bench:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """Measure the random policy on every task and draw a picture of each, both kept in paper_lib/study; 10 minutes."""
+    """Measure the random policy on every task and draw a picture of each, for paper_lib/study. Takes minutes."""
 
     episodes: int = 25  # of each task; of the short ones of MinAtar ten times as many
     output: Annotated[Path | None, tyro.conf.arg(metavar='DIR', help_behavior_hint='')] = None

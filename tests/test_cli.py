@@ -258,8 +258,9 @@ def test_termination_leaves_nothing_behind(tmp_path):
     args = [sys.executable, '-m', 'paper_lib.cli', 'notebooks', '1_toy_maze', '--scale', 'smoke', '-p', 'train', 'no']
     command = subprocess.Popen(args, env=os.environ | {'TMPDIR': str(folder)}, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
-    while not list(folder.glob('paper-lib-*/kernel.json')) and time.monotonic() < until:
+    while not (tmp_path / 'figures').exists() and time.monotonic() < until:
         time.sleep(0.05)
+    assert list(folder.glob('paper-lib-*'))
     command.terminate()
     _, err = command.communicate(timeout=60)
     assert (command.returncode, err) == (143, 'terminated; a training resumes with the same command\n')

@@ -2,12 +2,10 @@
 
 V3 is the maintained version of the suite: its tasks and rewards (`v2`, 0 to 10 per step) are those of V2, ported from
 mujoco-py to MuJoCo's own bindings and to Gymnasium. Scores need not be those that were published for V2: the physics is
-not the same to the bit, and every reset settles the hand and draws the goal twice. The package's own reset depends on
-the episodes before; this one does not.
+not the same to the bit, and every reset settles the hand and draws the goal twice.
 """
 
 import metaworld
-import mujoco
 import numpy as np
 
 from paper_lib.envs.base import Spaces
@@ -29,14 +27,10 @@ class Simulator:
         model.camera(CAMERA).pos = NEAR
         self._renderer = renderer(task, render, model, model.camera(CAMERA).id) if task.rendered else None
         self.spaces = Spaces((), self._renderer.shape, 4) if self._renderer else Spaces((SIZE,), None, 4)
-        self._moved = [(places, places.copy()) for places in (model.body_pos, model.site_pos)]
 
     def reset(self, seeds):
-        for places, initial in self._moved:  # a reset of the package moves bodies and sites of the model for good
-            places[:] = initial
-        mujoco.mj_resetData(self._env.model, self._env.data)
         self._env.np_random = np.random.default_rng(seeds)
-        self._observation, _ = self._env.reset()
+        self._observation, _ = self._env.reset()  # resets twice: only the first one starts from the episode before
 
     def act(self, action):
         self._observation, reward, *_ = self._env.step(action)

@@ -20,7 +20,7 @@ def random_score(task_id: str) -> float:
     """Mean score of an episode of the uniform random policy. UserError for an unknown task."""
     task = tasks.get(task_id)
     try:
-        return float(pd.read_csv(SCORES, index_col='task')['mean'][task.id])
+        return float(pd.read_csv(SCORES).set_index('task')['mean'][task.id])
     except (OSError, ValueError, KeyError) as error:
         raise _damaged(SCORES) from error
 
@@ -30,7 +30,7 @@ def pictures() -> dict[str, np.ndarray]:
     try:
         with np.load(PICTURES, allow_pickle=False) as archive:
             return {task.short: archive[task.short] for task in tasks.TASKS.values()}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise _damaged(PICTURES) from error
 
 

@@ -1,5 +1,6 @@
 """make, Batch and the one-line errors."""
 
+import ctypes.util
 import os
 import subprocess
 import sys
@@ -25,6 +26,46 @@ def test_unknown_task_names_the_nearest():
     one_line(lambda: envs.make('point_mass_mase-proprio', 0), 'point_mass_mase-proprio', MAZE)
     one_line(lambda: envs.make('walker', 0), "'walker'", 'nearest: walker_walk-proprio, walker_walk-vision;')
     one_line(lambda: envs.make('zzz', 0), "task='zzz': unknown; `paper-lib tasks` lists all 31")
+
+
+def play(env, n, seed):
+    """Records of n random steps of a new episode, fewer where it ends before."""
+    actions = np.random.default_rng(seed).uniform(-1.2, 1.2, (n, env.spaces.action))
+    records = [env.step({'action': None, 'reset': True})]
+    for action in actions:
+        if not records[-1]['is_last']:
+            records.append(env.step({'action': action, 'reset': False}))
+    return records
+
+
+def equal(records, others):
+    """Whether all of two lists of records is equal, to the bit."""
+    pairs = list(zip(records, others))
+    return len(records) == len(others) and all(np.array_equal(a[key], b[key]) for a, b in pairs for key in a)
+
+
+@pytest.mark.parametrize('task', tasks.TASKS.values(), ids=lambda task: task.id)
+def test_every_task_is_a_function_of_seed_and_episode(task):
+    """Whatever was played before; and every record is what the spaces say."""
+    if task.rendered and not (ctypes.util.find_library('EGL') or ctypes.util.find_library('OSMesa')):
+        pytest.skip('no GL library on this machine')
+    n = {'vision': 2, 'proprio': 10}[task.obs] if task.suite != 'minatar' else 40
+    played, sought, other = (envs.make(task.id, seed) for seed in (3, 3, 4))
+    want = [play(played, n, seed) for seed in (0, 1, 2)][2]
+    sought.episode = other.episode = 2
+    again, following, different = play(sought, n, 2), play(sought, n, 2), play(other, n, 2)
+    assert equal(again, want) and not equal(again, following) and not equal(again, different)
+    spaces = played.spaces
+    key, shape = ('image', spaces.image) if spaces.image else ('vector', (sum(spaces.vector),))
+    assert key == {'vision': 'image', 'proprio': 'vector'}[task.obs] and not (spaces.image and spaces.vector)
+    assert all(record[key].shape == shape for record in again)
+    assert again[0][key].dtype == (np.uint8 if spaces.image else np.float32)
+    assert spaces.image in (None, (task.image, task.image, 3))
+
+
+def test_highest_scores():
+    most = {task.suite: task.highest for task in tasks.TASKS.values()}
+    assert most == {'dmc': 1000, 'maze': 1000, 'metaworld': 5000, 'minatar': None}
 
 
 @pytest.mark.parametrize('version', [(3, 10, 9), (3, 13, 0)])

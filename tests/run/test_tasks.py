@@ -1,0 +1,39 @@
+"""Every task trained for a few updates by every kind of agent."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import smoke
+
+from paper_lib import tasks
+from paper_lib.data.store import Store
+from paper_lib.run import train
+from paper_lib.study import agents, scales
+
+KINDS = ('active', 'passive', 'passive_same', 'tandem', 'tandem_alpha_1e-3', 'tandem_same_wm', 'passive_frozen_wm',
+         'passive_expert', 'passive_half', 'passive_50', 'passive_auto', 'active_expl', 'passive_expl', 'tandem_expl',
+         'active_mixed')  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('task', tasks.TASKS)
+def test_every_kind_of_agent_trains_on_every_task(task, tmp_path):
+    repeat = tasks.get(task).repeat
+    few = {'budget': 240 * repeat, 'eval_every': 120 * repeat, 'eval_episodes': 1, 'prefill': 40, 'chunk': 20,
+           'ratio': 0.05}  # fmt: skip
+    added = {'interact_every': 120 * repeat, 'interact_steps': 40 * repeat}
+    model = dataclasses.replace(smoke.MODEL, disag_target='stoch', cnn_depth=2)
+    interacting = {'passive_50': added, 'passive_auto': added | {'interact_above': 1e-9}}
+    scale = dataclasses.replace(scales.get('smoke'), model=model, values=few, agents=interacting)
+    store = Store(tmp_path)
+    for agent in KINDS:
+        spec = agents.make(agent, task, 0, scale)
+        train.train([spec], store)
+        metrics = store.metrics(spec)
+        assert metrics['update'].tolist() == [4, 10] and np.isfinite(metrics[['score', 'wm_loss', 'value_error']]).all(
+            None
+        )
+        assert all(np.isfinite(value).all() for value in store.weights(spec).values())
+        # The first episode of a game may not be over when the adaptive agent looks; then there is no ratio.
+        assert not spec.interact_every or metrics.added.tolist() in ([0, 40 * repeat], [0, 0])
