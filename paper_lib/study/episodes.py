@@ -44,7 +44,9 @@ def _steps(column, episodes):
         if not episodes:
             panels.empty(axes, 'no finished run')
         for agent, steps in episodes.items():
-            axes.plot(steps.step, steps[quantity], lw=1.1, color=LOOKS[agent].color, label=LOOKS[agent].label)
+            axes.plot(
+                steps.step, steps[quantity], lw=0.9, alpha=0.85, color=LOOKS[agent].color, label=LOOKS[agent].label
+            )
             if 'active' in episodes and agent != 'active':
                 for first, last in abnormal(steps.wm_loss, episodes['active'].wm_loss):
                     left, right = steps.step.iloc[first], steps.step.iloc[last - 1] + 1
@@ -57,7 +59,7 @@ def hallucination(frames: Frames, scale: str, agent: str) -> Figure:
     """What an agent saw (above) and what its world model decoded (below) around the step that misleads it most."""
     with context():
         shown = [task for task in dict.fromkeys(spec.task for spec in frames.specs) if tasks.get(task).obs == 'vision']
-        figure = panels.new(scale, 9, 0.5 + 2.3 * max(1, len(shown)))
+        figure = panels.new(scale, 9, 0.3 + 2.1 * max(1, len(shown)))
         for part, task in zip(figure.subfigures(max(1, len(shown)), 1, squeeze=False).flat, shown or [''], strict=True):
             rows = frames.pictures[(frames.pictures.agent == agent) & (frames.pictures.task == task)]
             if rows.empty:

@@ -66,8 +66,12 @@ def _cells(figure, titles, quantities=1):
     for axes in itertools.chain(*cells[len(titles) :]):
         axes.remove()
     for cell, title in zip(cells, titles, strict=False):
-        cell[0].set_title(title, fontsize=9 if wide < 5 else 7.5)
+        _title(cell[0], title, wide)
     return cells[: len(titles)], wide
+
+
+def _title(axes, text, wide):
+    axes.set_title(text, fontsize=9 if wide < 5 else 7.5)
 
 
 def _fill(figure, frames, scale, names, columns, faded, mean):
@@ -81,7 +85,7 @@ def _fill(figure, frames, scale, names, columns, faded, mean):
             if i < len(tasks):
                 _panel(axes, frames, scale, tasks[i], shown, column, faded)
             else:
-                _mean(axes, frames, shown, column, faded)
+                _title(axes, _mean(axes, frames, shown, column, faded), wide)
             _axes(axes, column, first=not i % wide, last=i + wide >= len(cells) and column == columns[-1])
     notes = panels.lost(frames, scale, names) + (unlearned(frames) if mean and 'score' in columns else [])
     across = max(2, int(figure.get_figure(root=True).get_figwidth() / 1.9))
@@ -97,22 +101,21 @@ def _panel(axes, frames, scale, task, names, column, faded):
 
 
 def _mean(axes, frames, names, column, faded):
-    """Mean over tasks with its interval, named by how many tasks are in it."""
+    """Mean over tasks with its interval; returns its title, which says how many tasks are in it."""
     found = mean_curve(frames, column)
     found = found[found.agent.isin(names)]
     kind = 'normalised mean' if column in NORMALISED else 'mean'
     if found.empty:
-        axes.set_title(kind, fontsize=axes.title.get_fontsize())
         panels.empty(axes, 'nothing to normalise by' if len(frames.metrics) else 'no finished run')
-        return
-    counts = sorted({found.tasks.min(), found.tasks.max()})
-    axes.set_title(f'{kind}, {"-".join(map(str, counts))} tasks', fontsize=axes.title.get_fontsize())
+        return kind
     for agent in names:
         own = found[found.agent == agent]
         panels.line(axes, agent, panels.name(frames, agent), own.env_step.to_numpy(), own.value, agent in faded)
         if agent not in faded:
             panels.band(axes, agent, own.env_step, own.low.astype(float), own.high.astype(float))
     panels.steps(axes)
+    counts = sorted({found.tasks.min(), found.tasks.max()})
+    return f'{kind}, {"-".join(map(str, counts))} task{"s" if counts[-1] > 1 else ""}'
 
 
 def mean_curve(frames, column):
@@ -125,7 +128,8 @@ def _axes(axes, column, first, last):
     axes.set_ylabel(QUANTITIES[column] if first else '')
     if not last:
         axes.set_xlabel('')
-    axes.xaxis.set_major_locator(MaxNLocator(3))
+    if axes.lines:
+        axes.xaxis.set_major_locator(MaxNLocator(3))
     if column == 'wm_loss' and axes.lines:
         panels.logarithmic(axes)
     if column == 'value_error' and axes.lines:
@@ -200,7 +204,8 @@ def _weights(axes, finals, families):
         values = {weights.index(weight): finals.score[finals.agent == agent].to_numpy()
                   for agent, weight in family(name).items()}  # fmt: skip
         values = {x: y for x, y in values.items() if len(y)}
-        panels.line(axes, name, LOOKS[name].label, list(values), [y.mean() for y in values.values()])
+        if values:
+            panels.line(axes, name, LOOKS[name].label, list(values), [y.mean() for y in values.values()])
         for x, y in values.items():
             axes.plot([x] * len(y), y, '.', ms=4, alpha=0.5, color=LOOKS[name].color)
             if len(y) > 2:

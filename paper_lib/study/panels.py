@@ -1,6 +1,7 @@
 """Parts that figures are made of: one panel, one kind of data."""
 
 import collections
+import math
 import textwrap
 
 import matplotlib.patheffects
@@ -19,6 +20,8 @@ from paper_lib.study.style import GREY, LOOKS, THEIRS, WARNING, YELLOW
 
 COMMAND = 'make figures SCALE={}'
 FURTHER = 'paper-lib notebooks NAME --scale {} -p train all'
+HARD = '\xa0'  # a space that lines are not broken at
+NOTE = 0.16  # inches of a line below the panels
 OUTLINE = [matplotlib.patheffects.withStroke(linewidth=3.2, foreground='black')]
 
 
@@ -36,9 +39,13 @@ def label(axes: Axes, letter: str, text: str) -> None:
 def legend(figure, axes, notes=(), ncols: int = 4) -> None:
     """One legend below the panels, each agent once, under the lines of `notes`."""
     handles = {label: line for ax in axes for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    characters = int(figure.get_figure(root=True).get_figwidth() * 15)
-    words = '\n'.join(textwrap.fill(note, characters, break_on_hyphens=False) for note in notes)
+    root = figure.get_figure(root=True)
+    notes = [textwrap.fill(note, int(root.get_figwidth() * 15), break_on_hyphens=False) for note in notes]
+    words = '\n'.join(notes).replace(HARD, ' ')
+    if words:
+        root.set_figheight(root.get_figheight() + NOTE * (words.count('\n') + 1))
     if handles or words:
+        ncols = math.ceil(len(handles) / math.ceil(len(handles) / ncols)) if handles else 1
         figure.legend(handles.values(), handles.keys(), loc='outside lower center', ncols=ncols,
                       title=words or None, title_fontsize=8)  # fmt: skip
 
@@ -56,20 +63,25 @@ def lost(frames: Frames, scale: str, names: list[str]) -> list[str]:
     further = [name for name in names if name not in gone and frames.runs[frames.runs.agent == name].empty]
     lines = []
     if counts := ', '.join(f'{name}: {gone[name]} missing' for name in names if gone[name]):
-        lines.append(f'{counts}; {COMMAND.format(scale)}')
+        lines.append(f'{counts}; {COMMAND.format(scale).replace(" ", HARD)}')
     if further:
-        lines.append(f'not trained at this scale: {", ".join(further)}; {FURTHER.format(scale)}')
+        lines.append(f'not trained at this scale: {", ".join(further)}; {FURTHER.format(scale).replace(" ", HARD)}')
     return lines
 
 
 def missing(axes: Axes, frames: Frames, scale: str, what: list[str]) -> None:
     """Say in an empty panel which runs are missing and what would fill it."""
     text = '\n'.join(['no finished run', *lost(frames, scale, what)]).replace(', ', '\n').replace('; ', '\n\n')
-    empty(axes, text)
+    _say(axes, text.replace(HARD, ' '))
 
 
 def empty(axes: Axes, text: str) -> None:
     """A panel that holds nothing but the reason."""
+    axes.set(xticks=[], yticks=[])
+    _say(axes, text)
+
+
+def _say(axes, text):
     box = {'facecolor': 'white', 'edgecolor': GREY}
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha='center', va='center', fontsize=8, bbox=box, zorder=6)
 

@@ -36,7 +36,7 @@ LOOKS: dict[str, Look] = {
     'passive_50': Look('Passive + 50 %', BROWN, '^'),
     'passive_10': Look('Passive + 10 %', WINE, 'v'),
     'passive_1': Look('Passive + 1 %', PINK, 'D'),
-    'passive_auto': Look('Passive + auto 1.35', BLACK, '*'),
+    'passive_auto': Look('Passive + auto 1.35', BLACK, 'h'),
     'passive_auto_200': Look('Passive + auto 2.0', PINK, 'o'),
     'passive_auto_165': Look('Passive + auto 1.65', COPPER, 's'),
     'passive_auto_120': Look('Passive + auto 1.2', ASH, '^'),
