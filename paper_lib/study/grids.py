@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -217,16 +218,16 @@ def interaction(frames: Frames, scale: str) -> Figure:
     with context():
         figure = panels.new(scale, 6.4, 4.6)
         axes, frames = figure.subplots(), percent(frames)
-        score, added = (mean_curve(frames, column).set_index(['agent', 'env_step']) for column in ('score', 'added'))
-        both = score[['value']].join(added[['value']], how='inner', rsuffix='_added')
+        score, added = (mean_curve(frames, x).set_index(['agent', 'env_step']).value for x in ('score', 'added'))
+        both = pd.concat({'score': score, 'added': added}, axis=1, join='inner').astype(float)
         for agent in INTERACTING:
             if agent in both.index.get_level_values(0):
-                own, look = both.loc[agent].astype(float), LOOKS[agent]
-                axes.plot(own.value_added, own.value, marker=look.marker, ms=5, color=look.color, mec='white', mew=0.5,
+                own, look = both.loc[agent], LOOKS[agent]
+                axes.plot(own.added, own.score, marker=look.marker, ms=5, color=look.color, mec='white', mew=0.5,
                           lw=1.2, label=panels.name(frames, agent))  # fmt: skip
         for agent in ('active', 'passive'):
             if agent in score.index.get_level_values(0):
-                last = score.loc[agent].value.iloc[-1]
+                last = score.loc[agent].iloc[-1]
                 axes.axhline(last, ls='--', lw=1.4, color=LOOKS[agent].color, label=panels.name(frames, agent))
         if not axes.lines:
             panels.empty(axes, 'nothing to normalise by' if len(frames.metrics) else 'no finished run')

@@ -15,7 +15,7 @@ TASKS = ['cup_catch-proprio', 'window-open-proprio', 'breakout-vision']
 
 
 def text(figure):
-    return ' '.join(artist.get_text() for artist in figure.findobj(Text))
+    return ' '.join(' '.join(artist.get_text() for artist in figure.findobj(Text)).split())
 
 
 def line(axes, agent):
@@ -69,7 +69,7 @@ def test_last_panel_is_the_mean_over_tasks(name, title, expected, study):
     assert axes.get_title('left') == title
     for agent in entry.agents:
         values = [expected(level(agent) + 0.5 * shift) for shift in (-2, -1, 0)]
-        np.testing.assert_allclose(line(axes, agent).get_ydata(), values)
+        np.testing.assert_allclose(line(axes, agent).get_ydata(), values, atol=1e-12)
 
 
 def test_added_data_are_in_percent_of_the_source(study):
