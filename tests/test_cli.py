@@ -17,6 +17,7 @@ import nbformat
 import pytest
 
 from paper_lib import cli, doctor, notebooks, tasks
+from paper_lib.cli import options
 from paper_lib.data import files
 from paper_lib.data.store import Store
 from paper_lib.run import cost
@@ -58,7 +59,7 @@ def test_lists(capsys):
     assert {row['scale']: row['runs'] for row in rows(capsys, 'scales')} == {
         name: len(study(name)) for name in scales.SCALES
     }
-    assert {row.pop('size'): ModelSpec(**row) for row in rows(capsys, 'sizes')} == cli.sizes()
+    assert {row.pop('size'): ModelSpec(**row) for row in rows(capsys, 'sizes')} == options.sizes()
 
 
 @pytest.mark.parametrize('command', ['tasks', 'agents', 'scales', 'sizes', 'runs'])

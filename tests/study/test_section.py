@@ -76,7 +76,7 @@ def test_figure_and_table_are_saved_with_caption(folder, specs, make_store):
     assert all(part in drawing._repr_html_() for part in drawing.caption.split('\n\n'))
     table = maze.claims()
     assert (saved / 'table_claims_toy_maze.md').read_text().endswith(f'|\n\n{table.caption}\n')
-    for part in ('n pairs', 'Scale smoke: point_mass_maze-proprio', '2 Active, 2 Passive, 2 Tandem.', 'below 5'):
+    for part in ('(n of them)', 'Scale smoke: point_mass_maze-proprio', '2 Active, 2 Passive, 2 Tandem.', 'below 5'):
         assert part in table.caption
     assert (
         (saved / 'table_claims_toy_maze.csv').read_text().startswith('id,claim,statistic,estimate,low,high,n,verdict\n')
