@@ -56,7 +56,7 @@ def test_every_figure_of_the_paper_is_there_and_has_a_caption():
     ([RUN, MAZE, PICK], [CUP, BREAKOUT], [CUP, BREAKOUT]),
 ])  # fmt: skip
 def test_where_none_of_the_papers_tasks_is_there_as_many_others_are_shown(shown, section, expected):
-    assert figures.Entry(None, "study", [], shown).over(section) == expected
+    assert figures.Entry(None, 'study', [], shown).over(section) == expected
 
 
 def test_an_entry_takes_its_agents_and_tasks(study):
@@ -253,8 +253,6 @@ class TestCaptionOfSeveralTasks:
         specs = agents.plan('study', scales.get('laptop'))
         found = FIGURES['figure_3'].of(frames.load(specs, Path('nowhere'), 'study'))
         words = drawing.caption('figure_3', found, 'laptop')
-            'figure_3', FIGURES['figure_3'].of(frames.load(specs, Path('nowhere'), 'study')), 'laptop'
-        )
         assert words.count('Not as in DreamerV3 v1') == words.count('recurrent units') == 1
         assert words.endswith(f'{BREAKOUT}: the same, and channels of the first convolution 8 (32).')
         assert f'{CUP}, window-open-proprio, ' in words
