@@ -127,10 +127,11 @@ LISTED = 6  # tasks that a caption lists; more are counted
 
 def caption(name: str, frames: Frames, scale: str) -> str:
     """Two paragraphs: what figure or table `name` shows, of which runs, how they collect; what differs from v1."""
-    unasked = panels.planned(scale)
-    wanted = [spec for spec in frames.specs if (spec.task, spec.agent) in unasked]
-    lost = [spec for spec in frames.missing if spec in wanted]
-    further = [agent for agent in LOOKS if agent in {spec.agent for spec in frames.missing if spec not in wanted}]
+    unasked, missing = panels.planned(scale), frames.missing
+    wanted = [(spec.task, spec.agent) in unasked for spec in frames.specs]
+    lost = [spec for spec in missing if (spec.task, spec.agent) in unasked]
+    asked = {spec for spec in missing if (spec.task, spec.agent) not in unasked}
+    further = [agent for agent in LOOKS if agent in {spec.agent for spec in asked}]
     lines = [
         ' '.join(CONTENT[name].split()).format(**VALUES, first=frames.first),
         f'Scale {scale}: {"; ".join(_sizes(frames))}. {seeds(frames)}.',
@@ -138,11 +139,9 @@ def caption(name: str, frames: Frames, scale: str) -> str:
         published.summary(frames) if name == 'figure_base_agent' else '',
         *dict.fromkeys(published.goal(spec) for spec in frames.specs),
         *dict.fromkeys(published.mixed(spec) for spec in frames.specs),
-        *dict.fromkeys(
-            published.schedule(spec) for spec in frames.specs if spec in wanted or spec not in frames.missing
-        ),
+        *dict.fromkeys(published.schedule(spec) for spec in frames.specs if spec not in asked),
         f'{style.WARNING}.' if scale == 'smoke' else '',
-        f'Missing: {len(lost)} of {len(wanted)} runs.' if lost else '',
+        f'Missing: {len(lost)} of {sum(wanted)} runs.' if lost else '',
         f'Not trained at this scale: {", ".join(LOOKS[agent].label for agent in further)}.' if further else '',
     ]
     return ' '.join(line for line in lines if line) + f'\n\n{_differences(frames)}'

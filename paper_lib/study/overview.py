@@ -66,10 +66,10 @@ def bars(axes, values: dict) -> None:
     for x, (name, of_tasks) in enumerate(values.items()):
         found = stats.stratified(of_tasks, stats.mean)
         axes.bar(x, found.value, width=0.7, color=LOOKS[name].color)
-        axes.vlines(x, found.low, found.high, color='black', lw=1.4)
+        axes.vlines(x, found.low, found.high, color='black', lw=2.4, zorder=4)
         means = [own.mean() for own in of_tasks.values()]
         spread = x + np.linspace(-0.2, 0.2, len(means)) if len(means) > 1 else [x]
-        axes.plot(spread, means, 'o', ms=3.5, color='white', mec='black', mew=0.7, ls='none')
+        axes.plot(spread, means, 'o', ms=3, color='white', mec='black', mew=0.6, alpha=0.7, ls='none')
     axes.axhline(1, ls='--', lw=1, color=LOOKS['active'].color, zorder=0)
     axes.set_xticks(range(len(values)), [f'{LOOKS[name].label}\n({len(own)} tasks)' for name, own in values.items()])
     axes.tick_params('x', labelsize=7.5)

@@ -1,18 +1,31 @@
+import dataclasses
+import itertools
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from paper_lib.maze_layout import CELLS, GOAL, START
-from paper_lib.study import agents, drawing, figures, frames, panels, published, scales, style
+from paper_lib.study import agents, captions, drawing, figures, frames, panels, published, scales, style
 
-FIGURES = {name: row for section in figures.FIGURES.values() for name, row in section.items()}
-SECTION = {name: section for section, rows in figures.FIGURES.items() for name in rows}
+FIGURES = figures.FIGURES
+RUN, MAZE, PICK = 'quadruped_run-vision', 'point_mass_maze-vision', 'pick-place-proprio'
+CUP, BREAKOUT = 'cup_catch-proprio', 'breakout-vision'
+DRAWN_AGAIN = ['figure_base_agent', 'figure_1', 'figure_2', 'figure_5', 'figure_7', 'figure_S1', 'figure_S3',
+               'figure_S4', 'figure_S8', 'figure_S15']  # fmt: skip  # every way to draw
+
+
+@pytest.fixture
+def sections(full, study, make_store, tmp_path):
+    """Frames of every section, complete."""
+    specs = agents.plan('base_agent', scales.get('smoke'))
+    frames.archive(specs, make_store(specs), tmp_path / 'base', 'base_agent')
+    return {'toy_maze': full, 'base_agent': frames.load(specs, tmp_path / 'base', 'base_agent'), 'study': study}
 
 
 def text(figure):
@@ -20,14 +33,41 @@ def text(figure):
 
 
 def draw(name, found, folder, scale='smoke'):
-    make, names = FIGURES[name]
-    drawing.save(make(found.of(names), scale), folder / name, drawing.provenance(found, scale))
+    entry = FIGURES[name]
+    drawing.save(entry.draw(entry.of(found), scale), folder / name, drawing.provenance(found, scale))
     return [(folder / f'{name}.{kind}').read_bytes() for kind in ('png', 'pdf')]
 
 
-@pytest.mark.parametrize('name', FIGURES)
+def test_every_figure_of_the_paper_is_there_and_has_a_caption():
+    wanted = {f'figure_{i}' for i in range(1, 9)} | {f'figure_S{i}' for i in range(1, 18)}
+    assert wanted | {'figure_base_agent', 'figure_2_curves', 'figure_5_curves'} == set(FIGURES)
+    assert set(FIGURES) < set(captions.CONTENT)
+    for name, (count, named) in captions.NAMED.items():
+        assert len(FIGURES[name].tasks) == count
+        assert set(named) <= set(FIGURES[name].tasks)
+
+
+@pytest.mark.parametrize(('shown', 'section', 'expected'), [
+    (None, ['b-vision', 'a'], ['b-vision', 'a']),
+    ([RUN, PICK], [PICK, CUP, RUN], [RUN, PICK]),  # the paper's, as the paper orders them
+    ([RUN, PICK], [CUP, PICK], [PICK]),
+    ([RUN], [CUP, BREAKOUT], [BREAKOUT]),  # pictures for pictures
+    ([RUN, MAZE], [CUP, PICK, BREAKOUT], [CUP, BREAKOUT]),
+    ([RUN, MAZE, PICK], [CUP, BREAKOUT], [CUP, BREAKOUT]),
+])  # fmt: skip
+def test_where_none_of_the_papers_tasks_is_there_as_many_others_are_shown(shown, section, expected):
+    assert figures.Entry(None, 'study', [], shown).over(section) == expected
+
+
+def test_an_entry_takes_its_agents_and_tasks(study):
+    found = FIGURES['figure_7'].of(study)
+    assert {spec.task for spec in found.specs} == set(found.metrics.task) == {BREAKOUT}
+    assert set(found.metrics.agent) == set(FIGURES['figure_7'].agents)
+
+
+@pytest.mark.parametrize('name', DRAWN_AGAIN)
 def test_drawn_again_from_equal_data_the_bytes_are_equal(name, sections, tmp_path):
-    full = sections[SECTION[name]]
+    full = sections[FIGURES[name].section]
     first = draw(name, full, tmp_path / 'a')
     with matplotlib.rc_context({'font.size': 30, 'lines.linewidth': 9}):  # a user's own settings
         assert draw(name, full, tmp_path / 'b') == first
@@ -54,18 +94,38 @@ def test_provenance_changes_with_the_runs(full):
 
 @pytest.mark.parametrize('name', FIGURES)
 def test_smoke_says_on_its_face_what_it_is(name, sections):
-    (make, names), full = FIGURES[name], sections[SECTION[name]]
-    assert style.WARNING in text(make(full.of(names), 'smoke'))
-    assert style.WARNING not in text(make(full.of(names), 'laptop'))
+    entry = FIGURES[name]
+    full = entry.of(sections[entry.section])
+    assert style.WARNING in text(entry.draw(full, 'smoke'))
+    assert style.WARNING in drawing.caption(name, full, 'smoke')
+    assert style.WARNING not in text(entry.draw(full, 'laptop'))
 
 
 @pytest.mark.parametrize('name', FIGURES)
 def test_with_no_runs_every_figure_names_what_is_missing_and_the_command(name, sections, tmp_path):
-    (make, names), specs = FIGURES[name], sections[SECTION[name]].specs
-    words = text(make(frames.load(specs, tmp_path, SECTION[name]).of(names), 'smoke'))
+    entry = FIGURES[name]
+    specs = sections[entry.section].specs
+    words = text(entry.draw(entry.of(frames.load(specs, tmp_path, entry.section)), 'smoke'))
     assert 'make figures SCALE=smoke' in words
-    for agent in names:
+    for agent in entry.agents:
         assert f'{agent}: ' in words
+
+
+@pytest.mark.parametrize('name', [name for name, entry in FIGURES.items() if entry.section == 'study'])
+def test_agents_that_are_not_part_of_the_scale_are_named_and_the_others_drawn(name, study):
+    entry, scale = FIGURES[name], scales.get('laptop')
+    specs = [spec for spec in study.specs if spec.agent in scales.TRAINED]
+    found = entry.of(dataclasses.replace(study.of(scales.TRAINED), specs=study.specs))
+    words = ' '.join(text(entry.draw(found, 'laptop')).split())
+    lost = [agent for agent in entry.agents if agent not in scales.TRAINED]
+    assert ('-p train all' in words) == bool(lost)
+    assert 'make figures' not in words
+    noted = words.partition('not trained at this scale: ')[2].partition(';')[0]
+    assert [agent for agent in noted.split(', ') if agent] == lost
+    if specs and any(agent in scales.TRAINED for agent in entry.agents):
+        assert 'no finished run' not in words
+    labels = ', '.join(style.LOOKS[agent].label for agent in style.LOOKS if agent in lost)
+    assert (f'Not trained at this scale: {labels}.' in drawing.caption(name, found, scale.name)) == bool(lost)
 
 
 def test_one_missing_run_is_named_and_the_rest_drawn(specs, make_store, tmp_path):
@@ -103,11 +163,31 @@ def test_path_colours_belong_to_the_segments_that_end_there():
 
 
 def test_every_agent_has_a_look_of_its_own():
-    from paper_lib.study.agents import PRESETS
+    assert set(style.LOOKS) == set(agents.PRESETS)
+    assert len({(look.color, look.marker) for look in style.LOOKS.values()}) == len(agents.PRESETS)
+    assert len({look.label for look in style.LOOKS.values()}) == len(agents.PRESETS)
 
-    assert set(style.LOOKS) == set(PRESETS)
-    assert len({look.marker for look in style.LOOKS.values()}) == len(PRESETS)
-    assert len({style.LOOKS[agent].color for agent in figures.AGENTS}) == 3
+
+def seen(color, matrix):
+    """A colour in CIE L*a*b*, as someone sees it whose eyes do this to linear RGB (Machado et al., 2009)."""
+    value = np.array(to_rgb(color))
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.cbrt(to_xyz @ np.clip(np.array(matrix) @ linear, 0, 1) / [0.9505, 1, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize('matrix', [
+    np.eye(3),
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],  # no green cones
+    [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],  # no red ones
+])  # fmt: skip
+def test_the_agents_of_a_grid_are_told_apart_by_colour_blind_readers(matrix):
+    for name, entry in FIGURES.items():
+        if 'columns' in getattr(entry.draw, 'keywords', ()):
+            colors = [seen(style.LOOKS[agent].color, matrix) for agent in entry.agents]
+            nearest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(colors, 2))
+            assert nearest > 20, name
 
 
 def test_caption_names_scale_task_budget_seeds_and_what_is_missing(full, specs, tmp_path):
@@ -128,8 +208,10 @@ def test_caption_names_scale_task_budget_seeds_and_what_is_missing(full, specs, 
 
 def test_caption_at_laptop_says_how_active_collects():
     specs = agents.plan('toy_maze', scales.get('laptop'))
-    for name, (_, names) in figures.FIGURES['toy_maze'].items():
-        words = drawing.caption(name, frames.load(specs, Path('nowhere')).of(names), 'laptop')
+    for name, entry in FIGURES.items():
+        if entry.section != 'toy_maze':
+            continue
+        words = drawing.caption(name, entry.of(frames.load(specs, Path('nowhere'))), 'laptop')
         assert words.count(published.mixed(specs[0])) == 1
         assert words.count('The full reward is given within 50 mm of the goal, in the paper within 15 mm.') == 1
         assert all(text in words for text in published.deviations(specs[0]))
@@ -143,3 +225,35 @@ def test_start_square_and_goal_are_where_the_simulator_has_them():
     dotted = [patch for patch in axes.patches if patch.get_linestyle() == ':']
     (left, right), (low, high) = START
     assert [patch.get_bbox().extents.tolist() for patch in dotted] == [[left, low, right, high]]
+
+
+class TestCaptionOfSeveralTasks:
+    def test_says_what_the_paper_shows_where_it_is_something_else(self, study):
+        assert captions.in_paper('figure_S10', study) == 'The paper shows all 31 tasks.'
+        assert captions.in_paper('figure_S4', study) == f'The paper shows {MAZE}.'
+        assert captions.in_paper('figure_6', study) == f'The paper shows {RUN}, {PICK} among 4 tasks.'
+        assert captions.in_paper('figure_S1', study) == 'The paper shows 3 tasks.'
+        assert captions.in_paper('figure_2', study) == ''
+
+    def test_says_nothing_where_it_is_what_the_paper_shows(self):
+        specs = agents.plan('study', scales.get('paper'), 1)
+        for name in ('figure_S4', 'figure_8', 'figure_S10'):
+            found = FIGURES[name].of(frames.load(specs, Path('nowhere'), 'study'))
+            assert captions.in_paper(name, found) == ''
+
+    def test_counts_seeds_per_task(self, study):
+        found = study.of(['active', 'passive'])
+        assert captions.seeds(found) == 'Number of seeds per task: 2 Active, 2 Passive'
+        runs = found.runs[~((found.runs.agent == 'passive') & (found.runs.task == CUP))]
+        found = dataclasses.replace(found, runs=runs)
+        expected = f'2 Active, 2 Passive (window-open-proprio, {BREAKOUT}), 0 Passive ({CUP})'
+        assert captions.seeds(found) == f'Number of seeds per task: {expected}'
+
+    def test_says_once_what_tasks_share(self):
+        specs = agents.plan('study', scales.get('laptop'))
+        found = FIGURES['figure_3'].of(frames.load(specs, Path('nowhere'), 'study'))
+        words = drawing.caption('figure_3', found, 'laptop')
+        assert words.count('Not as in DreamerV3 v1') == words.count('recurrent units') == 1
+        assert words.endswith(f'{BREAKOUT}: the same, and channels of the first convolution 8 (32).')
+        assert f'{CUP}, window-open-proprio, ' in words
+        assert f'; {BREAKOUT}, ' in words
