@@ -34,6 +34,7 @@ def notebook(notebook, title: str) -> str:
     """
     from nbconvert import HTMLExporter
 
+    notebook.metadata.pop('widgets', None)
     for number, cell in enumerate(notebook.cells):
         cell.id = f'cell-{number}'  # papermill's own cell has a random one
         if cell.cell_type == 'code':

@@ -17,6 +17,7 @@ import nbformat
 import pytest
 
 from paper_lib import cli, doctor, notebooks, tasks
+from paper_lib.cli import options
 from paper_lib.data import files
 from paper_lib.data.store import Store
 from paper_lib.run import cost
@@ -58,7 +59,7 @@ def test_lists(capsys):
     assert {row['scale']: row['runs'] for row in rows(capsys, 'scales')} == {
         name: len(study(name)) for name in scales.SCALES
     }
-    assert {row.pop('size'): ModelSpec(**row) for row in rows(capsys, 'sizes')} == cli.sizes()
+    assert {row.pop('size'): ModelSpec(**row) for row in rows(capsys, 'sizes')} == options.sizes()
 
 
 @pytest.mark.parametrize('command', ['tasks', 'agents', 'scales', 'sizes', 'runs'])
@@ -95,12 +96,23 @@ def specs(*args):
 
 
 def test_train_means_the_runs_of_the_study():
-    for scale in scales.SCALES:
-        found = set()
-        for run in study(scale):
+    for scale, section in [('laptop', 'toy_maze'), ('laptop', 'study'), ('smoke', 'study'), ('paper', 'base_agent')]:
+        plan, found = agents.plan(section, scales.get(scale), further=True), set()
+        for run in plan:
             names = ['--scale', scale, '--task', run.task, '--agent', run.agent]
-            found.update(specs(*names, '--seed', str(agents.pair_seed(run))))
-        assert found == set(study(scale))
+            found.update(specs(*names, '--section', section, '--seed', str(agents.pair_seed(run))))
+        assert found == set(plan)
+
+
+def test_train_takes_the_values_of_the_first_section_that_has_the_task(capsys):
+    task = ['train', '--task', 'cup_catch-proprio', '--dry-run']
+    plans = scales.get('laptop').plans
+    assert cli._parse(task).specs()[0] in agents.plan('base_agent', scales.get('laptop'))
+    assert cli._parse([*task, '--section', 'study']).specs()[0] in agents.plan('study', scales.get('laptop'))
+    assert cli.main([*task, '--section', 'toy_maze']) == 2
+    assert capsys.readouterr().err == "error: section='toy_maze': has no cup_catch-proprio at scale laptop\n"
+    assert cli.main([*task, '--section', 'x']) == 2
+    assert f'must be one of {", ".join(plans)}' in capsys.readouterr().err
 
 
 def test_values_reach_the_run_and_its_source():
@@ -109,7 +121,7 @@ def test_values_reach_the_run_and_its_source():
     assert (source.expl_until, run.expl_until) == (5000, 0)
     for spec in (source, run):
         assert (spec.budget, spec.eval_every, spec.model.deter) == (10_000, 5000, 7)
-    model = study('laptop')[-1].model
+    model = scales.get('laptop').planned(TASK)['model']
     assert dataclasses.replace(run.model, deter=model.deter) == model
 
 
@@ -328,7 +340,7 @@ def test_notebook_runs_from_anywhere_into_whole_files(foreign_kernel, capsys, tm
     assert captured.err == ''
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['1_toy_maze.html', '1_toy_maze.ipynb']
     html = (tmp_path / 'out' / '1_toy_maze.html').read_text()
-    assert html.count('data:image/png;base64') >= 4
+    assert html.count('data:image/png;base64') == 3  # Figures 1, 2 and its curves
     assert str(tmp_path) not in html
     assert (tmp_path / 'figures' / 'smoke' / 'figure_2.png').exists()
 

@@ -14,42 +14,48 @@ def listing(scale: str = 'laptop', draw: bool = False) -> list[dict]:
     """One row per figure and table of the paper, each with those that only this library has of it.
 
     Columns: figure, file (of this scale), notebook, scales (those whose archive has a run of it), and with `draw` the
-    seconds that drawing it at this scale takes, from the archive.
+    seconds that it takes at this scale from the data to the files.
     """
     scales.get(scale)
-    return [_row(stem, scale, draw) for stem in PAPER]
+    sections = dict.fromkeys(_entry(stem).section for stem in PAPER)
+    found = {name: {section: _load(section, name) for section in sections} for name in scales.SCALES}
+    rows = []
+    for stem in PAPER:
+        own, parts = _together(stem), {name: _entry(stem).of(found[name][_entry(stem).section]) for name in found}
+        rows.append({
+            'figure': ('Fig. ' if stem.startswith('figure') else 'Table ') + stem.partition('_')[2],
+            'file': ', '.join(f'{name}.{"png" if name in figures.FIGURES else "csv"}' for name in own),
+            'notebook': _book(stem), 'scales': ', '.join(name for name, part in parts.items() if len(part.runs)),
+        } | ({'seconds': round(sum(_seconds(name, scale) for name in own), 1)} if draw else {}))  # fmt: skip
+    return rows
 
 
-def _row(stem, scale, draw):
-    kind, _, number = stem.partition('_')
-    book = next(name for name in section.BOOKS if stem in stems(name))
-    own = [name for name in stems(book) if name == stem or name.startswith(f'{stem}_')]
-    found = {name: _found(_entry(stem), name) for name in scales.SCALES}
-    row = {'figure': f'{"Fig." if kind == "figure" else "Table"} {number}',
-           'file': ', '.join(f'{name}.{"png" if kind == "figure" else "csv"}' for name in own), 'notebook': book,
-           'scales': ', '.join(name for name, own in found.items() if len(own.runs))}  # fmt: skip
-    return row | ({'seconds': round(sum(_seconds(name, scale) for name in own), 1)} if draw else {})
-
-
-def stems(name: str) -> list[str]:
+def stems(book: str) -> list[str]:
     """What a notebook shows, as its files are named, without the claims."""
-    book = section.BOOKS[name]
-    return [*book.figures, *(f'table_{table}' for table in book.tables)]
+    return [*section.BOOKS[book].figures, *(f'table_{table}' for table in section.BOOKS[book].tables)]
+
+
+def _book(stem):
+    return next(name for name in section.BOOKS if stem in stems(name))
+
+
+def _together(stem):
+    """A figure and what belongs to it: figure_2 and figure_2_curves."""
+    return [name for name in stems(_book(stem)) if name == stem or name.startswith(f'{stem}_')]
 
 
 def _entry(stem):
     return figures.FIGURES[stem] if stem in figures.FIGURES else section.TABLES[stem.removeprefix('table_')]
 
 
-def _found(entry, scale):
-    specs = agents.plan(entry.section, scales.get(scale), further=True)
-    return frames.load(section.part(specs, entry), paths.archive(scale), entry.section)
+def _load(name, scale):
+    return frames.load(agents.plan(name, scales.get(scale), further=True), paths.archive(scale), name)
 
 
 def _seconds(stem, scale):
     """Seconds from the archive to the files."""
-    began, entry = time.monotonic(), _entry(stem)
-    found = _found(entry, scale)
+    entry, began = _entry(stem), time.monotonic()
+    found = entry.of(_load(entry.section, scale))
     if stem not in figures.FIGURES:
         entry.draw(found)
         return time.monotonic() - began

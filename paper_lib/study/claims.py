@@ -91,7 +91,7 @@ def _compared(claim, agent, baseline, rule, column='score', compare=stats.differ
     """One agent against another of the same task and pair seed."""
 
     def values(runs):
-        pairs = stats.pairs(runs.learned if column == 'score' else runs.finals, agent, baseline, column)
+        pairs = stats.pairs(runs.finals if column == 'wm_loss' else runs.learned, agent, baseline, column)
         return pd.Series(compare(pairs), pairs.index)
 
     how = {stats.difference: 'difference', stats.log_ratio: 'log ratio'}[compare]
@@ -115,7 +115,12 @@ def _weights(kind):
     """The best mixed weight against the better of 0 and 1, both chosen on the other pair seeds, seen on this one."""
     names = {f'{kind}{ending}': weight for ending, weight in WEIGHTS.items()}
     text = f'{kind}: normalised score of the best w_expl of 0.1, 0.5, 0.9 less that of the best of 0 and 1'
-    return Claim('C6', text, tuple(names), lambda runs: best_inside(by_weight(runs.learned, names)), POSITIVE)
+
+    def best(runs):
+        means = by_weight(runs.learned, names).groupby('task').mean()
+        return '; best: ' + (', '.join(f'{w:g} in {task}' for task, w in means.idxmax(axis=1).items()) or 'none yet')
+
+    return Claim('C6', text, tuple(names), lambda runs: best_inside(by_weight(runs.learned, names)), POSITIVE, best)
 
 
 def by_weight(finals: pd.DataFrame, names: dict) -> pd.DataFrame:
@@ -179,8 +184,8 @@ def counter_examples(finals: pd.DataFrame, least: int = 3) -> pd.DataFrame:
     `finals` with normalised `score`. Of agents with Active's own loss, one in eight would be among them with three
     pairs. Columns task, agent, n.
     """
-    active = finals[finals.agent == 'active'].set_index(PAIR)[['score', 'wm_loss']]
-    both = finals[finals.agent != 'active'].join(active, PAIR, how='inner', rsuffix='_active')
+    active = finals[finals.agent == 'active'][[*PAIR, 'score', 'wm_loss']]
+    both = finals[finals.agent != 'active'].merge(active, on=PAIR, suffixes=('', '_active'))
     both['yet'] = (both.wm_loss > both.wm_loss_active) & (both.score > both.score_active - MARGIN)
     found = both.groupby(['task', 'agent']).yet.agg(['all', 'size']).reset_index()
     found = found[found['all'].astype(bool) & (found['size'] >= least)]
@@ -189,7 +194,7 @@ def counter_examples(finals: pd.DataFrame, least: int = 3) -> pd.DataFrame:
 
 def _exceptions(runs):
     found = counter_examples(runs.learned)
-    return ', '.join(f'{row.agent} in {row.task}' for row in found.itertuples()) or 'none'
+    return '; exceptions: ' + (', '.join(f'{row.agent} in {row.task}' for row in found.itertuples()) or 'none')
 
 
 ALPHAS = ('tandem_alpha_1e-6', 'tandem_alpha_1e-3', 'tandem_alpha_1e-1', 'tandem')
@@ -233,6 +238,9 @@ def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float]) -> Runs
     finals['added'] = finals.run_id.map(added(metrics))
     lost = stats.unlearned(finals, random)
     learned, curves = (stats.normalised(x[~x.task.isin(lost)], random) for x in (finals, metrics))
+    if metrics.task.nunique() > 1:
+        returns = stats.reference(metrics, 'mc_return')
+        learned['value_error'] = learned.value_error / learned.task.map(returns.where(returns > 0))
     return Runs(finals, learned, curves)
 
 
@@ -242,7 +250,8 @@ def table(metrics: pd.DataFrame, random=zero, ids=MAZE, names=None) -> pd.DataFr
     Columns: id, claim, statistic, estimate (interquartile mean over pairs), low, high (95 % bootstrap interval,
     resampled within tasks), n (pairs: same task and pair seed), tasks (their number, where there are several), verdict.
     `random` gives the uniform random policy's mean score of a task; scores are normalised by it and by Active's, and
-    tasks on which Active is no better are left out where scores are compared.
+    tasks on which Active is no better are left out where scores or values are compared. Value errors of several tasks
+    are in units of Active's mean discounted return.
     """
     runs = gather(metrics, random)
     chosen = [claim for claim in CLAIMS if claim.id in ids and (names is None or set(claim.agents) <= set(names))]
@@ -255,5 +264,5 @@ def _row(claim, runs):
     groups = {task: own.to_numpy() for task, own in values.groupby(level='task')}
     found = stats.stratified(groups)
     decided = claim.rule(found, values) if found.n >= ENOUGH else 'undecided'
-    more = f'; exceptions: {claim.listed(runs)}' if claim.listed else ''
-    return (claim.id, TEXTS[claim.id], claim.statistic + more, *found, len(groups), decided)
+    statistic = claim.statistic + (claim.listed(runs) if claim.listed else '')
+    return (claim.id, TEXTS[claim.id], statistic, *found, len(groups), decided)

@@ -160,7 +160,7 @@ def _extract(section, name, spec, store) -> pd.DataFrame:
         frame = _some(name, spec, store)
     else:
         frame = {'traces': steps, 'visits': cells}[name](store.traces(spec))
-    return frame.assign(**_keys(spec))
+    return frame.assign(**_keys(spec)) if len(frame) else frame
 
 
 def _kept(frame, name):

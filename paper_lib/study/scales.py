@@ -3,7 +3,7 @@
 import dataclasses
 
 from paper_lib import tasks
-from paper_lib.spec import ModelSpec
+from paper_lib.spec import ModelSpec, UserError
 from paper_lib.study.names import choose
 
 COMPARED = ('active', 'passive', 'tandem')
@@ -44,9 +44,13 @@ class Scale:
     own: dict[tuple[str, str], dict] = dataclasses.field(default_factory=dict)  # (task, agent) -> fields of it alone
     pictures: dict = dataclasses.field(default_factory=dict)  # RunSpec fields of tasks that MuJoCo draws alone
 
-    def planned(self, task: str) -> dict:
-        """RunSpec fields of the first plan with this task, {} if there is none."""
-        return next((plan.values for plans in self.plans.values() for plan in plans if task in plan.tasks), {})
+    def planned(self, task: str, section: str = '') -> dict:
+        """RunSpec fields of the first plan with this task, {} if there is none; or of a section's. Raises UserError."""
+        chosen = {section: choose('section', section, self.plans)} if section else self.plans
+        found = [plan.values for plans in chosen.values() for plan in plans if task in plan.tasks]
+        if section and not found:
+            raise UserError(f'section={section!r}: has no {task} at scale {self.name}')
+        return found[0] if found else {}
 
 
 def _maze(compared: int, explorers: int, **values) -> dict[str, tuple[Plan, ...]]:

@@ -16,6 +16,7 @@ from paper_lib.study import (
     published,
     scales,
     sensitivity,
+    supplement,
     tables,
     visitation,
 )
@@ -46,8 +47,8 @@ BOOKS = {  # by the name of the notebook
 TABLES = {  # Entry.draw: Frames -> DataFrame
     'base_agent': Entry(published.table, 'base_agent', ['active']),
     'visitation': Entry(visitation.table, 'toy_maze', figures.AGENTS),
-    'S1': Entry(lambda found: tables.environments(), 'study', ['active']),
-    'S2': Entry(lambda found: tables.self_generated(found), 'study', ['passive_auto']),
+    'S1': Entry(lambda found: supplement.environments(), 'study', ['active']),
+    'S2': Entry(supplement.self_generated, 'study', [supplement.ADAPTIVE]),
     'sensitivity': Entry(lambda found: sensitivity.table(found, random('study')), 'study', figures.AGENTS),
 }
 

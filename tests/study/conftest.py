@@ -59,14 +59,14 @@ def make_store():
     return FakeStore
 
 
-@pytest.fixture
-def sections(full, tmp_path):
-    """Frames of every section, complete, at scale smoke."""
-    found = {'toy_maze': full}
-    for section in ('base_agent', 'study'):
+@pytest.fixture(scope='session')
+def sections(tmp_path_factory):
+    """Frames of every section, complete, at scale smoke: read, never changed."""
+    found, folder = {}, tmp_path_factory.mktemp('sections')
+    for section in frames.TABLES:
         specs = agents.plan(section, scales.get('smoke'))
-        frames.archive(specs, FakeStore(specs), tmp_path / 'full', section)
-        found[section] = frames.load(specs, tmp_path / 'full', section)
+        frames.archive(specs, FakeStore(specs), folder, section)
+        found[section] = frames.load(specs, folder, section)
     return found
 
 

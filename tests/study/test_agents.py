@@ -15,7 +15,8 @@ DEFAULTS = {
     'mlp_layers': 5, 'cnn_depth': 32, 'bins': 255, 'batch': 16, 'length': 64, 'horizon': 15, 'starts': 0,
     'gradient': 'v1', 'discount_horizon': 333.0, 'lam': 0.95, 'entropy': 0.0003, 'free_nats': 1.0, 'obs_scale': 1.0,
     'vector_scale': 1.0, 'ensemble': 8, 'disag_target': 'stoch', 'disag_scale': 1.0, 'probe_units': 256,
-    'precision': 'float32',
+    'precision': 'float32', 'world_model': 'own', 'part': 'all', 'interact_every': 0, 'interact_steps': 0,
+    'interact_above': 0.0,
 }  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def test_the_identity_is_the_whole_spec():
     assert set(RunSpec('point_mass_maze-vision').canonical()) == set(maze) | {'render'}
     assert set(RunSpec('breakout-vision').canonical()) == set(walker)
     assert set(maze['model']) == {field.name for field in dataclasses.fields(ModelSpec)} - set(LATER)
-    auto = make('passive_auto').canonical()
+    auto = agents.make('passive_auto', TASK, 0, scales.get('paper')).canonical()
     assert (auto['interact_every'], auto['interact_steps'], auto['interact_above']) == (5000, 2000, 1.35)
     half = RunSpec(TASK, model=ModelSpec(precision='bfloat16'))
     assert half.canonical()['model']['precision'] == 'bfloat16' and half.run_id != RunSpec(TASK).run_id

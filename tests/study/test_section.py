@@ -13,8 +13,15 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def make(store, **values):
-    return section.toy_maze({'scale': 'smoke', 'train': 'yes', 'seeds': 0} | values, store)
+def make(store, name='maze', **values):
+    return section.open(name, {'scale': 'smoke', 'train': 'yes', 'seeds': 0} | values, store)
+
+
+@pytest.fixture(autouse=True)
+def maze(monkeypatch):
+    """A notebook about the maze alone."""
+    shown = ('figure_2', 'figure_2_curves', 'figure_5', 'figure_5_curves')
+    monkeypatch.setitem(section.BOOKS, 'maze', section.Book(shown, ('visitation',)))
 
 
 def test_all_is_trained_when_nothing_is_there(specs, make_store):
@@ -44,8 +51,8 @@ def test_runs_is_a_table_of_agents_by_pair_seed(make_store, specs):
 
 
 def test_several_tasks_are_the_rows(make_store):
-    base = section.base_agent({'scale': 'smoke', 'train': 'yes', 'seeds': 2}, make_store([]))
-    base = section.base_agent({'scale': 'smoke', 'train': 'yes', 'seeds': 2}, make_store(base.specs[:1]))
+    base = make(make_store([]), '0_base_agent', seeds=2)
+    base = make(make_store(base.specs[:1]), '0_base_agent', seeds=2)
     assert base.runs().to_dict('split') == {
         'index': ['walker_walk-proprio', 'cup_catch-proprio'], 'columns': [0, 1],
         'data': [['done', 'missing'], ['missing', 'missing']],
@@ -56,30 +63,38 @@ def test_several_tasks_are_the_rows(make_store):
 
 def test_a_section_draws_its_own_figures_only(make_store):
     with pytest.raises(UserError, match="figure='figure_2': must be one of figure_base_agent"):
-        section.base_agent({'scale': 'smoke'}, make_store([])).figure('figure_2')
+        make(make_store([]), '0_base_agent').figure('figure_2')
 
 
 def test_figure_and_table_are_saved_with_caption(folder, specs, make_store):
-    maze = make(make_store(specs))
+    maze = make(make_store(specs), '1_toy_maze')
     maze.archive()
     drawing = maze.figure('figure_2')
     saved = folder / 'smoke'
     assert drawing.png == (saved / 'figure_2.png').read_bytes()
     assert (saved / 'figure_2.md').read_text() == f'{drawing.caption}\n'
     assert all(part in drawing._repr_html_() for part in drawing.caption.split('\n\n'))
-    table = maze.table('claims')
-    assert (saved / 'table_claims.md').read_text().endswith(f'|\n\n{table.caption}\n')
-    for part in ('n pairs', 'Scale smoke: point_mass_maze-proprio', '2 Active, 2 Passive, 2 Tandem.', 'below 5'):
+    table = maze.claims()
+    assert (saved / 'table_claims_toy_maze.md').read_text().endswith(f'|\n\n{table.caption}\n')
+    for part in ('(n of them)', 'Scale smoke: point_mass_maze-proprio', '2 Active, 2 Passive, 2 Tandem.', 'below 5'):
         assert part in table.caption
-    assert (saved / 'table_claims.csv').read_text().startswith('id,claim,statistic,estimate,low,high,n,verdict\n')
-    assert (saved / 'table_claims.tex').exists()
+    assert (
+        (saved / 'table_claims_toy_maze.csv').read_text().startswith('id,claim,statistic,estimate,low,high,n,verdict\n')
+    )
+    assert (saved / 'table_claims_toy_maze.tex').exists()
 
 
-@pytest.mark.parametrize('name', ['toy_maze', 'base_agent'])
-def test_every_table_has_a_caption(make_store, name):
-    found = getattr(section, name)({'scale': 'smoke'}, make_store([]))
-    for table in section.TABLES[name]:
-        assert 'Scale smoke' in found.table(table).caption
+@pytest.mark.parametrize('name', section.BOOKS)
+def test_every_table_and_caption_can_be_made_of_nothing_and_of_all(make_store, name):
+    empty = make(make_store([]), name)
+    for found in (empty, make(make_store(empty.specs), name)):
+        found.archive()
+        assert all('Scale smoke' in found.table(table).caption for table in found.book.tables)
+        parts = {figure: found.frames(figures.FIGURES[figure]) for figure in found.book.figures}
+        assert all('Scale smoke' in drawing.caption(figure, part, 'smoke') for figure, part in parts.items())
+        assert all(bool(part.missing) == (found is empty) for part in parts.values())
+        if found.book.claims:
+            assert set(found.claims().frame.id) == set(found.book.claims)
 
 
 def test_dropped_rows_are_told_in_one_line(specs, make_store, capsys):
@@ -104,15 +119,51 @@ def test_figures_lie_in_the_checkout_from_any_working_directory(monkeypatch, tmp
     assert (paths.figures().parent / 'pyproject.toml').exists()
 
 
-@pytest.mark.parametrize('name', figures.FIGURES)
+@pytest.mark.parametrize('name', section.BOOKS)
 def test_committed_captions_and_tables_are_what_the_code_makes_of_the_committed_data(name, folder, make_store):
     committed = pathlib.Path(section.__file__).parents[2] / 'figures'
     shutil.copytree(committed / 'data', folder / 'data')
-    study = getattr(section, name)({'scale': 'laptop', 'train': 'no'}, make_store([]))
-    for table in section.TABLES[name]:
+    study = section.open(name, {'scale': 'laptop', 'train': 'no'}, make_store([]))
+    for table in study.book.tables:
         study.table(table)
-        for file in (folder / 'laptop').glob(f'table_{table}.*'):
-            assert file.read_text() == (committed / 'laptop' / file.name).read_text()
-    for figure, (_, names) in figures.FIGURES[name].items():
-        caption = drawing.caption(figure, study.frames().of(names), 'laptop')
+    if study.book.claims:
+        study.claims()
+    for file in (folder / 'laptop').glob('table_*'):
+        assert file.read_text() == (committed / 'laptop' / file.name).read_text()
+    for figure in study.book.figures:
+        caption = drawing.caption(figure, study.frames(figures.FIGURES[figure]), 'laptop')
         assert f'{caption}\n' == (committed / 'laptop' / f'{figure}.md').read_text()
+
+
+def test_a_notebook_that_does_not_exist_is_named(make_store):
+    with pytest.raises(UserError, match="notebook='1_maze': must be one of 0_base_agent, 1_toy_maze, "):
+        make(make_store([]), '1_maze')
+
+
+def test_its_runs_are_those_of_what_it_shows(make_store):
+    validation = make(make_store([]), '2_validation')
+    assert {spec.agent for spec in validation.specs} == {'active', 'passive', 'tandem', 'passive_same'}
+    remedies = make(make_store([]), '4_remedies')
+    assert list(remedies.plans) == ['toy_maze', 'study']
+    assert {spec.agent for spec in remedies.plans['toy_maze']} == {
+        'active', *(f'{agent}_{data}' for agent in ('active', 'passive', 'tandem') for data in ('expl', 'mixed')),
+    }  # fmt: skip
+
+
+def test_further_runs_are_trained_only_when_asked_for(make_store):
+    """At scale laptop no Tandem alpha is planned: they are trained with train='all', one seed of each."""
+    asked = {train: make(make_store([]), '3_deep_dive', scale='laptop', train=train) for train in ('yes', 'all')}
+    table = asked['yes'].runs()
+    task = asked['yes'].specs[0].task
+    assert table.loc[(task, 'tandem_alpha_0'), 0] == 'on request'
+    assert table.loc[(task, 'active'), 0] == 'missing'
+    assert not [spec for spec in asked['yes'].to_train() if spec.agent == 'tandem_alpha_0']
+    assert [spec for spec in asked['all'].to_train() if spec.agent == 'tandem_alpha_0']
+    assert asked['all'].runs().loc[(task, 'tandem_alpha_0'), 0] == 'missing'
+    done = make(make_store(asked['all'].specs), '3_deep_dive', scale='laptop', train='yes')
+    assert done.runs().loc[(task, 'tandem_alpha_0'), 0] == 'done'
+
+
+def test_rows_are_in_the_order_of_the_plan(make_store):
+    rows = make(make_store([]), '2_validation').runs().index
+    assert [agent for task, agent in rows if task == rows[0][0]] == ['active', 'passive', 'passive_same', 'tandem']

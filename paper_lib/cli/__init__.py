@@ -1,0 +1,80 @@
+"""The command line `paper-lib`: every command is a frozen dataclass, its fields are its options.
+
+Exit codes: 0 fine; 1 the doctor found a problem; 2 a mistake in the command, or run data that cannot be used (one line
+on stderr says what to do); 130 interrupted, 143 terminated (training resumes with the same command); 141 nobody reads
+the output. A traceback is a bug.
+"""
+
+import contextlib
+import io
+import os
+import re
+import signal
+import sys
+
+import tyro
+
+from paper_lib.cli.machine import Bench, Doctor, Reference
+from paper_lib.cli.options import end
+from paper_lib.cli.runs import Prune, Runs, Train
+from paper_lib.cli.study import Agents, Export, Figures, Html, Notebooks, Scales, Sizes, Tasks, Verify
+from paper_lib.spec import UserError
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = _parse(args)() or 0
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        return end(2, f'error: {error}')
+    except ModuleNotFoundError as error:
+        if (error.name or 'paper_lib').startswith('paper_lib'):
+            raise
+        return end(2, f"error: this command needs the package {error.name}: pip install -e '.[all]'")
+    except ImportError as error:  # a package is there, a system library that it loads is not
+        reason = ' '.join(str(error).split())
+        return end(2, f'error: {error.name or "a package"} does not load ({reason}); see `paper-lib doctor`')
+    except BrokenPipeError:  # `| head`; what is left must not be written at the exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Terminated:
+        return end(143, 'terminated; a training resumes with the same command')
+    except KeyboardInterrupt:
+        return end(130, 'interrupted; a training resumes with the same command')
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: whatever an interrupt tidies up is tidied up."""
+
+
+def _terminate(number, _):
+    signal.signal(number, signal.SIG_IGN)  # `timeout` and schedulers send it more than once
+    raise Terminated
+
+
+def _parse(args):
+    study = Train | Runs | Notebooks | Html | Verify | Figures | Export | Tasks | Agents | Scales | Sizes
+    commands = study | Doctor | Bench | Prune | Reference
+    args = sys.argv[1:] if args is None else args
+    try:
+        with contextlib.redirect_stderr(io.StringIO()) as box:
+            return tyro.cli(commands, args=args, prog='paper-lib', description='Runs and figures of the study.',
+                            config=(tyro.conf.FlagCreatePairsOff,))  # fmt: skip
+    except SystemExit as end:
+        if not end.code:
+            sys.stdout.flush()
+            raise
+        command = [name for name in args[:1] if name in [each.__name__.lower() for each in commands.__args__]]
+        raise UserError(f'{_line(box.getvalue())}; see `{" ".join(["paper-lib", *command, "--help"])}`') from None
+
+
+def _line(box):
+    """tyro's message, a title and sections with rules between, as one line; options without their descriptions."""
+    _, *rows = box.replace('\u2502', ' ').splitlines()
+    text = '\n'.join(row for row in rows if row[:10].strip())  # descriptions are indented
+    text = re.sub(r'Argument helptext: *\n(.*)(\n +[^ \u2500-].*)*', r'expected \1', text)  # but this one
+    sections = [' '.join(section.split()).rstrip('.') for section in re.split(r'(?m)^[ \u2500-\u257f-]+$', text)]
+    return '; '.join(section for section in sections if section and not section.startswith('For full helptext'))

@@ -1,0 +1,94 @@
+"""Commands that look at the machine, or measure on it."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from paper_lib.cli.options import Folder
+from paper_lib.spec import ModelSpec, UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Doctor:
+    """Say what works on this machine and what to do about what does not."""
+
+    runs: Folder = None
+
+    def __call__(self) -> int:
+        from paper_lib import doctor
+        from paper_lib.data.store import Store
+
+        found = 0
+        for check in doctor.checks(Store(self.runs).root):
+            print(f'{"ok" if check.ok else "PROBLEM":8}{check.name}: {check.detail}', flush=True)
+            if check.todo:
+                print(f'{"":8}-> {check.todo}', flush=True)
+            found += not check.ok
+        return int(found > 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Measure how fast this machine trains and what each scale would cost on it. Without a GPU all takes long."""
+
+    scales: tuple[str, ...] = ('laptop', 'paper')  # whose programs and plans are measured
+    lanes: tuple[int, ...] = (1, 2, 4, 8, 16)  # runs in one program; fewer for a program that is slow here
+    precisions: tuple[str, ...] = ('float32', 'bfloat16')
+    seconds: float = 5.0  # of each measurement, compilation not counted
+    json: Annotated[bool, tyro.conf.arg(help='print JSON instead of tables, everything at the end')] = False
+
+    def __call__(self):
+        from paper_lib.run import bench
+        from paper_lib.study import agents, scales
+
+        for name, value in [('seconds', self.seconds), *(('lanes', count) for count in self.lanes)]:
+            if not 0 < value < math.inf:
+                raise UserError(f'{name}={value}: must be above 0 and finite')
+        for name in ('scales', 'lanes', 'precisions'):
+            if not getattr(self, name):
+                raise UserError(f'{name}: none given; name at least one')
+        for precision in self.precisions:
+            ModelSpec(precision=precision)
+        chosen = [scales.get(name) for name in self.scales]
+        plans = {f'{scale.name} {section}': agents.plan(section, scale) for scale in chosen for section in scale.plans}
+        tables = bench.tables(plans, self.lanes, self.precisions, self.seconds)
+        if self.json:
+            return print(json.dumps({title: list(rows) for title, rows in tables}, indent=1))
+        for title, rows in tables:
+            print(f'\n{title}', flush=True)
+            widths = None
+            for row in rows:  # shown as they come: each takes a while
+                lines = [[str(value) for value in row.values()]]
+                if not widths:
+                    widths = [max(bench.WIDTHS.get(name, 8), len(name), len(value) + 2)
+                              for name, value in zip(row, lines[0])]  # fmt: skip
+                    lines.insert(0, list(row))
+                for line in lines:
+                    print('  '.join(text.ljust(width) for text, width in zip(line, widths)).rstrip(), flush=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """Measure the random policy on every task and draw a picture of each, for paper_lib/study. Takes minutes."""
+
+    episodes: int = 25  # of each task; of the short ones of MinAtar ten times as many
+    output: Annotated[Path | None, tyro.conf.arg(metavar='DIR', help_behavior_hint='')] = None
+    """instead of paper_lib/study"""
+
+    def __call__(self):
+        from paper_lib.data import files
+        from paper_lib.run import reference
+        from paper_lib.study.reference import PICTURES, SCORES
+
+        if self.episodes < 1:
+            raise UserError(f'episodes={self.episodes}: must be at least 1')
+        folder, lines = self.output or SCORES.parent, ['task,mean,std,episodes']
+        files.write_npz(folder / PICTURES.name, reference.pictures())
+        for row in reference.random_scores(self.episodes):
+            lines.append(','.join(map(str, row.values())))
+            print(lines[-1], flush=True)  # as they come: each takes a while
+        files.write_bytes(folder / SCORES.name, '\n'.join([*lines, '']).encode())

@@ -1,0 +1,95 @@
+"""Options that commands share, and how they print tables."""
+
+import dataclasses
+import inspect
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from paper_lib.spec import ModelSpec, RunSpec, UserError
+
+
+def end(code: int, line: str) -> int:
+    """Print a line to stderr; returns the exit code."""
+    print(line, file=sys.stderr, flush=True)
+    return code
+
+
+def convert(name: str, text: str, kind: type):
+    """The value of a parameter given as text. Raises UserError where it is not of this type."""
+    try:
+        return kind(text)
+    except ValueError:
+        raise UserError(f'{name}={text!r}: must be {kind.__name__}') from None
+
+
+def show(rows: list[dict], as_json: bool) -> None:
+    """Print rows of equal keys as JSON or as a table."""
+    if as_json:
+        return print(json.dumps(rows, indent=1))
+    lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)] if rows else []
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    for line in lines:
+        print('  '.join(text.ljust(width) for text, width in zip(line, widths)).rstrip())
+
+
+# Values of a spec as options, of which only those that are given count.
+
+
+def _comments(cls):
+    """The comment behind each field in the source of a dataclass."""
+    found = re.findall(r'^    (\w+): [^#\n]*# (.*)$', inspect.getsource(cls), re.MULTILINE)
+    return {name: text.strip(' .') for name, text in found}
+
+
+def _option(field, about):
+    """A field whose default is None and whose text is converted to the field's type."""
+    name, kind = field.name, field.type
+    given = tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=kind.__name__.upper(),
+        instance_from_str=lambda texts: convert(name, texts[0], kind),
+        is_instance=lambda value: value is None or isinstance(value, kind),
+        str_from_instance=lambda value: [str(value)],
+    )
+    about = tyro.conf.arg(help=about, help_behavior_hint='(default: as the scale)')
+    return name, Annotated[object, given, about], None
+
+
+def _values(cls, leave=()):
+    """A dataclass of the plain fields of a spec, None where not given."""
+    fields = [field for field in dataclasses.fields(cls) if field.type in (int, float, str) and field.name not in leave]
+    about = _comments(cls)
+    options = [_option(field, about.get(field.name, '')) for field in fields]
+    return dataclasses.make_dataclass(f'{cls.__name__}Values', options, frozen=True)
+
+
+def given(values):
+    return {name: value for name, value in dataclasses.asdict(values).items() if value is not None}
+
+
+RunValues = _values(RunSpec, leave=('task', 'agent', 'seed', 'init_seed', 'data'))
+ModelValues = _values(ModelSpec)
+
+Json = Annotated[bool, tyro.conf.arg(help='print JSON instead of a table')]
+Scale = Annotated[str, tyro.conf.arg(help='see `paper-lib scales`')]
+Folder = Annotated[Path | None, tyro.conf.arg(metavar='DIR', help='folder of the runs',
+                                              help_behavior_hint='(default: PAPER_LIB_RUNS, else runs/)')]  # fmt: skip
+
+
+def sizes() -> dict[str, ModelSpec]:
+    """Model sizes by name: the paper's, those of the smaller scales, and of their sections that have another one."""
+    from paper_lib.study import scales
+
+    found = {'S': ModelSpec()}
+    for scale in scales.SCALES.values():
+        plans = {f'{scale.name}_{section}': plan.values.get('model')
+                 for section, plans in scale.plans.items() for plan in plans}  # fmt: skip
+        for name, model in {scale.name: scale.model, **plans}.items():
+            if model and model not in found.values():
+                found[name] = model
+    return found

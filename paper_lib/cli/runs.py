@@ -1,0 +1,126 @@
+"""Commands that train runs, show them and tidy up."""
+
+import dataclasses
+from typing import Annotated
+
+import tyro
+
+from paper_lib.cli.options import Folder, Json, ModelValues, RunValues, Scale, given, show, sizes
+from paper_lib.spec import RunError, RunSpec, UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train one run, after the source that it learns from. Called again it resumes; a finished run is checked."""
+
+    task: str  # see `paper-lib tasks`
+    agent: str = 'active'  # see `paper-lib agents`
+    seed: int = 0  # of the pair: the online run's, or that of an offline run's source
+    scale: Scale = 'laptop'
+    section: Annotated[str, tyro.conf.arg(help_behavior_hint='(default: the first that has the task)')] = ''
+    """whose values: base_agent, toy_maze or study"""
+    size: Annotated[str | None, tyro.conf.arg(metavar='STR', help_behavior_hint='(default: as the scale)')] = None
+    """another model: see `paper-lib sizes`"""
+    values: Annotated[RunValues, tyro.conf.arg(name='')] = dataclasses.field(default_factory=RunValues)
+    model: ModelValues = dataclasses.field(default_factory=ModelValues)
+    runs: Folder = None
+    workers: int = 0  # processes; 0: one per core, or one where there is a GPU
+    dry_run: bool = False  # show what would be trained, and what it costs; refuses what training would
+    json: Json = False  # with --dry-run
+
+    def specs(self) -> list[RunSpec]:
+        """The run after its source. Raises UserError for a wrong name or value."""
+        from paper_lib.study import agents, scales
+        from paper_lib.study.names import choose
+
+        scale = scales.get(self.scale)
+        planned = scale.planned(self.task, self.section)
+        model = planned.get('model', scale.model) if self.size is None else choose('size', self.size, sizes())
+        values = planned | given(self.values) | {'model': dataclasses.replace(model, **given(self.model))}
+        spec = agents.make(self.agent, self.task, self.seed, scale, **values)
+        return [spec.source, spec] if spec.source else [spec]
+
+    def __call__(self):
+        from paper_lib.data.store import Store
+        from paper_lib.run import ensure
+
+        specs, store = self.specs(), Store(self.runs)
+        if self.json and not self.dry_run:
+            raise UserError('json=True: training prints no table; only with --dry-run')
+        for spec in specs:
+            if store.status(spec) == 'done':
+                store.require(spec).verify()
+        if self.dry_run:
+            from paper_lib.run.cost import check_space, cost
+
+            missing = [
+                spec for spec in ensure.unfinished(specs, store, self.workers) if store.status(spec) == 'missing'
+            ]
+            workers, lanes = ensure.layout()
+            check_space(missing, store.root, (self.workers or workers) * lanes)
+            return show([{'run_id': s.run_id, 'state': store.status(s)} | cost(s) for s in specs], self.json)
+        ensure.ensure(specs, store, self.workers)
+        print(f'done: {store.path(specs[-1])}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """Show the state of every run of the study: done, archived (in figures/data), running, partial, failed, missing."""
+
+    scale: Scale = 'laptop'
+    runs: Folder = None
+    json: Json = False
+
+    def __call__(self):
+        from paper_lib.data.store import Store
+        from paper_lib.study import agents, frames, paths, scales
+
+        store, scale, rows = Store(self.runs), scales.get(self.scale), []
+        for section in scale.plans:
+            specs = agents.plan(section, scale)
+            states = frames.state(specs, store, paths.archive(self.scale), section).state
+            rows += [{'section': section, 'task': spec.task, 'agent': spec.agent, 'pair_seed': agents.pair_seed(spec),
+                      'state': state, 'run_id': spec.run_id, 'reason': _failure(store, spec)}
+                     for spec, state in zip(specs, states)]  # fmt: skip
+        show(rows, self.json)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prune:
+    """Drop the replays of a scale's plan that no unfinished run will read; without --yes, only list them.
+
+    By default every replay is kept: new runs may want its data. The run stays, and its metrics and weights. To have a
+    replay again, delete the run and those that learned from it, and train them again.
+    """
+
+    scale: Scale = 'laptop'
+    runs: Folder = None
+    yes: bool = False  # delete, and do not only list
+    json: Json = False
+
+    def __call__(self):
+        from paper_lib.data.store import Store
+        from paper_lib.study import agents, scales
+
+        store, scale = Store(self.runs), scales.get(self.scale)
+        specs = list(dict.fromkeys(spec for section in scale.plans for spec in agents.plan(section, scale)))
+        done = [spec for spec in specs if store.status(spec) == 'done']
+        needed = store.needed() | {spec.source.run_id for spec in specs if spec.source and spec not in done}
+        sizes = {spec: store.require(spec).size() for spec in done if spec.run_id not in needed}
+        rows = []
+        for spec, size in sizes.items():
+            if size:
+                if self.yes:
+                    store.drop_replay(spec)
+                rows.append({'run_id': spec.run_id, 'MB': round(size / 1e6, 1), 'dropped': self.yes})
+        if rows or self.json:
+            return show(rows, self.json)
+        print(f'{store.root}: ' + ('no replay to drop' if store.root.is_dir() else 'no such folder, nothing to drop'))
+
+
+def _failure(store, spec):
+    """Why a run stopped, '' if it did not."""
+    try:
+        return store.failure(spec) or ''
+    except RunError as error:
+        return str(error)

@@ -1,0 +1,168 @@
+"""Commands that draw the study, and those that list what it is made of."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from paper_lib import tasks
+from paper_lib.cli.options import Folder, Json, Scale, convert, end, show, sizes
+from paper_lib.spec import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Notebooks:
+    """Run notebooks without opening them, and render each to HTML in figures/. Where one fails the next still runs."""
+
+    names: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar='NAME', help_behavior_hint='')]] = ()
+    """which (all, if none is named)"""
+    scale: Scale = 'laptop'
+    parameters: Annotated[
+        tyro.conf.UseAppendAction[tuple[tuple[str, str], ...]],
+        tyro.conf.arg(name='parameter', aliases=['-p'], metavar='NAME VALUE'),
+    ] = ()
+    """a further parameter of the notebooks"""
+    runs: Folder = None
+    output: Annotated[Path | None, tyro.conf.arg(metavar='DIR', help_behavior_hint='')] = None
+    """for HTML and executed notebooks, instead of figures/SCALE and build/SCALE"""
+
+    def __call__(self) -> int:
+        from paper_lib import notebooks, pages
+        from paper_lib.study import parameters
+
+        kinds = {field.name: field.type for field in dataclasses.fields(parameters.Parameters)}
+        given = {'scale': self.scale} | dict(self.parameters)
+        values = {name: convert(name, text, kinds.get(name, str)) for name, text in given.items()}
+        parameters.check(values)
+        failed = []
+        for path in notebooks.find(self.names):
+            print(f'{path.stem}: running', flush=True)
+            try:
+                print(f'{path.stem}: done, {notebooks.run(path, values, self.runs, self.output)}', flush=True)
+            except UserError as error:  # the next one may not depend on it
+                print(f'{path.stem}: failed', flush=True)
+                failed.append(f'error: {error}')
+        if not self.output:
+            pages.write_index(self.scale)
+        return end(2, '\n'.join(failed)) if failed else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Html:
+    """Draw every figure, table and page of a scale from the data in figures/ alone, and an index: figures/SCALE."""
+
+    scale: Scale = 'laptop'
+
+    def __call__(self):
+        from paper_lib import notebooks
+        from paper_lib.study import paths, scales
+
+        scales.get(self.scale)
+        notebooks.redraw(self.scale)
+        print(f'done: {paths.drawings(self.scale) / "index.html"}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Verify:
+    """Draw everything again, elsewhere, and list the files of figures/SCALE that are not the same bytes."""
+
+    scale: Scale = 'laptop'
+
+    def __call__(self) -> int:
+        from paper_lib import notebooks
+        from paper_lib.study import scales
+
+        scales.get(self.scale)
+        found = notebooks.differences(self.scale)
+        print('\n'.join(found) or f'{self.scale}: every file is what is drawn from the data')
+        return int(bool(found))
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """List the paper's figures and tables as Markdown: file, notebook, the scales that have data of it."""
+
+    scale: Scale = 'laptop'  # of --draw
+    draw: bool = False  # measure how long drawing each takes, from the data in figures/
+    json: Annotated[bool, tyro.conf.arg(help='print JSON instead of Markdown')] = False
+
+    def __call__(self):
+        import pandas as pd
+
+        from paper_lib.study import artefacts, tables
+
+        rows = artefacts.listing(self.scale, self.draw)
+        print(json.dumps(rows, indent=1) if self.json else tables.markdown(pd.DataFrame(rows)).rstrip())
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Copy the weights that the interactive parts of the notebooks need out of finished runs, into figures/weights."""
+
+    scale: Scale = 'laptop'
+    runs: Folder = None
+    json: Json = False
+
+    def __call__(self):
+        from paper_lib.data.store import Store
+        from paper_lib.explore import weights
+
+        store, rows = Store(self.runs), []
+        for spec in weights.wanted(self.scale):
+            state = store.status(spec)
+            if state == 'done':
+                state = f'{weights.export(spec, store, self.scale).stat().st_size / 1e6:.2f} MB'
+            rows.append({'run_id': spec.run_id, 'exported': state})
+        show(rows, self.json)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tasks:
+    """List the tasks and their settings (Table S1)."""
+
+    json: Json = False
+
+    def __call__(self):
+        show([dataclasses.asdict(task) for task in tasks.TASKS.values()], self.json)
+
+
+@dataclasses.dataclass(frozen=True)
+class Agents:
+    """List the agents of the paper."""
+
+    json: Json = False
+
+    def __call__(self):
+        from paper_lib.study.agents import PRESETS
+
+        show([{'agent': name, 'source': row.source or '', 'data': row.data, 'about': row.about}
+              for name, row in PRESETS.items()], self.json)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Scales:
+    """List the scales of the study."""
+
+    json: Json = False
+
+    def __call__(self):
+        from paper_lib.study import agents, scales
+
+        show([{'scale': name, 'runs': sum(len(agents.plan(section, scale)) for section in scale.plans),
+               'trains unasked': 'yes' if scale.trains else 'no', 'about': scale.about}
+              for name, scale in scales.SCALES.items()], self.json)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """List the model sizes."""
+
+    json: Json = False
+
+    def __call__(self):
+        rows = [{'size': name} | dataclasses.asdict(model) for name, model in sizes().items()]
+        if not self.json:  # one column per size: there are many more fields than sizes
+            rows = [{'field': field} | {row['size']: row[field] for row in rows} for field in list(rows[0])[1:]]
+        show(rows, self.json)

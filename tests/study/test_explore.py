@@ -1,0 +1,100 @@
+"""Interactive parts: what they show at first needs no agent; what they show then follows their controls."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from paper_lib import explore
+from paper_lib.explore import parts
+from paper_lib.explore.controls import Interactive, slider
+from paper_lib.spec import UserError
+from paper_lib.study import agents, scales, section
+
+OF = {'maze': '1_toy_maze', 'episode': '2_validation', 'steps': '3_deep_dive', 'threshold': '4_remedies',
+      'final': '5_ablations'}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv('PAPER_LIB_FIGURES', str(tmp_path))
+
+
+@pytest.fixture
+def opened(make_store):
+    def make(name, full=True):
+        values = {'scale': 'smoke', 'train': 'no'}
+        found = section.open(OF[name], values, make_store([]))
+        found = section.open(OF[name], values, make_store(found.specs if full else []))
+        found.archive()
+        return found
+
+    return make
+
+
+def test_there_is_one_for_every_notebook():
+    assert sorted(OF) == sorted(explore.__all__)
+
+
+@pytest.mark.parametrize('name', OF)
+def test_begins_with_a_picture_from_the_archive_alone(name, opened, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'paper_lib.explore.play', None)  # no agent is played
+    found = getattr(explore, name)(opened(name))
+    shown = found._repr_mimebundle_()
+    assert ('<table>' if name == 'final' else 'data:image/png;base64') in shown['text/html']
+    assert 'application/vnd.jupyter.widget-view+json' in shown
+    assert getattr(explore, name)(opened(name)).first == found.first
+
+
+@pytest.mark.parametrize('name', OF)
+def test_says_what_is_missing_where_there_is_nothing(name, opened):
+    found = getattr(explore, name)(opened(name, full=False))
+    assert 'undecided' in found.first if name == 'final' else found.first.startswith('<p>no archived')
+
+
+@pytest.mark.parametrize('name', ['maze', 'episode'])
+def test_a_touch_without_weights_says_so_in_one_line(name, opened):
+    found = getattr(explore, name)(opened(name))
+    live = found.live()
+    found.controls['step'].value = 3
+    assert live.children[-1].value.startswith('<p>')
+    assert 'no weights at scale smoke; `paper-lib export --scale smoke`' in live.children[-1].value
+
+
+def test_a_start_inside_a_wall_is_refused(opened):
+    found = explore.maze(opened('maze'))
+    found.controls['x'].value = found.controls['y'].value = 0.0
+    assert 'x=0.00, y=0.00: this is inside a wall' in found.again()
+
+
+def test_controls_decide_what_is_drawn():
+    def draw(value):
+        if value > 2:
+            raise UserError('value: <3 & so on')
+        return f'<b>{value}</b>'
+
+    found = Interactive('first', draw, {'value': slider(1, 0, 5)})
+    live = found.live()
+    assert live.children[-1].value == 'first'
+    found.controls['value'].value = 2
+    assert live.children[-1].value == '<b>2</b>'
+    found.controls['value'].value = 3
+    assert live.children[-1].value == '<p>value: &lt;3 &amp; so on</p>'
+
+
+def test_would_collect_where_the_schedule_and_the_ratio_say_so():
+    """Of the evaluations at 2000, 4000 and 6000 steps the last is the end, where nothing is collected any more."""
+    auto = agents.make('passive_auto', 'breakout-vision', 0, scales.get('smoke'))
+    metrics = pd.DataFrame({'env_step': [2000, 4000, 6000], 'ood_ratio': [1.2, 1.5, 2.0]})
+    due, percent = parts.would_collect(metrics, auto, 1.35)
+    assert due.tolist() == [False, True, False]
+    assert percent == pytest.approx(100 * 200 / 6000)
+    assert parts.would_collect(metrics, auto, 1.0)[0].tolist() == [True, True, False]
+    assert parts.would_collect(metrics.assign(ood_ratio=np.nan), auto, 1.0)[1] == 0
+
+
+def test_other_thresholds_are_drawn(opened):
+    found = explore.threshold(opened('threshold'))
+    found.controls['threshold'].value = 3.0
+    assert 'at 3 it would have collected 0 times, 0.0 %' in found.again()

@@ -1,0 +1,98 @@
+"""Pages need nothing from elsewhere, and what is committed can be compared with what is drawn."""
+
+import re
+
+import nbformat
+import pytest
+
+from paper_lib import cli, notebooks, pages
+from paper_lib.spec import UserError
+from paper_lib.study import paths
+
+VIEW = 'application/vnd.jupyter.widget-view+json'
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv('PAPER_LIB_FIGURES', str(tmp_path / 'figures'))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / 'figures'
+
+
+def made(data):
+    output = nbformat.v4.new_output('display_data', data=data)
+    cells = [nbformat.v4.new_markdown_cell('# A & B'), nbformat.v4.new_code_cell('x = 1', outputs=[output])]
+    found = nbformat.v4.new_notebook(cells=cells)
+    found.metadata['widgets'] = {'application/vnd.jupyter.widget-state+json': {'state': {'abc': {}}}}
+    return found
+
+
+def test_what_can_be_operated_is_its_picture_on_a_page():
+    page = pages.notebook(made({VIEW: {'model_id': 'abc'}, 'text/html': '<i>first</i>', 'text/plain': 'VBox()'}), 'n')
+    assert '<i>first</i>' in page
+    assert 'abc' not in page
+    assert 'VBox' not in page
+
+
+def test_a_page_loads_nothing_and_follows_the_readers_light():
+    page = pages.notebook(made({'text/html': ''}), 'n')
+    assert not re.search(r'(src|href)="(https?:)?//|@import|<script', page)
+    assert 'color-scheme: light dark' in page
+    assert '@media (prefers-color-scheme: dark)' in page
+
+
+def test_the_index_leads_to_what_is_there(folder):
+    place = folder / 'smoke'
+    place.mkdir(parents=True)
+    for name, text in {'2_validation.html': '', 'figure_3.png': '', 'figure_3.md': 'Of <this>.\n\nvalues',
+                       'table_claims_validation.csv': 'id,verdict\nC1,supported\n',
+                       'table_claims_validation.md': '| id |\n\nHow to read it.\n'}.items():  # fmt: skip
+        (place / name).write_text(text)
+    text = pages.write_index('smoke').read_text()
+    links = re.findall(r'(?:href|src)="([^"]+)"', text)
+    assert {'2_validation.html', 'figure_3.png', 'figure_3.pdf', 'table_claims_validation.csv'} <= set(links)
+    assert not [link for link in links if link.startswith(('1_', 'figure_S2', 'table_S1'))]
+    assert 'Of &lt;this&gt;.' in text
+    assert '>supported</td>' in text
+    assert 'How to read it.' in text
+
+
+@pytest.fixture
+def notebook(monkeypatch, tmp_path):
+    """The only one that there is: what it writes follows from the data folder."""
+    path = tmp_path / 'n.ipynb'
+    source = """from paper_lib.study import paths
+text = (paths.archive(scale) / 'x').read_bytes()
+paths.write(paths.drawings(scale) / 'figure.md', text)
+print(text, train)"""
+    parameters = nbformat.v4.new_code_cell("scale = 'laptop'\ntrain = 'auto'", metadata={'tags': ['parameters']})
+    kernel = {'kernelspec': {'name': 'python3', 'language': 'python', 'display_name': 'Python 3'}}
+    cells = [parameters, nbformat.v4.new_code_cell(source)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
+    monkeypatch.setattr(notebooks, 'find', lambda names: [path])
+    monkeypatch.setattr(paths, 'root', lambda: tmp_path)
+
+
+def test_verify_names_every_file_that_is_not_what_is_drawn(notebook, folder, capsys):
+    data = folder / 'data' / 'smoke' / 'x'
+    data.parent.mkdir(parents=True)
+    data.write_bytes(b'one')
+    assert cli.main(['html', '--scale', 'smoke']) == 0
+    place = folder / 'smoke'
+    assert sorted(path.name for path in place.iterdir()) == ['figure.md', 'index.html', 'n.html']
+    assert cli.main(['verify', '--scale', 'smoke']) == 0
+    assert capsys.readouterr().out.endswith('smoke: every file is what is drawn from the data\n')
+    data.write_bytes(b'two')
+    (place / 'index.html').unlink()
+    (place / 'figure_old.md').write_text('')
+    before = {path.name: path.read_bytes() for path in place.iterdir()}
+    assert cli.main(['verify', '--scale', 'smoke']) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        'figure.md: differs', 'figure_old.md: is not drawn any more', 'index.html: is missing', 'n.html: differs'
+    ]  # fmt: skip
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+
+
+def test_nothing_to_verify_is_said():
+    with pytest.raises(UserError, match='smoke: not there, so there is nothing to compare; `paper-lib html --scale'):
+        notebooks.differences('smoke')
