@@ -140,7 +140,9 @@ def percent(frames: Frames) -> Frames:
     """`added` in percent of the environment steps in the source's replay."""
     steps = {spec.run_id: spec.source.budget for spec in frames.specs if spec.source}
     metrics = frames.metrics
-    return dataclasses.replace(frames, metrics=metrics.assign(added=100 * metrics.added / metrics.run_id.map(steps)))
+    return dataclasses.replace(
+        frames, metrics=metrics.assign(added=100 * metrics.added / metrics.run_id.map(steps).astype(float))
+    )
 
 
 def unlearned(frames: Frames) -> list[str]:

@@ -48,7 +48,9 @@ def self_generated(frames: Frames) -> pd.DataFrame:
     """
     wanted = list(dict.fromkeys(spec.task for spec in frames.wanted(ADAPTIVE)))
     own = frames.metrics[frames.metrics.agent == ADAPTIVE]
-    runs = own[['task', 'run_id']].drop_duplicates().assign(share=lambda x: x.run_id.map(claims.added(own)).astype(float))
+    runs = (
+        own[['task', 'run_id']].drop_duplicates().assign(share=lambda x: x.run_id.map(claims.added(own)).astype(float))
+    )
     table = runs.groupby('task').share.agg(['mean', 'min', 'max', 'count']).reindex(wanted)
     table['paper'] = [PAPER[task] for task in wanted]
     done = table[table['count'] > 0]

@@ -105,7 +105,7 @@ def test_smoke_says_on_its_face_what_it_is(name, sections):
 def test_with_no_runs_every_figure_names_what_is_missing_and_the_command(name, sections, tmp_path):
     entry = FIGURES[name]
     specs = sections[entry.section].specs
-    words = text(entry.draw(entry.of(frames.load(specs, tmp_path, entry.section)), 'smoke'))
+    words = ' '.join(text(entry.draw(entry.of(frames.load(specs, tmp_path, entry.section)), 'smoke')).split())
     assert 'make figures SCALE=smoke' in words
     for agent in entry.agents:
         assert f'{agent}: ' in words
