@@ -65,7 +65,8 @@ class Frames:
 
     @property
     def missing(self) -> list[RunSpec]:
-        return [spec for spec in self.specs if spec.run_id not in set(self.runs.run_id)]
+        there = set(self.runs.run_id)
+        return [spec for spec in self.specs if spec.run_id not in there]
 
     @property
     def first(self) -> int:

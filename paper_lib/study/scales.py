@@ -63,13 +63,16 @@ def _base(seeds: int) -> dict[str, tuple[Plan, ...]]:
     return {'base_agent': (Plan(names, {'active': tuple(range(seeds))}),)}
 
 
-def _study(names, seeds: int, trained=None, **values) -> Plan:
-    """Agents of the whole paper on these tasks: those in `trained`, or all, and the others when asked for."""
-    chosen = {agent: tuple(range(seeds)) for agent in STUDIED if trained is None or agent in trained}
-    if trained is None:
-        chosen |= dict.fromkeys(ALPHAS, (0,))  # one seed in the paper
-    others = {agent: (0,) for agent in (*STUDIED, *ALPHAS) if agent not in chosen}
-    return Plan(tuple(names), chosen, values, others)
+def _study(names, seeds: int, **values) -> Plan:
+    """All agents of the paper on these tasks."""
+    chosen = dict.fromkeys(STUDIED, tuple(range(seeds))) | dict.fromkeys(ALPHAS, (0,))  # one seed of these in the paper
+    return Plan(tuple(names), chosen, values)
+
+
+def _begun(names, seeds: int, **values) -> Plan:
+    """TRAINED agents on these tasks with the first `seeds` of three; what is left, and the others, when asked for."""
+    further = dict.fromkeys((*STUDIED, *ALPHAS), (0,)) | dict.fromkeys(TRAINED, (0, 1, 2))
+    return Plan(tuple(names), dict.fromkeys(TRAINED, tuple(range(seeds))) if seeds else {}, values, further)
 
 
 # Small enough for a CPU, and learning faster for it. Besides sizes and rates, two values that save time differ from v1:
@@ -129,8 +132,7 @@ SCALES: dict[str, Scale] = {
             BASE['model'],
             {name: value for name, value in BASE.items() if name != 'model'},
             _base(seeds=3) | _maze(compared=5, explorers=2, **MAZE)
-            | {'study': (_study(LAPTOP_TASKS[:2], 3, TRAINED, **STUDY),
-                         _study(LAPTOP_TASKS[2:], 3, TRAINED, **MINATAR))},
+            | {'study': (_begun(LAPTOP_TASKS[:2], seeds=1, **STUDY), _begun(LAPTOP_TASKS[2:], seeds=0, **MINATAR))},
             agents={'passive_1': {'interact_every': 20_000, 'interact_steps': 200}},
             own={('point_mass_maze-proprio', 'active'): MAZE_ACTIVE},
         ),
