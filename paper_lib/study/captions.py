@@ -128,10 +128,11 @@ LISTED = 6  # tasks that a caption lists; more are counted
 def caption(name: str, frames: Frames, scale: str) -> str:
     """Two paragraphs: what figure or table `name` shows, of which runs, how they collect; what differs from v1."""
     unasked, missing = panels.planned(scale), frames.missing
-    wanted = [(spec.task, spec.agent) in unasked for spec in frames.specs]
-    lost = [spec for spec in missing if (spec.task, spec.agent) in unasked]
-    asked = {spec for spec in missing if (spec.task, spec.agent) not in unasked}
-    further = [agent for agent in LOOKS if agent in {spec.agent for spec in asked}]
+    wanted = [spec in unasked for spec in frames.specs]
+    lost = [spec for spec in missing if spec in unasked]
+    asked = {spec for spec in missing if spec not in unasked}
+    there = set(frames.runs.agent)
+    further = [agent for agent in LOOKS if agent in {spec.agent for spec in asked} - there]
     lines = [
         ' '.join(CONTENT[name].split()).format(**VALUES, first=frames.first),
         f'Scale {scale}: {"; ".join(_sizes(frames))}. {seeds(frames)}.',

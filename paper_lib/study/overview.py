@@ -71,6 +71,9 @@ def bars(axes, values: dict) -> None:
         spread = x + np.linspace(-0.2, 0.2, len(means)) if len(means) > 1 else [x]
         axes.plot(spread, means, 'o', ms=3, color='white', mec='black', mew=0.6, alpha=0.7, ls='none')
     axes.axhline(1, ls='--', lw=1, color=LOOKS['active'].color, zorder=0)
-    axes.set_xticks(range(len(values)), [f'{LOOKS[name].label}\n({len(own)} tasks)' for name, own in values.items()])
+    axes.set_xticks(
+        range(len(values)),
+        [f'{LOOKS[name].label}\n({len(own)} task{"s" * (len(own) > 1)})' for name, own in values.items()],
+    )
     axes.tick_params('x', labelsize=7.5)
     axes.grid(False, axis='x')

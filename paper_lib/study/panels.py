@@ -1,6 +1,7 @@
 """Parts that figures are made of: one panel, one kind of data."""
 
 import collections
+import functools
 import math
 import textwrap
 
@@ -14,7 +15,8 @@ from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import LogFormatter, LogLocator
 
 from paper_lib import maze_layout
-from paper_lib.study import scales, stats
+from paper_lib.spec import RunSpec
+from paper_lib.study import agents, scales, stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import GREY, LOOKS, THEIRS, WARNING, YELLOW
 
@@ -50,16 +52,17 @@ def legend(figure, axes, notes=(), ncols: int = 4) -> None:
                       title=words or None, title_fontsize=8)  # fmt: skip
 
 
-def planned(scale: str) -> set[tuple[str, str]]:
-    """(task, agent) of all runs that are trained unasked at a scale."""
-    plans = [plan for plans in scales.get(scale).plans.values() for plan in plans]
-    return {(task, agent) for plan in plans for task in plan.tasks for agent in plan.seeds}
+@functools.cache
+def planned(scale: str) -> frozenset[RunSpec]:
+    """The runs that are trained unasked at a scale."""
+    found = scales.get(scale)
+    return frozenset(spec for section in found.plans for spec in agents.plan(section, found))
 
 
 def lost(frames: Frames, scale: str, names: list[str]) -> list[str]:
     """Lines that say which runs of these agents are missing or not part of the scale, and what would fill them."""
     unasked = planned(scale)
-    gone = collections.Counter(spec.agent for spec in frames.missing if (spec.task, spec.agent) in unasked)
+    gone = collections.Counter(spec.agent for spec in frames.missing if spec in unasked)
     further = [name for name in names if name not in gone and frames.runs[frames.runs.agent == name].empty]
     lines = []
     if counts := ', '.join(f'{name}: {gone[name]} missing' for name in names if gone[name]):

@@ -248,7 +248,7 @@ class TestCaptionOfSeveralTasks:
         assert captions.seeds(found) == f'Number of seeds per task: {expected}'
 
     def test_says_once_what_tasks_share(self):
-        specs = agents.plan('study', scales.get('laptop'))
+        specs = agents.plan('study', scales.get('laptop'), further=True)
         found = FIGURES['figure_3'].of(frames.load(specs, Path('nowhere'), 'study'))
         words = drawing.caption('figure_3', found, 'laptop')
         assert words.count('Not as in DreamerV3 v1') == words.count('recurrent units') == 1
