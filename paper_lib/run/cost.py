@@ -39,7 +39,9 @@ def disk(spec: RunSpec) -> tuple[int, int, int]:
     logs = 4 * spec.updates * (spec.model.batch + 1) + METRICS * (spec.budget // spec.eval_every) + HEADERS
     row = sum(_bytes(*entry) for entry in rollout.layout(spaces).values()) + 5  # and reward and flags
     replay = spec.own_rows * task.envs * row
-    traces = 4 * spec.eval_episodes * (task.limit + 1) * (sum(spaces.vector) + 5) + 8 * maze_layout.CELLS**2
+    steps, pictures = task.limit + 1, 2 * _bytes(spaces.image, 'uint8') if spaces.image else 0  # seen, decoded: of one
+    traces = steps * (4 * spec.eval_episodes * (sum(spaces.vector) + spaces.place + 5) + pictures)
+    traces += 8 * maze_layout.CELLS**2
     return weights // 4, replay + logs + weights + traces, replay + logs + (KEEP + 1) * (state + traces)
 
 

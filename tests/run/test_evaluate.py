@@ -106,9 +106,10 @@ def test_a_lane_without_a_complete_episode_does_not_stop_the_others(replay, monk
     monkeypatch.setattr(evaluate, 'assess', lambda *args: [{'wm_loss': np.ones((4, 30)), 'recon_loss': np.ones((4, 30)),
                         'value': np.ones((4, 30)), 'valid': played['valid']}] * 2)  # fmt: skip
     spec = dataclasses.replace(SPEC, eval_episodes=4)
-    metrics, _ = evaluate.Evaluation(None, [spec] * 2, [short, replay])(None, 0, 36)
+    program = types.SimpleNamespace(assess=None)
+    metrics, _ = evaluate.Evaluation(program, [spec] * 2, [short, replay])(None, 0, 36)
     assert [row['ood_ratio'] for row in metrics] == [None, 1.0]
-    metrics, _ = evaluate.Evaluation(None, [spec] * 2, [short, short])(None, 0, 36)
+    metrics, _ = evaluate.Evaluation(program, [spec] * 2, [short, short])(None, 0, 36)
     assert [row['wm_loss_replay'] for row in metrics] == [None, None]
 
 
@@ -126,7 +127,9 @@ def test_maze_visits_are_counted_in_the_cells_that_the_study_reads():
     group = types.SimpleNamespace(
         task=tasks.get(SPEC.task),
         spaces=envs.make(SPEC.task, 0).spaces,
-        replays=[types.SimpleNamespace(arrays={'vector': vector})],
+        replays=[types.SimpleNamespace(read=lambda key, first, last: {'vector': vector}[key][first:last])],
+        spec=SPEC,
+        _rows=lambda clock: 50,
     )
     expected = np.zeros((60, 60), np.int64)
     np.add.at(expected, tuple(visitation.cell(vector[..., :2]).reshape(-1, 2).T), 1)

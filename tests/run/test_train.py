@@ -165,6 +165,15 @@ def test_a_run_on_pictures_keeps_them_and_takes_the_space_that_was_foretold(tmp_
     assert len(np.unique(images.reshape(spec.rows * 4, -1), axis=0)) > 900  # the mass moves
     metrics = store.metrics(spec)
     assert len(metrics) == 1 and np.isfinite(metrics.train_model_loss).all()
+    traces = store.traces(spec)
+    assert (
+        traces['decoded'].shape
+        == traces['image'].shape
+        == (1, 501, 64, 64, 3)
+        == (1, *traces['wm_loss'][0].shape, 64, 64, 3)
+    )
+    assert traces['decoded'].std() > 0 and traces['place'].shape == (1, 501, 2)
+    assert traces['visits'].sum() == 4 * spec.rows
     size = sum(path.stat().st_size for path in store.path(spec).rglob('*') if path.is_file())
     assert size <= cost.disk(spec)[1] < size + cost.HEADERS
 
