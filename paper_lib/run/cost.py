@@ -14,7 +14,7 @@ from paper_lib.run import lanes, rollout
 from paper_lib.spec import RunSpec, UserError
 
 METRICS = 4096  # bytes of one row of metrics, at most
-HEADERS = 32768  # bytes of the small files of a run and of the headers of its arrays, at most
+HEADERS = 40960  # bytes of the small files of a run and of the headers of its arrays, at most
 
 
 def _bytes(shape, dtype):
