@@ -28,7 +28,7 @@ from paper_lib import envs, tasks
 from paper_lib.data.store import Store
 from paper_lib.envs import Spaces
 from paper_lib.run import cost, ensure, lanes, rollout, train
-from paper_lib.spec import ModelSpec, RunSpec, UserError
+from paper_lib.spec import RunSpec, UserError
 
 CALLS = 3  # timed calls at least, if they take less than five times the seconds that they should
 SLOW = 2.0  # seconds per update from which more lanes are not tried
@@ -38,18 +38,15 @@ SIDES = {'cpu': 2048, 'gpu': 8192}  # of the square matrices whose product is ta
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A program to measure: `lanes` runs of one spec, on pictures in place of the task's vectors if `image`."""
+    """A program to measure: `lanes` runs of one spec."""
 
     spec: RunSpec
     seconds: float  # of measuring
     lanes: int = 1
-    image: bool = False
 
     @property
     def spaces(self) -> Spaces:
-        spaces = envs.make(self.spec.task, 0, **self.spec.options).spaces
-        side = tasks.get(self.spec.task).image
-        return dataclasses.replace(spaces, vector=(), image=(side, side, 3)) if self.image else spaces
+        return envs.make(self.spec.task, 0, **self.spec.options).spaces
 
 
 # Measurements: functions of a case that are called in a process of their own.
@@ -268,11 +265,10 @@ def tables(plans: dict[str, list[RunSpec]], lanes: list[int], precisions: list[s
     """(title, rows) of every table, each measured when its rows are asked for. `plans`: name -> runs."""
     cases = {}
     for plan, specs in plans.items():
-        for (model, explores), spec in models(specs).items():
-            if (model, explores) not in [(case.spec.model, case.spec.w_expl > 0) for case in cases.values()]:
-                cases[f'{plan}, exploring' if explores else plan] = Case(spec, seconds)
-                if model == ModelSpec() and not explores:
-                    cases[f'{plan}, vision'] = Case(spec, seconds, image=True)
+        for (model, explores, side), spec in models(specs).items():
+            if (model, explores, side) not in [_program_of(case.spec) for case in cases.values()]:
+                name = f'{plan}{f", {side} x {side}" if side else ""}{", exploring" if explores else ""}'
+                cases[name] = Case(spec, seconds)
     first = next(iter(cases))
     yield 'Updates, on one core or on the GPU', update_rows(cases, lanes, precisions)
     if ensure.layout()[1] == 1:
@@ -340,7 +336,7 @@ def grouping_rows(case: Case) -> Iterator[dict]:
 
 
 def loop_rows(plans: dict[str, list[RunSpec]], seconds: float) -> Iterator[dict]:
-    """Table of what a run does between its updates, by task and program."""
+    """Table of what a run does between its updates, by suite, shown by one of its tasks, and program."""
     for plan, specs in plans.items():
         for spec in loops(specs).values():
             row = {'plan': plan, 'task': spec.task, 'explores': spec.w_expl > 0}
@@ -390,12 +386,14 @@ def _seconds(specs, seconds):
     ms = {key: _busy(Case(spec, seconds)) for key, spec in programs.items()}
     work, around = 0.0, 0.0
     for spec in specs:
-        step = _alone(loop, Case(around_of[spec.task, *_program_of(_online(spec))], seconds))
-        explores = spec.expl_until / spec.budget if spec.expl_until else float(spec.w_expl > 0)
-        plain = ms.get((spec.model, False), ms[_program_of(spec)])
+        step = _alone(loop, Case(around_of[_loop_of(_online(spec))], seconds))
+        like, until = spec.like, spec.like.expl_until
+        explores = until / like.budget if until else float(like.w_expl > 0)
+        model, _, side = _program_of(spec)
+        plain = ms.get((model, False, side), ms[_program_of(spec)])
         work += spec.updates * (explores * ms[_program_of(spec)] + (1 - explores) * plain) / 1e3
         around += spec.budget // spec.eval_every * step['evaluate']
-        around += spec.agent_steps * step['collect'] * (spec.data == 'own')
+        around += spec.own_rows * tasks.get(spec.task).envs * step['collect']
     return work, around
 
 
@@ -405,8 +403,14 @@ def _online(spec):
 
 
 def _program_of(spec):
-    """What decides how fast a run is updated: its model, and whether it explores."""
-    return spec.model, spec.w_expl > 0
+    """What decides how fast a run is updated: its model, whether it explores, and the side of its pictures, or 0."""
+    task = tasks.get(spec.task)
+    return spec.model, spec.like.w_expl > 0, task.image if task.obs == 'vision' else 0
+
+
+def _loop_of(spec):
+    """What decides how fast a run collects and is evaluated, nearly: its suite and its program."""
+    return tasks.get(spec.task).suite, *_program_of(spec)
 
 
 def models(specs: list[RunSpec]) -> dict[tuple, RunSpec]:
@@ -415,5 +419,5 @@ def models(specs: list[RunSpec]) -> dict[tuple, RunSpec]:
 
 
 def loops(specs: list[RunSpec]) -> dict[tuple, RunSpec]:
-    """One run of every task and program that collects; an offline run is evaluated as fast as its source."""
-    return {(spec.task, *_program_of(spec)): spec for spec in map(_online, reversed(specs))}
+    """One run of every suite and program that collects; an offline run is evaluated as fast as its source."""
+    return {_loop_of(spec): spec for spec in map(_online, reversed(specs))}

@@ -157,7 +157,7 @@ def test_every_table_is_measured(capsys):
     assert cli.main(['bench', *options]) == 0
     tables = json.loads(capsys.readouterr().out)
     assert len(tables) == 5 and all(tables.values())
-    assert [row['lanes'] for row in tables['Updates, on one core or on the GPU']] == [1, 2] * 2  # two programs
+    assert [row['lanes'] for row in tables['Updates, on one core or on the GPU']] == [1, 2] * 4  # four programs
     assert all(row['hours'] >= 0 for row in list(tables.values())[-1])
 
 
