@@ -255,8 +255,9 @@ class RunSpec:
     def _check_part(self):
         _need(self.part == 'all' or self.data == 'final', 'part', self.part, "'all' unless data is 'final'")
         _need(self.part == 'all' or not self.interact_every, 'part', self.part, "'all' for a run that interacts")
-        _need(self.part == 'all' or self.source.rows >= 2 * self.piece, 'part', self.part,
-              f"'all' for a source of fewer than {2 * self.piece} rows")  # fmt: skip
+        least = 2 * self.model.length
+        _need(self.part == 'all' or self.source.rows >= least, 'part', self.part,
+              f"'all' for a source of fewer than {least} rows")  # fmt: skip
 
     def _check_interaction(self, task):
         every, steps, chunk = self.interact_every, self.interact_steps, self.chunk * task.repeat
@@ -305,8 +306,8 @@ class RunSpec:
 
     @property
     def piece(self) -> int:
-        """Rows of the pieces of which part='mixed' is every second one, at random."""
-        return 4 * self.model.length
+        """Rows of the pieces of which part='mixed' is every second one, at random: as long as the longest episode."""
+        return min(tasks.get(self.task).limit + 1, self.source.rows // 2)
 
     def interacts(self, clock: int) -> bool:
         """Whether an offline run may collect when it stands at `clock` agent steps, evaluations permitting."""
@@ -333,10 +334,15 @@ class RunSpec:
         return self.source if self.world_model == 'copied' or self.alpha != 1 else self
 
     @property
+    def exact(self) -> bool:
+        """Whether it only is what it says where its program gives the source's bits."""
+        return self.world_model == 'copied' or self.alpha == 0
+
+    @property
     def signature(self) -> tuple:
         """Runs of equal signature can train as lanes of one program: shapes, schedule and environments are the same."""
         schedule = (self.budget, self.ratio, self.prefill, self.chunk, self.eval_every, self.eval_episodes)
-        kind = (self.data == 'own', self.like.w_expl > 0, self.like.expl_until, self.world_model == 'frozen',
+        kind = (self.data, self.like.w_expl > 0, self.like.expl_until, self.world_model == 'frozen',
                 self.source.rows if self.source else 0, self.run_id if self.interact_every else '')  # fmt: skip
         return (self.task, self.model, *schedule, *kind, *self.options.values())
 

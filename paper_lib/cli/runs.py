@@ -77,7 +77,7 @@ class Runs:
 
         store, scale, rows = Store(self.runs), scales.get(self.scale), []
         for section in scale.plans:
-            specs = agents.plan(section, scale)
+            specs = agents.plan(section, scale, further=True)
             states = frames.state(specs, store, paths.archive(self.scale), section).state
             rows += [{'section': section, 'task': spec.task, 'agent': spec.agent, 'pair_seed': agents.pair_seed(spec),
                       'state': state, 'run_id': spec.run_id, 'reason': _failure(store, spec)}
@@ -103,7 +103,7 @@ class Prune:
         from paper_lib.study import agents, scales
 
         store, scale = Store(self.runs), scales.get(self.scale)
-        specs = list(dict.fromkeys(spec for section in scale.plans for spec in agents.plan(section, scale)))
+        specs = list(dict.fromkeys(x for section in scale.plans for x in agents.plan(section, scale, further=True)))
         done = [spec for spec in specs if store.status(spec) == 'done']
         needed = store.needed() | {spec.source.run_id for spec in specs if spec.source and spec not in done}
         sizes = {spec: store.require(spec).size() for spec in done if spec.run_id not in needed}

@@ -30,7 +30,7 @@ class Replay:
         }
         self.arrays = {key: np.asarray(array) for key, array in self._maps.items()}  # plain views index faster
         self._flat = {key: array.reshape(-1, *array.shape[2:]) for key, array in self.arrays.items()}
-        self._kept = self._starts = None
+        self.kept = self._starts = None
 
     @classmethod
     def open(cls, path: Path, writable: bool = False) -> 'Replay':
@@ -81,7 +81,7 @@ class Replay:
         """From now on sample windows, of this length, and episodes in a part only: `kept` is (rows, envs) bools."""
         missing = np.pad(np.cumsum(~kept, axis=0), ((1, 0), (0, 0)))
         whole = missing[length:] == missing[:-length]
-        self._kept, self._starts = kept, np.flatnonzero(whole).astype(np.int32)
+        self.kept, self._starts = kept, np.flatnonzero(whole).astype(np.int32)
 
     def windows(self, rows: int, length: int) -> int:
         """How many windows of `length` steps (stride 1) the first `rows` rows hold, over all environments."""
@@ -115,8 +115,10 @@ class Replay:
             firsts = np.flatnonzero(flags & FIRST)[: len(lasts)]  # all but an episode that is still running
             found.append(np.stack([np.full_like(lasts, env), firsts, lasts], 1))
         found = np.concatenate(found)
-        if self._kept is not None:
-            found = found[self._kept[found[:, 1:], found[:, :1]].all(1)]
+        if self.kept is not None:
+            missing = np.pad(np.cumsum(~self.kept, axis=0), ((1, 0), (0, 0)))
+            env, first, last = found.T
+            found = found[missing[last + 1, env] == missing[first, env]]
         return found[np.lexsort((found[:, 0], found[:, 1]))]
 
     def read(self, key: str, first: int, last: int) -> np.ndarray:
@@ -136,6 +138,8 @@ class Joined:
 
     No window and no episode crosses from one into the other.
     """
+
+    kept = None  # all of it
 
     def __init__(self, first: Replay, second: Replay):
         self._first, self._second = first, second

@@ -44,13 +44,14 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
     waiting = unfinished(specs, store, workers, lanes)
     if not waiting:
         return
+    alone = {run for spec in specs if spec.exact for run in (spec, spec.source)}
     progress = Progress(sum(spec.agent_steps for spec in waiting))
     workers, lanes = workers or default[0], lanes or default[1]
     with progress, _Pool(workers, store.root) as pool:
         pool.check([spec for spec in waiting if store.status(spec) == 'missing'], workers * lanes)
         while waiting or pool.running:
             ready = [spec for spec in waiting if spec.source is None or store.status(spec.source) == 'done']
-            for group in groups(ready, lanes, store)[: pool.free] if pool.free else ():
+            for group in groups(ready, lanes, store, alone)[: pool.free] if pool.free else ():
                 pool.start(group)
                 waiting = [spec for spec in waiting if spec not in group]
             waiting += pool.wait(progress)
@@ -76,8 +77,8 @@ def unfinished(specs: list[RunSpec], store: Store, workers: int = 0, lanes: int 
     return waiting
 
 
-def groups(specs, size, store):
-    """Split runs into groups of at most `size` that can share a program, in the order given.
+def groups(specs, size, store, alone=frozenset()):
+    """Split runs into groups of at most `size` that can share a program, in the order given; those in `alone` do not.
 
     Runs that were interrupted go on with those that they were begun with, in the same order: another grouping
     would change their last bits.
@@ -89,9 +90,10 @@ def groups(specs, size, store):
             begun |= dict.fromkeys(together, tuple(together))
     found = {}
     for spec in specs:
-        found.setdefault((spec.signature, begun.get(spec.run_id)), []).append(spec)
+        own = spec.run_id if spec in alone else ''
+        found.setdefault((spec.signature, begun.get(spec.run_id), own), []).append(spec)
     cut = []
-    for (_, together), same in found.items():
+    for (_, together, _), same in found.items():
         if together:
             cut.append(sorted(same, key=lambda spec: together.index(spec.run_id)))
         else:

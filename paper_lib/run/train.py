@@ -36,6 +36,9 @@ def train(specs: list[RunSpec], store: Store, progress=None, checkpoint_seconds:
         raise UserError('these runs cannot share a program: they differ in task, model, schedule or kind')
     envs.make(specs[0].task, 0, **specs[0].options)  # a task that does not work here ends before a directory is made
     sources = {spec.source: store.source(spec.source) for spec in specs if spec.source}
+    for spec in specs:
+        if spec.exact and store.status(spec) != 'done':
+            _check_same(spec, sources[spec.source])
     cost.check_space([spec for spec in specs if store.status(spec) == 'missing'], store.root, len(specs))
     with contextlib.ExitStack() as stack:
         leases = [stack.enter_context(store.lease(spec)) for spec in specs]
@@ -50,6 +53,15 @@ def train(specs: list[RunSpec], store: Store, progress=None, checkpoint_seconds:
                 if not isinstance(error, RunError) or run.spec.run_id in str(error):
                     run.fail(f'{type(error).__name__}: {error}')
             raise
+
+
+def _check_same(spec, source):
+    """RunError unless this run, alone and here, will compute what its source did, to the bit."""
+    about, own = source.provenance(), setting([spec]) | {'lanes': [spec.source.run_id], 'cpu': cpu()}
+    if changed := [name for name in own if about.get(name) != own[name]]:
+        was = ', '.join(f'{name}={about.get(name)}' for name in changed)
+        what = f'{spec.agent} must have its weights to the bit: train it again here, alone'
+        raise RunError(f'{source.path}: was trained with {was}; {what}')
 
 
 class Group:
@@ -269,7 +281,8 @@ class Group:
         place = self.replays[lane].read(
             'place' if self.spaces.image else 'vector', 0, self._rows(self.spec.agent_steps)
         )
-        x, y = place.reshape(-1, place.shape[-1])[:, :2].T
+        kept = self.replays[lane].kept
+        x, y = place[np.ones(place.shape[:2], bool) if kept is None else kept][:, :2].T
         edges = np.linspace(-maze_layout.ARENA, maze_layout.ARENA, maze_layout.CELLS + 1)
         return {'visits': np.histogram2d(x, y, (edges, edges))[0].astype(np.int64)}
 

@@ -9,8 +9,8 @@ from paper_lib.study.style import LOOKS
 BAND = 'Thin lines: seeds; thick: their mean; band, from three seeds on: 95 % bootstrap interval of the mean.'
 NORMALISED = """Normalised per task: the score of random actions is 0, the mean final score of the Active runs 1
     (a loss: over their mean final loss); tasks on which Active is no better than random are left out of scores."""
-OWN = """Passive + 50 %, 10 % and 1 %: data of its own on a fixed schedule; auto: only where the OOD ratio is above the
-    number."""
+OWN = """Passive + 50 %, 10 % and 1 %: data of its own on a fixed schedule of this rate (none at the end, so the sum is
+    less); auto: only where the OOD ratio is above the number."""
 BASELINE = 'Dashed: mean of the Active agent, which collects for the task.'
 VALUES = {'band': BAND, 'outlier': OUTLIER, 'enough': claims.ENOUGH, 'margin': claims.MARGIN, 'last': published.LAST,
           'at': published.AT, 'normalised': ' '.join(NORMALISED.split()), 'own': ' '.join(OWN.split()),

@@ -220,7 +220,9 @@ def interaction(frames: Frames, scale: str) -> Figure:
     with context():
         figure = panels.new(scale, 6.4, 4.6)
         axes, frames = figure.subplots(), percent(frames)
-        score, added = (mean_curve(frames, x).set_index(['agent', 'env_step']).value for x in ('score', 'added'))
+        lost = stats.unlearned(frames.metrics, reference.random_score) if len(frames.metrics) else []
+        learned = dataclasses.replace(frames, metrics=frames.metrics[~frames.metrics.task.isin(lost)])
+        score, added = (mean_curve(learned, x).set_index(['agent', 'env_step']).value for x in ('score', 'added'))
         both = pd.concat({'score': score, 'added': added}, axis=1, join='inner').astype(float)
         for agent in INTERACTING:
             if agent in both.index.get_level_values(0):

@@ -145,12 +145,15 @@ def test_a_kept_part_gives_all_of_its_windows_and_no_other(replay):
     assert np.bincount(starts).max() < 1200
 
 
-def test_a_kept_part_has_the_episodes_that_begin_and_end_in_it(replay):
+def test_a_kept_part_has_the_episodes_that_are_whole_in_it(replay):
     everything = replay.episodes(ROWS)
     kept = np.zeros((ROWS, ENVS), bool)
     kept[7:20, 2] = True  # of the episodes of rows 7 to 13 and 14 to 20 the first
     replay.keep(kept, 4)
-    assert replay.episodes(ROWS).tolist() == [[2, 7, 13]] and [2, 14, 20] in everything.tolist()
+    kept[0:7, 1] = True
+    kept[3, 1] = False
+    assert replay.episodes(ROWS).tolist() == [[2, 7, 13]]
+    assert [2, 14, 20] in everything.tolist() and [1, 0, 6] in everything.tolist()
 
 
 @pytest.mark.parametrize(('part', 'rows'), [('first', range(15)), ('second', range(15, 31))])

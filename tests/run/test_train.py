@@ -5,6 +5,7 @@ import functools
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +17,11 @@ import pytest
 import smoke
 
 from paper_lib.agent import dreamer
-from paper_lib.data import writer
+from paper_lib.data import files, writer
 from paper_lib.data.replay import Replay
 from paper_lib.data.store import Store
 from paper_lib.run import bench, cost, ensure, lanes, train, windows
-from paper_lib.spec import UserError
+from paper_lib.spec import RunError, UserError
 
 WEIGHTS = {'wm': {'encoder': {}, 'rssm': {}}, 'task': {'actor': {}}}  # of an agent without any
 FINAL = ('metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin')
@@ -260,11 +261,12 @@ def test_grouped_runs_are_each_trained_on_their_own(store, tmp_path):
     grouped = Store(tmp_path)
     others = [dataclasses.replace(smoke.PASSIVE, seed=seed, init_seed=seed) for seed in (1000, 1001)]
     (tmp_path / smoke.ACTIVE.run_id).symlink_to(store.path(smoke.ACTIVE))
-    train.train([*others, smoke.TANDEM], grouped)
-    for spec in (others[0], smoke.TANDEM):
-        assert np.array_equal(grouped.batches(spec), store.batches(spec))
-        solo, lane = store.metrics(spec), grouped.metrics(spec)
-        np.testing.assert_allclose(lane.train_model_loss[0], solo.train_model_loss[0], rtol=1e-3)
+    train.train(others, grouped)
+    spec = others[0]
+    assert np.array_equal(grouped.batches(spec), store.batches(spec))
+    assert np.array_equal(grouped.lengths(spec), store.lengths(spec))
+    solo, lane = store.metrics(spec), grouped.metrics(spec)
+    np.testing.assert_allclose(lane.train_model_loss[0], solo.train_model_loss[0], rtol=1e-3)
     assert grouped.metrics(others[0]).train_model_loss[0] != grouped.metrics(others[1]).train_model_loss[0]
 
 
@@ -301,8 +303,23 @@ def test_an_interrupted_group_goes_on_together_and_ends_with_the_same_bytes(save
 
 
 def test_runs_of_different_programs_are_not_grouped(tmp_path):
-    with pytest.raises(UserError, match='cannot share a program'):
-        train.train([smoke.ACTIVE, smoke.EXPLORER], Store(tmp_path))
+    for other in (smoke.EXPLORER, smoke.PASSIVE, smoke.TANDEM):
+        with pytest.raises(UserError, match='cannot share a program'):
+            train.train([smoke.ACTIVE, other], Store(tmp_path))
+    assert smoke.PASSIVE.signature != smoke.TANDEM.signature  # all of a replay against as much as there was
+
+
+def test_what_must_have_its_sources_bits_is_trained_alone_as_that_was(store, tmp_path):
+    same = [dataclasses.replace(smoke.CONTROL, init_seed=seed) for seed in (1, 2)]
+    assert ensure.groups(same, 8, store) == [same]
+    assert ensure.groups(same, 8, store, set(same)) == [[spec] for spec in same]
+    path = tmp_path / smoke.ACTIVE.run_id
+    shutil.copytree(store.path(smoke.ACTIVE), path)
+    about = files.read_json(path / 'provenance.json')['provenance']
+    files.write_json(path / 'provenance.json', {'provenance': about | {'threads': '7'}})
+    with pytest.raises(RunError, match='was trained with threads=7; tandem must have its weights to the bit'):
+        train.train([same[0]], Store(tmp_path))
+    assert not Store(tmp_path).path(same[0]).exists()
 
 
 def test_source_must_be_finished(tmp_path):

@@ -173,12 +173,12 @@ def test_weights_by_agent(mixed, expected):
 
 def test_own_data_recovers_active_and_costs_what_was_added_at_the_end():
     metrics = runs({'passive': 0.5, 'passive_10': 1.05, 'passive_auto': 1.1, 'passive_auto_200': 0.5}, steps=20)
-    for agent, share in (('passive_auto', 0.05), ('passive_auto_200', 0.2)):
+    for agent, share in (('passive_10', 0.1), ('passive_auto', 0.05), ('passive_auto_200', 0.2)):
         metrics.loc[metrics.agent == agent, 'added'] = share * metrics.env_step
     assert [row.estimate for row in rows(metrics, 'C7')] == pytest.approx([0.05, 0.55])
     assert [row.verdict for row in rows(metrics, 'C7')] == ['supported'] * 2
     found = rows(metrics, 'C8')[:4]
-    assert [row.estimate for row in found] == pytest.approx([0.05, 5, -0.55, 20])
+    assert [row.estimate for row in found] == pytest.approx([0.05, -5, -0.55, 10])
     assert [row.verdict for row in found] == ['supported'] * 2 + ['contradicted'] * 2
 
 
