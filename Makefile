@@ -34,7 +34,7 @@ verify: .venv/installed
 	.venv/bin/paper-lib verify --scale $(SCALE)
 
 test: .venv/installed
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 lab: .venv/installed
 	.venv/bin/python -m jupyterlab --allow-root notebooks
