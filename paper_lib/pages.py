@@ -1,6 +1,7 @@
 """Pages of HTML that need nothing from elsewhere and are light or dark as the reader's system is."""
 
 import html
+import re
 from pathlib import Path
 
 from paper_lib.study import paths
@@ -37,6 +38,8 @@ def notebook(notebook, title: str) -> str:
     notebook.metadata.pop('widgets', None)
     for number, cell in enumerate(notebook.cells):
         cell.id = f'cell-{number}'  # papermill's own cell has a random one
+        if 'injected-parameters' in cell.metadata.get('tags', []):  # drawn from the same data, with or without training
+            cell.source = re.sub(r'(?m)^train = .*\n?', '', cell.source)
         if cell.cell_type == 'code':
             cell.outputs = [output for output in cell.outputs if output.get('name') != 'stderr']
             for output in cell.outputs:

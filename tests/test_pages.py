@@ -34,6 +34,16 @@ def test_what_can_be_operated_is_its_picture_on_a_page():
     assert 'VBox' not in page
 
 
+def test_a_page_is_the_same_whether_missing_runs_were_to_be_trained():
+    def page(text):
+        found = made({'text/html': ''})
+        tags = {'tags': ['injected-parameters']}
+        found.cells.insert(1, nbformat.v4.new_code_cell(f'# Parameters\nscale = "x"{text}', metadata=tags))
+        return pages.notebook(found, 'n')
+
+    assert page('') == page('\ntrain = "no"') != page('\nseeds = 2')
+
+
 def test_a_page_loads_nothing_and_follows_the_readers_light():
     page = pages.notebook(made({'text/html': ''}), 'n')
     assert not re.search(r'(src|href)="(https?:)?//|@import|<script', page)
