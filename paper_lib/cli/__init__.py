@@ -44,6 +44,10 @@ def main(args: list[str] | None = None) -> int:
         return end(143, 'terminated; a training resumes with the same command')
     except KeyboardInterrupt:
         return end(130, 'interrupted; a training resumes with the same command')
+    except Exception:  # of what was being done when SIGTERM came, or of what could not be left in order
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+            raise
+        return end(143, 'terminated; a training resumes with the same command')
 
 
 class Terminated(KeyboardInterrupt):

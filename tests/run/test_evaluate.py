@@ -127,7 +127,7 @@ def test_maze_visits_are_counted_in_the_cells_that_the_study_reads():
     group = types.SimpleNamespace(
         task=tasks.get(SPEC.task),
         spaces=envs.make(SPEC.task, 0).spaces,
-        replays=[types.SimpleNamespace(read=lambda key, first, last: {'vector': vector}[key][first:last])],
+        replays=[types.SimpleNamespace(read=lambda key, first, last: {'vector': vector}[key][first:last], kept=None)],
         spec=SPEC,
         _rows=lambda clock: 50,
     )
