@@ -79,8 +79,8 @@ class Replay:
 
     def keep(self, kept: np.ndarray, length: int):
         """From now on sample windows, of this length, and episodes in a part only: `kept` is (rows, envs) bools."""
-        missing = np.pad(np.cumsum(~kept, axis=0), ((1, 0), (0, 0)))
-        whole = missing[length:] == missing[:-length]
+        self._missing = np.pad(np.cumsum(~kept, axis=0), ((1, 0), (0, 0)))  # steps before each row that are not kept
+        whole = self._missing[length:] == self._missing[:-length]
         self.kept, self._starts = kept, np.flatnonzero(whole).astype(np.int32)
 
     def windows(self, rows: int, length: int) -> int:
@@ -116,9 +116,8 @@ class Replay:
             found.append(np.stack([np.full_like(lasts, env), firsts, lasts], 1))
         found = np.concatenate(found)
         if self.kept is not None:
-            missing = np.pad(np.cumsum(~self.kept, axis=0), ((1, 0), (0, 0)))
             env, first, last = found.T
-            found = found[missing[last + 1, env] == missing[first, env]]
+            found = found[self._missing[last + 1, env] == self._missing[first, env]]
         return found[np.lexsort((found[:, 0], found[:, 1]))]
 
     def read(self, key: str, first: int, last: int) -> np.ndarray:
