@@ -106,7 +106,6 @@ STUDY = {
                        batch=16, length=16, starts=32, probe_units=64),
     'budget': 100_000, 'lr_model': 5e-4, 'lr_actor': 1.5e-4, 'lr_critic': 1.5e-4,
 }  # fmt: skip
-MINATAR = STUDY
 
 SCALES: dict[str, Scale] = {
     scale.name: scale
@@ -132,7 +131,7 @@ SCALES: dict[str, Scale] = {
             BASE['model'],
             {name: value for name, value in BASE.items() if name != 'model'},
             _base(seeds=3) | _maze(compared=5, explorers=2, **MAZE)
-            | {'study': (_begun(LAPTOP_TASKS[:2], seeds=1, **STUDY), _begun(LAPTOP_TASKS[2:], seeds=0, **MINATAR))},
+            | {'study': (_begun(LAPTOP_TASKS[:2], seeds=1, **STUDY), _begun(LAPTOP_TASKS[2:], seeds=0, **STUDY))},
             agents={'passive_1': {'interact_every': 20_000, 'interact_steps': 200}},
             own={('point_mass_maze-proprio', 'active'): MAZE_ACTIVE},
         ),
