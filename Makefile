@@ -13,11 +13,12 @@ export PIP_USER = 0
 export JUPYTER_PREFER_ENV_PATH = 1
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help figures html verify test lab lint lock clean outdated
+.PHONY: help figures html verify smoke test lab lint lock clean outdated
 help:
 	@echo 'make figures [SCALE=laptop]   draw every figure; trains the runs that are missing'
 	@echo 'make html [SCALE=laptop]      draw figures and pages again from the data in figures/ alone'
 	@echo 'make verify [SCALE=laptop]    check that the files in figures/ are what that draws, byte by byte'
+	@echo 'make smoke                    train and draw everything from nothing at scale smoke, in build/nothing'
 	@echo 'make test                     run the tests'
 	@echo 'make lab                      open the notebooks in JupyterLab'
 	@echo 'make lint                     check style and that notebooks are stored without outputs'
@@ -32,6 +33,12 @@ html: .venv/installed
 
 verify: .venv/installed
 	.venv/bin/paper-lib verify --scale $(SCALE)
+
+NOTHING = PAPER_LIB_RUNS=build/nothing/runs PAPER_LIB_FIGURES=build/nothing/figures
+smoke: .venv/installed
+	rm -rf build/nothing
+	$(NOTHING) .venv/bin/paper-lib notebooks --scale smoke
+	$(NOTHING) .venv/bin/paper-lib verify --scale smoke
 
 test: .venv/installed
 	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile

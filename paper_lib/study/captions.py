@@ -36,10 +36,10 @@ CONTENT = {
         start. The paper draws this from the vision variant.""",
     'figure_5_curves': """Agents trained on the data of the two explorers, all evaluated on the task; dashed: mean of
         the Active agent. {band}""",
-    'figure_1': """(b) The tasks of the paper; framed: those of this scale. (c-e) Final score, normalised: mean over
-        tasks and seeds (bar), its 95 % bootstrap interval, resampled within tasks (line), mean of each task (dots) and
-        of Active (dashed). (c) Offline agents on Active's data; (d) agents on data of pure exploration; (e) agents that
-        add data of their own. {normalised} Part (a) of the paper's figure, a drawing of the agents, is not drawn.""",
+    'figure_1': """(a) Where an agent's data comes from. (b) The tasks of the paper; framed: those of this scale.
+        (c-e) Final score, normalised: mean over tasks and seeds (bar), its 95 % bootstrap interval, resampled within
+        tasks (line), mean of each task (dots) and of Active (dashed). (c) Offline agents on Active's data; (d) agents
+        on data of pure exploration; (e) agents that add data of their own. {normalised}""",
     'figure_3': """Episode score and world-model loss on the evaluation episodes. {band}""",
     'figure_4': """Episode score and world-model loss by the part of Active's final replay that is learned from:
         all of it (Passive), its second half (expert), its first half (suboptimal), or a uniform half of it

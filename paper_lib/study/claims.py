@@ -241,7 +241,7 @@ def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float]) -> Runs
     learned, curves = (stats.normalised(x[~x.task.isin(lost)], random) for x in (finals, metrics))
     if metrics.task.nunique() > 1:
         returns = stats.reference(metrics, 'mc_return')
-        learned['value_error'] = learned.value_error / learned.task.map(returns.where(returns > 0))
+        learned['value_error'] = learned.value_error / stats.by_task(learned, returns.where(returns > 0))
     return Runs(finals, learned, curves)
 
 

@@ -14,14 +14,23 @@ BARS = {
     'Interaction': ['passive_50', 'passive_10', 'passive_1', 'passive_auto'],
 }
 WIDEST = 11  # pictures in a row
+# Agent -> what it acts in, and what it learns from.
+DRAWN = {
+    'active': ('environment', 'its replay'),
+    'passive': ('', "Active's final replay,\nbatches of its own"),
+    'tandem': ('', "Active's batches,\nin their order"),
+    'passive_10': ('environment,\nsometimes', "Active's replay\nand own data"),
+    'passive_expl': ('', "Active-expl's final replay,\nbatches of its own"),
+}
 
 
 def glance(frames: Frames, scale: str):
-    """(b) All tasks, those of this scale framed; (c-e) normalised mean final score of three groups of agents."""
+    """(a) The agents; (b) all tasks, those of this scale framed; (c-e) normalised mean final score of three groups."""
     with context():
         pictures = reference.pictures()
-        figure = panels.new(scale, 10.5, 6.0)
-        top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.25])
+        figure = panels.new(scale, 10.5, 7.2)
+        drawn, top, bottom = figure.subfigures(3, 1, height_ratios=[0.45, 1, 1.25])
+        _agents(drawn)
         _montage(top, pictures, {spec.task.rpartition('-')[0] for spec in frames.specs})
         grid = bottom.subplots(1, len(BARS), sharey=True, width_ratios=[len(names) for names in BARS.values()])
         values = normalised(frames)
@@ -32,6 +41,29 @@ def glance(frames: Frames, scale: str):
         names = [name for group in BARS.values() for name in group]
         panels.legend(bottom, [], panels.lost(frames, scale, names) + grids.unlearned(frames))
         return figure
+
+
+def _agents(figure):
+    def arrow(axes, start, end):
+        style = {'patchA': start.get_bbox_patch(), 'patchB': end.get_bbox_patch(), 'arrowstyle': '-|>', 'color': '0.4'}
+        axes.annotate('', end.get_position(), start.get_position(), arrowprops=style)
+
+    text = {'ha': 'center', 'va': 'center', 'fontsize': 7, 'bbox': {'boxstyle': 'round', 'fc': 'white', 'ec': '0.4'}}
+    for axes, (name, (acts, reads)) in zip(figure.subplots(1, len(DRAWN)), DRAWN.items(), strict=True):
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        axes.axis('off')
+        colored = {'boxstyle': 'round', 'fc': LOOKS[name].color, 'ec': 'none'}
+        named = text | {'fontweight': 'bold', 'color': 'white', 'bbox': colored}
+        agent = axes.text(0.5, 0.86, LOOKS[name].label, **named)
+        data = axes.text(0.76 if acts else 0.5, 0.14, reads, **text)
+        arrow(axes, data, agent)
+        axes.text(0.72 if acts else 0.53, 0.54, 'learns', fontsize=6.5, va='center')
+        if acts:
+            place = axes.text(0.2, 0.14, acts, **text)
+            arrow(axes, agent, place)
+            arrow(axes, place, data)
+            axes.text(0.29, 0.54, 'acts', fontsize=6.5, va='center', ha='right')
+    figure.suptitle('(a) Agents', fontsize=10, fontweight='bold', x=0.01, ha='left')
 
 
 def _montage(figure, pictures, here):

@@ -96,15 +96,16 @@ def normalised(frame: pd.DataFrame, random: typing.Callable[[str], float]) -> pd
     """
     values = {}
     if 'score' in frame:
-        floor = _by_task(frame, {task: random(task) for task in frame.task.unique()})
-        scale = _by_task(frame, reference(frame, 'score')) - floor
+        floor = by_task(frame, {task: random(task) for task in frame.task.unique()})
+        scale = by_task(frame, reference(frame, 'score')) - floor
         values['score'] = (frame.score - floor) / scale.where(scale > 0)
     if 'wm_loss' in frame:
-        values['wm_loss'] = frame.wm_loss / _by_task(frame, reference(frame, 'wm_loss'))
+        values['wm_loss'] = frame.wm_loss / by_task(frame, reference(frame, 'wm_loss'))
     return frame.assign(**values)
 
 
-def _by_task(frame, values):
+def by_task(frame: pd.DataFrame, values) -> pd.Series:
+    """The value of each row's task, from a mapping or Series by task; NaN for a task that has none."""
     return frame.task.map(values).astype(float)
 
 

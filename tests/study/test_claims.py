@@ -48,6 +48,13 @@ def test_a_reference_no_better_than_random_leaves_the_score_undecided():
     assert verdicts(table)['C2'] == 'supported'
 
 
+def test_where_no_task_is_learned_losses_alone_decide():
+    metrics = study(ACTIVE | {'score': 0.0, 'mc_return': 1.0}, WORSE | {'mc_return': 1.0})
+    tables = claims.table(pd.concat([metrics, metrics.assign(task='other')]))
+    found = {claim: set(own.verdict) for claim, own in tables.groupby('id')}
+    assert found == {'C1': {'undecided'}, 'C2': {'supported'}, 'C3': {'undecided'}}
+
+
 @pytest.mark.parametrize('pairs', [1, 2, 3, 4])
 def test_fewer_than_five_pairs_decide_nothing(pairs):
     table = claims.table(study(ACTIVE, WORSE, pairs))
