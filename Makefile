@@ -34,7 +34,7 @@ html: .venv/installed
 verify: .venv/installed
 	.venv/bin/paper-lib verify --scale $(SCALE)
 
-NOTHING = PAPER_LIB_RUNS=build/nothing/runs PAPER_LIB_FIGURES=build/nothing/figures
+NOTHING = PAPER_LIB_RUNS='$(CURDIR)/build/nothing/runs' PAPER_LIB_FIGURES='$(CURDIR)/build/nothing/figures'
 smoke: .venv/installed
 	rm -rf build/nothing
 	$(NOTHING) .venv/bin/paper-lib notebooks --scale smoke
