@@ -7,12 +7,14 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import paper_lib
+from paper_lib.study import artefacts, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
@@ -120,6 +122,15 @@ def test_readme_links_lead_somewhere():
 def test_readme_names_targets_of_the_makefile():
     targets = set(re.findall(r'^([a-z]+):', (ROOT / 'Makefile').read_text(), re.MULTILINE))
     assert set(re.findall(r'`make ([a-z]+)', (ROOT / 'README.md').read_text())) <= targets
+
+
+def test_readme_has_the_lists_that_the_data_give(monkeypatch):
+    """Of `paper-lib claims` every line, of `paper-lib figures --draw` the first three columns."""
+    monkeypatch.delenv('PAPER_LIB_FIGURES', raising=False)
+    text = (ROOT / 'README.md').read_text()
+    assert tables.markdown(pd.DataFrame(artefacts.claims('laptop'))) in text
+    listed = pd.DataFrame(artefacts.listing('laptop')).drop(columns='scales')
+    assert all(f'\n{line}' in text for line in tables.markdown(listed).splitlines()[2:])
 
 
 @pytest.mark.parametrize('module', ['', *(f'.{path.stem}' for path in (ROOT / 'paper_lib').glob('[a-z]*.py'))])

@@ -17,7 +17,7 @@ import tyro
 from paper_lib.cli.machine import Bench, Doctor, Reference
 from paper_lib.cli.options import end
 from paper_lib.cli.runs import Prune, Runs, Train
-from paper_lib.cli.study import Agents, Export, Figures, Html, Notebooks, Scales, Sizes, Tasks, Verify
+from paper_lib.cli.study import Agents, Claims, Export, Figures, Html, Notebooks, Scales, Sizes, Tasks, Verify
 from paper_lib.spec import UserError
 
 
@@ -60,7 +60,7 @@ def _terminate(number, _):
 
 
 def _parse(args):
-    study = Train | Runs | Notebooks | Html | Verify | Figures | Export | Tasks | Agents | Scales | Sizes
+    study = Train | Runs | Notebooks | Html | Verify | Figures | Claims | Export | Tasks | Agents | Scales | Sizes
     commands = study | Doctor | Bench | Prune | Reference
     args = sys.argv[1:] if args is None else args
     try:

@@ -89,12 +89,30 @@ class Figures:
     json: Annotated[bool, tyro.conf.arg(help='print JSON instead of Markdown')] = False
 
     def __call__(self):
-        import pandas as pd
+        from paper_lib.study import artefacts
 
-        from paper_lib.study import artefacts, tables
+        _list(artefacts.listing(self.scale, self.draw), self.json)
 
-        rows = artefacts.listing(self.scale, self.draw)
-        print(json.dumps(rows, indent=1) if self.json else tables.markdown(pd.DataFrame(rows)).rstrip())
+
+@dataclasses.dataclass(frozen=True)
+class Claims:
+    """Test the paper's claims on the data in figures/, and list those that have runs as Markdown."""
+
+    scale: Scale = 'laptop'
+    json: Annotated[bool, tyro.conf.arg(help='print JSON instead of Markdown')] = False
+
+    def __call__(self):
+        from paper_lib.study import artefacts
+
+        _list(artefacts.claims(self.scale), self.json)
+
+
+def _list(rows, as_json):
+    import pandas as pd
+
+    from paper_lib.study import tables
+
+    print(json.dumps(rows, indent=1) if as_json else tables.markdown(pd.DataFrame(rows)).rstrip())
 
 
 @dataclasses.dataclass(frozen=True)

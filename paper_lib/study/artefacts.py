@@ -30,6 +30,27 @@ def listing(scale: str = 'laptop', draw: bool = False) -> list[dict]:
     return rows
 
 
+def claims(scale: str) -> list[dict]:
+    """One row per test of a claim of the paper on runs of this scale; those without a run are left out.
+
+    Columns: claim, statistic, on (the maze, or a number of tasks), estimate with its 95 % interval, pairs, verdict.
+    """
+
+    def number(x):
+        return f'{x:.2f}' if abs(x) < 10 else f'{x:.1f}'
+
+    rows = {}
+    for name in (name for name, book in section.BOOKS.items() if book.claims):
+        entry = section.tested(name)
+        for row in section.verdicts(name, _load(entry.section, scale, entry)).query('n > 0').to_dict('records'):
+            on = 'maze' if entry.section == 'toy_maze' else f'{row.get("tasks", 1)} tasks'
+            interval = f'{number(row["estimate"])} [{number(row["low"])}, {number(row["high"])}]'
+            rows[row['id'], row['statistic'], on] = {
+                'claim': row['id'], 'statistic': row['statistic'], 'on': on, 'estimate, 95 % interval': interval,
+                'pairs': row['n'], 'verdict': row['verdict']}  # fmt: skip
+    return list(rows.values())
+
+
 def stems(book: str) -> list[str]:
     """What a notebook shows, as its files are named, without the claims."""
     return [*section.BOOKS[book].figures, *(f'table_{table}' for table in section.BOOKS[book].tables)]
@@ -48,8 +69,9 @@ def _entry(stem):
     return figures.FIGURES[stem] if stem in figures.FIGURES else section.TABLES[stem.removeprefix('table_')]
 
 
-def _load(name, scale):
-    return frames.load(agents.plan(name, scales.get(scale), further=True), paths.archive(scale), name)
+def _load(name, scale, entry=None):
+    specs = agents.plan(name, scales.get(scale), further=True)
+    return frames.load(section.part(specs, entry) if entry else specs, paths.archive(scale), name)
 
 
 def _seconds(stem, scale):

@@ -147,10 +147,8 @@ class Section:
 
     def claims(self) -> tables.Table:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""
-        entry = tested(self.name)
-        floor, ids = random(entry.section), self.book.claims
-        return self._save(f'table_claims_{self.name.partition("_")[2]}', 'table_claims', self.frames(entry),
-                          lambda found: claims.table(found.metrics, floor, ids))  # fmt: skip
+        return self._save(f'table_claims_{self.name.partition("_")[2]}', 'table_claims',
+                          self.frames(tested(self.name)), lambda found: verdicts(self.name, found))  # fmt: skip
 
     def _save(self, stem, caption, found, compute):
         table = tables.Table(compute(found), drawing.caption(caption, found, self.scale))
@@ -165,6 +163,11 @@ def tested(name: str) -> Entry:
     shown = {agent for figure in book.figures if figures.FIGURES[figure].section == section
              for agent in figures.FIGURES[figure].agents}  # fmt: skip
     return Entry(None, section, [agent for agent in agents.PRESETS if agent in about | shown])
+
+
+def verdicts(name: str, found: frames.Frames) -> pd.DataFrame:
+    """The claims of a notebook, tested on runs as `claims.table` does."""
+    return claims.table(found.metrics, random(tested(name).section), BOOKS[name].claims)
 
 
 def entries(name: str) -> list[Entry]:

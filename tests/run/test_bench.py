@@ -152,12 +152,14 @@ def killed(case):
 
 
 @pytest.mark.slow
-def test_every_table_is_measured(capsys):
+def test_every_table_is_measured(capsys, monkeypatch):
+    one = dataclasses.replace(scales.get('smoke'), plans={'base_agent': scales.get('smoke').plans['base_agent']})
+    monkeypatch.setitem(scales.SCALES, 'smoke', one)  # a process for every number: the whole plan takes half an hour
     options = ['--scales', 'smoke', '--lanes', '1', '2', '--precisions', 'float32', '--seconds', '0.01', '--json']
     assert cli.main(['bench', *options]) == 0
     tables = json.loads(capsys.readouterr().out)
     assert len(tables) == 5 and all(tables.values())
-    assert [row['lanes'] for row in tables['Updates, on one core or on the GPU']] == [1, 2] * 4  # four programs
+    assert [row['lanes'] for row in tables['Updates, on one core or on the GPU']] == [1, 2]
     assert all(row['hours'] >= 0 for row in list(tables.values())[-1])
 
 
