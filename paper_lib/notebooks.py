@@ -94,7 +94,8 @@ def _execute(path, partial, values, runs):
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    with tempfile.TemporaryDirectory(prefix='paper-lib-') as sockets:
+    near = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else '/tmp'  # a socket's path has 103 characters
+    with tempfile.TemporaryDirectory(prefix='paper-lib-', dir=near) as sockets:
         options = {'kernel_manager_class': kernel(Path(sockets), runs), 'shutdown_kernel': 'immediate'}
         try:
             return papermill.execute_notebook(path, partial, values, kernel_name='python3', progress_bar=False,

@@ -8,6 +8,7 @@ import re
 import select
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from pathlib import Path
@@ -264,9 +265,14 @@ def test_interrupt_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == 'interrupted; a training resumes with the same command\n'
 
 
-def test_termination_leaves_nothing_behind(tmp_path):
-    folder = tmp_path / 'tmp'
-    folder.mkdir()
+@pytest.fixture
+def folder():
+    """For temporary files, with a path short enough for the kernel's sockets."""
+    with tempfile.TemporaryDirectory(prefix='p', dir='/tmp') as folder:
+        yield Path(folder)
+
+
+def test_termination_leaves_nothing_behind(tmp_path, folder):
     args = [sys.executable, '-m', 'paper_lib.cli', 'notebooks', '1_toy_maze', '--scale', 'smoke', '-p', 'train', 'no']
     command = subprocess.Popen(args, env=os.environ | {'TMPDIR': str(folder)}, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
@@ -368,7 +374,10 @@ os._exit(1)"""
     assert text == f"{sys.executable} {tmp_path / 'there'} ''\n"
 
 
-def test_html_has_neither_progress_nor_warnings(tmp_path):
+def test_html_has_neither_progress_nor_warnings(tmp_path, monkeypatch):
+    """Nor is it hindered by a temporary folder whose path is too long for a socket."""
+    (long := tmp_path / ('x' * 100)).mkdir()
+    monkeypatch.setattr(tempfile, 'tempdir', str(long))
     source = "import sys\nprint('seen')\nprint('1%' + '0 of it', file=sys.stderr)"
     html = notebooks.run(made(tmp_path, source), {'scale': 'smoke'}, None, tmp_path / 'out').read_text()
     assert 'seen\n' in html

@@ -126,6 +126,14 @@ def test_agents_that_are_not_part_of_the_scale_are_named_and_the_others_drawn(na
     assert (f'Not trained at this scale: {labels}.' in drawing.caption(name, found, scale.name)) == bool(lost)
 
 
+def test_a_task_without_runs_is_named_with_the_command(study):
+    task, others = 'breakout-vision', ['cup_catch-proprio', 'window-open-proprio']
+    found = dataclasses.replace(study.of(others, 'task'), specs=study.specs)
+    words = ' '.join(text(FIGURES['figure_3'].draw(FIGURES['figure_3'].of(found), 'laptop')).split())
+    assert f'not trained at this scale: all of {task}; paper-lib notebooks NAME' in words
+    assert 'all of' not in ' '.join(text(FIGURES['figure_3'].draw(FIGURES['figure_3'].of(study), 'laptop')).split())
+
+
 def test_one_missing_run_is_named_and_the_rest_drawn(specs, make_store, tmp_path):
     done = [spec for spec in specs if spec.agent != 'tandem' and spec.run_id != specs[1].run_id]
     frames.archive(specs, make_store(done), tmp_path)
