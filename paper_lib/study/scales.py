@@ -106,6 +106,11 @@ STUDY = {
                        batch=16, length=16, starts=32, probe_units=64),
     'budget': 100_000, 'lr_model': 5e-4, 'lr_actor': 1.5e-4, 'lr_critic': 1.5e-4,
 }  # fmt: skip
+GAME = STUDY | {  # a quarter of the updates of each step: on pictures one costs more
+    'model': ModelSpec(deter=128, units=128, layers=1, stoch=16, classes=8, cnn_depth=4, batch=16, length=16,
+                       starts=64, probe_units=64),
+    'prefill': 1280, 'chunk': 40, 'ratio': 0.125,
+}  # fmt: skip
 
 SCALES: dict[str, Scale] = {
     scale.name: scale
@@ -131,7 +136,7 @@ SCALES: dict[str, Scale] = {
             BASE['model'],
             {name: value for name, value in BASE.items() if name != 'model'},
             _base(seeds=3) | _maze(compared=5, explorers=2, **MAZE)
-            | {'study': (_begun(LAPTOP_TASKS[:2], seeds=1, **STUDY), _begun(LAPTOP_TASKS[2:], seeds=0, **STUDY))},
+            | {'study': (_begun(LAPTOP_TASKS[:2], seeds=2, **STUDY), _begun(LAPTOP_TASKS[2:], seeds=0, **GAME))},
             agents={'passive_1': {'interact_every': 20_000, 'interact_steps': 200}},
             own={('point_mass_maze-proprio', 'active'): MAZE_ACTIVE},
         ),
