@@ -73,9 +73,9 @@ class Bench:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """Measure the random policy on every task and draw a picture of each, for paper_lib/study. Takes minutes."""
+    """Measure the random policy on every task and draw a picture of each, for paper_lib/study. Takes half an hour."""
 
-    episodes: int = 25  # of each task; of the short ones of MinAtar ten times as many
+    episodes: int = 250  # of each task; of the short ones of MinAtar ten times as many
     output: Annotated[Path | None, tyro.conf.arg(metavar='DIR', help_behavior_hint='')] = None
     """instead of paper_lib/study"""
 
