@@ -69,23 +69,22 @@ def _links(stem, *suffixes):
 
 
 def _figure(folder, stem):
-    if not (folder / f'{stem}.png').exists():
-        return ''
+    if not all((folder / f'{stem}.{suffix}').exists() for suffix in ('png', 'md')):
+        return ''  # not drawn, or not to the end
     text = html.escape((folder / f'{stem}.md').read_text().partition('\n')[0])
     image = f'<a href="{stem}.png"><img src="{stem}.png" alt="{stem}" loading="lazy"></a>'
     return f'<details><summary>{stem} {_links(stem, "png", "pdf")}</summary>{image}<p>{text}</p></details>'
 
 
 def _table(folder, stem):
-    path = folder / f'{stem}.csv'
-    if not path.exists():
+    if not all((folder / f'{stem}.{suffix}').exists() for suffix in ('csv', 'md')):
         return ''
     import pandas as pd
 
     from paper_lib.study.tables import Table
 
     caption = (folder / f'{stem}.md').read_text().partition('\n\n')[2].strip()
-    shown = Table(pd.read_csv(path, keep_default_na=False), caption)._repr_html_()
+    shown = Table(pd.read_csv(folder / f'{stem}.csv', keep_default_na=False, na_values=['']), caption)._repr_html_()
     state = ' open' if 'claims' in stem else ''
     return f'<details{state}><summary>{stem} {_links(stem, "csv", "md", "tex")}</summary>{shown}</details>'
 

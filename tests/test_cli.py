@@ -209,6 +209,20 @@ def test_prune_lists_and_drops_the_replays_that_no_unfinished_run_reads(capsys, 
         f'{folder}: no replay to drop',
         'nowhere: no such folder, nothing to drop',
     ]
+    (tmp_path / 'file').write_text('')
+    assert cli.main(['prune', '--scale', 'smoke', '--runs', 'file']) == 2
+    assert capsys.readouterr().err == 'error: file: must be a folder\n'
+
+
+def test_claims_without_runs_are_not_tested(capsys, tmp_path):
+    assert cli.main(['claims', '--scale', 'smoke']) == 2
+    place = tmp_path / 'figures' / 'data' / 'smoke'
+    assert capsys.readouterr().err == f'error: scale=smoke: no runs in {place}, so there is nothing to test\n'
+
+
+def test_a_random_score_is_not_measured_for_a_folder_that_is_not_there(capsys):
+    assert cli.main(['reference', '--episodes', '1', '--output', 'nowhere']) == 2
+    assert capsys.readouterr().err == 'error: output=nowhere: must be a folder that can be written\n'
 
 
 def finish(path, spec):
@@ -399,6 +413,10 @@ def test_the_next_notebook_runs_when_one_fails(monkeypatch, capsys):
         '1_toy_maze: done, there.html',
     ]
     assert captured.err == 'error: 0_base_agent: broken\n' * 2
+    monkeypatch.setenv('PAPER_LIB_FIGURES', __file__)
+    assert cli.main(['notebooks', '0_base_agent', '--scale', 'smoke']) == 2
+    broken, index = capsys.readouterr().err.splitlines()
+    assert broken == 'error: 0_base_agent: broken' and re.match(rf'error: {__file__}/smoke/index.html: ', index)
 
 
 def test_error_of_a_cell_is_one_line(tmp_path):

@@ -55,15 +55,16 @@ def test_the_index_leads_to_what_is_there(folder):
     place = folder / 'smoke'
     place.mkdir(parents=True)
     for name, text in {'2_validation.html': '', 'figure_3.png': '', 'figure_3.md': 'Of <this>.\n\nvalues',
-                       'table_claims_validation.csv': 'id,verdict\nC1,supported\n',
+                       'figure_S2.png': '', 'table_S2.csv': '',  # their captions were not written any more
+                       'table_claims_validation.csv': 'id,low,verdict\nC1,0.123456789,supported\nC2,,undecided\n',
                        'table_claims_validation.md': '| id |\n\nHow to read it.\n'}.items():  # fmt: skip
         (place / name).write_text(text)
     text = pages.write_index('smoke').read_text()
     links = re.findall(r'(?:href|src)="([^"]+)"', text)
     assert {'2_validation.html', 'figure_3.png', 'figure_3.pdf', 'table_claims_validation.csv'} <= set(links)
-    assert not [link for link in links if link.startswith(('1_', 'figure_S2', 'table_S1'))]
+    assert not [link for link in links if link.startswith(('1_', 'figure_S2', 'table_S1', 'table_S2'))]
     assert 'Of &lt;this&gt;.' in text
-    assert '>supported</td>' in text
+    assert '>supported</td>' in text and '>0.1235</td>' in text and 'nan' not in text
     assert 'How to read it.' in text
 
 

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import paper_lib
+from paper_lib.explore import weights
 from paper_lib.study import artefacts, tables
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,6 +123,11 @@ def test_readme_links_lead_somewhere():
 def test_readme_names_targets_of_the_makefile():
     targets = set(re.findall(r'^([a-z]+):', (ROOT / 'Makefile').read_text(), re.MULTILINE))
     assert set(re.findall(r'`make ([a-z]+)', (ROOT / 'README.md').read_text())) <= targets
+
+
+def test_weights_are_there_for_every_task_that_an_interactive_part_plays():
+    names = {weights.path(spec, 'laptop').name for spec in weights.wanted('laptop')}
+    assert {path.name for path in (ROOT / 'figures/weights/laptop').iterdir()} == names
 
 
 def test_readme_has_the_lists_that_the_data_give(monkeypatch):

@@ -65,7 +65,11 @@ class Train:
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """Show the state of every run of the study: done, archived (in figures/data), running, partial, failed, missing."""
+    """Show the state of every run of the study.
+
+    These are done, archived (in figures/data), running, partial, failed, missing, and on request: missing, and trained
+    by `-p train all` only.
+    """
 
     scale: Scale = 'laptop'
     runs: Folder = None
@@ -79,6 +83,9 @@ class Runs:
         for section in scale.plans:
             specs = agents.plan(section, scale, further=True)
             states = frames.state(specs, store, paths.archive(self.scale), section).state
+            asked = set(agents.plan(section, scale))
+            states = ['on request' if state == 'missing' and spec not in asked else state
+                      for spec, state in zip(specs, states)]  # fmt: skip
             rows += [{'section': section, 'task': spec.task, 'agent': spec.agent, 'pair_seed': agents.pair_seed(spec),
                       'state': state, 'run_id': spec.run_id, 'reason': _failure(store, spec)}
                      for spec, state in zip(specs, states)]  # fmt: skip
@@ -115,6 +122,8 @@ class Prune:
                 rows.append({'run_id': spec.run_id, 'MB': round(size / 1e6, 1), 'dropped': self.yes})
         if rows or self.json:
             return show(rows, self.json)
+        if store.root.exists() and not store.root.is_dir():
+            raise UserError(f'{store.root}: must be a folder')
         print(f'{store.root}: ' + ('no replay to drop' if store.root.is_dir() else 'no such folder, nothing to drop'))
 
 

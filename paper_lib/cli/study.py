@@ -44,8 +44,10 @@ class Notebooks:
             except UserError as error:  # the next one may not depend on it
                 print(f'{path.stem}: failed', flush=True)
                 failed.append(f'error: {error}')
-        if not self.output:
-            pages.write_index(self.scale)
+        try:
+            _ = self.output or pages.write_index(self.scale)
+        except UserError as error:
+            failed.append(f'error: {error}')
         return end(2, '\n'.join(failed)) if failed else 0
 
 
@@ -102,9 +104,11 @@ class Claims:
     json: Annotated[bool, tyro.conf.arg(help='print JSON instead of Markdown')] = False
 
     def __call__(self):
-        from paper_lib.study import artefacts
+        from paper_lib.study import artefacts, paths
 
-        _list(artefacts.claims(self.scale), self.json)
+        if not (rows := artefacts.claims(self.scale)):
+            raise UserError(f'scale={self.scale}: no runs in {paths.archive(self.scale)}, so there is nothing to test')
+        _list(rows, self.json)
 
 
 def _list(rows, as_json):
@@ -129,10 +133,11 @@ class Export:
 
         store, rows = Store(self.runs), []
         for spec in weights.wanted(self.scale):
-            state = store.status(spec)
+            file, state = weights.path(spec, self.scale), store.status(spec)
             if state == 'done':
-                state = f'{weights.export(spec, store, self.scale).stat().st_size / 1e6:.2f} MB'
-            rows.append({'run_id': spec.run_id, 'exported': state})
+                weights.export(spec, store, self.scale)
+            size = f'{file.stat().st_size / 1e6:.2f} MB' if file.exists() else 'none'
+            rows.append({'run_id': spec.run_id, 'run': state, 'weights': size})
         show(rows, self.json)
 
 

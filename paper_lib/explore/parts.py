@@ -88,8 +88,9 @@ def episode(section) -> Interactive:
     if len(rows):
         text = f'{LOOKS[rows.agent.iloc[0]].label} on {rows.task.iloc[0]}: archived steps of its last evaluation.'
         first = pictures.strip(rows, scale, text)
+    shipped = [spec for spec in found.specs if weights.path(spec, scale).exists()]
     return Interactive(first, draw, {
-        'task': choice(dict.fromkeys(spec.task for spec in found.specs), description='task'),
+        'task': choice(dict.fromkeys(spec.task for spec in shipped or found.specs), description='task'),
         'agent': choice(COMPARED, description='agent'), 'step': slider(0, 0, LONGEST, 1, 'step'),
     })  # fmt: skip
 

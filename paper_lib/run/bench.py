@@ -270,12 +270,20 @@ def tables(plans: dict[str, list[RunSpec]], lanes: list[int], precisions: list[s
                 name = f'{plan}{f", {side} x {side}" if side else ""}{", exploring" if explores else ""}'
                 cases[name] = Case(spec, seconds)
     first = next(iter(cases))
-    yield 'Updates, on one core or on the GPU', update_rows(cases, lanes, precisions)
+    yield 'Updates, on one core or on the GPU', _to_the_end(update_rows(cases, sorted(set(lanes)), precisions))
     if ensure.layout()[1] == 1:
-        yield f'{first}: ways to share {len(ensure.cores())} cores', grouping_rows(cases[first])
+        yield f'{first}: ways to share {len(ensure.cores())} cores', _to_the_end(grouping_rows(cases[first]))
     yield 'Collection and evaluation, on one core', loop_rows(plans, seconds)
-    yield 'Environments alone: agent steps/s of vectors and of pictures', frame_rows(seconds)
+    yield 'Environments alone: agent steps/s of vectors and of pictures', _to_the_end(frame_rows(seconds))
     yield 'The study on this machine; replays are kept until `paper-lib prune`', study_rows(plans, seconds)
+
+
+def _to_the_end(rows):
+    """A failure that no row can show is the table's last row, and the next tables are measured."""
+    try:
+        yield from rows
+    except UserError as error:
+        yield {'failed': str(error)}
 
 
 def update_rows(cases: dict[str, Case], lanes: list[int], precisions: list[str]) -> Iterator[dict]:

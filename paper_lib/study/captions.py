@@ -1,11 +1,12 @@
 """What stands below figures and tables: what is shown, of which runs, and in what they differ from the paper's."""
 
 from paper_lib import tasks
-from paper_lib.study import claims, episodes, panels, published, style
+from paper_lib.study import claims, episodes, panels, published, stats, style
 from paper_lib.study.figures import FIGURES, OUTLIER
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import LOOKS
 
+WITHIN = f'resampled within tasks; none where a task has fewer than {stats.FEWEST} seeds'
 BAND = 'Thin lines: seeds; thick: their mean; band, from three seeds on: 95 % bootstrap interval of the mean.'
 NORMALISED = """Normalised per task: the score of random actions is 0, the mean final score of the Active runs 1
     (a loss: over their mean final loss); tasks on which Active is no better than random are left out of scores."""
@@ -14,7 +15,8 @@ OWN = """Passive + 50 %, 10 % and 1 %: data of its own on a fixed schedule of th
 BASELINE = 'Dashed: mean of the Active agent, which collects for the task.'
 VALUES = {'band': BAND, 'outlier': OUTLIER, 'enough': claims.ENOUGH, 'margin': claims.MARGIN, 'last': published.LAST,
           'at': published.AT, 'normalised': ' '.join(NORMALISED.split()), 'own': ' '.join(OWN.split()),
-          'baseline': BASELINE, 'percentile': episodes.PERCENTILE, 'stretch': episodes.STRETCH}  # fmt: skip
+          'within': WITHIN, 'fewest': stats.FEWEST, 'baseline': BASELINE,
+         'percentile': episodes.PERCENTILE, 'stretch': episodes.STRETCH}  # fmt: skip
 CONTENT = {
     'figure_base_agent': """Episode score of our agent over the published scores of DreamerV3 v1 at size S
         (danijar/dreamerv3 at commit 423291a; dashed: their mean; black bar: their range at 250,000 steps; dotted:
@@ -37,8 +39,8 @@ CONTENT = {
     'figure_5_curves': """Agents trained on the data of the two explorers, all evaluated on the task; dashed: mean of
         the Active agent. {band}""",
     'figure_1': """(a) Where an agent's data comes from. (b) The tasks of the paper; framed: those of this scale.
-        (c-e) Final score, normalised: mean over tasks and seeds (bar), its 95 % bootstrap interval, resampled within
-        tasks (line), mean of each task (dots) and of Active (dashed). (c) Offline agents on Active's data; (d) agents
+        (c-e) Final score, normalised: mean over tasks (bar), its 95 % bootstrap interval (line; {within}), mean of each
+        task (dots) and of Active (dashed). (c) Offline agents on Active's data; (d) agents
         on data of pure exploration; (e) agents that add data of their own. {normalised}""",
     'figure_3': """Episode score and world-model loss on the evaluation episodes. {band}""",
     'figure_4': """Episode score and world-model loss by the part of Active's final replay that is learned from:
@@ -52,7 +54,7 @@ CONTENT = {
     'figure_8': """Episode score and world-model loss of Passive agents that add data of their own. {own} {band}""",
     'figure_S1': """Thresholds of the OOD ratio above which Passive adds data of its own: episode score, OOD ratio,
         and what was added in percent of the environment steps in the source's replay. Last column: mean over tasks of
-        scores normalised, of the others as they are, with its 95 % interval, resampled within tasks. {normalised}
+        scores normalised, of the others as they are, with its 95 % interval ({within}). {normalised}
         {baseline} {band}""",
     'figure_S2': """Value estimate of the first state of the evaluation episodes, their discounted Monte-Carlo return,
         and the first minus the second. {band}""",
@@ -73,12 +75,12 @@ CONTENT = {
         world-model loss, as Fig. 4. {band}""",
     'figure_S9': """As Fig. 7: final score over w_expl. Lines: means; dots: seeds; bars, from three seeds on: 95 %
         bootstrap interval of the mean; dashed: Active at weight 0.""",
-    'figure_S10': """Episode score of all tasks; last: normalised mean over tasks, with its 95 % interval, resampled
-        within tasks. Passive: the paper's Passive-diff, with initial weights of its own. {normalised} {band}""",
+    'figure_S10': """Episode score of all tasks; last: normalised mean over tasks, with its 95 % interval
+        ({within}). Passive: the paper's Passive-diff, with initial weights of its own. {normalised} {band}""",
     'figure_S11': """World-model loss of all tasks; last: normalised mean over tasks, as Fig. S10. {normalised}
         {band}""",
     'figure_S12': """Episode score of all tasks of Passive agents that add data of their own; last: normalised mean over
-        tasks, with its 95 % interval, resampled within tasks. {own} {normalised} {band}""",
+        tasks, with its 95 % interval ({within}). {own} {normalised} {band}""",
     'figure_S13': """World-model loss of all tasks of the agents of Fig. S12; last: normalised mean over tasks. {own}
         {normalised} {band}""",
     'figure_S14': """OOD ratio of all tasks of the agents of Fig. S12: world-model loss on the evaluation episodes over
@@ -87,7 +89,7 @@ CONTENT = {
         of those in the source's replay; mean over tasks): one marker per evaluation. Dashed: last evaluation of Active
         and of Passive, which adds none. {own} {normalised}""",
     'figure_S16': """Episode score of all tasks on the data of an agent that explores only; last: normalised mean over
-        tasks, with its 95 % interval, resampled within tasks. {baseline} {normalised} {band}""",
+        tasks, with its 95 % interval ({within}). {baseline} {normalised} {band}""",
     'figure_S17': """World-model loss of all tasks on the data of an agent that explores only; last: normalised mean
         over tasks. {baseline} {normalised} {band}""",
     'table_base_agent': """Mean score of the last {last} evaluations up to {at:,} environment steps, the range of the
@@ -98,9 +100,9 @@ CONTENT = {
         stated).""",
     'table_claims': """Each row compares runs of the same task and pair seed (n of them); a final value is the mean over
         the last tenth of the evaluations. estimate: interquartile mean; low, high: its 95 % bootstrap interval,
-        resampled within tasks. supported: the interval lies in the range that the claim names (about equal: within
-        {margin} of a normalised score); contradicted: outside of it; undecided otherwise and where n is below {enough}.
-        {normalised}""",
+        resampled within tasks, or over all pairs where a task has fewer than {fewest}. supported: the interval lies in
+        the range that the claim names (about equal: within {margin} of a normalised score); contradicted: outside of
+        it; undecided otherwise and where n is below {enough}. {normalised}""",
     'table_sensitivity': """Claim C1 with other choices of what counts as a final value (share of the last evaluations)
         and of how pairs are summarised. Columns as in the tables of claims. {normalised}""",
     'table_S1': """Settings of the environments, from the table that the code itself uses.""",

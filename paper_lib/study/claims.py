@@ -19,6 +19,7 @@ ENOUGH = 5
 MARGIN = 0.1
 WEIGHTS = {'': 0.0, '_mixed_10': 0.1, '_mixed': 0.5, '_mixed_90': 0.9, '_expl': 1.0}  # of exploration, by ending
 PAIR = ['task', 'pair_seed']
+LISTED = 3  # pairs of a task from which on exceptions to C12 are listed
 MAZE = ('C1', 'C2', 'C3')  # what the toy maze can test
 COLUMNS = ['id', 'claim', 'statistic', 'estimate', 'low', 'high', 'n', 'tasks', 'verdict']
 
@@ -179,8 +180,8 @@ def correlations(finals: pd.DataFrame) -> pd.Series:
     return _series(found)
 
 
-def counter_examples(finals: pd.DataFrame, least: int = 3) -> pd.DataFrame:
-    """Agents with a higher loss than Active and yet no lower score (by MARGIN) in every pair of a task, if `least`.
+def counter_examples(finals: pd.DataFrame) -> pd.DataFrame:
+    """Agents with a higher loss than Active and yet no lower score (by MARGIN) in every pair of a task, if LISTED.
 
     `finals` with normalised `score`. Of agents with Active's own loss, one in eight would be among them with three
     pairs. Columns task, agent, n.
@@ -189,11 +190,14 @@ def counter_examples(finals: pd.DataFrame, least: int = 3) -> pd.DataFrame:
     both = finals[finals.agent != 'active'].merge(active, on=PAIR, suffixes=('', '_active'))
     both['yet'] = (both.wm_loss > both.wm_loss_active) & (both.score > both.score_active - MARGIN)
     found = both.groupby(['task', 'agent']).yet.agg(['all', 'size']).reset_index()
-    found = found[found['all'].astype(bool) & (found['size'] >= least)]
+    found = found[found['all'].astype(bool) & (found['size'] >= LISTED)]
     return found[['task', 'agent', 'size']].rename(columns={'size': 'n'}).reset_index(drop=True)
 
 
 def _exceptions(runs):
+    pairs = runs.learned[runs.learned.agent == 'active'].groupby('task').size()
+    if pairs.max() < LISTED or pairs.empty:
+        return f'; exceptions: looked for from {LISTED} pairs of a task on'
     found = counter_examples(runs.learned)
     return '; exceptions: ' + (', '.join(f'{row.agent} in {row.task}' for row in found.itertuples()) or 'none')
 

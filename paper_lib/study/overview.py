@@ -92,13 +92,13 @@ def normalised(frames: Frames) -> dict[str, dict[str, np.ndarray]]:
 
 
 def bars(axes, values: dict) -> None:
-    """Mean over tasks and seeds of every agent, its 95 % interval, and a dot per task."""
+    """Mean over tasks of every agent, its 95 % interval, and a dot per task."""
     if not values:
         panels.empty(axes, 'no normalised score')
     for x, (name, of_tasks) in enumerate(values.items()):
-        found = stats.stratified(of_tasks, stats.mean)
-        axes.bar(x, found.value, width=0.7, color=LOOKS[name].color)
-        axes.vlines(x, found.low, found.high, color='black', lw=2.4, zorder=4)
+        found = stats.over_tasks([np.asarray(own, float)[None] for own in of_tasks.values()])
+        axes.bar(x, found['value'], width=0.7, color=LOOKS[name].color)
+        axes.vlines(x, found['low'], found['high'], color='black', lw=2.4, zorder=4)
         means = [own.mean() for own in of_tasks.values()]
         spread = x + np.linspace(-0.2, 0.2, len(means)) if len(means) > 1 else [x]
         axes.plot(spread, means, 'o', ms=3, color='white', mec='black', mew=0.6, alpha=0.7, ls='none')

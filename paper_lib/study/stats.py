@@ -11,6 +11,7 @@ RESAMPLES = 10_000
 LEVEL = 0.95
 TAILS = (1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2
 CURVE = 1000  # resamples at every step of a curve
+FEWEST = 3  # seeds of a task whose spread an interval of the mean over tasks is made of
 RUN = ['agent', 'task', 'pair_seed', 'run_id']
 MEAN = ['agent', 'env_step', 'value', 'low', 'high', 'tasks']
 
@@ -56,10 +57,11 @@ def estimate(x, statistic=iqm, seed=0) -> Estimate:
 def stratified(values: dict, statistic=iqm, seed=0) -> Estimate:
     """The statistic of all values, {task: (n,)}, with its 95 % interval from resampling within tasks.
 
-    A task with one value has no spread of its own and would count as certain: then resampling is over all values.
+    Two values of a task say too little of its spread, and one nothing: then resampling is over all values. (With
+    two normal values of each of two tasks, resampled within tasks, the interval would miss the truth in 34 %.)
     """
     values = [np.asarray(x, float) for x in values.values() if len(x)]
-    if len(values) < 2 or min(map(len, values)) < 2:
+    if len(values) < 2 or min(map(len, values)) < FEWEST:
         return estimate(np.concatenate([*values, []]), statistic, seed)
     rng, x = np.random.default_rng(seed), np.concatenate(values)
     draws = [own[rng.integers(len(own), size=(RESAMPLES, len(own)))] for own in values]
@@ -118,8 +120,8 @@ def unlearned(frame: pd.DataFrame, random: typing.Callable[[str], float]) -> lis
 def mean_curve(metrics: pd.DataFrame, column: str, random: typing.Callable[[str], float]) -> pd.DataFrame:
     """Mean over tasks of each task's mean normalised `column`, for every agent at the steps that all its tasks have.
 
-    Columns MEAN: low and high are of 95 %, from resampling pair seeds within tasks (NaN where a task has one), tasks is
-    their number. Of scores, tasks that nothing can be normalised by are left out (`unlearned`).
+    Columns MEAN: low and high are of 95 %, from resampling pair seeds within tasks (NaN where a task has fewer than
+    FEWEST), tasks is their number. Of scores, tasks that nothing can be normalised by are left out (`unlearned`).
     """
     if column == 'score':
         metrics = metrics[~metrics.task.isin(unlearned(metrics, random))]
@@ -127,15 +129,15 @@ def mean_curve(metrics: pd.DataFrame, column: str, random: typing.Callable[[str]
     for agent, own in found.groupby('agent', sort=False):
         tables = [x.pivot(index='env_step', columns='pair_seed', values=column) for _, x in own.groupby('task')]
         steps = functools.reduce(pd.Index.intersection, [table.index for table in tables])
-        curve = _over_tasks([table.loc[steps].to_numpy(float) for table in tables])
+        curve = over_tasks([table.loc[steps].to_numpy(float) for table in tables])
         rows.append(pd.DataFrame({'agent': agent, 'env_step': steps, **curve, 'tasks': len(tables)}))
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=MEAN)
 
 
-def _over_tasks(values, seed=0):
-    """values: one (steps, seeds) per task -> arrays (steps,): value, low, high."""
+def over_tasks(values: list[np.ndarray], seed: int = 0) -> dict[str, np.ndarray]:
+    """Mean of the tasks' means with its interval: one (steps, seeds) per task -> arrays (steps,) value, low, high."""
     value = np.mean([x.mean(1) for x in values], 0)
-    if min(x.shape[1] for x in values) < 2:
+    if min(x.shape[1] for x in values) < FEWEST:
         return {'value': value, 'low': np.full_like(value, np.nan), 'high': np.full_like(value, np.nan)}
     rng, sums = np.random.default_rng(seed), np.zeros((len(value), CURVE))
     for x in values:

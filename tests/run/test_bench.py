@@ -139,6 +139,12 @@ def test_a_measurement_that_fails_ends_all_of_them():
             bench.together(fails, cases, [cores, cores])
 
 
+def test_a_table_that_fails_ends_with_a_row_that_says_so(monkeypatch):
+    monkeypatch.setattr(bench, '_alone', lambda measure, case: refused(case))
+    tables = bench.tables({'some plan': [smoke.TANDEM]}, [1], ['float32'], 1.0)
+    assert list(next(rows for _, rows in tables)) == [{'failed': 'out of memory'}]
+
+
 def refused(case):
     if case.spec.source:
         raise UserError('out of memory')

@@ -234,7 +234,9 @@ def test_high_losses_without_harm_are_listed():
     (row,) = rows(runs(scores, wm_loss=losses), 'C12')
     assert row.statistic.endswith('; exceptions: passive in a, passive in b')
     few = runs(scores | {'passive_10': 2.0}, wm_loss=losses, pairs=2)
-    assert rows(few, 'C12')[0].statistic.endswith('; exceptions: none')
+    assert rows(few, 'C12')[0].statistic.endswith('; exceptions: looked for from 3 pairs of a task on')
+    (row,) = rows(runs(scores | {'passive': 0.5}, wm_loss=losses), 'C12')
+    assert row.statistic.endswith('; exceptions: none')
 
 
 def test_nothing_run_yet_decides_nothing(sections):

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from paper_lib import explore
-from paper_lib.explore import parts
+from paper_lib.explore import parts, weights
 from paper_lib.explore.controls import Interactive, slider
 from paper_lib.spec import UserError
-from paper_lib.study import agents, scales, section
+from paper_lib.study import agents, paths, scales, section
 
 OF = {'maze': '1_toy_maze', 'episode': '2_validation', 'steps': '3_deep_dive', 'threshold': '4_remedies',
       'final': '5_ablations'}  # fmt: skip
@@ -60,6 +60,14 @@ def test_a_touch_without_weights_says_so_in_one_line(name, opened):
     found.controls['step'].value = 3
     assert live.children[-1].value.startswith('<p>')
     assert 'no weights at scale smoke; `paper-lib export --scale smoke`' in live.children[-1].value
+
+
+def test_tasks_with_weights_are_offered(opened):
+    study = opened('episode')
+    spec = next(spec for spec in study.specs if spec.task == 'window-open-proprio')
+    assert len(explore.episode(study).controls['task'].options) == 3
+    paths.write(weights.path(spec, 'smoke'), b'')
+    assert explore.episode(study).controls['task'].options == ('window-open-proprio',)
 
 
 def test_a_start_inside_a_wall_is_refused(opened):

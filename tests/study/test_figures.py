@@ -256,10 +256,10 @@ class TestCaptionOfSeveralTasks:
         assert captions.seeds(found) == f'Number of seeds per task: {expected}'
 
     def test_says_once_what_tasks_share(self):
-        specs = agents.plan('study', scales.get('laptop'), further=True)
+        specs = agents.plan('study', scales.get('smoke'))
         found = FIGURES['figure_3'].of(frames.load(specs, Path('nowhere'), 'study'))
-        words = drawing.caption('figure_3', found, 'laptop')
+        words = drawing.caption('figure_3', found, 'smoke')
         assert words.count('Not as in DreamerV3 v1') == words.count('recurrent units') == 1
-        assert words.endswith(f'{BREAKOUT}: the same, and channels of the first convolution 8 (32).')
+        assert words.endswith(f'{BREAKOUT}: the same, and channels of the first convolution 4 (32).')
         assert f'{CUP}, window-open-proprio, ' in words
         assert f'; {BREAKOUT}, ' in words

@@ -124,15 +124,17 @@ def test_stratified_by_one_task_is_the_plain_estimate():
     assert stats.stratified({'a': x, 'b': []}) == stats.estimate(x)
 
 
-def test_a_task_with_one_value_is_not_certain():
+def test_a_task_with_one_value_or_two_is_not_certain():
     single = {'a': [0.0], 'b': [10.0], 'c': [2.0]}
     assert stats.stratified(single) == stats.estimate([0.0, 10.0, 2.0])
+    few = {'a': [0.0, 1.0], 'b': [10.0, 11.0, 12.0]}
+    assert stats.stratified(few) == stats.estimate([0.0, 1.0, 10.0, 11.0, 12.0])
     assert np.isnan(stats.stratified({'a': [1.0]}).low) and stats.stratified({}).n == 0
 
 
 def test_mean_curve_weighs_tasks_equally_and_resamples_within_them():
-    runs = [('active', 'a', [[0, 10], [0, 10]]), ('active', 'b', [[1, 2]] * 2), ('passive', 'a', [[0, 0], [0, 10]]),
-            ('passive', 'b', [[2, 2]] * 4), ('tandem', 'a', [[5, 5]])]  # fmt: skip
+    runs = [('active', 'a', [[0, 10], [0, 10]]), ('active', 'b', [[1, 2]] * 2), ('passive', 'a', [[0, 0], [0, 10]] * 2),
+            ('passive', 'b', [[2, 2]] * 4), ('tandem', 'a', [[5, 5]] * 2)]  # fmt: skip
     frame = pd.concat(metrics(agent, i, own, task) for agent, task, seeds in runs for i, own in enumerate(seeds))
     found = stats.mean_curve(frame, 'score', {'a': 0.0, 'b': 1.0}.get).set_index(['agent', 'env_step'])
     assert found.value.to_dict() == {('active', 0): 0, ('active', 1): 1, ('passive', 0): 0.5, ('passive', 1): 0.75,
