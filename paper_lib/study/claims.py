@@ -195,7 +195,7 @@ def counter_examples(finals: pd.DataFrame) -> pd.DataFrame:
 
 
 def _exceptions(runs):
-    pairs = runs.learned[runs.learned.agent == 'active'].groupby('task').size()
+    pairs = runs.learned[runs.learned.agent != 'active'].groupby(['task', 'agent']).size()
     if pairs.max() < LISTED or pairs.empty:
         return f'; exceptions: looked for from {LISTED} pairs of a task on'
     found = counter_examples(runs.learned)
