@@ -45,7 +45,8 @@ class Notebooks:
                 print(f'{path.stem}: failed', flush=True)
                 failed.append(f'error: {error}')
         try:
-            _ = self.output or pages.write_index(self.scale)
+            if not self.output:
+                pages.write_index(self.scale)
         except UserError as error:
             failed.append(f'error: {error}')
         return end(2, '\n'.join(failed)) if failed else 0

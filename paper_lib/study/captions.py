@@ -16,7 +16,7 @@ BASELINE = 'Dashed: mean of the Active agent, which collects for the task.'
 VALUES = {'band': BAND, 'outlier': OUTLIER, 'enough': claims.ENOUGH, 'margin': claims.MARGIN, 'last': published.LAST,
           'at': published.AT, 'normalised': ' '.join(NORMALISED.split()), 'own': ' '.join(OWN.split()),
           'within': WITHIN, 'fewest': stats.FEWEST, 'baseline': BASELINE,
-         'percentile': episodes.PERCENTILE, 'stretch': episodes.STRETCH}  # fmt: skip
+          'percentile': episodes.PERCENTILE, 'stretch': episodes.STRETCH}  # fmt: skip
 CONTENT = {
     'figure_base_agent': """Episode score of our agent over the published scores of DreamerV3 v1 at size S
         (danijar/dreamerv3 at commit 423291a; dashed: their mean; black bar: their range at 250,000 steps; dotted:
