@@ -157,12 +157,12 @@ class Upsample(nn.Module):
 
 def _interleave(x, axis):
     """Sum what every input adds to 4 outputs, on axis 3: outputs 2 i and 2 i + 1 of row i get taps 2, 0 and 1, 3."""
-    taps, rows = [x[:, :, :, tap] for tap in range(4)], x.shape[axis]
-    none = jnp.zeros_like(jax.lax.slice_in_dim(taps[0], 0, 1, axis=axis))
-    above = jnp.concatenate([none, jax.lax.slice_in_dim(taps[0], 0, rows - 1, axis=axis)], axis)
-    below = jnp.concatenate([jax.lax.slice_in_dim(taps[3], 1, rows, axis=axis), none], axis)
-    pairs = jnp.stack([taps[2] + above, taps[1] + below], axis + 1)
-    return pairs.reshape(*pairs.shape[:axis], 2 * rows, *pairs.shape[axis + 2 :])
+    first, second, third, fourth = (jnp.squeeze(tap, 3) for tap in jax.lax.split(x, (1, 1, 1, 1), axis=3))
+    none = jnp.zeros_like(jax.lax.slice_in_dim(first, 0, 1, axis=axis))
+    above = jnp.concatenate([none, jax.lax.slice_in_dim(first, 0, x.shape[axis] - 1, axis=axis)], axis)
+    below = jnp.concatenate([jax.lax.slice_in_dim(fourth, 1, x.shape[axis], axis=axis), none], axis)
+    pairs = jnp.stack([third + above, second + below], axis + 1)
+    return pairs.reshape(*pairs.shape[:axis], 2 * x.shape[axis], *pairs.shape[axis + 2 :])
 
 
 def stages(size):
