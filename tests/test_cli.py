@@ -238,7 +238,8 @@ def finish(path, spec):
 
 @pytest.mark.parametrize(('args', 'line'), [
     (['--seconds', '0'], 'seconds=0.0: must be above 0 and finite'),
-    (['--lanes', '2', '0'], 'lanes=0: must be above 0 and finite'),
+    (['--lanes', '2', '0'], 'lanes=0: must be from 1 to 1000'),
+    (['--lanes', '1001'], 'lanes=1001: must be from 1 to 1000'),
     (['--precisions', 'float16'], "precision='float16': must be 'float32' or 'bfloat16'"),
     (['--seconds', 'inf'], 'seconds=inf: must be above 0 and finite'),
     (['--scales'], 'scales: none given; name at least one'),

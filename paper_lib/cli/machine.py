@@ -43,12 +43,14 @@ class Bench:
     json: Annotated[bool, tyro.conf.arg(help='print JSON instead of tables, everything at the end')] = False
 
     def __call__(self):
-        from paper_lib.run import bench
+        from paper_lib.run import bench, ensure
         from paper_lib.study import agents, scales
 
-        for name, value in [('seconds', self.seconds), *(('lanes', count) for count in self.lanes)]:
-            if not 0 < value < math.inf:
-                raise UserError(f'{name}={value}: must be above 0 and finite')
+        if not 0 < self.seconds < math.inf:
+            raise UserError(f'seconds={self.seconds}: must be above 0 and finite')
+        for count in self.lanes:
+            if not 1 <= count <= ensure.MOST:
+                raise UserError(f'lanes={count}: must be from 1 to {ensure.MOST}')
         for name in ('scales', 'lanes', 'precisions'):
             if not getattr(self, name):
                 raise UserError(f'{name}: none given; name at least one')

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import jax
 import jax.extend
@@ -316,11 +317,25 @@ def _alone(measure, case):
 
 @functools.cache
 def _busy(case):
-    """ms of an update as in training by default: with every worker at work, or all lanes of one program."""
+    """ms of the machine per update as in training by default: all lanes of one program, or a run on every core.
+
+    On fewer cores where memory does not hold so many.
+    """
     workers, lanes_each = ensure.layout()
-    pins = [[core] for core in ensure.cores()[:workers]] if lanes_each == 1 else [ensure.cores()]
+    pins = [ensure.cores()]
+    if lanes_each == 1:
+        fit = _free() // _alone(updates, case)['host']
+        pins = [[core] for core in ensure.cores()[: max(1, min(workers, fit))]]
     found = together(updates, [dataclasses.replace(case, lanes=lanes_each)] * len(pins), pins)
-    return statistics.mean(each['ms'] for each in found) / lanes_each
+    return statistics.mean(each['ms'] for each in found) / lanes_each / len(pins)
+
+
+def _free():
+    """Bytes of memory that the host has to give."""
+    with contextlib.suppress(OSError):
+        fields = dict(line.split(':') for line in Path('/proc/meminfo').read_text().splitlines())
+        return 1024 * int(fields['MemAvailable'].split()[0])
+    return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
 
 
 def _precise(case, precision):
@@ -384,12 +399,13 @@ def study_rows(plans: dict[str, list[RunSpec]], seconds: float) -> Iterator[dict
         except UserError as error:
             yield row | {'hours': str(error)}
             continue
-        hours = (work + around) / 3600 / workers
+        around /= workers
+        hours = (work + around) / 3600
         yield row | {'hours': round(hours, 1), 'of them collecting and evaluating': f'{around / (work + around):.0%}'}
 
 
 def _seconds(specs, seconds):
-    """Of updating, and of collecting and evaluating: all these runs one after the other."""
+    """Of the machine for updating, and of one core for collecting and evaluating: all these runs."""
     programs, around_of = models(specs), loops(specs)
     ms = {key: _busy(Case(spec, seconds)) for key, spec in programs.items()}
     work, around = 0.0, 0.0

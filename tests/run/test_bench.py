@@ -110,18 +110,31 @@ def test_an_interrupted_measurement_is_not_waited_for(tmp_path):
 def test_the_cost_of_a_plan_is_worked_out_from_one_run_of_each_program(monkeypatch):
     follower = dataclasses.replace(smoke.PASSIVE, source=smoke.EXPLORER)
     plan = [smoke.EXPLORER, smoke.ACTIVE, smoke.TANDEM, follower]
-    ms = {False: 36.0, True: 72.0}  # of an update: an exploring run's takes twice as long, for half of the run
+    ms = {False: 18.0, True: 36.0}  # of both cores: an exploring run's update takes twice as long, for half of the run
     assert smoke.EXPLORER.expl_until == smoke.EXPLORER.budget / 2
     monkeypatch.setattr(bench, '_busy', lambda case: ms[case.spec.w_expl > 0])
     monkeypatch.setattr(bench, '_alone', lambda measure, case: {'collect': 0.01, 'evaluate': 7.0})
     monkeypatch.setattr(ensure, 'layout', lambda: (2, 1))
     (row,) = bench.study_rows({'some plan': plan}, 1.0)
     spec = smoke.ACTIVE
-    work = spec.updates * (3.5 * 0.036 + 0.5 * 0.072)
-    around = 4 * 3 * 7.0 + 2 * spec.agent_steps * 0.01
+    work = spec.updates * (3.5 * 0.018 + 0.5 * 0.036)
+    around = (4 * 3 * 7.0 + 2 * spec.agent_steps * 0.01) / 2
     assert row['plan'] == 'some plan' and row['runs'] == 4 and row['updates'] == 4 * spec.updates
-    assert row['hours'] == round((work + around) / 2 / 3600, 1)
+    assert row['hours'] == round((work + around) / 3600, 1)
     assert row['of them collecting and evaluating'] == f'{around / (work + around):.0%}'
+
+
+@pytest.mark.parametrize(('free', 'runs'), [(100, 2), (59, 1), (5, 1)])
+def test_as_many_runs_at_once_as_memory_holds(free, runs, monkeypatch):
+    """Each takes 30 bytes here; 8 ms an update, whatever is beside it."""
+    monkeypatch.setattr(bench, '_free', lambda: free)
+    monkeypatch.setattr(bench, '_alone', lambda measure, case: {'host': 30})
+    monkeypatch.setattr(bench, 'together', lambda measure, cases, cores: [{'ms': 8.0}] * len(cases))
+    monkeypatch.setattr(ensure, 'layout', lambda: (2, 1))
+    monkeypatch.setattr(ensure, 'cores', lambda: [0, 1])
+    bench._busy.cache_clear()
+    assert bench._busy(bench.Case(smoke.ACTIVE, 1.0)) == 8.0 / runs
+    bench._busy.cache_clear()
 
 
 def test_processes_that_measure_together_have_their_own_cores():
