@@ -324,8 +324,10 @@ def _busy(case):
     workers, lanes_each = ensure.layout()
     pins = [ensure.cores()]
     if lanes_each == 1:
-        fit = _free() // _alone(updates, case)['host']
-        pins = [[core] for core in ensure.cores()[: max(1, min(workers, fit))]]
+        alone = _alone(updates, case)
+        pins = [[core] for core in ensure.cores()[: min(workers, _free() // alone['host'])]]
+        if len(pins) < 2:
+            return alone['ms']
     found = together(updates, [dataclasses.replace(case, lanes=lanes_each)] * len(pins), pins)
     return statistics.mean(each['ms'] for each in found) / lanes_each / len(pins)
 

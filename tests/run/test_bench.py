@@ -128,7 +128,7 @@ def test_the_cost_of_a_plan_is_worked_out_from_one_run_of_each_program(monkeypat
 def test_as_many_runs_at_once_as_memory_holds(free, runs, monkeypatch):
     """Each takes 30 bytes here; 8 ms an update, whatever is beside it."""
     monkeypatch.setattr(bench, '_free', lambda: free)
-    monkeypatch.setattr(bench, '_alone', lambda measure, case: {'host': 30})
+    monkeypatch.setattr(bench, '_alone', lambda measure, case: {'host': 30, 'ms': 8.0})
     monkeypatch.setattr(bench, 'together', lambda measure, cases, cores: [{'ms': 8.0}] * len(cases))
     monkeypatch.setattr(ensure, 'layout', lambda: (2, 1))
     monkeypatch.setattr(ensure, 'cores', lambda: [0, 1])
