@@ -107,23 +107,37 @@ def load(specs, folder: Path, section: str = 'toy_maze') -> Frames:
     return Frames(tuple(specs), **tables)
 
 
-def archive(specs, store, folder: Path, section: str = 'toy_maze') -> list[str]:
-    """Copy the finished runs among `specs` into the archive; returns the ids of the runs dropped from it.
+def archive(specs, store, folder: Path, section: str = 'toy_maze') -> dict[str, str]:
+    """Copy the finished runs among `specs` into the archive; returns the runs dropped from it: id -> reason.
 
-    Dropped are those that `specs` plans with other values now (same task, agent and pair seed, another id); all other
-    rows stay. Equal rows give equal bytes. Every file is replaced as a whole, `runs` last.
+    Dropped are those that `specs` plans with other values now (same task, agent and pair seed, another id), and those
+    that learned from what another training of their source had recorded; all other rows stay. Equal rows give equal
+    bytes. Every file is replaced as a whole, `runs` last.
     """
-    done, dropped = [spec for spec in specs if store.status(spec) == 'done'], set()
+    done, dropped = [spec for spec in specs if store.status(spec) == 'done'], {}
+    orphans = _orphans(done, store, folder, section)
     for name in TABLES[section]:
         new = [frame for spec in done if len(frame := _extract(section, name, spec, store))]
         old = _read(folder, section, name)
-        outdated = _outdated(old, specs)
+        outdated = _outdated(old, specs) | old.run_id.isin(orphans)
         kept = old[~outdated & ~old.run_id.isin([spec.run_id for spec in done])]
         if new or outdated.any():
             frames = [kept, *new] if len(kept) or not new else new
             _write(folder, section, name, pd.concat(frames, ignore_index=True))
-        dropped.update(old.run_id[outdated])
-    return sorted(dropped)
+        dropped |= dict.fromkeys(old.run_id[outdated], 'it is planned with other values now')
+    return dropped | {run_id: 'its source was trained again and recorded other data' for run_id in sorted(orphans)}
+
+
+def _orphans(done, store, folder, section):
+    """Ids of the archived runs whose source is among `done` with another outcome than archived; not of `done`."""
+    metrics, runs = (_read(folder, section, name) for name in ('metrics', 'runs'))
+    again = set()
+    for spec in (spec for spec in done if not spec.source):
+        old, new = metrics[metrics.run_id == spec.run_id], _extract(section, 'metrics', spec, store)
+        if len(old) and not np.array_equal(old[CURVES], new[CURVES], equal_nan=True):
+            again.add(spec.run_id)
+    sources = runs.spec.map(lambda text: json.loads(text)['source'])
+    return set(runs.run_id[sources.isin(again)]) - {spec.run_id for spec in done}
 
 
 def _outdated(rows, specs):

@@ -120,11 +120,9 @@ class Section:
 
     def archive(self) -> pd.DataFrame:
         """Copy what the figures need of the finished runs into figures/data; returns the number of runs per state."""
-        dropped = {run_id for section, specs in self.plans.items()
-                   for run_id in frames.archive(specs, self.store, paths.archive(self.scale), section)}  # fmt: skip
-        if dropped:
-            ids = ', '.join(sorted(dropped))
-            print(f'dropped from figures/data, because they are planned with other values now: {ids}')
+        for section, specs in self.plans.items():
+            for run_id, reason in frames.archive(specs, self.store, paths.archive(self.scale), section).items():
+                print(f'dropped from figures/data: {run_id}, as {reason}')
         return self.state().groupby([*self._rows, 'state'], sort=False).size().unstack(fill_value=0)
 
     def frames(self, entry: Entry) -> frames.Frames:

@@ -54,14 +54,32 @@ def test_archive_keeps_runs_that_the_store_does_not_have(specs, make_store, tmp_
 
 def test_archive_drops_what_is_planned_with_other_values_and_nothing_else(specs, make_store, tmp_path):
     wide, scale = agents.plan('toy_maze', scales.get('smoke'), seeds=3), scales.get('smoke')
-    assert frames.archive(wide, make_store(wide), tmp_path) == []
+    assert frames.archive(wide, make_store(wide), tmp_path) == {}
     retuned = agents.make('active', specs[0].task, 0, scale, ratio=0.25)
-    assert frames.archive([retuned], make_store([]), tmp_path) == [specs[0].run_id]
+    dropped = frames.archive([retuned], make_store([]), tmp_path)
+    assert dropped == {specs[0].run_id: 'it is planned with other values now'}
     assert [spec.run_id for spec in frames.load(wide, tmp_path).missing] == [specs[0].run_id]
     assert content(tmp_path) != {}
     rest = [agents.make(spec.agent, spec.task, agents.pair_seed(spec), scale, ratio=0.25) for spec in wide]
     assert len(frames.archive(rest, make_store(rest[:1]), tmp_path)) == len(wide) - 1
     assert len(frames.load(rest, tmp_path).missing) == len(rest) - 1
+
+
+def test_followers_of_a_source_that_was_trained_again_with_another_outcome_are_dropped(specs, make_store, tmp_path):
+    """They learned from other data than what the archive says their source recorded."""
+    frames.archive(specs, make_store(specs), tmp_path)
+    source = next(spec for spec in specs if spec.source is None and agents.pair_seed(spec) == 0)
+    followers = [spec for spec in specs if spec.source == source]
+    again, metrics = make_store([source, followers[0]]), make_store.metrics
+    assert frames.archive([source], again, tmp_path) == {}  # the same to the bit
+    again.metrics = lambda spec: metrics(again, spec).assign(score=7.0 + (spec != source))
+    dropped = frames.archive([source, followers[0]], again, tmp_path)
+    assert list(dropped) == sorted(spec.run_id for spec in followers[1:]) and len(dropped) > 0
+    assert set(dropped.values()) == {'its source was trained again and recorded other data'}
+    found = frames.load(specs, tmp_path)
+    assert found.missing == followers[1:]
+    assert found.metrics.score[found.metrics.run_id == source.run_id].unique() == [7.0]
+    assert frames.archive(specs, again, tmp_path) == {}  # it is over
 
 
 def test_an_archive_of_outdated_runs_alone_ends_empty(specs, make_store, tmp_path):
@@ -186,7 +204,7 @@ def test_study_counts_a_run_without_traces_and_drops_by_task_agent_and_pair_seed
     assert frames.load(specs, tmp_path, 'study').missing == []
     retuned = agents.make('tandem_alpha_0', 'breakout-vision', 0, scales.get('smoke'), lr_actor=1.0)
     gone = next(spec for spec in specs if (spec.agent, agents.pair_seed(spec)) == ('tandem_alpha_0', 0))
-    assert frames.archive([retuned], make_store([]), tmp_path, 'study') == [gone.run_id]
+    assert frames.archive([retuned], make_store([]), tmp_path, 'study').keys() == {gone.run_id}
     assert frames.load(specs, tmp_path, 'study').missing == [gone]
 
 

@@ -102,7 +102,7 @@ def test_dropped_rows_are_told_in_one_line(specs, make_store, capsys):
     frames.archive([old], make_store([old]), paths.archive('smoke'))
     make(make_store(specs)).archive()
     assert capsys.readouterr().out == (
-        f'dropped from figures/data, because they are planned with other values now: {old.run_id}\n'
+        f'dropped from figures/data: {old.run_id}, as it is planned with other values now\n'
     )
     make(make_store(specs)).archive()
     assert capsys.readouterr().out == ''
