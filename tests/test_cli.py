@@ -122,7 +122,7 @@ def test_values_reach_the_run_and_its_source():
     assert (source.expl_until, run.expl_until) == (5000, 0)
     for spec in (source, run):
         assert (spec.budget, spec.eval_every, spec.model.deter) == (10_000, 5000, 7)
-    model = scales.get('laptop').planned(TASK)['model']
+    model = scales.get('laptop').planned(TASK, 'active')['model']
     assert dataclasses.replace(run.model, deter=model.deter) == model
 
 

@@ -17,7 +17,7 @@ class Train:
     agent: str = 'active'  # see `paper-lib agents`
     seed: int = 0  # of the pair: the online run's, or that of an offline run's source
     scale: Scale = 'laptop'
-    section: Annotated[str, tyro.conf.arg(help_behavior_hint='(default: the first that has the task)')] = ''
+    section: Annotated[str, tyro.conf.arg(help_behavior_hint='(default: the first that has this run)')] = ''
     """whose values: base_agent, toy_maze or study"""
     size: Annotated[str | None, tyro.conf.arg(metavar='STR', help_behavior_hint='(default: as the scale)')] = None
     """another model: see `paper-lib sizes`"""
@@ -34,7 +34,7 @@ class Train:
         from paper_lib.study.names import choose
 
         scale = scales.get(self.scale)
-        planned = scale.planned(self.task, self.section)
+        planned = scale.planned(self.task, self.agent, self.section)
         model = planned.get('model', scale.model) if self.size is None else choose('size', self.size, sizes())
         values = planned | given(self.values) | {'model': dataclasses.replace(model, **given(self.model))}
         spec = agents.make(self.agent, self.task, self.seed, scale, **values)

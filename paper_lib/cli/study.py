@@ -46,7 +46,7 @@ class Notebooks:
                 failed.append(f'error: {error}')
         try:
             if not self.output:
-                pages.write_index(self.scale)
+                pages.write_index(values['scale'])
         except UserError as error:
             failed.append(f'error: {error}')
         return end(2, '\n'.join(failed)) if failed else 0

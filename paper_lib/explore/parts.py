@@ -49,9 +49,9 @@ def maze(section) -> Interactive:
             raise UserError(f'x={x:.2f}, y={y:.2f}: this is inside a wall; choose a place beside it')
         spec = _first(found.specs, agent, task)
         played = _episode(spec, scale, x, y)
-        imagined = _player(spec, scale).imagine(played, step, HORIZON)[:, :2]
+        imagined = _player(spec, scale).imagine(played, step, HORIZON)[..., :2]
         text = (f'{LOOKS[agent].label}, pair seed {agents.pair_seed(spec)}, from ({x:.2f}, {y:.2f}): score '
-                f'{played["reward"].sum():.0f}. Dashed: what it imagines from step {step} on.')  # fmt: skip
+                f'{played["reward"].sum():.0f}. Dashed: imagined from step {step} on, eight times.')  # fmt: skip
         return pictures.path(_steps(played), spec.goal_radius, scale, text, imagined, step)
 
     kept = found.episode('active')

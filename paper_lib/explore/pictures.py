@@ -30,7 +30,7 @@ def _row(count, scale, width=11.0):
 
 
 def path(steps, goal_radius, scale, text, imagined=None, at=0) -> str:
-    """A way through the maze: columns v0, v1, wm_loss per step; `imagined` (H + 1, 2) from step `at` on."""
+    """A way through the maze: columns v0, v1, wm_loss per step; `imagined` (draws, H + 1, 2) from step `at` on."""
     with context():
         figure, (map_, loss, apart) = _row(3, scale)
         panels.walls(map_, goal_radius)
@@ -42,10 +42,12 @@ def path(steps, goal_radius, scale, text, imagined=None, at=0) -> str:
         loss.set(xlabel='agent step', ylabel='world-model loss')
         apart.set(xlabel='steps imagined', ylabel='distance to the real path (m)')
         if imagined is not None:
-            map_.plot(*imagined.T, '--', color='black', lw=1.2, zorder=6)
+            map_.plot(*imagined.T, '--', color='black', lw=0.8, zorder=6)
             loss.axvline(at, color='black', ls='--', lw=0.8)
             real = steps[['v0', 'v1']].to_numpy()[at : at + len(imagined)]
-            apart.plot(np.linalg.norm(real - imagined[: len(real)], axis=1), color='black')
+            gaps = np.linalg.norm(real - imagined[:, : len(real)], axis=-1)
+            apart.plot(gaps.T, color='black', lw=0.6, alpha=0.5)
+            apart.plot(np.median(gaps, 0), color='black', lw=2)
         return shown(figure, text)
 
 

@@ -35,9 +35,9 @@ def _decode(agent, params, feat):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _imagine(agent, params, start, key):
-    """Observations decoded along `model.horizon` imagined steps from one state: (H + 1, ...), the state's own first."""
+    """Observations decoded along `model.horizon` imagined steps from N states, these first: (N, H + 1, ...)."""
     feat, _ = actor_critic.imagine(agent, params['wm'], params['task']['actor'], start, key)
-    return _decode(agent, params, feat)[:, 0]
+    return _decode(agent, params, feat).swapaxes(0, 1)
 
 
 class Player:
@@ -52,27 +52,31 @@ class Player:
         like['task'] = {name: part for name, part in like['task'].items() if name != 'slow'}
         self.params = lanes.unflatten(like, {name: array[None] for name, array in arrays.items()})
         self.evaluator = rollout.Evaluator(self.program, [spec])
+        self.envs = self.evaluator.envs.envs
 
     def episode(self) -> dict[str, np.ndarray]:
         """The first episode of the run's last evaluation once more, step by step (N, ...).
 
         `vector` or `image`, `decoded`, `reward`, `wm_loss`, `recon_loss`, `value`, `deter`, `stoch`.
         """
-        return self._look(self.spec.agent_steps // self.spec.eval_steps)
+        return self._look(self.envs, self.spec.agent_steps // self.spec.eval_steps)
 
     def walk(self, x: float, y: float) -> dict[str, np.ndarray]:
         """An episode of the maze that begins at rest in (x, y) [m]; as `episode`."""
-        self.evaluator.envs.envs = [_maze(self.spec, x, y) for _ in range(self.spec.eval_episodes)]
-        return self._look(0)
+        return self._look([_maze(self.spec, x, y) for _ in self.envs], 0)
 
-    def imagine(self, episode: dict, step: int, horizon: int) -> np.ndarray:
-        """What the agent expects to observe if it acts on from this step of an episode, unseeing: (H + 1, ...)."""
+    def imagine(self, episode: dict, step: int, horizon: int, times: int = 8) -> np.ndarray:
+        """What the agent expects to observe if it acts on from this step of an episode, unseeing: (times, H + 1, ...).
+
+        Actions and latents are drawn anew each time: what the draws have in common is what the model believes.
+        """
         agent = dataclasses.replace(self.agent, model=dataclasses.replace(self.agent.model, horizon=horizon))
-        start = tuple(jnp.asarray(episode[name][step : step + 1]) for name in ('deter', 'stoch'))
+        start = tuple(jnp.asarray(episode[name][step][None].repeat(times, 0)) for name in ('deter', 'stoch'))
         key = jax.random.fold_in(lanes.keys([self.spec], 'imagine')[0], step)
         return np.asarray(_imagine(agent, jax.tree.map(lambda x: x[0], self.params), start, key))
 
-    def _look(self, index):
+    def _look(self, worlds, index):
+        self.evaluator.envs.envs = worlds
         played = self.evaluator.play(self.params, index)
         keys = lanes.keys([self.spec], 'eval_model')
         found = evaluate.assess(self._inside, self.task, self.params, played, keys, 2 * index)[0]

@@ -317,19 +317,18 @@ def _alone(measure, case):
 
 @functools.cache
 def _busy(case):
-    """ms of the machine per update as in training by default: all lanes of one program, or a run on every core.
+    """ms of the machine per update of one run as in training by default, with all its workers.
 
-    On fewer cores where memory does not hold so many.
+    Fewer of them where memory does not hold so many.
     """
-    workers, lanes_each = ensure.layout()
-    pins = [ensure.cores()]
-    if lanes_each == 1:
+    workers, pins = ensure.layout()[0], [ensure.cores()]
+    if workers > 1:
         alone = _alone(updates, case)
         pins = [[core] for core in ensure.cores()[: min(workers, _free() // alone['host'])]]
         if len(pins) < 2:
-            return alone['ms']
-    found = together(updates, [dataclasses.replace(case, lanes=lanes_each)] * len(pins), pins)
-    return statistics.mean(each['ms'] for each in found) / lanes_each / len(pins)
+            return alone['ms'] / case.lanes
+    found = together(updates, [case] * len(pins), pins)
+    return statistics.mean(each['ms'] for each in found) / case.lanes / len(pins)
 
 
 def _free():
@@ -408,16 +407,16 @@ def study_rows(plans: dict[str, list[RunSpec]], seconds: float) -> Iterator[dict
 
 def _seconds(specs, seconds):
     """Of the machine for updating, and of one core for collecting and evaluating: all these runs."""
-    programs, around_of = models(specs), loops(specs)
-    ms = {key: _busy(Case(spec, seconds)) for key, spec in programs.items()}
+    programs, around_of, single, (_, most) = models(specs), loops(specs), ensure.single(specs), ensure.layout()
     work, around = 0.0, 0.0
     for spec in specs:
+        lanes_each = 1 if spec in single or spec.interact_every else most
+        model, explores, side = own = _program_of(spec)
+        plain = (model, False, side) if (model, False, side) in programs else own
+        ms, rest = (_busy(Case(programs[name], seconds, lanes_each)) for name in (own, plain))
+        share = spec.like.expl_until / spec.like.budget if spec.like.expl_until else float(explores)
+        work += spec.updates * (share * ms + (1 - share) * rest) / 1e3
         step = _alone(loop, Case(around_of[_loop_of(_online(spec))], seconds))
-        like, until = spec.like, spec.like.expl_until
-        explores = until / like.budget if until else float(like.w_expl > 0)
-        model, _, side = _program_of(spec)
-        plain = ms.get((model, False, side), ms[_program_of(spec)])
-        work += spec.updates * (explores * ms[_program_of(spec)] + (1 - explores) * plain) / 1e3
         around += spec.budget // spec.eval_every * step['evaluate']
         around += spec.own_rows * tasks.get(spec.task).envs * step['collect']
     return work, around

@@ -44,7 +44,7 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
     waiting = unfinished(specs, store, workers, lanes)
     if not waiting:
         return
-    alone = {run for spec in specs if spec.exact for run in (spec, spec.source)}
+    alone = single(specs)
     progress = Progress(sum(spec.agent_steps for spec in waiting))
     workers, lanes = workers or default[0], lanes or default[1]
     with progress, _Pool(workers, store.root) as pool:
@@ -61,6 +61,11 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
     if pool.failed:  # the others are finished
         first, *more = dict.fromkeys(map(str, pool.failed.values()))
         raise RunError(first + (f' (and {len(more)} more: see paper-lib runs)' if more else ''))
+
+
+def single(specs: list[RunSpec]) -> set[RunSpec]:
+    """Those that train as a program of their own, whatever there is to group: runs of equal bits, and their sources."""
+    return {run for spec in specs if spec.exact for run in (spec, spec.source)}
 
 
 def unfinished(specs: list[RunSpec], store: Store, workers: int = 0, lanes: int = 0) -> list[RunSpec]:

@@ -192,8 +192,22 @@ class Group:
         if self.spec.interact_every:
             counters['added'] = self.collected * self.task.envs * self.task.repeat  # environment steps
         for lane, (run, row) in enumerate(zip(self.runs, metrics)):
-            run.append(counters | row | {f'train_{key}': float(value[lane]) for key, value in sorted(means.items())})
+            row = counters | row | {f'train_{key}': float(value[lane]) for key, value in sorted(means.items())}
+            if self.specs[lane].exact:
+                self._check_bits(lane, row)
+            run.append(row)
         return metrics, traces
+
+    def _check_bits(self, lane, row):
+        """End a run that must have its source's weights to the bit where its model's loss is not the source's."""
+        theirs = self.sources[lane].metrics()
+        theirs = theirs[theirs.env_step == row['env_step']]
+        if self.spec.eval_every != self.spec.source.eval_every or 'train_model_loss' not in row:
+            return
+        if (loss := row['train_model_loss']) != (there := theirs.train_model_loss.item()):
+            what = f"the world model's loss is {there!r} there and {loss!r} here"
+            raise RunError(f'{self.runs[lane].path}: its source was trained by other code: {what} before step '
+                           f'{row["env_step"]}; it must have its weights to the bit: train that again')  # fmt: skip
 
     def _check_finite(self, clock):
         """Weights that are not finite stay so: end the run instead of filling it with them."""

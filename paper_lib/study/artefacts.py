@@ -13,8 +13,8 @@ PAPER = [*(f'figure_{number}' for number in NUMBERS), 'table_S1', 'table_S2']
 def listing(scale: str = 'laptop', draw: bool = False) -> list[dict]:
     """One row per figure and table of the paper, each with those that only this library has of it.
 
-    Columns: figure, file (of this scale), notebook, scales (those whose archive has a run of it), and with `draw` the
-    seconds that it takes at this scale from the data to the files.
+    Columns: figure, file (of this scale), notebook, scales (those whose archive has a run of it, with the number of its
+    agents that have one), and with `draw` the seconds that it takes at this scale from the data to the files.
     """
     scales.get(scale)
     sections = dict.fromkeys(_entry(stem).section for stem in PAPER)
@@ -25,9 +25,14 @@ def listing(scale: str = 'laptop', draw: bool = False) -> list[dict]:
         rows.append({
             'figure': ('Fig. ' if stem.startswith('figure') else 'Table ') + stem.partition('_')[2],
             'file': ', '.join(f'{name}.{"png" if name in figures.FIGURES else "csv"}' for name in own),
-            'notebook': _book(stem), 'scales': ', '.join(name for name, part in parts.items() if len(part.runs)),
+            'notebook': _book(stem),
+            'scales (agents)': ', '.join(f'{name} ({_agents(part)})' for name, part in parts.items() if len(part.runs)),
         } | ({'seconds': round(sum(_seconds(name, scale) for name in own), 1)} if draw else {}))  # fmt: skip
     return rows
+
+
+def _agents(part):
+    return f'{part.runs.agent.nunique()} of {len({spec.agent for spec in part.specs})}'
 
 
 def claims(scale: str) -> list[dict]:

@@ -145,7 +145,7 @@ def caption(name: str, frames: Frames, scale: str) -> str:
         *dict.fromkeys(published.schedule(spec) for spec in frames.specs if spec not in asked),
         f'{style.WARNING}.' if scale == 'smoke' else '',
         f'Missing: {len(lost)} of {sum(wanted)} runs.' if lost else '',
-        f'Not trained at this scale: {", ".join(LOOKS[agent].label for agent in further)}.' if further else '',
+        f'Only on request: {", ".join(LOOKS[agent].label for agent in further)}.' if further else '',
     ]
     return ' '.join(line for line in lines if line) + f'\n\n{_differences(frames)}'
 

@@ -202,7 +202,7 @@ def _exceptions(runs):
     return '; exceptions: ' + (', '.join(f'{row.agent} in {row.task}' for row in found.itertuples()) or 'none')
 
 
-ALPHAS = ('tandem_alpha_1e-6', 'tandem_alpha_1e-3', 'tandem_alpha_1e-1', 'tandem')
+ALPHAS = ('tandem_alpha_1e-6', 'tandem_alpha_1e-3', 'tandem_alpha_1e-1')  # at 1 it says nothing of a tiny alpha
 THRESHOLDS = ('passive_auto', 'passive_auto_200', 'passive_auto_165', 'passive_auto_120')
 CLAIMS = (
     *(_compared('C1', agent, 'active', NEGATIVE) for agent in ('passive', 'tandem')),

@@ -125,7 +125,7 @@ def archive(specs, store, folder: Path, section: str = 'toy_maze') -> dict[str, 
             frames = [kept, *new] if len(kept) or not new else new
             _write(folder, section, name, pd.concat(frames, ignore_index=True))
         dropped |= dict.fromkeys(old.run_id[outdated], 'it is planned with other values now')
-    return dropped | {run_id: 'its source was trained again and recorded other data' for run_id in sorted(orphans)}
+    return dropped | dict.fromkeys(sorted(orphans), 'its source was trained again and recorded other data')
 
 
 def _orphans(done, store, folder, section):

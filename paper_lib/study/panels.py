@@ -20,8 +20,8 @@ from paper_lib.study import agents, scales, stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import GREY, LOOKS, THEIRS, WARNING, YELLOW
 
-COMMAND = 'make figures SCALE={}'
-FURTHER = 'paper-lib notebooks NAME --scale {} -p train all'
+COMMAND = {True: 'make figures SCALE={}', False: 'paper-lib notebooks --scale {} -p train yes'}  # unasked or not
+FURTHER = 'paper-lib notebooks --scale {} -p train all'
 HARD = '\xa0'  # a space that lines are not broken at
 NOTE = 0.16  # inches of a line below the panels
 OUTLINE = [matplotlib.patheffects.withStroke(linewidth=3.2, foreground='black')]
@@ -32,6 +32,11 @@ def new(scale: str, width: float, height: float) -> Figure:
     if scale == 'smoke':
         figure.suptitle(WARNING, color='#B00000', fontsize=12, fontweight='bold')
     return figure
+
+
+def command(scale: str) -> str:
+    """What trains the runs that are planned at a scale and missing."""
+    return COMMAND[scales.get(scale).trains].format(scale)
 
 
 def label(axes: Axes, letter: str, text: str) -> None:
@@ -69,9 +74,9 @@ def lost(frames: Frames, scale: str, names: list[str]) -> list[str]:
         further += [f'all of {task}' for task in dict.fromkeys(spec.task for spec in frames.specs) if task not in there]
     lines = []
     if counts := ', '.join(f'{name}: {gone[name]} missing' for name in names if gone[name]):
-        lines.append(f'{counts}; {COMMAND.format(scale).replace(" ", HARD)}')
+        lines.append(f'{counts}; {command(scale).replace(" ", HARD)}')
     if further:
-        lines.append(f'not trained at this scale: {", ".join(further)}; {FURTHER.format(scale).replace(" ", HARD)}')
+        lines.append(f'only on request: {", ".join(further)}; {FURTHER.format(scale).replace(" ", HARD)}')
     return lines
 
 

@@ -44,10 +44,14 @@ class Scale:
     own: dict[tuple[str, str], dict] = dataclasses.field(default_factory=dict)  # (task, agent) -> fields of it alone
     pictures: dict = dataclasses.field(default_factory=dict)  # RunSpec fields of tasks that MuJoCo draws alone
 
-    def planned(self, task: str, section: str = '') -> dict:
-        """RunSpec fields of the first plan with this task, {} if there is none; or of a section's. Raises UserError."""
+    def planned(self, task: str, agent: str, section: str = '') -> dict:
+        """RunSpec fields of the first plan with this task and agent, else with the task, else {}; or of a section's.
+
+        Raises UserError for a section that does not exist or has not got the task.
+        """
         chosen = {section: choose('section', section, self.plans)} if section else self.plans
-        found = [plan.values for plans in chosen.values() for plan in plans if task in plan.tasks]
+        plans = [plan for plans in chosen.values() for plan in plans if task in plan.tasks]
+        found = [plan.values for plan in sorted(plans, key=lambda plan: agent not in plan.seeds | plan.further)]
         if section and not found:
             raise UserError(f'section={section!r}: has no {task} at scale {self.name}')
         return found[0] if found else {}

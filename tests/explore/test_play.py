@@ -87,6 +87,12 @@ def test_the_last_evaluation_is_played_again_to_the_bit(player, store):
     assert found['decoded'].shape == found['vector'].shape
 
 
+def test_an_episode_after_a_walk_is_the_archived_one_again(player):
+    before = player.episode()
+    player.walk(0.1, 0.25)
+    np.testing.assert_array_equal(player.episode()['vector'], before['vector'])
+
+
 def test_a_walk_begins_where_it_is_told(player):
     found = player.walk(0.1, 0.25)
     np.testing.assert_allclose(found['vector'][0], [0.1, 0.25, 0, 0], atol=1e-7)
@@ -97,7 +103,8 @@ def test_a_walk_begins_where_it_is_told(player):
 def test_imagination_begins_in_the_state_of_the_step_and_sees_nothing_more(player):
     found = player.walk(0.1, 0.25)
     imagined = player.imagine(found, 7, 9)
-    assert imagined.shape == (10, 4)
-    np.testing.assert_allclose(imagined[0], found['decoded'][7], rtol=1e-4, atol=1e-5)
+    assert imagined.shape == (8, 10, 4)
+    np.testing.assert_allclose(imagined[:, 0], found['decoded'][7][None].repeat(8, 0), rtol=1e-4, atol=1e-5)
+    assert len(np.unique(imagined[:, -1], axis=0)) == 8  # each draw is its own
     later = {name: np.concatenate([found[name][:8], found[name][8:] + 1]) for name in ('deter', 'stoch')}
     np.testing.assert_array_equal(player.imagine(later, 7, 9), imagined)

@@ -124,6 +124,16 @@ def test_the_cost_of_a_plan_is_worked_out_from_one_run_of_each_program(monkeypat
     assert row['of them collecting and evaluating'] == f'{around / (work + around):.0%}'
 
 
+def test_on_a_gpu_runs_that_train_alone_are_worked_out_with_one_lane(monkeypatch):
+    """An update takes 10 ms with one lane, 10 / 8 ms with eight: of a plan of four, two share a program."""
+    others = [dataclasses.replace(smoke.ACTIVE, seed=seed) for seed in (1, 2)]
+    monkeypatch.setattr(bench, '_busy', lambda case: 10.0 / case.lanes)
+    monkeypatch.setattr(bench, '_alone', lambda measure, case: {'collect': 0.0, 'evaluate': 0.0})
+    monkeypatch.setattr(ensure, 'layout', lambda: (1, 8))
+    work, around = bench._seconds([*others, smoke.ACTIVE, smoke.CONTROL], 1.0)
+    assert work == pytest.approx(smoke.ACTIVE.updates * (2 * 10 + 2 * 10 / 8) / 1e3) and around == 0
+
+
 @pytest.mark.parametrize(('free', 'runs'), [(100, 2), (59, 1), (5, 1)])
 def test_as_many_runs_at_once_as_memory_holds(free, runs, monkeypatch):
     """Each takes 30 bytes here; 8 ms an update, whatever is beside it."""
@@ -134,6 +144,9 @@ def test_as_many_runs_at_once_as_memory_holds(free, runs, monkeypatch):
     monkeypatch.setattr(ensure, 'cores', lambda: [0, 1])
     bench._busy.cache_clear()
     assert bench._busy(bench.Case(smoke.ACTIVE, 1.0)) == 8.0 / runs
+    bench._busy.cache_clear()
+    monkeypatch.setattr(ensure, 'layout', lambda: (1, 4))  # as on a GPU
+    assert bench._busy(bench.Case(smoke.ACTIVE, 1.0, 4)) == 8.0 / 4
     bench._busy.cache_clear()
 
 

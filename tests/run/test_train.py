@@ -19,7 +19,7 @@ import smoke
 from paper_lib.agent import dreamer
 from paper_lib.data import files, writer
 from paper_lib.data.replay import Replay
-from paper_lib.data.store import Store
+from paper_lib.data.store import Finished, Store
 from paper_lib.run import bench, cost, ensure, lanes, train, windows
 from paper_lib.spec import RunError, UserError
 
@@ -320,6 +320,16 @@ def test_what_must_have_its_sources_bits_is_trained_alone_as_that_was(store, tmp
     with pytest.raises(RunError, match='was trained with threads=7; tandem must have its weights to the bit'):
         train.train([same[0]], Store(tmp_path))
     assert not Store(tmp_path).path(same[0]).exists()
+
+
+def test_what_has_not_its_sources_bits_ends_at_its_first_evaluation(store, tmp_path, monkeypatch):
+    """As where the source was trained by code that rounds differently."""
+    spec, own = dataclasses.replace(smoke.CONTROL, init_seed=3), Finished.metrics
+    (tmp_path / smoke.ACTIVE.run_id).symlink_to(store.path(smoke.ACTIVE))
+    monkeypatch.setattr(Finished, 'metrics', lambda self: own(self).assign(train_model_loss=1.5))
+    with pytest.raises(RunError, match="other code: the world model's loss is 1.5 there and .* before step 2000"):
+        train.train([spec], Store(tmp_path))
+    assert Store(tmp_path).status(spec) == 'failed'
 
 
 def test_source_must_be_finished(tmp_path):

@@ -118,19 +118,19 @@ def test_agents_that_are_not_part_of_the_scale_are_named_and_the_others_drawn(na
     lost = [agent for agent in entry.agents if agent not in scales.TRAINED]
     assert ('-p train all' in words) == bool(lost)
     assert 'make figures' not in words
-    noted = words.partition('not trained at this scale: ')[2].partition(';')[0]
+    noted = words.partition('only on request: ')[2].partition(';')[0]
     assert [agent for agent in noted.split(', ') if agent] == lost
     if specs and any(agent in scales.TRAINED for agent in entry.agents):
         assert 'no finished run' not in words
     labels = ', '.join(style.LOOKS[agent].label for agent in style.LOOKS if agent in lost)
-    assert (f'Not trained at this scale: {labels}.' in drawing.caption(name, found, scale.name)) == bool(lost)
+    assert (f'Only on request: {labels}.' in drawing.caption(name, found, scale.name)) == bool(lost)
 
 
 def test_a_task_without_runs_is_named_with_the_command(study):
     task, others = 'breakout-vision', ['cup_catch-proprio', 'window-open-proprio']
     found = dataclasses.replace(study.of(others, 'task'), specs=study.specs)
     words = ' '.join(text(FIGURES['figure_3'].draw(FIGURES['figure_3'].of(found), 'laptop')).split())
-    assert f'not trained at this scale: all of {task}; paper-lib notebooks NAME' in words
+    assert f'only on request: all of {task}; paper-lib notebooks --scale' in words
     assert 'all of' not in ' '.join(text(FIGURES['figure_3'].draw(FIGURES['figure_3'].of(study), 'laptop')).split())
 
 
