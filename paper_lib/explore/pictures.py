@@ -44,7 +44,7 @@ def path(steps, goal_radius, scale, text, imagined=None, at=0) -> str:
         if imagined is not None:
             map_.plot(*imagined.T, '--', color='black', lw=0.8, zorder=6)
             loss.axvline(at, color='black', ls='--', lw=0.8)
-            real = steps[['v0', 'v1']].to_numpy()[at : at + len(imagined)]
+            real = steps[['v0', 'v1']].to_numpy()[at : at + imagined.shape[1]]
             gaps = np.linalg.norm(real - imagined[:, : len(real)], axis=-1)
             apart.plot(gaps.T, color='black', lw=0.6, alpha=0.5)
             apart.plot(np.median(gaps, 0), color='black', lw=2)
