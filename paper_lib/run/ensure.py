@@ -205,8 +205,9 @@ def _check(specs, root, at_once):
 def _work(group, root):
     from jax.errors import JaxRuntimeError
 
-    from paper_lib.run.train import train
+    from paper_lib.run.train import forget, train
 
+    forget()
     last = 0.0
 
     def report(clock):

@@ -307,6 +307,20 @@ def _trim():
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def forget(most: float = 7e8):
+    """Drop compiled programs where this process holds more than `most` bytes: a worker trains many kinds of runs.
+
+    The next run takes its own from the compilation cache. Where the system does not tell, nothing is dropped.
+    """
+    with contextlib.suppress(OSError):
+        _trim()
+        pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
+        if pages * os.sysconf('SC_PAGE_SIZE') > most:
+            lanes.program.cache_clear()
+            jax.clear_caches()
+            _trim()
+
+
 def _without(tree, names):
     return {name: branch for name, branch in tree.items() if name not in names}
 

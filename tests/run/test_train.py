@@ -332,6 +332,25 @@ def test_what_has_not_its_sources_bits_ends_at_its_first_evaluation(store, tmp_p
     assert Store(tmp_path).status(spec) == 'failed'
 
 
+FORGETS = """
+import jax
+from paper_lib.run import lanes, train
+from test_train import group_agent
+jitted = jax.jit(lambda x: x + 1)
+jitted(1.0)
+lanes.program(group_agent(), 1)
+for most in (1e12, 0):
+    train.forget(most)
+    print(lanes.program.cache_info().currsize, jitted._cache_size())
+"""
+
+
+def test_programs_are_forgotten_by_a_process_that_holds_much_memory():
+    settings = os.environ | {'PYTHONPATH': os.pathsep.join([str(pathlib.Path(__file__).parent), *sys.path])}
+    done = subprocess.run([sys.executable, '-c', FORGETS], env=settings, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ['1 1', '0 0']
+
+
 def test_source_must_be_finished(tmp_path):
     with pytest.raises(UserError, match=smoke.ACTIVE.run_id):
         train.train([smoke.TANDEM], Store(tmp_path))
