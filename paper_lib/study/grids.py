@@ -200,10 +200,11 @@ def _weights(axes, finals, families):
     weights = list(family('active').values())
     axes.set(xticks=range(len(weights)), xlim=(-0.3, len(weights) - 0.7))
     axes.set_xticklabels([f'{weight:g}' for weight in weights])
-    for name in families:
+    for i, name in enumerate(families):
+        beside = 0.1 * (i - (len(families) - 1) / 2)  # so that intervals do not cover each other
         values = {weights.index(weight): finals.score[finals.agent == agent].to_numpy()
                   for agent, weight in family(name).items()}  # fmt: skip
-        values = {x: y for x, y in values.items() if len(y)}
+        values = {x + beside: y for x, y in values.items() if len(y)}
         if values:
             panels.line(axes, name, LOOKS[name].label, list(values), [y.mean() for y in values.values()])
         for x, y in values.items():

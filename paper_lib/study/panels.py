@@ -144,7 +144,7 @@ def line(axes: Axes, agent: str, label: str, x, y, faded: bool = False) -> None:
 
 
 def band(axes: Axes, agent: str, x, low, high) -> None:
-    axes.fill_between(x, low, high, color=LOOKS[agent].color, alpha=0.18, lw=0)
+    axes.fill_between(x, low, high, color=LOOKS[agent].color, alpha=0.1, lw=0)
 
 
 def steps(axes: Axes) -> None:

@@ -100,11 +100,11 @@ def test_sweep_is_over_the_weight_of_exploration(name, study):
     finals = stats.final(found.metrics, 'score')
     for axes, task in zip(figure.axes, shown, strict=True):
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ['0', '0.1', '0.5', '0.9', '1']
-        for agent in figures.AGENTS:
+        for i, agent in enumerate(figures.AGENTS):
             names = [agent, f'{agent}_mixed_10', f'{agent}_mixed', f'{agent}_mixed_90', f'{agent}_expl']
             means = finals[finals.task == task].groupby('agent').score.mean()[names]
             drawn = next(x for x in axes.lines if x.get_label() == LOOKS[agent].label)
-            np.testing.assert_allclose(drawn.get_xydata(), np.stack([range(5), means], 1))
+            np.testing.assert_allclose(drawn.get_xydata(), np.stack([np.arange(5) + 0.1 * (i - 1), means], 1))
         dashed = next(x for x in axes.lines if x.get_linestyle() == '--')
         means = finals[(finals.task == task) & (finals.agent == 'active')].score.mean()
         np.testing.assert_allclose(dashed.get_ydata(), means)
