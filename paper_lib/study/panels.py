@@ -20,7 +20,6 @@ from paper_lib.study import agents, scales, stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import GREY, LOOKS, THEIRS, WARNING, YELLOW
 
-COMMAND = {True: 'make figures SCALE={}', False: 'paper-lib notebooks --scale {} -p train yes'}  # unasked or not
 FURTHER = 'paper-lib notebooks --scale {} -p train all'
 HARD = '\xa0'  # a space that lines are not broken at
 NOTE = 0.16  # inches of a line below the panels
@@ -36,7 +35,8 @@ def new(scale: str, width: float, height: float) -> Figure:
 
 def command(scale: str) -> str:
     """What trains the runs that are planned at a scale and missing."""
-    return COMMAND[scales.get(scale).trains].format(scale)
+    unasked = scales.get(scale).trains
+    return f'make figures SCALE={scale}' if unasked else f'paper-lib notebooks --scale {scale} -p train yes'
 
 
 def label(axes: Axes, letter: str, text: str) -> None:
