@@ -9,8 +9,9 @@ from pathlib import Path
 # One thread per process; small runs gain nothing from a second one. Read when JAX starts.
 os.environ.setdefault('NPROC', '1')
 # Large pages: a program's temporary memory is new at every call, and with small pages its first touch costs as much as
-# an update of a small model. Read when a process starts, so for workers.
-os.environ.setdefault('GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1')
+# an update of a small model. One arena: what a compilation frees in XLA's threads serves the others. Read when a
+# process starts, so for workers.
+os.environ.setdefault('GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1')
 
 
 def processor():

@@ -45,6 +45,8 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
     if not waiting:
         return
     alone = single(specs)
+    named = [spec.task for spec in waiting]
+    waiting.sort(key=lambda spec: named.index(spec.task))  # a worker that stays with a task keeps its programs
     progress = Progress(sum(spec.agent_steps for spec in waiting))
     workers, lanes = workers or default[0], lanes or default[1]
     with progress, _Pool(workers, store.root) as pool:
@@ -205,9 +207,8 @@ def _check(specs, root, at_once):
 def _work(group, root):
     from jax.errors import JaxRuntimeError
 
-    from paper_lib.run.train import forget, train
+    from paper_lib.run.train import train
 
-    forget()
     last = 0.0
 
     def report(clock):
@@ -217,7 +218,7 @@ def _work(group, root):
             _messages.put(([spec.run_id for spec in group], clock))
 
     try:
-        train(group, Store(root), report)
+        train(group, Store(root), report, lean=True)
     except UserError:
         raise
     except JaxRuntimeError as error:

@@ -26,15 +26,16 @@ from paper_lib.run import cost, evaluate, lanes, processor, rollout, windows
 from paper_lib.spec import RunError, RunSpec, UserError
 
 
-def train(specs: list[RunSpec], store: Store, progress=None, checkpoint_seconds: float = 60.0):
+def train(specs: list[RunSpec], store: Store, progress=None, checkpoint_seconds: float = 60.0, lean: bool = False):
     """Train runs of equal `signature` together until each is finished. Finished ones are left alone.
 
-    `progress` is called with the clock after every chunk. Raises RunError for damaged run data, a source
+    `progress` is called with the clock after every chunk. `lean` forgets the programs of other runs first, where much
+    memory is held: for a process that trains many kinds of runs. Raises RunError for damaged run data, a source
     that is missing or unfinished, and a run that another process is working on.
     """
     if len({spec.signature for spec in specs}) != 1:
         raise UserError('these runs cannot share a program: they differ in task, model, schedule or kind')
-    envs.make(specs[0].task, 0, **specs[0].options)  # a task that does not work here ends before a directory is made
+    spaces = envs.make(specs[0].task, 0, **specs[0].options).spaces  # what does not work here ends before a folder is
     sources = {spec.source: store.source(spec.source) for spec in specs if spec.source}
     for spec in specs:
         if spec.exact and store.status(spec) != 'done':
@@ -45,6 +46,8 @@ def train(specs: list[RunSpec], store: Store, progress=None, checkpoint_seconds:
         open_ = [(spec, lease) for spec, lease in zip(specs, leases) if store.status(spec) != 'done']
         if not open_:
             return
+        if lean:
+            forget(lanes.agent_of(specs[0], spaces), len(open_))
         runs = [store.open(spec, lease) for spec, lease in open_]
         try:
             Group([spec for spec, _ in open_], runs, sources, checkpoint_seconds).run(progress or (lambda clock: None))
@@ -156,13 +159,16 @@ class Group:
         first, last = self._updates(clock - self.spec.chunk), self._updates(clock)
         starts = np.stack([self._starts(lane, first, last, self._rows(clock)) for lane in range(len(self.specs))])
         batches = self.windows.gather(starts, self._rows(clock))
-        program, state = self.program, self.state
-        if self._explored(clock):
-            program = self.task_program
-            state = {kind: _without(tree, ('expl', 'disag')) for kind, tree in state.items()}
+        program, state = self._learner(self._explored(clock))
         state, metrics = program.chunk(state, batches, self.hyper, self.keys, np.int32(first))
         self.state = {kind: tree | state[kind] for kind, tree in self.state.items()}
         return metrics
+
+    def _learner(self, explored):
+        """The program of the updates and the state that it takes, before and after the exploring behaviour rests."""
+        if not explored:
+            return self.program, self.state
+        return self.task_program, {kind: _without(tree, ('expl', 'disag')) for kind, tree in self.state.items()}
 
     def _explored(self, clock):
         """Whether the exploring behaviour will not act again: then it rests (v1 trains it on, to no effect)."""
@@ -224,6 +230,7 @@ class Group:
         Returns the clock, the last evaluation's traces, and the training metrics since then.
         """
         self.state = self.program.initial_state(self.specs)
+        self._compile()
         if self.own:
             self.collector = rollout.Collector(self.program, self.specs, self.own)
         self.evaluation = evaluate.Evaluation(self.program, self.specs, self.replays)
@@ -249,6 +256,16 @@ class Group:
         totals = _stacked([part['total'] for part in parts])
         chunks = zip(*(value.T for value in totals.values()))
         return clock, [part['trace'] for part in parts], [dict(zip(totals, chunk)) for chunk in chunks]
+
+    def _compile(self):
+        """Compile the updates before the environments are there: nothing else of a small run takes as much memory."""
+        size = (len(self.specs), self.spec.chunk_updates, self.spec.model.batch)
+        batches = self.windows.gather(np.zeros(size, np.int64), 0)
+        for explored in (False, True)[: 1 + (self.spec.like.expl_until > 0)]:
+            program, state = self._learner(explored)
+            _trim()
+            program.chunk.lower(state, batches, self.hyper, self.keys, np.int32(0)).compile()
+        _trim()
 
     def _load(self, run, clock):
         arrays, meta = run.load(clock)
@@ -307,11 +324,15 @@ def _trim():
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def forget(most: float = 7e8):
-    """Drop compiled programs where this process holds more than `most` bytes: a worker trains many kinds of runs.
+def forget(agent, count: int, most: float = 6e8):
+    """Drop compiled programs where this process holds more than `most` bytes, unless that of these lanes is one.
 
-    The next run takes its own from the compilation cache. Where the system does not tell, nothing is dropped.
+    What is dropped is taken from the compilation cache again. Where the system does not tell, nothing is.
     """
+    hits = lanes.program.cache_info().hits
+    lanes.program(agent, count)
+    if lanes.program.cache_info().hits > hits:
+        return
     with contextlib.suppress(OSError):
         _trim()
         pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])

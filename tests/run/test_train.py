@@ -40,12 +40,23 @@ def trained(tmp_path_factory):
     store, received = Store(tmp_path_factory.mktemp('runs')), {}
     program = lanes.program(group_agent(), 1)
     with pytest.MonkeyPatch.context() as patch:
-        chunk = program.chunk
         for spec in (smoke.ACTIVE, smoke.TANDEM, smoke.CONTROL, smoke.PASSIVE):
             calls = received[spec] = []
-            patch.setattr(program, 'chunk', lambda *args, calls=calls: calls.append(copied(args[1:])) or chunk(*args))
+            patch.setattr(program, 'chunk', Recorded(program.chunk, calls))
             train.train([spec], store)
+            patch.undo()
     return store, received
+
+
+class Recorded:
+    """A compiled function that keeps what it is given."""
+
+    def __init__(self, function, calls):
+        self.function, self.calls, self.lower = function, calls, function.lower
+
+    def __call__(self, *args):
+        self.calls.append(copied(args[1:]))
+        return self.function(*args)
 
 
 def copied(args):
@@ -338,17 +349,19 @@ from paper_lib.run import lanes, train
 from test_train import group_agent
 jitted = jax.jit(lambda x: x + 1)
 jitted(1.0)
-lanes.program(group_agent(), 1)
-for most in (1e12, 0):
-    train.forget(most)
+agent = group_agent()
+lanes.program(agent, 1)
+for count, most in ((1, 0), (2, 1e12), (3, 0)):
+    train.forget(agent, count, most)
     print(lanes.program.cache_info().currsize, jitted._cache_size())
 """
 
 
 def test_programs_are_forgotten_by_a_process_that_holds_much_memory():
+    """Not where the next run's is among them, nor where there is room."""
     settings = os.environ | {'PYTHONPATH': os.pathsep.join([str(pathlib.Path(__file__).parent), *sys.path])}
     done = subprocess.run([sys.executable, '-c', FORGETS], env=settings, check=True, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ['1 1', '0 0']
+    assert done.stdout.splitlines() == ['1 1', '2 1', '0 0']
 
 
 def test_source_must_be_finished(tmp_path):
