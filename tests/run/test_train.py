@@ -415,6 +415,27 @@ def test_the_next_process_compiles_no_large_program_again_and_ends_with_the_same
     assert hits == [0, len(kept)] and kept
 
 
+RESIDENT = """
+import resource, subprocess, sys
+subprocess.run([sys.executable, '-m', 'paper_lib.cli', *sys.argv[1:]], check=True)
+print(1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != 'linux', reason='counts kB only there')
+def test_the_largest_run_of_a_laptop_holds_less_than_its_share_of_memory(tmp_path):
+    """The explorer with the most environments' memory, compiled from nothing: never 1.5 GB in any of its processes."""
+    ours = ('JAX_COMPILATION_CACHE_DIR', 'GLIBC_TUNABLES')
+    settings = {key: value for key, value in os.environ.items() if key not in ours}
+    settings |= {'XDG_CACHE_HOME': str(tmp_path / 'cache'), 'PYTHONPATH': os.pathsep.join(sys.path)}
+    run = ['train', '--task', 'window-open-proprio', '--agent', 'active_expl', '--workers', '1', '--budget', '4000',
+           '--eval-every', '2000', '--runs', str(tmp_path)]  # fmt: skip
+    command = [sys.executable, '-c', RESIDENT, *run]
+    done = subprocess.run(command, env=settings, check=True, capture_output=True, text=True)
+    assert int(done.stdout.splitlines()[-1]) < 1.5e9
+
+
 # Killed anywhere. A child process kills itself with SIGKILL at the n-th call of a function, before or after it.
 
 MOMENTS = {  # moment: (owner, function, most calls to wait for)
