@@ -376,7 +376,7 @@ def midway(monkeypatch):
                 event()
 
         monkeypatch.setattr(writer.Run, 'append', wrapped)
-        monkeypatch.setattr(train, '__defaults__', (None, 0.0))
+        monkeypatch.setattr(train, '__defaults__', (None, 0.0, False))
 
     return arrange
 
