@@ -425,11 +425,11 @@ print(1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='counts kB only there')
 def test_the_largest_run_of_a_laptop_holds_less_than_its_share_of_memory(tmp_path):
-    """The explorer with the most environments' memory, compiled from nothing: never 1.5 GB in any of its processes."""
+    """The explorer of the game, compiled from nothing: never 1.5 GB in any of its processes."""
     ours = ('JAX_COMPILATION_CACHE_DIR', 'GLIBC_TUNABLES')
     settings = {key: value for key, value in os.environ.items() if key not in ours}
     settings |= {'XDG_CACHE_HOME': str(tmp_path / 'cache'), 'PYTHONPATH': os.pathsep.join(sys.path)}
-    run = ['train', '--task', 'window-open-proprio', '--agent', 'active_expl', '--workers', '1', '--budget', '4000',
+    run = ['train', '--task', 'breakout-vision', '--agent', 'active_expl', '--workers', '1', '--budget', '4000',
            '--eval-every', '2000', '--runs', str(tmp_path)]  # fmt: skip
     command = [sys.executable, '-c', RESIDENT, *run]
     done = subprocess.run(command, env=settings, check=True, capture_output=True, text=True)
