@@ -1,13 +1,13 @@
 """What the interactive parts draw: arrays and frames in, HTML out."""
 
-import base64
+import html
 import io
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from paper_lib.study import panels, style
+from paper_lib.study import drawing, panels, style
 from paper_lib.study.style import LOOKS, context
 
 HEIGHT = 3.4  # inches
@@ -18,8 +18,7 @@ def shown(figure: Figure, text: str) -> str:
     buffer = io.BytesIO()
     with context():
         figure.savefig(buffer, format='png', metadata={'Software': None})
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"/><figcaption>{text}</figcaption></figure>'
+    return drawing.shown(buffer.getvalue(), text, html.escape(text))
 
 
 def _row(count, scale, width=11.0):

@@ -260,14 +260,15 @@ def table(metrics: pd.DataFrame, random=zero, ids=MAZE, names=None) -> pd.DataFr
     """
     runs = gather(metrics, random)
     chosen = [claim for claim in CLAIMS if claim.id in ids and (names is None or set(claim.agents) <= set(names))]
-    found = pd.DataFrame([_row(claim, runs) for claim in chosen], columns=COLUMNS)
+    found = pd.DataFrame([tested(claim, runs) for claim in chosen], columns=COLUMNS)
     return found if metrics.task.nunique() > 1 else found.drop(columns='tasks')
 
 
-def _row(claim, runs):
+def tested(claim: Claim, runs: Runs, summary: typing.Callable = stats.iqm) -> dict:
+    """One row of the table; `summary` of the pairs in place of their interquartile mean."""
     values = claim.values(runs)
     groups = {task: own.to_numpy() for task, own in values.groupby(level='task')}
-    found = stats.stratified(groups)
+    found = stats.stratified(groups, summary)
     decided = claim.rule(found, values) if found.n >= ENOUGH else 'undecided'
     statistic = claim.statistic + (claim.listed(runs) if claim.listed else '')
-    return (claim.id, TEXTS[claim.id], statistic, *found, len(groups), decided)
+    return dict(zip(COLUMNS, (claim.id, TEXTS[claim.id], statistic, *found, len(groups), decided), strict=True))

@@ -35,6 +35,13 @@ def save(figure: Figure, path: Path, provenance: dict[str, str]) -> None:
             paths.write(path.with_name(f'{path.name}.{kind}'), buffer.getvalue())
 
 
+def shown(png: bytes, text: str, below: str) -> str:
+    """A picture as HTML no wider than its place, its first words for those who cannot see it, and HTML below it."""
+    data = base64.b64encode(png).decode()
+    image = f'<img style="max-width:100%" alt="{html.escape(text)}" src="data:image/png;base64,{data}"/>'
+    return f'<figure>{image}<figcaption>{below}</figcaption></figure>'
+
+
 @dataclasses.dataclass(frozen=True)
 class Drawing:
     """A saved figure with its caption, as a notebook shows it."""
@@ -43,6 +50,4 @@ class Drawing:
     caption: str
 
     def _repr_html_(self) -> str:
-        data, text = base64.b64encode(self.png).decode(), html.escape(self.caption.partition('\n')[0])
-        image = f'<img style="max-width:100%" alt="{text}" src="data:image/png;base64,{data}"/>'
-        return f'<figure>{image}<figcaption>{tables.shown(self.caption)}</figcaption></figure>'
+        return shown(self.png, self.caption.partition('\n')[0], tables.shown(self.caption))

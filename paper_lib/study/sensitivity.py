@@ -36,11 +36,7 @@ def table(frames: Frames, random) -> pd.DataFrame:
         runs = claims.gather(cut(frames.metrics, share), random)
         for name, summary in SUMMARIES.items():
             for claim in (claim for claim in claims.CLAIMS if claim.id == 'C1'):
-                values = claim.values(runs)
-                groups = {task: own.to_numpy() for task, own in values.groupby(level='task')}
-                found = stats.stratified(groups, summary)
-                decided = claim.rule(found, values) if found.n >= claims.ENOUGH else 'undecided'
                 used = 'as used' if (share, name) == USED else ''
-                rows.append((f'last {share:.0%}', name, claim.statistic, *found, decided, used))
-    columns = ['final', 'summary', 'statistic', 'estimate', 'low', 'high', 'n', 'verdict', 'choice']
-    return pd.DataFrame(rows, columns=columns)
+                rows.append({'final': f'last {share:.0%}', 'summary': name, 'choice': used}
+                            | claims.tested(claim, runs, summary))  # fmt: skip
+    return pd.DataFrame(rows)[['final', 'summary', 'statistic', 'estimate', 'low', 'high', 'n', 'verdict', 'choice']]
