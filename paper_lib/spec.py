@@ -156,7 +156,7 @@ class RunSpec:
     part: str = 'all'  # of the source's final replay: 'all', its 'first' or 'second' half, 'mixed': a uniform half
     interact_every: int = 0  # environment steps between own collections of an offline run (Alg. 2); 0: never
     interact_steps: int = 0  # environment steps of each of them
-    interact_above: float = 0.0  # OOD ratio of an evaluation from which on it collects; 0: always
+    interact_above: float = 0.0  # OOD ratio of an evaluation above which it collects; 0: always
     eval_every: int = 5000  # environment steps
     eval_episodes: int = 4
     lr_model: float = 1e-4
@@ -204,7 +204,12 @@ class RunSpec:
         chunk = self.chunk * task.repeat
         _need(self.chunk % task.envs == 0, 'chunk', self.chunk, f'a multiple of the {task.envs} parallel environments')
         whole = round(self.chunk * self.ratio, 9) % 1 == 0
-        _need(whole, 'chunk', self.chunk, f'such that chunk x ratio ({self.ratio}) is whole')
+        _need(
+            whole and self.chunk_updates >= 1,
+            'chunk',
+            self.chunk,
+            f'such that chunk x ratio ({self.ratio}) is 1 or more, and whole',
+        )
         _need(self.prefill % self.chunk == 0, 'prefill', self.prefill, f'a multiple of chunk={self.chunk}')
         _need(self.eval_every % chunk == 0, 'eval_every', self.eval_every,
               f'a multiple of chunk x action repeat = {chunk}')  # fmt: skip
@@ -239,6 +244,8 @@ class RunSpec:
                 _need(own == theirs, name, own, f"the source's {theirs}: a Tandem run reads its batches")
         if self.alpha != 1:
             _need(self.model == self.source.model, 'model', 'other', "the source's: alpha mixes the two runs' weights")
+        if self.exact:
+            self._check_learns_alike(*(() if self.alpha else ('lr_actor', 'lr_critic')))
 
     def _check_world_model(self):
         """A copied one is trained again, on the source's batches with its noise; a frozen one is read."""
@@ -248,9 +255,12 @@ class RunSpec:
         _need(self.data == data, 'world_model', self.world_model, f"'own' unless data is {data!r}")
         _need(self.model == self.source.model, 'model', 'other', "the source's: the world model is")
         _need(self.alpha == 1, 'alpha', self.alpha, '1 where the world model is not its own')
-        for name in ('seed', 'lr_model') if self.world_model == 'copied' else ():
+
+    def _check_learns_alike(self, *rates):
+        """Updates are the source's to the bit with its noise and its learning rates only."""
+        for name in ('seed', 'lr_model', *rates):
             own, theirs = getattr(self, name), getattr(self.source, name)
-            _need(own == theirs, name, own, f"the source's {theirs}: the world model is trained as there")
+            _need(own == theirs, name, own, f"the source's {theirs}: it is trained as there, to the bit")
 
     def _check_part(self):
         _need(self.part == 'all' or self.data == 'final', 'part', self.part, "'all' unless data is 'final'")
@@ -336,7 +346,7 @@ class RunSpec:
     @property
     def exact(self) -> bool:
         """Whether it only is what it says where its program gives the source's bits."""
-        return self.world_model == 'copied' or self.alpha == 0
+        return self.world_model == 'copied' or (self.alpha == 0 and self.data == 'batches')
 
     @property
     def signature(self) -> tuple:

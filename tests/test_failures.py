@@ -145,6 +145,7 @@ def goes_on(call, trained):
     (['--budget', '1e6'], ["budget='1e6': must be int"]),
     (['--ratio', 'half'], ["ratio='half': must be float"]),
     (['--ratio', '0'], ['ratio=0.0: must be above 0']),
+    (['--ratio', '1e-12'], ['chunk=20: must be such that chunk x ratio (1e-12) is 1 or more, and whole']),
     (['--agent', 'tandem', '--alpha', '1.5'], ['alpha=1.5: must be from 0 to 1']),
     (['--alpha', '0.5'], ['alpha=0.5: must be 1 for a run without a source']),
     (['--agent', 'active_expl', '--w-expl', '-1'], ['w_expl=-1.0: must be from 0 to 1']),
@@ -203,6 +204,28 @@ def test_source_that_is_drawn_otherwise_is_named():
 def test_source_of_another_task_is_named():
     with pytest.raises(UserError, match=f"source='{TASK}': must be a run of the same task, walker_walk-proprio"):
         dataclasses.replace(PASSIVE, task='walker_walk-proprio')
+
+
+def test_what_must_be_its_source_to_the_bit_learns_as_that_does():
+    control = agents.make('tandem_alpha_0', TASK, 0, SMOKE)
+    assert control.exact and not dataclasses.replace(PASSIVE, alpha=0.0).exact  # other batches: only the same start
+    for values in ({'seed': 7}, {'lr_model': 0.5}, {'lr_actor': 0.5}, {'lr_critic': 0.5}):
+        with pytest.raises(UserError, match=f"{next(iter(values))}=.*: must be the source's"):
+            dataclasses.replace(control, **values)
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path):
+    for option in ((), ('--dry-run',)):
+        command = [sys.executable, '-m', 'paper_lib.cli', *TRAIN, 'active', *option, '--runs', str(tmp_path / 'runs')]
+        found = subprocess.run(command, env=os.environ | {'JAX_PLATFORMS': 'tpu'}, capture_output=True, text=True)
+        assert (found.returncode, found.stderr.count('\n')) == (2, 1)
+        assert found.stderr.startswith("error: JAX_PLATFORMS='tpu': ")
+    assert not (tmp_path / 'runs').exists()
+
+
+def test_prune_does_not_take_a_damaged_run_for_one_without_a_source(refused, partial):
+    (Store(partial).path(ACTIVE) / 'spec.json').write_text(json.dumps({'schema': SCHEMA}))
+    refused('prune', '--scale', 'smoke', runs=partial, words=['spec.json: damaged; restore it'])
 
 
 def test_source_that_is_missing_or_unfinished_is_named(partial, tmp_path):

@@ -90,7 +90,7 @@ class Reference:
         if self.episodes < 1:
             raise UserError(f'episodes={self.episodes}: must be at least 1')
         folder, lines = self.output or SCORES.parent, ['task,mean,std,episodes']
-        if not os.access(folder, os.W_OK):
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise UserError(f'output={folder}: must be a folder that can be written')
         files.write_npz(folder / PICTURES.name, reference.pictures())
         for row in reference.random_scores(self.episodes):

@@ -51,8 +51,9 @@ class Train:
             if store.status(spec) == 'done':
                 store.require(spec).verify()
         if self.dry_run:
-            from paper_lib.run.cost import check_space, cost
+            from paper_lib.run.cost import check_device, check_space, cost
 
+            check_device()
             missing = [
                 spec for spec in ensure.unfinished(specs, store, self.workers) if store.status(spec) == 'missing'
             ]

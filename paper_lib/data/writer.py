@@ -27,6 +27,8 @@ def read_spec(path: Path) -> tuple[dict, bytes]:
     except (ValueError, TypeError):
         raise RunError(f'{path}: damaged; {files.AGAIN}') from None
     files.check_schema(path, found.get('schema'))
+    if 'source' not in found:
+        raise RunError(f'{path}: damaged; {files.AGAIN}')
     return found, data
 
 

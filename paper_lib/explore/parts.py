@@ -118,6 +118,8 @@ def threshold(section) -> Interactive:
 
     def draw(task, seed, threshold):
         rows = metrics[(metrics.task == task) & (metrics.pair_seed == seed)].sort_values('env_step')
+        if rows.empty:
+            raise UserError(f'pair seed {seed}: no archived run of Passive on {task}; choose another')
         due, percent = would_collect(rows, _first(found.specs, 'passive_auto', task), threshold)
         text = (f'Passive on {task}, pair seed {seed}: at {threshold:g} it would have collected {due.sum()} times, '
                 f'{percent:.1f} % of the recording.')  # fmt: skip

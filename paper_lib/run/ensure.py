@@ -201,6 +201,7 @@ def follow(parent: int):
 def _check(specs, root, at_once):
     from paper_lib.run import cost
 
+    cost.check_device()
     cost.check_space(specs, root, at_once)
 
 

@@ -36,11 +36,6 @@ def layout(spaces) -> dict:
     return {**obs, **place, 'action': ((spaces.action,), 'float32')}
 
 
-def random_action(spec, spaces, row, envs_count):
-    """(n, A) uniform actions of the prefill."""
-    return uniform_action(streams.rng(spec.seed, 'prefill', row), spaces, envs_count)
-
-
 def uniform_action(rng, spaces, count):
     """(count, A) actions of the uniform random policy: in [-1, 1], or one-hot."""
     if spaces.discrete:
@@ -58,7 +53,7 @@ def finite(specs, actions):
 
 
 class Collector:
-    """Fills the replays of a group of online runs, one row (a step of every environment) at a time.
+    """Fills the replays of a group of runs, one row (a step of every environment) at a time.
 
     Holds what the next row needs: the present step of every environment and the policy's carry.
     """
@@ -83,7 +78,8 @@ class Collector:
     def _actions(self, params, row):
         prefill = self.specs[0].prefill // self.count if self.specs[0].data == 'own' else 0
         if row < prefill:
-            return np.stack([random_action(spec, self.envs.spaces, row, self.count) for spec in self.specs])
+            rngs = [streams.rng(spec.seed, 'prefill', row) for spec in self.specs]
+            return np.stack([uniform_action(rng, self.envs.spaces, self.count) for rng in rngs])
         obs = observation(self.step)
         if row == prefill:  # the policy's first step: its state starts from the learned initial one
             obs['is_first'] = np.ones_like(obs['is_first'])

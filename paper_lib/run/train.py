@@ -19,7 +19,7 @@ import numpy as np
 
 import paper_lib
 from paper_lib import envs, maze_layout, tasks
-from paper_lib.data import streams
+from paper_lib.data import files, streams
 from paper_lib.data.replay import Joined, half
 from paper_lib.data.store import Store
 from paper_lib.run import cost, evaluate, lanes, processor, rollout, windows
@@ -89,7 +89,10 @@ class Group:
         self.batches = [self._recorded(spec, sources) for spec in specs]
         self.checkpoint_seconds, self.save_at = checkpoint_seconds, time.monotonic() + checkpoint_seconds
         self.started, self.seconds = time.monotonic(), 0.0
-        self.setting, self.code = setting(specs), [CODE]
+        recorded = (
+            {'sources': [files.sha256(source.path / 'done.json') for source in self.sources]} if self.sources else {}
+        )
+        self.setting, self.code = setting(specs) | recorded, [CODE]
 
     def _offline(self, lane):
         """What an offline run learns from: its source's replay, a part of it, or that and what it adds itself."""
@@ -269,9 +272,9 @@ class Group:
 
     def _load(self, run, clock):
         arrays, meta = run.load(clock)
-        changed = [name for name, value in self.setting.items() if meta['setting'][name] != value]
+        changed = [name for name, value in self.setting.items() if meta['setting'].get(name) != value]
         if changed and clock < self.spec.agent_steps:
-            was = ', '.join(f'{name}={meta["setting"][name]}' for name in changed)
+            was = ', '.join(f'{name}={meta["setting"].get(name)}' for name in changed)
             raise RunError(f'{run.path}: was begun with {was}; resume it so, or delete the directory to train it again')
         self.seconds, self.code = meta['seconds'], list(dict.fromkeys([*meta['code'], CODE]))
         self.collected = meta['collected']
@@ -375,13 +378,11 @@ def cpu():
 
 
 def code():
-    """Hash of the package's sources but `study`, comments included: equal code has equal hashes, not the reverse."""
+    """Hash of the code that a run is trained with, comments included: equal code has equal hashes, not the reverse."""
     root = pathlib.Path(paper_lib.__file__).parent
-    files = [
-        *root.glob('*.py'),
-        *(path for wing in ('agent', 'data', 'envs', 'run') for path in root.glob(f'{wing}/*.py')),
-    ]
-    return hashlib.sha256(b''.join(path.read_bytes() for path in sorted(files))).hexdigest()[:12]
+    wings = (path for wing in ('agent', 'data', 'envs', 'run') for path in root.glob(f'{wing}/*.py'))
+    sources = sorted([*root.glob('*.py'), *wings])
+    return hashlib.sha256(b''.join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
 CODE = code()  # as it was loaded: the files may change while a process runs

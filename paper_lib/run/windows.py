@@ -18,7 +18,7 @@ SLAB = 1024  # rows that go to the device at once
 def fit(replays) -> bool:
     """Whether the replays go to the device: only where its memory is not the host's, and there is room."""
     device = jax.devices()[0]
-    size = sum(array.nbytes for replay in replays for array in replay.arrays.values())
+    size = sum(replay.rows * array[0].nbytes for replay in replays for array in replay.arrays.values())
     return device.platform != 'cpu' and size < SHARE * (device.memory_stats() or {}).get('bytes_limit', 0)
 
 

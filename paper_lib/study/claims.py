@@ -8,10 +8,10 @@ import pandas as pd
 
 from paper_lib.study import stats
 
-# Pairs below which no verdict is given. Where there is no effect (normal values), this share of the tests of a sign
-# would give one: 25 % of those with 3 pairs, 12.5 % with 4, 9 % with 5, 6 % with 8; the interval's level promises 5 %.
-# With 3 pairs in each of several tasks, resampled within tasks: 16 % with 2 tasks, 15 % with 3, 12 % with 8 or 31; with
-# 5 pairs in each of 3 tasks 9 %.
+# Pairs below which an interval gives no verdict. Where there is no effect (normal values), this share of the tests of
+# a sign would give one: 25 % of those with 3 pairs, 12.5 % with 4, 9 % with 5, 6 % with 8; the interval's level
+# promises 5 %. With 3 pairs in each of several tasks, resampled within tasks: 16 % with 2 tasks, 15 % with 3, 12 % with
+# 8 or 31; with 5 pairs in each of 3 tasks 9 %.
 ENOUGH = 5
 # Normalised scores that differ by less count as equal: a tenth of what the Active agent gains over random actions. Set
 # before any run of these agents was seen. With 3 pairs in each of 3 tasks, a true difference of just this size would
@@ -55,13 +55,19 @@ def verdict(low: float, high: float, above: float = -np.inf, below: float = np.i
 
 
 def within(above: float = -np.inf, below: float = np.inf) -> typing.Callable:
-    """Rule: the interval lies in this range."""
-    return lambda found, _: verdict(found.low, found.high, above, below)
+    """Rule: the interval lies in this range, of ENOUGH pairs."""
+    return lambda found, _: verdict(found.low, found.high, above, below) if found.n >= ENOUGH else 'undecided'
 
 
 def every(test: typing.Callable) -> typing.Callable:
-    """Rule: every single value passes."""
-    return lambda _, values: ('supported' if test(values).all() else 'contradicted') if finite(values) else 'undecided'
+    """Rule: every single value passes, be it the only one."""
+
+    def rule(_, values):
+        if values.empty or not finite(values):
+            return 'undecided'
+        return 'supported' if test(values).all() else 'contradicted'
+
+    return rule
 
 
 def finite(values) -> bool:
@@ -253,7 +259,7 @@ def table(metrics: pd.DataFrame, random=zero, ids=MAZE, names=None) -> pd.DataFr
     """One row per comparison of the claims `ids`, those of the agents `names` alone if given, whether they ran or not.
 
     Columns: id, claim, statistic, estimate (interquartile mean over pairs), low, high (95 % bootstrap interval,
-    resampled within tasks), n (pairs: same task and pair seed), tasks (their number, where there are several), verdict.
+    by `stats.stratified`), n (pairs: same task and pair seed), tasks (their number, where there are several), verdict.
     `random` gives the uniform random policy's mean score of a task; scores are normalised by it and by Active's, and
     tasks on which Active is no better are left out where scores or values are compared. Value errors of several tasks
     are in units of Active's mean discounted return.
@@ -269,6 +275,9 @@ def tested(claim: Claim, runs: Runs, summary: typing.Callable = stats.iqm) -> di
     values = claim.values(runs)
     groups = {task: own.to_numpy() for task, own in values.groupby(level='task')}
     found = stats.stratified(groups, summary)
-    decided = claim.rule(found, values) if found.n >= ENOUGH else 'undecided'
     statistic = claim.statistic + (claim.listed(runs) if claim.listed else '')
-    return dict(zip(COLUMNS, (claim.id, TEXTS[claim.id], statistic, *found, len(groups), decided), strict=True))
+    return dict(
+        zip(
+            COLUMNS, (claim.id, TEXTS[claim.id], statistic, *found, len(groups), claim.rule(found, values)), strict=True
+        )
+    )

@@ -174,18 +174,18 @@ class Entry:
     section: str  # of the archive
     agents: list[str]
     tasks: list[str] | None = None  # those that the paper shows; None: all of the section
+    pictures: bool = False  # whether it draws what an agent sees
 
     def over(self, names) -> list[str]:
-        """Which of a section's tasks are shown: the paper's or, where none of them is there, as many others.
+        """Which of a section's tasks are shown: the paper's or, where none of them is there, the first others, as many.
 
-        Of these, tasks with the kind of observation that the paper shows come first.
+        Of these, where pictures are drawn, those that are seen as pictures.
         """
         names = list(dict.fromkeys(names))
         if self.tasks is None:
             return names
-        kinds = {tasks.get(task).obs for task in self.tasks}
-        others = sorted(names, key=lambda task: tasks.get(task).obs not in kinds)[: len(self.tasks)]
-        return [task for task in self.tasks if task in names] or [task for task in names if task in others]
+        others = [task for task in names if not self.pictures or tasks.get(task).obs == 'vision']
+        return [task for task in self.tasks if task in names] or others[: len(self.tasks)]
 
     def of(self, frames: Frames) -> Frames:
         """The part of a section's frames that is shown."""
@@ -237,7 +237,11 @@ FIGURES: dict[str, Entry] = {
         ['point_mass_maze-vision', 'cheetah_run-vision'],
     ),
     'figure_S4': Entry(
-        functools.partial(episodes.hallucination, agent='tandem'), 'study', ['tandem'], ['point_mass_maze-vision']
+        functools.partial(episodes.hallucination, agent='tandem'),
+        'study',
+        ['tandem'],
+        ['point_mass_maze-vision'],
+        pictures=True,
     ),
     'figure_S5': _grid(['active', 'passive', 'tandem', 'tandem_same_wm', 'passive_frozen_wm'], BOTH, FROZEN),
     'figure_S6': _grid(['active', 'passive', 'passive_same'], BOTH, SELECTED, faded=['active']),

@@ -111,7 +111,8 @@ def test_replays_go_to_a_device_that_has_a_memory_with_room_for_them(monkeypatch
     def fits(platform, stats, *sizes):
         device = types.SimpleNamespace(platform=platform, memory_stats=lambda: stats)
         monkeypatch.setattr(jax, 'devices', lambda: [device])
-        return windows.fit([types.SimpleNamespace(arrays={'reward': np.zeros(size, np.uint8)}) for size in sizes])
+        arrays = {'reward': np.zeros((1, 1), np.uint8)}  # of the source alone, where a run adds to its data
+        return windows.fit([types.SimpleNamespace(arrays=arrays, rows=size) for size in sizes])
 
     assert fits('gpu', {'bytes_limit': 1000}, 250, 249)
     assert not fits('gpu', {'bytes_limit': 1000}, 250, 250)
@@ -341,6 +342,26 @@ def test_what_has_not_its_sources_bits_ends_at_its_first_evaluation(store, tmp_p
     with pytest.raises(RunError, match="other code: the world model's loss is 1.5 there and .* before step 2000"):
         train.train([spec], Store(tmp_path))
     assert Store(tmp_path).status(spec) == 'failed'
+
+
+def test_a_run_does_not_go_on_with_another_recording(store, tmp_path):
+    """As where its source was deleted and trained again, on a machine that rounds differently."""
+
+    def stop(clock):
+        if clock == 2000:
+            raise KeyboardInterrupt
+
+    path = tmp_path / smoke.ACTIVE.run_id
+    shutil.copytree(store.path(smoke.ACTIVE), path)
+    with pytest.raises(KeyboardInterrupt):
+        train.train([smoke.TANDEM], Store(tmp_path), stop, checkpoint_seconds=0)
+    done = files.read_json(path / 'done.json')
+    files.write_json(path / 'done.json', done | {'files': done['files'] | {'of_another_training': {}}})
+    with pytest.raises(RunError, match=r'was begun with sources=\[.*resume it so, or delete the directory'):
+        train.train([smoke.TANDEM], Store(tmp_path))
+    files.write_json(path / 'done.json', done)
+    train.train([smoke.TANDEM], Store(tmp_path))
+    assert Store(tmp_path).status(smoke.TANDEM) == 'done'
 
 
 FORGETS = """

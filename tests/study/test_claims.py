@@ -213,6 +213,11 @@ def test_one_difference_at_alpha_0_contradicts_and_one_equality_above():
     assert [row.verdict for row in rows(metrics, 'C10')[:2]] == ['contradicted', 'contradicted']
 
 
+def test_one_pair_decides_what_is_no_matter_of_intervals():
+    found = rows(runs({'tandem_alpha_0': 1.0, 'tandem_alpha_1e-6': 1.25}, (('a', 0.0, 1.0),), pairs=1), 'C10')
+    assert [(row.n, row.verdict) for row in found[:3]] == [(1, 'supported'), (1, 'supported'), (0, 'undecided')]
+
+
 def test_the_same_world_model():
     found = rows(runs({'tandem_same_wm': 0.5, 'passive_frozen_wm': 1.5}), 'C11')
     assert [row.verdict for row in found] == ['supported', 'contradicted']

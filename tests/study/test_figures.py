@@ -49,17 +49,21 @@ def test_every_figure_of_the_paper_is_there_and_has_a_caption():
     (None, ['b-vision', 'a'], ['b-vision', 'a']),
     ([RUN, PICK], [PICK, CUP, RUN], [RUN, PICK]),  # the paper's, as the paper orders them
     ([RUN, PICK], [CUP, PICK], [PICK]),
-    ([RUN], [CUP, BREAKOUT], [BREAKOUT]),  # pictures for pictures
-    ([RUN, MAZE], [CUP, PICK, BREAKOUT], [CUP, BREAKOUT]),
+    ([RUN], [CUP, BREAKOUT], [CUP]),
+    ([RUN, MAZE], [CUP, PICK, BREAKOUT], [CUP, PICK]),
     ([RUN, MAZE, PICK], [CUP, BREAKOUT], [CUP, BREAKOUT]),
 ])  # fmt: skip
 def test_where_none_of_the_papers_tasks_is_there_as_many_others_are_shown(shown, section, expected):
     assert figures.Entry(None, 'study', [], shown).over(section) == expected
 
 
+def test_pictures_are_drawn_of_a_task_that_is_seen_as_pictures():
+    assert figures.Entry(None, 'study', [], [MAZE], pictures=True).over([CUP, BREAKOUT]) == [BREAKOUT]
+
+
 def test_an_entry_takes_its_agents_and_tasks(study):
     found = FIGURES['figure_7'].of(study)
-    assert {spec.task for spec in found.specs} == set(found.metrics.task) == {BREAKOUT}
+    assert {spec.task for spec in found.specs} == set(found.metrics.task) == {CUP}
     assert set(found.metrics.agent) == set(FIGURES['figure_7'].agents)
 
 
