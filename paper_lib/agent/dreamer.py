@@ -6,7 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from paper_lib.agent import actor_critic, explore, nets, optim, probe
+from paper_lib.agent import actor_critic, dists, explore, nets, optim, probe
 from paper_lib.agent import world_model as wmod
 from paper_lib.spec import ModelSpec
 
@@ -192,10 +192,11 @@ def policy(agent, params, carry, obs, key, behaviour):
     return {'deter': deter, 'stoch': stoch, 'action': action}
 
 
-def assess(agent, params, episodes, key):
-    """Teacher-force whole episodes (n, L, ...) through the model: per step (n, L) losses, value and reconstruction.
+def inside(agent, params, episodes, key):
+    """Teacher-force whole episodes (n, L, ...) through the model, from its learned initial state.
 
-    The same definition as the training loss (free nats included), from the learned initial state.
+    Returns per step (n, L) losses, value and reconstruction, of the definition in training (free nats included), and
+    the states (n, L, ...) behind them.
     """
     uniform = jax.random.uniform(key, (*episodes['reward'].shape, agent.model.stoch))
     terms, states = wmod.losses(agent, params['wm'], episodes, uniform)
@@ -205,12 +206,23 @@ def assess(agent, params, episodes, key):
         **{f'wm_{name}': value for name, value in terms.items()},
         'value': actor_critic.value_mean(agent, params['task']['critics']['task'], feat),
         'recon_loss': probe.error(agent, params['probe'], feat),
-    }
+    }, states
+
+
+def assess(agent, params, episodes, key):
+    """What `inside` finds, without the states."""
+    return inside(agent, params, episodes, key)[0]
 
 
 def decode(agent, params, episodes, key):
-    """Pictures (1, L, H, W, 3) uint8 that the decoder makes of the first episode's states in `assess` with this key."""
-    uniform = jax.random.uniform(key, (*episodes['reward'].shape, agent.model.stoch))
-    _, states = wmod.losses(agent, params['wm'], episodes, uniform)
-    pictures = agent.decoder.apply(params['wm']['decoder'], wmod.features(*states)[:1])
-    return {'decoded': (255 * jnp.clip(pictures, 0, 1)).round().astype(jnp.uint8)}
+    """What the decoder makes of the first episode's states in `assess` with this key: (1, L, ...)."""
+    _, states = inside(agent, params, episodes, key)
+    return {'decoded': observation(agent, params, wmod.features(*states)[:1])}
+
+
+def observation(agent, params, feat):
+    """What the decoder makes of features (..., F): pictures (..., H, W, 3) uint8, or vectors (..., D) as observed."""
+    made = agent.decoder.apply(params['wm']['decoder'], feat)
+    if agent.image:
+        return (255 * jnp.clip(made, 0, 1)).round().astype(jnp.uint8)
+    return dists.symexp(made[0]) / agent.model.obs_scale

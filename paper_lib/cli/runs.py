@@ -83,10 +83,8 @@ class Runs:
         store, scale, rows = Store(self.runs), scales.get(self.scale), []
         for section in scale.plans:
             specs = agents.plan(section, scale, further=True)
-            states = frames.state(specs, store, paths.archive(self.scale), section).state
-            asked = set(agents.plan(section, scale))
-            states = ['on request' if state == 'missing' and spec not in asked else state
-                      for spec, state in zip(specs, states)]  # fmt: skip
+            asked = {spec.run_id for spec in agents.plan(section, scale)}
+            states = frames.state(specs, store, paths.archive(self.scale), section, asked).state
             rows += [{'section': section, 'task': spec.task, 'agent': spec.agent, 'pair_seed': agents.pair_seed(spec),
                       'state': state, 'run_id': spec.run_id, 'reason': _failure(store, spec)}
                      for spec, state in zip(specs, states)]  # fmt: skip

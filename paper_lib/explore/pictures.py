@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from paper_lib.study import drawing, panels, style
+from paper_lib.study import drawing, episodes, panels, style
 from paper_lib.study.style import LOOKS, context
 
 HEIGHT = 3.4  # inches
@@ -74,20 +74,12 @@ def observed(true, decoded, losses, at, scale, text) -> str:
 
 
 def strip(rows, scale, text) -> str:
-    """Archived pictures of consecutive steps: observed above, decoded below."""
+    """Archived pictures of consecutive steps: seen above, decoded below."""
     with context():
         figure = Figure(figsize=(11, 3.2), layout='constrained')
         if scale == 'smoke':
             figure.suptitle(style.WARNING, color='#B00000')
-        grid = figure.subplots(2, len(rows), squeeze=False)
-        for column, row in enumerate(rows.itertuples()):
-            for axes, content in zip(grid[:, column], (row.image, row.decoded)):
-                axes.imshow(np.frombuffer(content, np.uint8).reshape(row.height, row.width, 3), interpolation='nearest')
-                axes.set(xticks=[], yticks=[])
-                axes.grid(False)
-            grid[0, column].set_title(f'step {row.step}', fontweight='bold' if row.shown else 'normal')
-        for axes, title in zip(grid[:, 0], ('observed', 'decoded')):
-            axes.set_ylabel(title)
+        episodes.pictures(figure, rows.task.iloc[0], rows)
         return shown(figure, text)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from paper_lib import envs, tasks
-from paper_lib.agent import actor_critic, dists, dreamer
+from paper_lib.agent import actor_critic, dreamer
 from paper_lib.agent import world_model as wmod
 from paper_lib.run import evaluate, lanes, rollout
 
@@ -17,27 +17,19 @@ from paper_lib.run import evaluate, lanes, rollout
 def _inside(agent, params, episodes, key):
     """What `dreamer.assess` finds with this key in episodes (n, L, ...), and of the first one the states behind it.
 
-    `deter` (1, L, D), `stoch` (1, L, S, C), and `decoded`: vectors (1, L, D) or pictures (1, L, H, W, 3) uint8.
+    `deter` (1, L, D), `stoch` (1, L, S, C), and `decoded` (1, L, ...).
     """
-    found = dreamer.assess(agent, params, episodes, key)
-    uniform = jax.random.uniform(key, (*episodes['reward'].shape, agent.model.stoch))
-    _, states = wmod.losses(agent, params['wm'], episodes, uniform)
+    found, states = dreamer.inside(agent, params, episodes, key)
     deter, stoch = (x[:1] for x in states)
-    return found | {'deter': deter, 'stoch': stoch, 'decoded': _decode(agent, params, wmod.features(deter, stoch))}
-
-
-def _decode(agent, params, feat):
-    made = agent.decoder.apply(params['wm']['decoder'], feat)
-    if agent.image:
-        return (255 * jnp.clip(made, 0, 1)).round().astype(jnp.uint8)
-    return dists.symexp(made[0]) / agent.model.obs_scale
+    decoded = dreamer.observation(agent, params, wmod.features(deter, stoch))
+    return found | {'deter': deter, 'stoch': stoch, 'decoded': decoded}
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _imagine(agent, params, start, key):
     """Observations decoded along `model.horizon` imagined steps from N states, these first: (N, H + 1, ...)."""
     feat, _ = actor_critic.imagine(agent, params['wm'], params['task']['actor'], start, key)
-    return _decode(agent, params, feat).swapaxes(0, 1)
+    return dreamer.observation(agent, params, feat).swapaxes(0, 1)
 
 
 class Player:

@@ -68,11 +68,12 @@ def hallucination(frames: Frames, scale: str, agent: str) -> Figure:
                 axes.set_title(task)
                 panels.missing(axes, frames, scale, [agent])
             else:
-                _frames(part, task, rows.sort_values('step'))
+                pictures(part, task, rows.sort_values('step'))
         return figure
 
 
-def _frames(figure, task, rows):
+def pictures(figure, task: str, rows):
+    """What an agent saw, above, and decoded at consecutive steps (rows of Frames.pictures)."""
     grid = figure.subplots(2, len(rows), squeeze=False)
     for axes, row in zip(grid.T, rows.itertuples(), strict=True):
         for ax, data in zip(axes, (row.image, row.decoded), strict=True):

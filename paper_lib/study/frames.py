@@ -148,15 +148,20 @@ def _outdated(rows, specs):
     return ids.notna() & (ids != rows.run_id)
 
 
-def state(specs, store, folder: Path, section: str = 'toy_maze') -> pd.DataFrame:
-    """One row per run: keys and `state`: done (here), archived, running, partial, failed or missing."""
-    archived = {spec.run_id for spec in specs} - {spec.run_id for spec in load(specs, folder, section).missing}
-    rows = [_keys(spec) | {'state': _state(store.status(spec), spec.run_id in archived)} for spec in specs]
-    return pd.DataFrame(rows, columns=[*KEYS, 'state'])
+def state(specs, store, folder: Path, section: str = 'toy_maze', asked=None) -> pd.DataFrame:
+    """One row per run: keys and `state`: done (here), archived, running, partial, failed, missing or on request.
 
+    On request is what is missing and not among `asked`, ids of runs; without these nothing is.
+    """
+    lost = {spec.run_id for spec in load(specs, folder, section).missing}
 
-def _state(local, archived):
-    return local if local == 'done' or not archived else 'archived'
+    def of(spec):
+        local = store.status(spec)
+        if local != 'done' and spec.run_id not in lost:
+            return 'archived'
+        return 'on request' if local == 'missing' and asked is not None and spec.run_id not in asked else local
+
+    return pd.DataFrame([_keys(spec) | {'state': of(spec)} for spec in specs], columns=[*KEYS, 'state'])
 
 
 def _keys(spec):

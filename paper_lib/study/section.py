@@ -90,12 +90,10 @@ class Section:
         A run that is missing and trained only when asked for is `on request`; one of several sections has the state
         in that where it is needed most.
         """
-        parts = [frames.state(specs, self.store, paths.archive(self.scale), section)
+        parts = [frames.state(specs, self.store, paths.archive(self.scale), section, self.asked)
                  for section, specs in self.plans.items()]  # fmt: skip
         rows = pd.concat(parts, ignore_index=True)
-        rows = rows.iloc[(rows.state == 'archived').argsort(kind='stable')].drop_duplicates('run_id').sort_index()
-        further = (rows.state == 'missing') & ~rows.run_id.isin(self.asked)
-        return rows.assign(state=rows.state.mask(further, 'on request'))
+        return rows.iloc[(rows.state == 'archived').argsort(kind='stable')].drop_duplicates('run_id').sort_index()
 
     def runs(self) -> pd.DataFrame:
         """The state of every run as a table of agents (of tasks and agents, where there are several) by pair seeds."""
