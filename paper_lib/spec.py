@@ -75,8 +75,8 @@ class ModelSpec:
     units: int = 512  # width of RSSM layers and heads
     layers: int = 2  # hidden layers of every head
     mlp_units: int = 1024  # vector encoder and decoder: v1 keeps 5 x 1024 at every size
-    mlp_layers: int = 5
-    cnn_depth: int = 32
+    mlp_layers: int = 5  # hidden layers of these
+    cnn_depth: int = 32  # channels of the first convolution
     bins: int = 255  # two-hot bins over symlog space [-20, 20]
     batch: int = 16  # B
     length: int = 64  # T
@@ -84,9 +84,9 @@ class ModelSpec:
     starts: int = 0  # [switch] imagination starts per update, drawn from B x T; 0 = all
     gradient: str = 'v1'  # [switch] 'v1': dynamics if continuous, reinforce if discrete; or 'reinforce'
     discount_horizon: float = 333.0  # gamma = 1 - 1 / this
-    lam: float = 0.95
-    entropy: float = 3e-4
-    free_nats: float = 1.0
+    lam: float = 0.95  # lambda of the lambda-return
+    entropy: float = 3e-4  # weight of the actor's entropy
+    free_nats: float = 1.0  # below which the KL losses do not push
     obs_scale: float = 1.0  # [switch] vectors are multiplied by this before symlog
     vector_scale: float = 1.0  # [switch] weight of the vector reconstruction loss
     ensemble: int = 8  # Plan2Explore networks (built only when the run explores)
@@ -100,7 +100,6 @@ class ModelSpec:
         for name in (
             'deter',
             'stoch',
-            'classes',
             'units',
             'layers',
             'mlp_units',
@@ -108,11 +107,10 @@ class ModelSpec:
             'cnn_depth',
             'batch',
             'horizon',
-            'ensemble',
             'probe_units',
         ):
             _need(getattr(self, name) >= 1, name, getattr(self, name), 'at least 1')
-        for name in ('bins', 'length'):
+        for name in ('classes', 'bins', 'length', 'ensemble'):
             _need(getattr(self, name) >= 2, name, getattr(self, name), 'at least 2')
         _need(
             0 <= self.starts <= self.batch * self.length,
@@ -152,19 +150,19 @@ class RunSpec:
     alpha: float = 1.0  # initial weights (1 - alpha) * source's initial weights + alpha * own (Eq. S3)
     w_expl: float = 0.0  # weight of the disagreement reward in the acting policy (Eq. 5)
     expl_until: int = 0  # environment steps after which the task policy acts; 0: never
-    world_model: str = 'own'  # or the source's weights: 'copied' at every update, 'frozen' at its end
+    world_model: str = 'own'  # 'own', or the source's weights: 'copied' at every update, 'frozen' at its end
     part: str = 'all'  # of the source's final replay: 'all', its 'first' or 'second' half, 'mixed': a uniform half
     interact_every: int = 0  # environment steps between own collections of an offline run (Alg. 2); 0: never
     interact_steps: int = 0  # environment steps of each of them
     interact_above: float = 0.0  # OOD ratio of an evaluation above which it collects; 0: always
     eval_every: int = 5000  # environment steps
-    eval_episodes: int = 4
-    lr_model: float = 1e-4
-    lr_actor: float = 3e-5
-    lr_critic: float = 3e-5
+    eval_episodes: int = 4  # of each evaluation
+    lr_model: float = 1e-4  # learning rate of the world model
+    lr_actor: float = 3e-5  # of the actors
+    lr_critic: float = 3e-5  # of the critics
     lr_expl: float = 1e-4  # of the ensemble
     goal_radius: float = maze_layout.GOAL_RADIUS  # [switch] of the maze alone, metres: full reward within it
-    render: str = 'fast'  # [switch] of MuJoCo's pictures alone: 'suite' draws them as dm_control does
+    render: str = 'fast'  # [switch] of MuJoCo's pictures alone: 'fast', or 'suite': as dm_control draws them
 
     def __post_init__(self):
         _check_types(self)
@@ -190,9 +188,9 @@ class RunSpec:
 
     def _check_goal(self, task):
         widest, paper = maze_layout.WIDEST_GOAL, maze_layout.GOAL_RADIUS
-        _need(0 < self.goal_radius <= widest, 'goal_radius', self.goal_radius, f'above 0, at most {widest} metres')
         _need(task.suite == 'maze' or self.goal_radius == paper, 'goal_radius', self.goal_radius,
               f'{paper} for {self.task}: only the maze has a goal')  # fmt: skip
+        _need(0 < self.goal_radius <= widest, 'goal_radius', self.goal_radius, f'above 0, at most {widest} metres')
 
     def _check_render(self, task):
         _need(self.render in ('fast', 'suite'), 'render', self.render, "'fast' or 'suite'")

@@ -60,7 +60,10 @@ def test_lists(capsys):
     assert {row['scale']: row['runs'] for row in rows(capsys, 'scales')} == {
         name: len(study(name)) for name in scales.SCALES
     }
-    assert {row.pop('size'): ModelSpec(**row) for row in rows(capsys, 'sizes')} == options.sizes()
+    sizes = {row.pop('size'): ModelSpec(**row) for row in rows(capsys, 'sizes')}
+    assert sizes == options.sizes()
+    assert {spec.model for spec in study('laptop')} <= set(sizes.values())
+    assert sizes['laptop_study'] == scales.get('laptop').planned('window-open-proprio', 'passive')[1]['model']
 
 
 @pytest.mark.parametrize('command', ['tasks', 'agents', 'scales', 'sizes', 'runs'])
@@ -110,6 +113,11 @@ def test_train_takes_the_values_of_the_first_section_that_has_the_task(capsys):
     plans = scales.get('laptop').plans
     assert cli._parse(task).specs()[0] in agents.plan('base_agent', scales.get('laptop'))
     assert cli._parse([*task, '--section', 'study']).specs()[0] in agents.plan('study', scales.get('laptop'))
+    assert cli.main(task) == 0
+    words = 'cup_catch-proprio is trained in sections base_agent, study; these are the values of base_agent'
+    assert words in capsys.readouterr().err
+    assert cli.main([*task, '--section', 'study']) == 0
+    assert not capsys.readouterr().err
     assert cli.main([*task, '--section', 'toy_maze']) == 2
     assert capsys.readouterr().err == "error: section='toy_maze': has no cup_catch-proprio at scale laptop\n"
     assert cli.main([*task, '--section', 'x']) == 2
@@ -122,7 +130,7 @@ def test_values_reach_the_run_and_its_source():
     assert (source.expl_until, run.expl_until) == (5000, 0)
     for spec in (source, run):
         assert (spec.budget, spec.eval_every, spec.model.deter) == (10_000, 5000, 7)
-    model = scales.get('laptop').planned(TASK, 'active')['model']
+    model = scales.get('laptop').planned(TASK, 'active')[1]['model']
     assert dataclasses.replace(run.model, deter=model.deter) == model
 
 
@@ -209,9 +217,6 @@ def test_prune_lists_and_drops_the_replays_that_no_unfinished_run_reads(capsys, 
         f'{folder}: no replay to drop',
         'nowhere: no such folder, nothing to drop',
     ]
-    (tmp_path / 'file').write_text('')
-    assert cli.main(['prune', '--scale', 'smoke', '--runs', 'file']) == 2
-    assert capsys.readouterr().err == 'error: file: must be a folder\n'
 
 
 def test_claims_without_runs_are_not_tested(capsys, tmp_path):

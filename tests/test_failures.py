@@ -236,11 +236,12 @@ def test_source_that_is_missing_or_unfinished_is_named(partial, tmp_path):
     assert not Store(partial).path(PASSIVE).exists()
 
 
-@pytest.mark.parametrize('option', [(), ('--dry-run',)])
-def test_folder_that_cannot_hold_runs_is_named(refused, tmp_path, option):
+@pytest.mark.parametrize('args', [[*TRAIN, 'active'], [*TRAIN, 'active', '--dry-run'], ['runs'], ['prune'], ['export']])
+def test_folder_that_cannot_hold_runs_is_named(refused, tmp_path, args):
     path = tmp_path / 'file'
     path.write_text('')
-    refused(*TRAIN, 'active', *option, runs=path, words=[f'{path}: Not a directory; remove the cause'])
+    refused(*args, runs=path, words=[f'{path}: Not a directory; remove the cause'])
+    refused(*args, runs='', words=["folder='': must be the name of one"])
 
 
 @pytest.mark.parametrize('args', [[*TRAIN, 'active'], [*TRAIN, 'active', '--dry-run'], ['runs', '--scale', 'smoke'],

@@ -4,12 +4,11 @@ import dataclasses
 import json
 import math
 import os
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from paper_lib.cli.options import Folder
+from paper_lib.cli.options import Folder, Output
 from paper_lib.spec import ModelSpec, UserError
 
 
@@ -79,7 +78,7 @@ class Reference:
     """Measure the random policy on every task and draw a picture of each, for paper_lib/study. Takes half an hour."""
 
     episodes: int = 250  # of each task; of the short ones of MinAtar ten times as many
-    output: Annotated[Path | None, tyro.conf.arg(metavar='DIR', help_behavior_hint='')] = None
+    output: Output = None
     """instead of paper_lib/study"""
 
     def __call__(self):

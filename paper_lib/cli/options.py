@@ -77,8 +77,24 @@ ModelValues = _values(ModelSpec)
 
 Json = Annotated[bool, tyro.conf.arg(help='print JSON instead of a table')]
 Scale = Annotated[str, tyro.conf.arg(help='see `paper-lib scales`')]
-Folder = Annotated[Path | None, tyro.conf.arg(metavar='DIR', help='folder of the runs',
-                                              help_behavior_hint='(default: PAPER_LIB_RUNS, else runs/)')]  # fmt: skip
+
+
+def _path(text):
+    if not text:
+        raise UserError("folder='': must be the name of one")
+    return Path(text)
+
+
+NAMED = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar='DIR',
+    instance_from_str=lambda texts: _path(texts[0]),
+    is_instance=lambda value: value is None or isinstance(value, Path),
+    str_from_instance=lambda value: [str(value)],
+)
+Folder = Annotated[Path | None, NAMED, tyro.conf.arg(
+    help='folder of the runs', help_behavior_hint='(default: PAPER_LIB_RUNS, else runs/)')]  # fmt: skip
+Output = Annotated[Path | None, NAMED, tyro.conf.arg(help_behavior_hint='')]
 
 
 def sizes() -> dict[str, ModelSpec]:
@@ -87,9 +103,9 @@ def sizes() -> dict[str, ModelSpec]:
 
     found = {'S': ModelSpec()}
     for scale in scales.SCALES.values():
-        plans = {f'{scale.name}_{section}': plan.values.get('model')
-                 for section, plans in scale.plans.items() for plan in plans}  # fmt: skip
-        for name, model in {scale.name: scale.model, **plans}.items():
-            if model and model not in found.values():
-                found[name] = model
+        plans = [(f'{scale.name}_{section}', plan) for section, plans in scale.plans.items() for plan in plans]
+        own = [(name, plan.values['model'], plan.tasks[0]) for name, plan in plans if 'model' in plan.values]
+        for name, model, task in [(scale.name, scale.model, ''), *own]:
+            if model not in found.values():
+                found[f'{name}_{task}' if name in found else name] = model
     return found

@@ -1,6 +1,7 @@
 """Commands that train runs, show them and tidy up."""
 
 import dataclasses
+import sys
 from typing import Annotated
 
 import tyro
@@ -34,7 +35,7 @@ class Train:
         from paper_lib.study.names import choose
 
         scale = scales.get(self.scale)
-        planned = scale.planned(self.task, self.agent, self.section)
+        _, planned = scale.planned(self.task, self.agent, self.section)
         model = planned.get('model', scale.model) if self.size is None else choose('size', self.size, sizes())
         values = planned | given(self.values) | {'model': dataclasses.replace(model, **given(self.model))}
         spec = agents.make(self.agent, self.task, self.seed, scale, **values)
@@ -45,6 +46,7 @@ class Train:
         from paper_lib.run import ensure
 
         specs, store = self.specs(), Store(self.runs)
+        self._say_section()
         if self.json and not self.dry_run:
             raise UserError('json=True: training prints no table; only with --dry-run')
         for spec in specs:
@@ -62,6 +64,17 @@ class Train:
             return show([{'run_id': s.run_id, 'state': store.status(s)} | cost(s) for s in specs], self.json)
         ensure.ensure(specs, store, self.workers)
         print(f'done: {store.path(specs[-1])}')
+
+    def _say_section(self):
+        """Where sections train this task with other values, say whose these are."""
+        from paper_lib.study import scales
+
+        scale = scales.get(self.scale)
+        others = {section for section, plans in scale.plans.items() for plan in plans if self.task in plan.tasks}
+        taken, _ = scale.planned(self.task, self.agent)
+        if not self.section and len(others) > 1:
+            text = f'{self.task} is trained in sections {", ".join(sorted(others))}; these are the values of {taken}'
+            print(f'{text}, see --section', file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +134,6 @@ class Prune:
                 rows.append({'run_id': spec.run_id, 'MB': round(size / 1e6, 1), 'dropped': self.yes})
         if rows or self.json:
             return show(rows, self.json)
-        if store.root.exists() and not store.root.is_dir():
-            raise UserError(f'{store.root}: must be a folder')
         print(f'{store.root}: ' + ('no replay to drop' if store.root.is_dir() else 'no such folder, nothing to drop'))
 
 

@@ -2,13 +2,12 @@
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from paper_lib import tasks
-from paper_lib.cli.options import Folder, Json, Scale, convert, end, show, sizes
+from paper_lib.cli.options import Folder, Json, Output, Scale, convert, end, show, sizes
 from paper_lib.spec import UserError
 
 
@@ -25,7 +24,7 @@ class Notebooks:
     ] = ()
     """a further parameter of the notebooks"""
     runs: Folder = None
-    output: Annotated[Path | None, tyro.conf.arg(metavar='DIR', help_behavior_hint='')] = None
+    output: Output = None
     """for HTML and executed notebooks, instead of figures/SCALE and build/SCALE"""
 
     def __call__(self) -> int:

@@ -11,6 +11,7 @@ store.metrics(spec)
 """
 
 import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -33,8 +34,13 @@ def default_root() -> Path:
 
 
 class Store:
+    """RunError for a root that is not a folder; it need not exist yet."""
+
     def __init__(self, root: Path | str | None = None):
         self.root = Path(root) if root else default_root()
+        with files.guard(self.root):
+            if self.root.exists() and not self.root.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self.root))
 
     def path(self, spec: RunSpec) -> Path:
         return self.root / spec.run_id

@@ -27,6 +27,11 @@ def _size(tree):
 
 
 @functools.cache
+def _spaces(task, **options):
+    return envs.make(task, 0, **options).spaces
+
+
+@functools.cache
 def _state(agent):
     """Bytes of an agent's weights, and of all that its checkpoint holds."""
     state = jax.eval_shape(lambda: dreamer.init(agent, jax.random.key(0)))
@@ -35,7 +40,7 @@ def _state(agent):
 
 def disk(spec: RunSpec) -> tuple[int, int, int]:
     """Number of weights, and disk space in bytes: of the finished run and, with its checkpoints, on the way."""
-    task, spaces = tasks.get(spec.task), envs.make(spec.task, 0, **spec.options).spaces
+    task, spaces = tasks.get(spec.task), _spaces(spec.task, **spec.options)
     weights, state = _state(lanes.agent_of(spec, spaces))
     logs = 4 * spec.updates * (spec.model.batch + 1) + METRICS * (spec.budget // spec.eval_every) + HEADERS
     row = sum(_bytes(*entry) for entry in rollout.layout(spaces).values()) + 5  # and reward and flags

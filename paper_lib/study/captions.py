@@ -35,7 +35,7 @@ CONTENT = {
     'figure_5': """States in the final replay of three agents that collect their own data, one run each (pair
         seed {first}): for the task (how: see below), for exploration alone, for both. One logarithmic colour scale;
         grey: never visited; dark red: above the {outlier:g}th percentile of visited cells. Dotted: where episodes
-        start. The paper draws this from the vision variant.""",
+        start; red circle: the goal. The paper draws this from the vision variant.""",
     'figure_5_curves': """Agents trained on the data of the two explorers, all evaluated on the task; dashed: mean of
         the Active agent. {band}""",
     'figure_1': """(a) Where an agent's data comes from. (b) The tasks of the paper; framed: those of this scale.

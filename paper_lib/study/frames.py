@@ -97,9 +97,12 @@ class Frames:
 def load(specs, folder: Path, section: str = 'toy_maze') -> Frames:
     """Rows of `specs` from the archive `folder`. A run counts only if every NEEDED table of the section has it.
 
-    Raises RunError naming a file that cannot be read.
+    Raises RunError naming a file that cannot be read, or is missing beside the runs that it belongs to.
     """
     ids = {spec.run_id for spec in specs}
+    needed = [_file(folder, section, name) for name in NEEDED[section]]
+    if lost := [path for path in needed if not path.exists()] if needed[-1].exists() else []:
+        raise RunError(f'{lost[0]}: missing; {_restore(lost[0], section)}')
     tables = {name: _read(folder, section, name) for name in ORDER}
     for name in NEEDED[section]:
         ids &= set(tables[name].run_id)
@@ -251,8 +254,12 @@ def _read(folder, section, name) -> pd.DataFrame:
         return table.to_pandas()
     except (pa.ArrowException, OSError, ValueError) as error:
         cause = str(error).partition('\n')[0]
-        raise RunError(f'{path}: cannot be read ({cause}); restore it (`git checkout -- {path.name}` in its folder); '
-                       'where all its runs are in runs/, deleting it fills it again') from None  # fmt: skip
+        raise RunError(f'{path}: cannot be read ({cause}); {_restore(path, section)}') from None
+
+
+def _restore(path, section):
+    return (f'restore it (`git checkout -- {path.name}` in its folder); where all its runs are in runs/, deleting '
+            f'every {section}_*.parquet beside it fills them again')  # fmt: skip
 
 
 def _schema(name, columns):

@@ -4,10 +4,10 @@ import dataclasses
 import itertools
 import math
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
 
 from paper_lib.study import claims, panels, reference, stats
 from paper_lib.study.frames import Frames
@@ -101,8 +101,10 @@ def _panel(axes, frames, scale, task, names, column, faded):
 
 
 def _mean(axes, frames, names, column, faded):
-    """Mean over tasks with its interval; returns its title, which says how many tasks are in it."""
-    found = mean_curve(frames, column)
+    """Mean over the tasks that all of these agents have; returns its title, which says how many these are."""
+    has = frames.metrics[frames.metrics.agent.isin(names) & frames.metrics[column].notna()]
+    shared = [task for task, own in has.groupby('task') if own.agent.nunique() == has.agent.nunique()]
+    found = mean_curve(frames.of(shared, 'task'), column)
     found = found[found.agent.isin(names)]
     kind = 'normalised mean' if column in NORMALISED else 'mean'
     if found.empty:
@@ -128,8 +130,6 @@ def _axes(axes, column, first, last):
     axes.set_ylabel(QUANTITIES[column] if first else '')
     if not last:
         axes.set_xlabel('')
-    if axes.lines:
-        axes.xaxis.set_major_locator(MaxNLocator(3))
     if column == 'wm_loss' and axes.lines:
         panels.logarithmic(axes)
     if column == 'value_error' and axes.lines:
@@ -204,9 +204,10 @@ def _weights(axes, finals, families):
         beside = 0.1 * (i - (len(families) - 1) / 2)  # so that intervals do not cover each other
         values = {weights.index(weight): finals.score[finals.agent == agent].to_numpy()
                   for agent, weight in family(name).items()}  # fmt: skip
-        values = {x + beside: y for x, y in values.items() if len(y)}
-        if values:
-            panels.line(axes, name, LOOKS[name].label, list(values), [y.mean() for y in values.values()])
+        values = {x + beside: y for x, y in values.items()}
+        if any(map(len, values.values())):
+            means = [y.mean() if len(y) else np.nan for y in values.values()]  # no line over what was not trained
+            panels.line(axes, name, LOOKS[name].label, list(values), means)
         for x, y in values.items():
             axes.plot([x] * len(y), y, '.', ms=4, alpha=0.5, color=LOOKS[name].color)
             if len(y) > 2:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
-from matplotlib.ticker import LogFormatter, LogLocator
+from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator
 
 from paper_lib import maze_layout
 from paper_lib.spec import RunSpec
@@ -150,6 +150,7 @@ def band(axes: Axes, agent: str, x, low, high) -> None:
 def steps(axes: Axes) -> None:
     """Label the axis of environment steps, in thousands."""
     axes.set_xlabel('environment steps')
+    axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(lambda x, _: f'{x / 1000:g}K' if x else '0')
 
 

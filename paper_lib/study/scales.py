@@ -44,17 +44,19 @@ class Scale:
     own: dict[tuple[str, str], dict] = dataclasses.field(default_factory=dict)  # (task, agent) -> fields of it alone
     pictures: dict = dataclasses.field(default_factory=dict)  # RunSpec fields of tasks that MuJoCo draws alone
 
-    def planned(self, task: str, agent: str, section: str = '') -> dict:
-        """RunSpec fields of the first plan with this task and agent, else with the task, else {}; or of a section's.
+    def planned(self, task: str, agent: str, section: str = '') -> tuple[str, dict]:
+        """(section, RunSpec fields) of the first plan with this task and agent, else with the task, else ('', {}).
+
+        Of the plans of one section, if it is named.
 
         Raises UserError for a section that does not exist or has not got the task.
         """
         chosen = {section: choose('section', section, self.plans)} if section else self.plans
-        plans = [plan for plans in chosen.values() for plan in plans if task in plan.tasks]
-        found = [plan.values for plan in sorted(plans, key=lambda plan: agent not in plan.seeds | plan.further)]
+        plans = [(name, plan) for name, plans in chosen.items() for plan in plans if task in plan.tasks]
+        found = sorted(plans, key=lambda own: agent not in own[1].seeds | own[1].further)
         if section and not found:
             raise UserError(f'section={section!r}: has no {task} at scale {self.name}')
-        return found[0] if found else {}
+        return (found[0][0], found[0][1].values) if found else ('', {})
 
 
 def _maze(compared: int, explorers: int, **values) -> dict[str, tuple[Plan, ...]]:

@@ -105,8 +105,9 @@ def test_an_empty_archive_has_every_column(specs, full, tmp_path):
 
 def test_a_run_that_one_table_lacks_counts_as_missing(specs, make_store, tmp_path):
     frames.archive(specs, make_store(specs), tmp_path)
-    (tmp_path / 'toy_maze_traces.parquet').unlink()
-    assert frames.load(specs, tmp_path).missing == specs
+    traces = frames.load(specs, tmp_path).traces
+    frames._write(tmp_path, 'toy_maze', 'traces', traces[traces.run_id != specs[0].run_id])
+    assert frames.load(specs, tmp_path).missing == specs[:1]
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -134,6 +135,19 @@ def test_a_flipped_byte_is_found_wherever_it_changes_a_value(specs, make_store, 
             assert str(path) in str(error)
         else:
             pd.testing.assert_frame_equal(found, getattr(full, name))
+
+
+@pytest.mark.parametrize('name', ['metrics', 'traces', 'visits'])
+def test_a_lost_file_is_not_taken_for_runs_that_were_never_made(specs, make_store, tmp_path, name):
+    store = make_store(specs)
+    frames.archive(specs, store, tmp_path)
+    (tmp_path / f'toy_maze_{name}.parquet').unlink()
+    with pytest.raises(RunError, match=f'toy_maze_{name}.parquet: missing; restore it'):
+        frames.state(specs, make_store([]), tmp_path)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    frames.archive(specs, store, tmp_path)
+    assert not frames.load(specs, tmp_path).missing
 
 
 def test_a_section_without_a_maze_has_metrics_and_runs_only(make_store, tmp_path):

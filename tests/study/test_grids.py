@@ -72,6 +72,26 @@ def test_last_panel_is_the_mean_over_tasks(name, title, expected, study):
         np.testing.assert_allclose(line(axes, agent).get_ydata(), values, atol=1e-12)
 
 
+def test_a_mean_over_tasks_is_over_those_that_all_have(study):
+    """An agent that one task lacks takes it from the mean of all: others would be compared over other tasks."""
+    lost = (study.metrics.agent == 'passive') & (study.metrics.task == TASKS[0])
+    found = dataclasses.replace(study, metrics=study.metrics[~lost])
+    entry = figures.FIGURES['figure_S11']
+    axes = entry.draw(entry.of(found), 'smoke').axes[3]
+    assert axes.get_title('left') == 'normalised mean, 2 tasks'
+    whole = entry.draw(entry.of(study.of(TASKS[1:], 'task')), 'smoke').axes[2]
+    for agent in entry.agents:
+        np.testing.assert_array_equal(line(axes, agent).get_ydata(), line(whole, agent).get_ydata())
+
+
+def test_what_was_not_trained_leaves_a_gap_in_a_sweep(study):
+    entry = figures.FIGURES['figure_7']
+    found = entry.of(study).of(['active', 'active_expl'])
+    axes = entry.draw(found, 'smoke').axes[0]
+    drawn = next(x for x in axes.lines if x.get_label() == LOOKS['active'].label)
+    assert np.isnan(drawn.get_ydata()).tolist() == [False, True, True, True, False]
+
+
 def test_added_data_are_in_percent_of_the_source(study):
     found = grids.percent(study.of(['passive', 'passive_10']))
     own = found.metrics[(found.metrics.agent == 'passive_10') & (found.metrics.pair_seed == 0)]
