@@ -46,9 +46,9 @@ class Train:
         from paper_lib.run import ensure
 
         specs, store = self.specs(), Store(self.runs)
-        self._say_section()
         if self.json and not self.dry_run:
             raise UserError('json=True: training prints no table; only with --dry-run')
+        self._say_section()
         for spec in specs:
             if store.status(spec) == 'done':
                 store.require(spec).verify()
