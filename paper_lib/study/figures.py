@@ -48,7 +48,7 @@ def figure_base_agent(frames: Frames, scale: str) -> Figure:
 
 def _beside_published(axes, frames, scale, task):
     panels.published(axes, published.scores(task), published.AT, published.ALARM[task])
-    lost = f'active: {len(frames.missing)} of {len(frames.specs)} missing, {panels.command(scale)}'
+    lost = f'Active: {len(frames.missing)} of {len(frames.specs)} missing, {panels.command(scale)}'
     if len(frames.metrics):
         panels.curves(axes, frames, scale, ['active'], 'score')
     panels.steps(axes)

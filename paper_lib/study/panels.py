@@ -68,12 +68,12 @@ def lost(frames: Frames, scale: str, names: list[str]) -> list[str]:
     """Lines that say what of these agents, and of the tasks, is missing or not part of the scale, and what fills it."""
     unasked = planned(scale)
     gone = collections.Counter(spec.agent for spec in frames.missing if spec in unasked)
-    further = [name for name in names if name not in gone and frames.runs[frames.runs.agent == name].empty]
+    further = [LOOKS[name].label for name in names if name not in gone and frames.runs[frames.runs.agent == name].empty]
     there = {*frames.runs.task, *(spec.task for spec in frames.specs if spec in unasked)}
     if len(frames.runs):
         further += [f'all of {task}' for task in dict.fromkeys(spec.task for spec in frames.specs) if task not in there]
     lines = []
-    if counts := ', '.join(f'{name}: {gone[name]} missing' for name in names if gone[name]):
+    if counts := ', '.join(f'{LOOKS[name].label}: {gone[name]} missing' for name in names if gone[name]):
         lines.append(f'{counts}; {command(scale).replace(" ", HARD)}')
     if further:
         lines.append(f'only on request: {", ".join(further)}; {FURTHER.format(scale).replace(" ", HARD)}')

@@ -110,7 +110,7 @@ def test_with_no_runs_every_figure_names_what_is_missing_and_the_command(name, s
     words = ' '.join(text(entry.draw(entry.of(frames.load(specs, tmp_path, entry.section)), 'smoke')).split())
     assert 'make figures SCALE=smoke' in words
     for agent in entry.agents:
-        assert f'{agent}: ' in words
+        assert f'{style.LOOKS[agent].label}: ' in words
 
 
 @pytest.mark.parametrize('name', [name for name, entry in FIGURES.items() if entry.section == 'study'])
@@ -123,7 +123,7 @@ def test_agents_that_are_not_part_of_the_scale_are_named_and_the_others_drawn(na
     assert ('-p train all' in words) == bool(lost)
     assert 'make figures' not in words
     noted = words.partition('only on request: ')[2].partition(';')[0]
-    assert [agent for agent in noted.split(', ') if agent] == lost
+    assert [label for label in noted.split(', ') if label] == [style.LOOKS[agent].label for agent in lost]
     if specs and any(agent in scales.TRAINED for agent in entry.agents):
         assert 'no finished run' not in words
     labels = ', '.join(style.LOOKS[agent].label for agent in style.LOOKS if agent in lost)
