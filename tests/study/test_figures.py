@@ -144,7 +144,7 @@ def test_one_missing_run_is_named_and_the_rest_drawn(specs, make_store, tmp_path
     words = text(figures.figure_2(frames.load(specs, tmp_path), 'smoke'))
     assert 'Active (n=1 of 2)' in words
     assert 'Passive (n=2)' in words
-    assert 'tandem: 2 missing' in words
+    assert 'Tandem: 2 missing' in words
 
 
 def test_curve_is_the_mean_over_seeds(full):

@@ -135,7 +135,7 @@ def test_figure_has_one_panel_per_task_up_to_250k():
     assert [axes.get_title('left') for axes in figure.axes] == [f'(a) {WALKER}', f'(b) {CUP}']
     assert all(250_000 < axes.get_xlim()[1] < 260_000 for axes in figure.axes)
     assert 'make figures' not in figure.axes[0].get_xlabel()
-    assert 'active: 2 of 3 missing, make figures SCALE=laptop' in figure.axes[1].get_xlabel()
+    assert 'Active: 2 of 3 missing, make figures SCALE=laptop' in figure.axes[1].get_xlabel()
 
 
 def test_panel_marks_their_range_and_the_alarm():
