@@ -124,6 +124,7 @@ class Export:
     """Copy the weights that the interactive parts of the notebooks need out of finished runs, into figures/weights."""
 
     scale: Scale = 'laptop'
+    seed: int = 0  # of the pairs
     runs: Folder = None
     json: Json = False
 
@@ -132,12 +133,14 @@ class Export:
         from paper_lib.explore import weights
 
         store, rows = Store(self.runs), []
-        for spec in weights.wanted(self.scale):
+        for spec in weights.wanted(self.scale, self.seed):
             file, state = weights.path(spec, self.scale), store.status(spec)
             if state == 'done':
                 weights.export(spec, store, self.scale)
             size = f'{file.stat().st_size / 1e6:.2f} MB' if file.exists() else 'none'
             rows.append({'run_id': spec.run_id, 'run': state, 'weights': size})
+        if not rows:
+            raise UserError(f'seed={self.seed}: scale {self.scale} has no pair of runs with this seed')
         show(rows, self.json)
 
 

@@ -19,9 +19,10 @@ LONGEST = 2500  # steps that a slider offers: no task has more
 HORIZON = 60  # steps imagined
 
 
-def _first(specs, agent, task) -> object:
-    """The run of the lowest pair seed."""
-    return min((s for s in specs if (s.agent, s.task) == (agent, task)), key=agents.pair_seed)
+def _first(specs, agent, task, scale) -> object:
+    """The run of the lowest pair seed, of those with weights if there are any."""
+    own = [spec for spec in specs if (spec.agent, spec.task) == (agent, task)]
+    return min(own, key=lambda spec: (not weights.path(spec, scale).exists(), agents.pair_seed(spec)))
 
 
 @functools.lru_cache(maxsize=4)
@@ -47,7 +48,7 @@ def maze(section) -> Interactive:
         if any(abs(x - wall[0]) < wall[2] + maze_layout.MASS_RADIUS and abs(y - wall[1]) < wall[3]
                + maze_layout.MASS_RADIUS for wall in maze_layout.WALLS):  # fmt: skip
             raise UserError(f'x={x:.2f}, y={y:.2f}: this is inside a wall; choose a place beside it')
-        spec = _first(found.specs, agent, task)
+        spec = _first(found.specs, agent, task, scale)
         played = _episode(spec, scale, x, y)
         imagined = _player(spec, scale).imagine(played, step, HORIZON)[..., :2]
         text = (f'{LOOKS[agent].label}, pair seed {agents.pair_seed(spec)}, from ({x:.2f}, {y:.2f}): score '
@@ -74,7 +75,7 @@ def episode(section) -> Interactive:
     found, scale = section.frames(Entry(None, 'study', COMPARED)), section.scale
 
     def draw(task, agent, step):
-        spec = _first(found.specs, agent, task)
+        spec = _first(found.specs, agent, task, scale)
         played = _episode(spec, scale)
         at = min(step, len(played['reward']) - 1)
         true = played['image' if 'image' in played else 'vector'][at]
@@ -118,9 +119,10 @@ def threshold(section) -> Interactive:
 
     def draw(task, seed, threshold):
         rows = metrics[(metrics.task == task) & (metrics.pair_seed == seed)].sort_values('env_step')
-        if rows.empty:
+        autos = {agents.pair_seed(spec): spec for spec in found.wanted('passive_auto') if spec.task == task}
+        if rows.empty or seed not in autos:
             raise UserError(f'pair seed {seed}: no archived run of Passive on {task}; choose another')
-        due, percent = would_collect(rows, _first(found.specs, 'passive_auto', task), threshold)
+        due, percent = would_collect(rows, autos[seed], threshold)
         text = (f'Passive on {task}, pair seed {seed}: at {threshold:g} it would have collected {due.sum()} times, '
                 f'{percent:.1f} % of the recording.')  # fmt: skip
         return pictures.asked(rows, due, threshold, scale, text)

@@ -16,11 +16,10 @@ def path(spec: RunSpec, scale: str) -> Path:
     return paths.figures() / 'weights' / scale / f'{spec.run_id}.safetensors'
 
 
-def wanted(scale: str) -> list[RunSpec]:
-    """The runs whose weights come with the repository: the three agents of the lowest pair seed, of every task."""
+def wanted(scale: str, seed: int = 0) -> list[RunSpec]:
+    """The three agents of this pair seed, of every task: those of one pair of each task come with the repository."""
     specs = [spec for section in SECTIONS for spec in agents.plan(section, scales.get(scale)) if spec.agent in AGENTS]
-    first = {spec.task: min(agents.pair_seed(other) for other in specs if other.task == spec.task) for spec in specs}
-    return list(dict.fromkeys(spec for spec in specs if agents.pair_seed(spec) == first[spec.task]))
+    return list(dict.fromkeys(spec for spec in specs if agents.pair_seed(spec) == seed))
 
 
 def _content(spec):

@@ -142,7 +142,7 @@ SCALES: dict[str, Scale] = {
             BASE['model'],
             {name: value for name, value in BASE.items() if name != 'model'},
             _base(seeds=3) | _maze(compared=5, explorers=2, **MAZE)
-            | {'study': (_begun(LAPTOP_TASKS[:2], seeds=3, **STUDY), _begun(LAPTOP_TASKS[2:], seeds=0, **GAME))},
+            | {'study': (_begun(LAPTOP_TASKS[:2], seeds=3, **STUDY), _begun(LAPTOP_TASKS[2:], seeds=2, **GAME))},
             agents={'passive_1': {'interact_every': 20_000, 'interact_steps': 200}},
             own={('point_mass_maze-proprio', 'active'): MAZE_ACTIVE},
         ),

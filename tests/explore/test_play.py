@@ -72,11 +72,12 @@ def test_damaged_weights_and_those_of_another_run_are_refused(store):
         weights.load(SPEC, 'smoke')
 
 
-def test_what_comes_with_the_repository_is_the_lowest_pair_seed_of_every_task():
-    specs = weights.wanted('laptop')
+@pytest.mark.parametrize('seed', [0, 1])
+def test_weights_are_of_three_agents_of_a_pair_of_every_task(seed):
+    specs = weights.wanted('laptop', seed)
     assert {spec.agent for spec in specs} == {'active', 'passive', 'tandem'}
     assert len(specs) == 3 * len({spec.task for spec in specs})
-    assert {(spec.source or spec).seed for spec in specs} == {0}
+    assert {(spec.source or spec).seed for spec in specs} == {seed}
 
 
 def test_the_last_evaluation_is_played_again_to_the_bit(player, store):
