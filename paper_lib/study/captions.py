@@ -7,7 +7,7 @@ from paper_lib.study.frames import Frames
 from paper_lib.study.style import LOOKS
 
 WITHIN = f'resampled within tasks; none where a task has fewer than {stats.FEWEST} seeds'
-BAND = 'Thin lines: seeds; thick: their mean; band, from three seeds on: 95 % bootstrap interval of the mean.'
+BAND = 'Thin lines: seeds; thick: their mean; band, from four seeds on: 95 % bootstrap interval of the mean.'
 NORMALISED = """Normalised per task: the score of random actions is 0, the mean final score of the Active runs 1
     (a loss: over their mean final loss); tasks on which Active is no better than random are left out of scores."""
 OWN = """Passive + 50 %, 10 % and 1 %: data of its own on a fixed schedule of this rate (none at the end, so the sum is

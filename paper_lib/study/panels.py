@@ -114,7 +114,7 @@ def name(frames: Frames, agent: str) -> str:
 def curves(axes: Axes, frames: Frames, scale: str, names: list[str], column: str, faded=(), task=None) -> None:
     """`column` over environment steps: thin line per seed, thick mean; of `task` where there are several.
 
-    Band, from three seeds on: 95 % bootstrap interval of the mean. Agents in `faded` are drawn as a dashed
+    Band, from four seeds on: 95 % bootstrap interval of the mean. Agents in `faded` are drawn as a dashed
     baseline without band or single seeds.
     """
     found = frames.metrics[frames.metrics.agent.isin(names)]
@@ -132,7 +132,7 @@ def curves(axes: Axes, frames: Frames, scale: str, names: list[str], column: str
         if agent in faded or not len(at):
             continue
         axes.plot(at, values, lw=0.6, alpha=0.35, color=LOOKS[agent].color)
-        if values.shape[1] > 2:  # the interval of two values is just their range
+        if values.shape[1] > 3:  # the interval of three values is just their range
             band(axes, agent, at, *stats.interval(values))
     steps(axes)
 

@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -82,6 +83,15 @@ def test_a_mean_over_tasks_is_over_those_that_all_have(study):
     whole = entry.draw(entry.of(study.of(TASKS[1:], 'task')), 'smoke').axes[2]
     for agent in entry.agents:
         np.testing.assert_array_equal(line(axes, agent).get_ydata(), line(whole, agent).get_ydata())
+
+
+def test_a_band_is_drawn_where_it_is_more_than_the_range_of_its_seeds(study):
+    more = [study.metrics[study.metrics.pair_seed == 0].assign(pair_seed=seed) for seed in (2, 3)]
+    entry = figures.FIGURES['figure_3']
+    for count, bands in ((0, 0), (1, 0), (2, 3)):
+        metrics = pd.concat([study.metrics, *more[:count]])
+        axes = entry.draw(entry.of(dataclasses.replace(study, metrics=metrics)), 'smoke').axes[0]
+        assert len(axes.collections) == bands
 
 
 def test_what_was_not_trained_leaves_a_gap_in_a_sweep(study):
