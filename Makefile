@@ -35,11 +35,9 @@ verify: .venv/installed
 	.venv/bin/paper-lib verify --scale $(SCALE)
 
 NOTHING = PAPER_LIB_RUNS='$(CURDIR)/build/nothing/runs' PAPER_LIB_FIGURES='$(CURDIR)/build/nothing/figures'
-# Some fifteen programs are compiled for runs of seconds: without these the compiler needs less time.
-QUICK = XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
 smoke: .venv/installed
 	rm -rf build/nothing
-	$(NOTHING) $(QUICK) .venv/bin/paper-lib notebooks --scale smoke
+	$(NOTHING) .venv/bin/paper-lib notebooks --scale smoke
 
 test: .venv/installed
 	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile
