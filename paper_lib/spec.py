@@ -107,10 +107,11 @@ class ModelSpec:
             'cnn_depth',
             'batch',
             'horizon',
+            'ensemble',
             'probe_units',
         ):
             _need(getattr(self, name) >= 1, name, getattr(self, name), 'at least 1')
-        for name in ('classes', 'bins', 'length', 'ensemble'):
+        for name in ('classes', 'bins', 'length'):
             _need(getattr(self, name) >= 2, name, getattr(self, name), 'at least 2')
         _need(
             0 <= self.starts <= self.batch * self.length,
@@ -220,6 +221,8 @@ class RunSpec:
               f"'stoch' for {self.task}: it has no vector")  # fmt: skip
         _need(self.expl_until % chunk == 0 and 0 <= self.expl_until <= self.budget, 'expl_until', self.expl_until,
               f'from 0 to budget={self.budget}, a multiple of {chunk}')  # fmt: skip
+        _need(self.w_expl == 0 or self.model.ensemble > 1, 'ensemble', self.model.ensemble,
+              'at least 2 for a run that explores: one network disagrees with none')  # fmt: skip
         _need(self.expl_until == 0 or self.w_expl > 0, 'expl_until', self.expl_until, '0 for a run without exploration')
 
     def _check_source(self):

@@ -158,6 +158,7 @@ def goes_on(call, trained):
     (['--render', 'suite'], ["render='suite': must be 'fast'", 'MuJoCo draws no pictures of it']),
     (['--task', 'cup_catch-vision', '--render', 'nice'], ["render='nice': must be 'fast' or 'suite'"]),
     (['--model.deter', '0'], ['deter=0: must be at least 1']),
+    (['--w-expl', '0.5', '--model.ensemble', '1'], ['ensemble=1: must be at least 2 for a run that explores']),
     (['--model.bins', '1'], ['bins=1: must be at least 2']),
     (['--model.deter', '1.5'], ["deter='1.5': must be int"]),
     (['--model.gradient', 'v2'], ["gradient='v2': must be 'v1' or 'reinforce'"]),

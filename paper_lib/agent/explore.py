@@ -40,8 +40,9 @@ def reward(agent, ensemble):
     """Reward function (wm, feat (H + 1, N, F), action) -> (H, N): disagreement at states and actions 1..H."""
 
     def disagreement(wm, feat, action):
-        pred = predict(agent, ensemble, feat[1:], action[1:])
-        return agent.model.disag_scale * pred.std(0).mean(-1)
+        variance = predict(agent, ensemble, feat[1:], action[1:]).var(0)
+        differ = variance > 0  # few networks agree to the last bit now and then: there the root has no gradient
+        return agent.model.disag_scale * jnp.where(differ, jnp.sqrt(jnp.where(differ, variance, 1)), 0).mean(-1)
 
     return disagreement
 
