@@ -102,7 +102,7 @@ CONTENT = {
         the last tenth of the evaluations. estimate: interquartile mean; low, high: its 95 % bootstrap interval,
         resampled within tasks, or over all pairs where a task has fewer than {fewest}. supported: the interval lies in
         the range that the claim names (about equal: within {margin} of a normalised score); contradicted: outside of
-        it; undecided otherwise and where n is below {enough}. {normalised}""",
+        it; undecided otherwise and, but for C10, where n is below {enough}. {normalised}""",
     'table_sensitivity': """Claim C1 with other choices of what counts as a final value (share of the last evaluations)
         and of how pairs are summarised. Columns as in the tables of claims. {normalised}""",
     'table_S1': """Settings of the environments, from the table that the code itself uses.""",

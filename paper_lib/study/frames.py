@@ -101,8 +101,9 @@ def load(specs, folder: Path, section: str = 'toy_maze') -> Frames:
     """
     ids = {spec.run_id for spec in specs}
     needed = [_file(folder, section, name) for name in NEEDED[section]]
-    if lost := [path for path in needed if not path.exists()] if needed[-1].exists() else []:
-        raise RunError(f'{lost[0]}: missing; {_restore(lost[0], section)}')
+    for path in needed if needed[-1].exists() else ():  # `runs` is written last
+        if not path.exists():
+            raise RunError(f'{path}: missing; {_restore(path, section)}')
     tables = {name: _read(folder, section, name) for name in ORDER}
     for name in NEEDED[section]:
         ids &= set(tables[name].run_id)

@@ -202,9 +202,8 @@ def _weights(axes, finals, families):
     axes.set_xticklabels([f'{weight:g}' for weight in weights])
     for i, name in enumerate(families):
         beside = 0.1 * (i - (len(families) - 1) / 2)  # so that intervals do not cover each other
-        values = {weights.index(weight): finals.score[finals.agent == agent].to_numpy()
+        values = {weights.index(weight) + beside: finals.score[finals.agent == agent].to_numpy()
                   for agent, weight in family(name).items()}  # fmt: skip
-        values = {x + beside: y for x, y in values.items()}
         if any(map(len, values.values())):
             means = [y.mean() if len(y) else np.nan for y in values.values()]  # no line over what was not trained
             panels.line(axes, name, LOOKS[name].label, list(values), means)
