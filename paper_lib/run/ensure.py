@@ -51,7 +51,8 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
     workers, lanes = workers or default[0], lanes or default[1]
     with progress, _Pool(workers, store.root) as pool:
         pool.check([spec for spec in waiting if store.status(spec) == 'missing'], workers * lanes)
-        progress.note(f'runs to train: {len(waiting)}, agent steps: {progress.total:,}')
+        if len(waiting) > 1:
+            progress.note(f'runs to train: {len(waiting)}, agent steps: {progress.total:,}')
         while waiting or pool.running:
             ready = [spec for spec in waiting if spec.source is None or store.status(spec.source) == 'done']
             for group in groups(ready, lanes, store, alone)[: pool.free] if pool.free else ():
