@@ -10,8 +10,8 @@ STYLE = """
 :root { color-scheme: light dark }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif }
 pre { overflow: auto; padding: .6rem; font-size: 14px; background: color-mix(in srgb, currentcolor 6%, transparent) }
-table { display: block; overflow: auto; border-collapse: collapse; margin: 1rem 0; font-size: 14px }
-th, td { padding: .2rem .6rem; text-align: left; border-bottom: 1px solid color-mix(in srgb, currentcolor 25%, transparent) }
+table { display: block; overflow: auto; border: 0; border-collapse: collapse; margin: 1rem 0; font-size: 14px }
+th, td { padding: .2rem .6rem; text-align: left; border: 0 solid color-mix(in srgb, currentcolor 25%, transparent); border-bottom-width: 1px }
 figure { margin: 1rem 0 }
 figcaption, details { font-size: 14px }
 img { max-width: 100%; background: white }
@@ -55,28 +55,36 @@ def index(folder: Path, scale: str) -> str:
 
     parts = [f'<h1>Figures and tables at scale {scale}</h1>']
     for name, book in BOOKS.items():
-        link = f'<a href="{name}.html">{name}</a>' if (folder / f'{name}.html').exists() else name
+        written = folder / f'{name}.html'
+        text = written.read_text() if written.exists() else ''
+        title = ''.join(re.findall('<h1>(.*?)</h1>', text)[:1]) or name
         claims = [f'table_claims_{name.partition("_")[2]}'] if book.claims else []
-        shown = [_figure(folder, stem) for stem in book.figures] + [
-            _table(folder, stem) for stem in [*(f'table_{table}' for table in book.tables), *claims]
-        ]
-        parts += [f'<h2>{link}</h2>', *filter(None, shown)]
+        shown = [_figure(folder, stem, _heading(text, stem)) for stem in book.figures]
+        shown += [_table(folder, f'table_{table}', _heading(text, table)) for table in book.tables]
+        shown += [_table(folder, stem, '') for stem in claims]
+        parts += [f'<h2><a href="{name}.html">{title}</a></h2>' if text else f'<h2>{title}</h2>', *filter(None, shown)]
     return page(f'Figures and tables at scale {scale}', '\n'.join(parts))
+
+
+def _heading(text, name):
+    """': ' and the heading of a page under which a cell shows this figure or table; '' if none does."""
+    before, found, _ = text.partition(f"'{name}'")
+    return ''.join(f': {heading}' for heading in re.findall('<h2>(.*?)</h2>', before)[-1:]) if found else ''
 
 
 def _links(stem, *suffixes):
     return ' '.join(f'<a href="{stem}.{suffix}">{suffix.upper()}</a>' for suffix in suffixes)
 
 
-def _figure(folder, stem):
+def _figure(folder, stem, heading):
     if not all((folder / f'{stem}.{suffix}').exists() for suffix in ('png', 'md')):
         return ''  # not drawn, or not to the end
     text = html.escape((folder / f'{stem}.md').read_text().partition('\n')[0])
     image = f'<a href="{stem}.png"><img src="{stem}.png" alt="{stem}" loading="lazy"></a>'
-    return f'<details><summary>{stem} {_links(stem, "png", "pdf")}</summary>{image}<p>{text}</p></details>'
+    return f'<details><summary>{stem}{heading} {_links(stem, "png", "pdf")}</summary>{image}<p>{text}</p></details>'
 
 
-def _table(folder, stem):
+def _table(folder, stem, heading):
     if not all((folder / f'{stem}.{suffix}').exists() for suffix in ('csv', 'md')):
         return ''
     import pandas as pd
@@ -86,7 +94,7 @@ def _table(folder, stem):
     caption = (folder / f'{stem}.md').read_text().partition('\n\n')[2].strip()
     shown = Table(pd.read_csv(folder / f'{stem}.csv', keep_default_na=False, na_values=['']), caption)._repr_html_()
     state = ' open' if 'claims' in stem else ''
-    return f'<details{state}><summary>{stem} {_links(stem, "csv", "md", "tex")}</summary>{shown}</details>'
+    return f'<details{state}><summary>{stem}{heading} {_links(stem, "csv", "md", "tex")}</summary>{shown}</details>'
 
 
 def write_index(scale: str) -> Path:

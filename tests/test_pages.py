@@ -54,7 +54,8 @@ def test_a_page_loads_nothing_and_follows_the_readers_light():
 def test_the_index_leads_to_what_is_there(folder):
     place = folder / 'smoke'
     place.mkdir(parents=True)
-    for name, text in {'2_validation.html': '', 'figure_3.png': '', 'figure_3.md': 'Of <this>.\n\nvalues',
+    page = "<h1>Is it?</h1><h2>Who?</h2> figure('figure_3') <h2>Why?</h2>"
+    for name, text in {'2_validation.html': page, 'figure_3.png': '', 'figure_3.md': 'Of <this>.\n\nvalues',
                        'figure_S2.png': '', 'table_S2.csv': '',  # their captions were not written any more
                        'table_claims_validation.csv': 'id,low,verdict\nC1,0.123456789,supported\nC2,,undecided\n',
                        'table_claims_validation.md': '| id |\n\nHow to read it.\n'}.items():  # fmt: skip
@@ -63,6 +64,8 @@ def test_the_index_leads_to_what_is_there(folder):
     links = re.findall(r'(?:href|src)="([^"]+)"', text)
     assert {'2_validation.html', 'figure_3.png', 'figure_3.pdf', 'table_claims_validation.csv'} <= set(links)
     assert not [link for link in links if link.startswith(('1_', 'figure_S2', 'table_S1', 'table_S2'))]
+    assert '<h2><a href="2_validation.html">Is it?</a></h2>' in text and '<h2>3_deep_dive</h2>' in text
+    assert 'figure_3: Who? <a href="figure_3.png">' in text
     assert 'Of &lt;this&gt;.' in text
     assert '>supported</td>' in text and '>0.1235</td>' in text and 'nan' not in text
     assert 'How to read it.' in text

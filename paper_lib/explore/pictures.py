@@ -39,8 +39,10 @@ def path(steps, goal_radius, scale, text, imagined=None, at=0) -> str:
         figure.colorbar(lines, ax=map_, label='world-model loss', shrink=0.8)
         loss.plot(steps.wm_loss.to_numpy(), color='black', lw=0.8)
         loss.set(xlabel='agent step', ylabel='world-model loss')
-        apart.set(xlabel='steps imagined', ylabel='distance to the real path (m)')
-        if imagined is not None:
+        if imagined is None:
+            apart.remove()
+        else:
+            apart.set(xlabel='steps imagined', ylabel='distance to the real path (m)')
             map_.plot(*imagined.T, '--', color='black', lw=0.8, zorder=6)
             loss.axvline(at, color='black', ls='--', lw=0.8)
             real = steps[['v0', 'v1']].to_numpy()[at : at + imagined.shape[1]]
