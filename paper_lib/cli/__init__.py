@@ -7,6 +7,7 @@ the output. A traceback is a bug.
 
 import contextlib
 import io
+import logging
 import os
 import re
 import signal
@@ -56,6 +57,7 @@ class Terminated(KeyboardInterrupt):
 
 def _terminate(number, _):
     signal.signal(number, signal.SIG_IGN)  # `timeout` and schedulers send it more than once
+    logging.disable()  # what is tidied up would be reported: a kernel that died, a cell that was left
     raise Terminated
 
 

@@ -21,7 +21,6 @@ HYPER = {'lr_model': 1e-2, 'lr_actor': 1e-3, 'lr_critic': 1e-3, 'lr_expl': 1e-3,
 N, H = 16, MODEL.horizon
 NORM = {'low': jnp.float32(-1), 'high': jnp.float32(3)}  # a scale that is not 1
 sg = jax.lax.stop_gradient
-jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})  # compiling takes the time
 
 
 @functools.cache
@@ -132,7 +131,7 @@ def dynamics():
     params, mix, key = state_of(AGENT)['params'], {'task': 0.25, 'disag': 0.5}, jax.random.key(4)
     expl, (start, cont) = params['expl'], starts()
 
-    @jit
+    @jax.jit
     @functools.partial(jax.grad, has_aux=True)
     def ours(actor):
         norms, behaviour = {'task': NORM, 'disag': NORM}, {**expl, 'actor': actor}
@@ -140,7 +139,7 @@ def dynamics():
             AGENT, params['wm'], behaviour, norms, rewards_of(AGENT, params), mix, start, cont, key
         )
 
-    reference = jit(jax.value_and_grad(reference_loss))
+    reference = jax.jit(jax.value_and_grad(reference_loss))
     rest = (params['wm'], expl['critics'], params['disag'], mix, start, cont, key)
     return *ours(expl['actor']), lambda **stop: reference(expl['actor'], V1 | stop, *rest)
 
@@ -174,13 +173,13 @@ def test_reinforce_gradient_is_that_of_the_log_probability_alone(agent):
     params, key, (start, cont) = state_of(agent)['params'], jax.random.key(4), starts()
     task = params['task']
 
-    @jit
+    @jax.jit
     @functools.partial(jax.grad, has_aux=True)
     def ours(actor):
         args = (rewards_of(agent, params), {'task': 1.0}, start, cont, key)
         return actor_critic.actor_loss(agent, params['wm'], {**task, 'actor': actor}, {'task': NORM}, *args)
 
-    @jit
+    @jax.jit
     @jax.grad
     def reference(actor, feat, action, advantage, weight):
         outs = agent.actor.apply(actor, feat)
@@ -194,7 +193,7 @@ def test_reinforce_gradient_is_that_of_the_log_probability_alone(agent):
         return (weight * (-logp * advantage - agent.model.entropy * ent)).mean()
 
     grads, (feat, weight, returns, norms, _) = ours(task['actor'])
-    action = jit(functools.partial(actor_critic.imagine, agent))(params['wm'], task['actor'], start, key)[1][:-1]
+    action = jax.jit(functools.partial(actor_critic.imagine, agent))(params['wm'], task['actor'], start, key)[1][:-1]
     value = actor_critic.value_mean(agent, task['critics']['task'], feat[:-1])
     advantage = (returns['task'] - value) / (norms['task']['high'] - norms['task']['low'])
     assert close(grads, reference(task['actor'], feat[:-1], action, advantage, weight[:-1]))
@@ -239,8 +238,8 @@ def world_model():
     agent = dataclasses.replace(AGENT, model=dataclasses.replace(MODEL, **values), explore=False)
     wm, uniform = state_of(agent)['params']['wm'], jax.random.uniform(jax.random.key(3), (4, 5, 3))
     batch = batch_of(agent) | {'is_terminal': np.arange(20).reshape(4, 5) == 14}
-    grads = jit(jax.grad(lambda wm: wmod.loss(agent, wm, batch, uniform)[0]))(wm)
-    reference = jit(jax.grad(lambda wm, how: reference_model_loss(agent, wm, batch, uniform, **how)))
+    grads = jax.jit(jax.grad(lambda wm: wmod.loss(agent, wm, batch, uniform)[0]))(wm)
+    reference = jax.jit(jax.grad(lambda wm, how: reference_model_loss(agent, wm, batch, uniform, **how)))
     return grads, functools.partial(reference, wm)
 
 
@@ -266,7 +265,7 @@ def updated(**hyper):
 
 @functools.cache
 def compiled():
-    return jit(functools.partial(dreamer.train_step, AGENT))
+    return jax.jit(functools.partial(dreamer.train_step, AGENT))
 
 
 def same(a, b):

@@ -20,7 +20,7 @@ from paper_lib.agent import dreamer
 from paper_lib.data import files, writer
 from paper_lib.data.replay import Replay
 from paper_lib.data.store import Finished, Store
-from paper_lib.run import bench, cost, ensure, lanes, train, windows
+from paper_lib.run import cost, ensure, lanes, train, windows
 from paper_lib.spec import RunError, UserError
 
 WEIGHTS = {'wm': {'encoder': {}, 'rssm': {}}, 'task': {'actor': {}}}  # of an agent without any
@@ -230,43 +230,6 @@ def group_agent():
 
     spaces = envs.make(smoke.ACTIVE.task, 0).spaces
     return Agent(smoke.MODEL, spaces.vector, spaces.image, spaces.action, spaces.discrete)
-
-
-def test_lanes_of_a_program_agree_with_programs_of_one_lane(store):
-    """One chunk of updates: seeds, weights, batches and learning rates are each lane's own."""
-    rates = enumerate((1e-4, 4e-4))
-    specs = [dataclasses.replace(smoke.PASSIVE, seed=seed, init_seed=seed, lr_model=rate) for seed, rate in rates]
-    replay, size = store.replay(smoke.ACTIVE), (smoke.ACTIVE.chunk_updates, smoke.MODEL.batch)
-
-    def chunk(chosen):
-        program = lanes.program(group_agent(), len(chosen))
-        starts = np.stack([np.random.default_rng(spec.seed).integers(2000, size=size) for spec in chosen])
-        batches, keys = replay.gather(starts, smoke.MODEL.length), lanes.keys(chosen, 'train')
-        state, metrics = program.chunk(program.initial_state(chosen), batches, lanes.hyper(chosen), keys, np.int32(7))
-        return lanes.flatten({'params': state['params'], 'norm': state['norm'], 'metrics': metrics})
-
-    grouped, solo = chunk(specs), [chunk([spec]) for spec in specs]
-    for name, values in grouped.items():
-        np.testing.assert_allclose(values, np.concatenate([lane[name] for lane in solo]), 1e-4, 1e-6, err_msg=name)
-
-
-def test_lanes_agree_with_programs_of_one_lane_on_pictures():
-    """Their convolutions are matrix products, which lanes batch."""
-    specs = [dataclasses.replace(smoke.VISION, init_seed=seed) for seed in (0, 1)]
-    agent = dreamer.Agent(smoke.VISION.model, (), (32, 32, 3), 3, True)
-    layout = {'image': ((32, 32, 3), 'uint8'), 'action': ((3,), 'float32')}
-    batch = bench._random(layout, (2, 2, smoke.MODEL.batch, smoke.MODEL.length))
-
-    def chunk(*chosen):
-        program, own = lanes.program(agent, len(chosen)), [specs[lane] for lane in chosen]
-        batches = {key: value[list(chosen)] for key, value in batch.items()}
-        state, metrics = program.chunk(program.initial_state(own), batches, lanes.hyper(own), lanes.keys(own, 'train'),
-                                       np.int32(0))  # fmt: skip
-        return lanes.flatten({'params': state['params'], 'metrics': metrics})
-
-    grouped, solo = chunk(0, 1), [chunk(0), chunk(1)]
-    for name, values in grouped.items():
-        np.testing.assert_allclose(values, np.concatenate([lane[name] for lane in solo]), 1e-3, 1e-5, err_msg=name)
 
 
 def test_grouped_runs_are_each_trained_on_their_own(store, tmp_path):
