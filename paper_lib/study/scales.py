@@ -75,10 +75,10 @@ def _study(names, seeds: int, **values) -> Plan:
     return Plan(tuple(names), chosen, values)
 
 
-def _begun(names, seeds: int, **values) -> Plan:
-    """TRAINED agents on these tasks with the first `seeds` of three; what is left, and the others, when asked for."""
-    further = dict.fromkeys((*STUDIED, *ALPHAS), (0,)) | dict.fromkeys(TRAINED, (0, 1, 2))
-    return Plan(tuple(names), dict.fromkeys(TRAINED, tuple(range(seeds))) if seeds else {}, values, further)
+def _begun(names, **values) -> Plan:
+    """TRAINED agents on these tasks with three seeds; the others with one, when asked for."""
+    further = {agent: (0,) for agent in (*STUDIED, *ALPHAS) if agent not in TRAINED}
+    return Plan(tuple(names), dict.fromkeys(TRAINED, (0, 1, 2)), values, further)
 
 
 # Small enough for a CPU, and learning faster for it. Besides sizes and rates, two values that save time differ from v1:
@@ -127,7 +127,7 @@ SCALES: dict[str, Scale] = {
             ModelSpec(deter=16, stoch=4, classes=4, units=16, layers=1, mlp_units=16, mlp_layers=1, cnn_depth=4,
                       bins=41, batch=4, length=8, horizon=5, ensemble=2, probe_units=16),
             # One episode is 1000 environment steps of each of the 4 environments.
-            {'budget': 6000, 'eval_every': 2000, 'prefill': 400, 'chunk': 20},
+            {'budget': 6000, 'eval_every': 2000, 'prefill': 400, 'chunk': 20, 'ratio': 0.1},
             _base(seeds=1) | _maze(compared=2, explorers=1) | {'study': (_study(LAPTOP_TASKS, seeds=1),)},
             # An evaluation every 2000 environment steps; Alg. 2 in proportion.
             agents={'passive_50': {'interact_every': 400, 'interact_steps': 200},
@@ -142,7 +142,7 @@ SCALES: dict[str, Scale] = {
             BASE['model'],
             {name: value for name, value in BASE.items() if name != 'model'},
             _base(seeds=3) | _maze(compared=5, explorers=2, **MAZE)
-            | {'study': (_begun(LAPTOP_TASKS[:2], seeds=3, **STUDY), _begun(LAPTOP_TASKS[2:], seeds=2, **GAME))},
+            | {'study': (_begun(LAPTOP_TASKS[:2], **STUDY), _begun(LAPTOP_TASKS[2:], **GAME))},
             agents={'passive_1': {'interact_every': 20_000, 'interact_steps': 200}},
             own={('point_mass_maze-proprio', 'active'): MAZE_ACTIVE},
         ),
