@@ -4,6 +4,7 @@ import html
 import re
 from pathlib import Path
 
+from paper_lib.spec import UserError
 from paper_lib.study import paths
 
 STYLE = """
@@ -56,7 +57,7 @@ def index(folder: Path, scale: str) -> str:
     parts = [f'<h1>Figures and tables at scale {scale}</h1>']
     for name, book in BOOKS.items():
         written = folder / f'{name}.html'
-        text = written.read_text() if written.exists() else ''
+        text = _read(written) if written.exists() else ''
         title = ''.join(re.findall('<h1>(.*?)</h1>', text)[:1]) or name
         claims = [f'table_claims_{name.partition("_")[2]}'] if book.claims else []
         shown = [_figure(folder, stem, _heading(text, stem)) for stem in book.figures]
@@ -64,6 +65,13 @@ def index(folder: Path, scale: str) -> str:
         shown += [_table(folder, stem, '') for stem in claims]
         parts += [f'<h2><a href="{name}.html">{title}</a></h2>' if text else f'<h2>{title}</h2>', *filter(None, shown)]
     return page(f'Figures and tables at scale {scale}', '\n'.join(parts))
+
+
+def _read(path):
+    try:
+        return path.read_text('utf-8')
+    except ValueError:
+        raise UserError(f'{path}: damaged; remove it and draw again') from None
 
 
 def _heading(text, name):
@@ -79,7 +87,7 @@ def _links(stem, *suffixes):
 def _figure(folder, stem, heading):
     if not all((folder / f'{stem}.{suffix}').exists() for suffix in ('png', 'md')):
         return ''  # not drawn, or not to the end
-    text = html.escape((folder / f'{stem}.md').read_text().partition('\n')[0])
+    text = html.escape(_read(folder / f'{stem}.md').partition('\n')[0])
     image = f'<a href="{stem}.png"><img src="{stem}.png" alt="{stem}" loading="lazy"></a>'
     return f'<details><summary>{stem}{heading} {_links(stem, "png", "pdf")}</summary>{image}<p>{text}</p></details>'
 
@@ -91,8 +99,13 @@ def _table(folder, stem, heading):
 
     from paper_lib.study.tables import Table
 
-    caption = (folder / f'{stem}.md').read_text().partition('\n\n')[2].strip()
-    shown = Table(pd.read_csv(folder / f'{stem}.csv', keep_default_na=False, na_values=['']), caption)._repr_html_()
+    caption = _read(folder / f'{stem}.md').partition('\n\n')[2].strip()
+    path = folder / f'{stem}.csv'
+    try:
+        rows = pd.read_csv(path, keep_default_na=False, na_values=[''])
+    except ValueError:
+        raise UserError(f'{path}: damaged; remove it and draw again') from None
+    shown = Table(rows, caption)._repr_html_()
     state = ' open' if 'claims' in stem else ''
     return f'<details{state}><summary>{stem}{heading} {_links(stem, "csv", "md", "tex")}</summary>{shown}</details>'
 

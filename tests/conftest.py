@@ -12,9 +12,13 @@ for folder in ('agent', 'run'):  # their helper modules
 
 @pytest.fixture(scope='module')
 def quick():
-    """For tests that run each program once or twice: compiling it is what takes the time."""
+    """For tests that run each program once or twice: compiling it is what takes the time.
+
+    `tests/agent/test_golden.py` and the runs are for the programs as they train.
+    """
     import jax
 
     jax.config.update('jax_disable_most_optimizations', True)
     yield
     jax.config.update('jax_disable_most_optimizations', False)
+    jax.clear_caches()  # what was compiled so is for no other file

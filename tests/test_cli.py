@@ -21,7 +21,7 @@ from paper_lib import cli, doctor, notebooks, tasks
 from paper_lib.cli import options
 from paper_lib.data import files
 from paper_lib.data.store import Store
-from paper_lib.run import cost
+from paper_lib.run import cost, ensure
 from paper_lib.run.progress import Progress
 from paper_lib.spec import ModelSpec, RunError, UserError
 from paper_lib.study import agents, scales
@@ -108,6 +108,15 @@ def test_train_means_the_runs_of_the_study():
         assert found == set(plan)
 
 
+def test_a_finished_run_needs_its_source_no_more(monkeypatch):
+    trained = []
+    monkeypatch.setattr(Store, 'status', lambda self, spec: 'done' if spec.source else 'missing')
+    monkeypatch.setattr(Store, 'require', lambda self, spec: SimpleNamespace(verify=lambda: None))
+    monkeypatch.setattr(ensure, 'ensure', lambda specs, *_: trained.extend(specs))
+    assert cli.main(['train', '--task', TASK, '--scale', 'smoke', '--agent', 'passive']) == 0
+    assert [spec.agent for spec in trained] == ['passive']
+
+
 def test_train_takes_the_values_of_the_first_section_that_has_the_task(capsys):
     task = ['train', '--task', 'cup_catch-proprio', '--dry-run']
     plans = scales.get('laptop').plans
@@ -155,7 +164,7 @@ def test_dry_run_tells_cost_and_makes_nothing(capsys, tmp_path):
     found = rows(capsys, 'train', '--task', TASK, '--scale', 'smoke', '--agent', 'tandem', '--dry-run')
     assert [row['run_id'] for row in found] == [source.run_id, run.run_id]
     assert {row['state'] for row in found} == {'missing'}
-    assert [row['updates'] for row in found] == [1300, 1300]
+    assert [row['updates'] for row in found] == [260, 260]
     assert found[0]['weights'] > 5000
     sizes = [float(row['disk'].removesuffix(' MB')) for row in found]
     assert sizes[0] > sizes[1] > 0  # the source has a replay

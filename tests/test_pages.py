@@ -1,6 +1,10 @@
 """Pages need nothing from elsewhere, and what is committed can be compared with what is drawn."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -9,6 +13,7 @@ from paper_lib import cli, notebooks, pages
 from paper_lib.spec import UserError
 from paper_lib.study import paths
 
+ROOT = Path(__file__).resolve().parents[1]
 VIEW = 'application/vnd.jupyter.widget-view+json'
 
 
@@ -69,6 +74,29 @@ def test_the_index_leads_to_what_is_there(folder):
     assert 'Of &lt;this&gt;.' in text
     assert '>supported</td>' in text and '>0.1235</td>' in text and 'nan' not in text
     assert 'How to read it.' in text
+
+
+@pytest.mark.parametrize(('name', 'content'), [
+    ('2_validation.html', b'<h1>\xff'), ('figure_3.md', b'\xff'), ('table_S2.csv', b''),
+    ('table_S2.csv', b'a,b\n1,2\n1,2,3\n'),
+])  # fmt: skip
+def test_a_damaged_file_is_named(folder, name, content):
+    place = folder / 'smoke'
+    place.mkdir(parents=True)
+    for there in ('figure_3.png', 'figure_3.md', 'table_S2.csv', 'table_S2.md'):
+        (place / there).write_bytes(b'x')
+    (place / name).write_bytes(content)
+    with pytest.raises(UserError, match=f'{name}: damaged; remove it and draw again'):
+        pages.write_index('smoke')
+
+
+def test_text_is_read_as_it_was_written_in_every_locale(folder):
+    (folder / 'smoke').mkdir(parents=True)
+    (folder / 'smoke' / '1_toy_maze.html').write_text('<h1>1 · Maze</h1>', 'utf-8')
+    code = "from paper_lib import pages; print(ascii(pages.write_index('smoke').read_bytes()))"
+    settings = {'LC_ALL': 'POSIX', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0', 'PYTHONPATH': str(ROOT)}
+    out = subprocess.run([sys.executable, '-c', code], env=os.environ | settings, capture_output=True, check=True)
+    assert b'1 \\xc2\\xb7 Maze' in out.stdout
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ class Interactive:
             return self.draw(**{name: control.value for name, control in self.controls.items()})
         except UserError as error:
             return line(str(error))
+        except ModuleNotFoundError as error:  # where runs are analysed only
+            return line(f"this needs the package {error.name}: pip install -e '.[all]'")
 
     def live(self) -> ipywidgets.VBox:
         shown = ipywidgets.HTML(self.first)

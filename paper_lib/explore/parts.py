@@ -116,6 +116,7 @@ def threshold(section) -> Interactive:
     found, scale = section.frames(Entry(None, 'study', ['passive', 'passive_auto'])), section.scale
     metrics = found.metrics[found.metrics.agent == 'passive']
     names, seeds = list(dict.fromkeys(metrics.task)), sorted(set(metrics.pair_seed))
+    seed = min(metrics.pair_seed[metrics.task == names[0]]) if names else None
 
     def draw(task, seed, threshold):
         rows = metrics[(metrics.task == task) & (metrics.pair_seed == seed)].sort_values('env_step')
@@ -129,9 +130,9 @@ def threshold(section) -> Interactive:
 
     if not names:
         return Interactive(line('no archived evaluations of Passive at this scale'), draw, {})
-    controls = {'task': choice(names, description='task'), 'seed': choice(seeds, description='pair seed'),
+    controls = {'task': choice(names, description='task'), 'seed': choice(seeds, value=seed, description='pair seed'),
                 'threshold': slider(1.35, 1.0, 3.0, 0.05, 'threshold')}  # fmt: skip
-    return Interactive(draw(names[0], seeds[0], 1.35), draw, controls)
+    return Interactive(draw(names[0], seed, 1.35), draw, controls)
 
 
 def would_collect(metrics, auto, threshold):

@@ -55,6 +55,8 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
             progress.note(f'runs to train: {len(waiting)}, agent steps: {progress.total:,}')
         while waiting or pool.running:
             ready = [spec for spec in waiting if spec.source is None or store.status(spec.source) == 'done']
+            if not (ready or pool.running):
+                raise RunError(f'{waiting[0].source.run_id}: is not there any more; run the same command again')
             for group in groups(ready, lanes, store, alone)[: pool.free] if pool.free else ():
                 pool.start(group)
                 waiting = [spec for spec in waiting if spec not in group]
@@ -158,12 +160,12 @@ class _Pool:
                 future.result()
             except Busy as error:
                 progress.note(f'waiting: {str(error).partition(";")[0]}')
-                time.sleep(RETRY)
                 again += group
             except UserError as error:
                 self.failed |= dict.fromkeys(group, error)
             except concurrent.futures.process.BrokenProcessPool:
                 raise _killed(group) from None
+        time.sleep(RETRY if again else 0)
         return again
 
 

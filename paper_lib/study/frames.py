@@ -7,9 +7,12 @@ episodes), `visits` (replay states per cell of the maze, cells with any), `pictu
 Section 'study' is large, so it keeps less: no training losses, and steps of one episode of the shown runs alone.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -119,17 +122,31 @@ def archive(specs, store, folder: Path, section: str = 'toy_maze') -> dict[str, 
     bytes. Every file is replaced as a whole, `runs` last.
     """
     done, dropped = [spec for spec in specs if store.status(spec) == 'done'], {}
-    orphans = _orphans(done, store, folder, section)
-    for name in TABLES[section]:
-        new = [frame for spec in done if len(frame := _extract(section, name, spec, store))]
-        old = _read(folder, section, name)
-        outdated = _outdated(old, specs) | old.run_id.isin(orphans)
-        kept = old[~outdated & ~old.run_id.isin([spec.run_id for spec in done])]
-        if new or outdated.any():
-            frames = [kept, *new] if len(kept) or not new else new
-            _write(folder, section, name, pd.concat(frames, ignore_index=True))
-        dropped |= dict.fromkeys(old.run_id[outdated], 'it is planned with other values now')
+    with _alone(folder, bool(done)):
+        orphans = _orphans(done, store, folder, section)
+        for name in TABLES[section]:
+            new = [frame for spec in done if len(frame := _extract(section, name, spec, store))]
+            old = _read(folder, section, name)
+            outdated = _outdated(old, specs) | old.run_id.isin(orphans)
+            kept = old[~outdated & ~old.run_id.isin([spec.run_id for spec in done])]
+            if new or outdated.any():
+                frames = [kept, *new] if len(kept) or not new else new
+                _write(folder, section, name, pd.concat(frames, ignore_index=True))
+            dropped |= dict.fromkeys(old.run_id[outdated], 'it is planned with other values now')
     return dropped | dict.fromkeys(sorted(orphans), 'its source was trained again and recorded other data')
+
+
+@contextlib.contextmanager
+def _alone(folder, make):
+    """Notebooks that run side by side change the archive one after the other."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # no folder and nothing to write, or a file system without locks
+            if make:
+                folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _orphans(done, store, folder, section):

@@ -126,7 +126,8 @@ SCALES: dict[str, Scale] = {
             'tests and CI: every agent, metric and figure, too small to mean anything',
             ModelSpec(deter=16, stoch=4, classes=4, units=16, layers=1, mlp_units=16, mlp_layers=1, cnn_depth=4,
                       bins=41, batch=4, length=8, horizon=5, ensemble=2, probe_units=16),
-            # One episode is 1000 environment steps of each of the 4 environments.
+            # One episode is 1000 environment steps of each of the 4 environments. A fifth of the updates: they took
+            # most of the time.
             {'budget': 6000, 'eval_every': 2000, 'prefill': 400, 'chunk': 20, 'ratio': 0.1},
             _base(seeds=1) | _maze(compared=2, explorers=1) | {'study': (_study(LAPTOP_TASKS, seeds=1),)},
             # An evaluation every 2000 environment steps; Alg. 2 in proportion.

@@ -1,6 +1,8 @@
 """Seeded statistics on small samples. Values are never dropped: one that is not finite makes the result not finite."""
 
 import functools
+import itertools
+import math
 import typing
 
 import numpy as np
@@ -8,6 +10,7 @@ import pandas as pd
 from scipy.stats import trim_mean
 
 RESAMPLES = 10_000
+EXACT = 20_000  # resamples that are all made, instead of RESAMPLES by chance, if there are no more
 LEVEL = 0.95
 TAILS = (1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2
 CURVE = 1000  # resamples at every step of a curve
@@ -33,15 +36,27 @@ def iqm(x, axis=-1):
     return np.where(np.isfinite(x).all(axis), trim_mean(x, 0.25, axis), np.nan)
 
 
+def resamples(*sizes: int, seed: int = 0) -> list[np.ndarray]:
+    """Indices (R, n) for strata of these sizes: every way to draw n of n with replacement, or R random ones.
+
+    Chance would decide a verdict whose interval ends close to its limit.
+    """
+    if math.prod(n**n for n in sizes) <= EXACT:
+        every = [np.array(list(itertools.product(range(n), repeat=n))) for n in sizes]
+        combined = np.indices([len(ways) for ways in every]).reshape(len(sizes), -1)
+        return [ways[chosen] for ways, chosen in zip(every, combined)]
+    rng = np.random.default_rng(seed)
+    return [rng.integers(n, size=(RESAMPLES, n)) for n in sizes]
+
+
 def interval(x, statistic=mean, seed=0):
     """Percentile bootstrap interval over the last axis. x: (..., n) -> low (...), high (...); NaN below two values."""
     x = np.asarray(x, float)
     n = x.shape[-1]
     if n < 2:
         return np.full(x.shape[:-1], np.nan), np.full(x.shape[:-1], np.nan)
-    index = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
-    draws = statistic(x[..., index])
-    low, high = np.quantile(draws, TAILS, axis=-1)
+    draws = statistic(x[..., resamples(n, seed=seed)[0]])
+    low, high = np.quantile(draws, TAILS, axis=-1, method='inverted_cdf')
     return low, high
 
 
@@ -63,9 +78,9 @@ def stratified(values: dict, statistic=iqm, seed=0) -> Estimate:
     values = [np.asarray(x, float) for x in values.values() if len(x)]
     if len(values) < 2 or min(map(len, values)) < FEWEST:
         return estimate(np.concatenate([*values, []]), statistic, seed)
-    rng, x = np.random.default_rng(seed), np.concatenate(values)
-    draws = [own[rng.integers(len(own), size=(RESAMPLES, len(own)))] for own in values]
-    low, high = np.quantile(statistic(np.concatenate(draws, axis=1)), TAILS)
+    x = np.concatenate(values)
+    draws = [own[index] for own, index in zip(values, resamples(*map(len, values), seed=seed))]
+    low, high = np.quantile(statistic(np.concatenate(draws, axis=1)), TAILS, method='inverted_cdf')
     return Estimate(float(statistic(x)), float(low), float(high), len(x))
 
 

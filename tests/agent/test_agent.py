@@ -12,6 +12,8 @@ from paper_lib.agent import actor_critic, dists, dreamer, explore, optim
 from paper_lib.agent import world_model as wmod
 from paper_lib.spec import ModelSpec
 
+pytestmark = pytest.mark.usefixtures('quick')
+
 MODEL = ModelSpec(deter=12, stoch=3, classes=4, units=16, layers=1, mlp_units=16, mlp_layers=1, cnn_depth=2, bins=41,
                   batch=4, length=6, horizon=4, ensemble=3, probe_units=16)  # fmt: skip
 PROPRIO = dreamer.Agent(MODEL, (3, 2), None, 2, False, explore=True)

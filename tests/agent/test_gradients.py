@@ -12,6 +12,8 @@ from paper_lib.agent import actor_critic, dists, dreamer, explore
 from paper_lib.agent import world_model as wmod
 from paper_lib.spec import ModelSpec
 
+pytestmark = pytest.mark.usefixtures('quick')
+
 MODEL = ModelSpec(deter=8, stoch=3, classes=4, units=8, layers=1, mlp_units=8, mlp_layers=1, bins=15, batch=4,
                   length=5, horizon=3, ensemble=3, probe_units=8, entropy=0.1, lam=0.8, discount_horizon=5)  # fmt: skip
 AGENT = dreamer.Agent(MODEL, (3, 2), None, 2, False, explore=True)

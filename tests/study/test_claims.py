@@ -256,9 +256,8 @@ def test_rows_are_of_the_agents_named(sections):
     assert list(found) == claims.COLUMNS
 
 
-def test_verdicts_where_there_is_no_effect(monkeypatch):
-    """The rate that the comment at ENOUGH states: 15 % with 3 pairs in each of 3 tasks, not the interval's 5 %."""
-    monkeypatch.setattr(claims.stats, 'RESAMPLES', 1000)
+def test_verdicts_where_there_is_no_effect():
+    """The rate that the comment at ENOUGH states: 14 % with 3 pairs in each of 3 tasks, not the interval's 5 %."""
     rng = np.random.default_rng(0)
     tests = [claims.stats.stratified({task: rng.normal(size=3) for task in 'abc'}) for _ in range(500)]
     decided = np.mean([claims.NEGATIVE(found, None) != 'undecided' for found in tests])

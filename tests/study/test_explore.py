@@ -1,6 +1,8 @@
 """Interactive parts: what they show at first needs no agent; what they show then follows their controls."""
 
+import dataclasses
 import sys
+import types
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from paper_lib.explore import parts, weights
 from paper_lib.explore.controls import Interactive, slider
 from paper_lib.spec import UserError
 from paper_lib.study import agents, paths, scales, section
+from paper_lib.study.section import Entry
 
 OF = {'maze': '1_toy_maze', 'episode': '2_validation', 'steps': '3_deep_dive', 'threshold': '4_remedies',
       'final': '5_ablations'}  # fmt: skip
@@ -100,6 +103,24 @@ def test_would_collect_where_the_schedule_and_the_ratio_say_so():
     assert percent == pytest.approx(100 * 200 / 6000)
     assert parts.would_collect(metrics, auto, 1.0)[0].tolist() == [True, True, False]
     assert parts.would_collect(metrics.assign(ood_ratio=np.nan), auto, 1.0)[1] == 0
+
+
+def test_thresholds_begin_with_a_pair_that_is_there(opened):
+    """The first task has no run of the lowest seed, another has."""
+    found = opened('threshold').frames(Entry(None, 'study', ['passive', 'passive_auto']))
+    task, scale = found.metrics.task.iloc[0], scales.get('smoke')
+    metrics = found.metrics.assign(pair_seed=found.metrics.pair_seed + (found.metrics.task == task))
+    more = [agents.make(agent, task, 1, scale) for agent in ('passive', 'passive_auto')]
+    found = dataclasses.replace(found, metrics=metrics, specs=(*found.specs, *more))
+    drawn = explore.threshold(types.SimpleNamespace(scale='smoke', frames=lambda entry: found))
+    assert f'Passive on {task}, pair seed 1' in drawn.first and drawn.again() == drawn.first
+
+
+def test_a_touch_without_a_package_says_so_in_one_line():
+    def draw(x):
+        import not_there  # noqa: F401
+
+    assert Interactive('', draw, {'x': slider(0, 0, 1)}).again().startswith('<p>this needs the package not_there: pip')
 
 
 def test_other_thresholds_are_drawn(opened):

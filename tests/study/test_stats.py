@@ -109,6 +109,18 @@ def test_pairs_are_of_the_same_task():
     assert pairs.to_dict('index') == {('b', 0): {'passive': 5, 'active': 20}}
 
 
+def test_all_resamples_are_made_where_they_are_few():
+    (pair,) = stats.resamples(2)
+    assert pair.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    left, right = stats.resamples(1, 2)
+    assert left.tolist() == [[0]] * 4 and right.tolist() == pair.tolist()
+    assert len(set(map(bytes, np.hstack(stats.resamples(3, 3, 3))))) == 27**3
+    assert [len(index) for index in stats.resamples(3, 6)] == [stats.RESAMPLES] * 2
+    x = np.array([0.0, 1.0, 4.0])
+    means = [x[[i, j, k]].mean() for i in range(3) for j in range(3) for k in range(3)]
+    assert stats.interval(x) == (sorted(means)[0], sorted(means)[26]) == stats.interval(x, seed=1)  # 1 of 27 is 3.7 %
+
+
 def test_stratified_leaves_the_difference_between_tasks_out():
     apart = {'a': np.zeros(4), 'b': np.full(4, 10.0)}
     assert stats.stratified(apart)[:3] == (5, 5, 5)
