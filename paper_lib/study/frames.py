@@ -122,7 +122,7 @@ def archive(specs, store, folder: Path, section: str = 'toy_maze') -> dict[str, 
     bytes. Every file is replaced as a whole, `runs` last.
     """
     done, dropped = [spec for spec in specs if store.status(spec) == 'done'], {}
-    with _alone(folder, bool(done)):
+    with _alone():
         orphans = _orphans(done, store, folder, section)
         for name in TABLES[section]:
             new = [frame for spec in done if len(frame := _extract(section, name, spec, store))]
@@ -137,16 +137,15 @@ def archive(specs, store, folder: Path, section: str = 'toy_maze') -> dict[str, 
 
 
 @contextlib.contextmanager
-def _alone(folder, make):
-    """Notebooks that run side by side change the archive one after the other."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # no folder and nothing to write, or a file system without locks
-            if make:
-                folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, handle)
+def _alone():
+    """Notebooks that run side by side change the archive one after the other, where the file system has locks."""
+    handle = os.open(Path(__file__).parent, os.O_RDONLY)  # the archive's own folder may not be there yet
+    try:
+        with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(handle)
 
 
 def _orphans(done, store, folder, section):
