@@ -59,7 +59,9 @@ def test_a_page_loads_nothing_and_follows_the_readers_light():
 def test_the_index_leads_to_what_is_there(folder):
     place = folder / 'smoke'
     place.mkdir(parents=True)
-    page = "<h1>Is it?</h1><h2>Who?</h2> figure('figure_3') <h2>Why?</h2>"
+    markdown, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
+    cells = [markdown('# Is it?'), markdown('## Who?'), code("section.figure('figure_3')"), markdown('## Why?')]
+    page = pages.notebook(nbformat.v4.new_notebook(cells=cells), 'n')
     for name, text in {'2_validation.html': page, 'figure_3.png': '', 'figure_3.md': 'Of <this>.\n\nvalues',
                        'figure_S2.png': '', 'table_S2.csv': '',  # their captions were not written any more
                        'table_claims_validation.csv': 'id,low,verdict\nC1,0.123456789,supported\nC2,,undecided\n',
