@@ -39,7 +39,7 @@ smoke: .venv/installed
 	rm -rf build/nothing
 	$(NOTHING) .venv/bin/paper-lib notebooks --scale smoke
 
-# Compiling is half of the work. Without fusion emitters it takes half the time; `pytest` alone and `make smoke` have them.
+# Without fusion emitters XLA compiles faster: a quarter of the time less. `pytest` alone and `make smoke` have them.
 test: .venv/installed
 	@XLA_FLAGS=--xla_cpu_use_fusion_emitters=false .venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 

@@ -1,5 +1,6 @@
 """Pages of HTML that need nothing from elsewhere and are light or dark as the reader's system is."""
 
+import functools
 import html
 import re
 from pathlib import Path
@@ -67,9 +68,9 @@ def index(folder: Path, scale: str) -> str:
     return page(f'Figures and tables at scale {scale}', '\n'.join(parts))
 
 
-def _read(path):
+def _read(path, parse=lambda path: path.read_text('utf-8')):
     try:
-        return path.read_text('utf-8')
+        return parse(path)
     except ValueError:
         raise UserError(f'{path}: damaged; remove it and draw again') from None
 
@@ -100,11 +101,7 @@ def _table(folder, stem, heading):
     from paper_lib.study.tables import Table
 
     caption = _read(folder / f'{stem}.md').partition('\n\n')[2].strip()
-    path = folder / f'{stem}.csv'
-    try:
-        rows = pd.read_csv(path, keep_default_na=False, na_values=[''])
-    except ValueError:
-        raise UserError(f'{path}: damaged; remove it and draw again') from None
+    rows = _read(folder / f'{stem}.csv', functools.partial(pd.read_csv, keep_default_na=False, na_values=['']))
     shown = Table(rows, caption)._repr_html_()
     state = ' open' if 'claims' in stem else ''
     return f'<details{state}><summary>{stem}{heading} {_links(stem, "csv", "md", "tex")}</summary>{shown}</details>'

@@ -49,11 +49,10 @@ class Train:
         if self.json and not self.dry_run:
             raise UserError('json=True: training prints no table; only with --dry-run')
         self._say_section()
-        if store.status(specs[-1]) == 'done':  # its source is not needed again, wherever that is
-            specs = [spec for spec in specs if store.status(spec) == 'done']
-        for spec in specs:
-            if store.status(spec) == 'done':
-                store.require(spec).verify()
+        done = [spec for spec in specs if store.status(spec) == 'done']
+        specs = done if specs[-1] in done else specs  # its source is not needed again, wherever that is
+        for spec in done:
+            store.require(spec).verify()
         if self.dry_run:
             from paper_lib.run.cost import check_device, check_space, cost
 

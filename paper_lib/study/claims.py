@@ -9,7 +9,7 @@ import pandas as pd
 from paper_lib.study import stats
 
 # Pairs below which an interval gives no verdict. Where there is no effect (normal values), this share of the tests of
-# a sign would give one: 25 % of those with 3 pairs, 12.5 % with 4, 9 % with 5, 6 % with 8; the interval's level
+# a sign would give one: 24 % of those with 3 pairs, 11 % with 4, 9 % with 5, 6 % with 8; the interval's level
 # promises 5 %. With 3 pairs in each of several tasks, resampled within tasks: 15 % with 2 tasks, 14 % with 3, 12 % with
 # 8 or 31; with 5 pairs in each of 3 tasks 9 %.
 ENOUGH = 5
