@@ -8,7 +8,7 @@ Trajectories are time-major: states 0..H, so (H + 1, N, ...).
 import jax
 import jax.numpy as jnp
 
-from paper_lib.agent import dists, optim
+from paper_lib.agent import dists, nets, optim
 from paper_lib.agent import world_model as wmod
 
 NORM_RATE = 0.01  # percentile EMA, no bias correction (v1)
@@ -45,31 +45,35 @@ def entropy(agent, dist):
     return dists.onehot_entropy(dist) if agent.discrete else dists.normal_entropy(dist[1])
 
 
-def imagine(agent, wm, actor, start, key):
+def imagine(agent, wm, actor, start, key, push=None):
     """Roll the actor out in the model from `start` (deter (N, D), stoch (N, S, C)).
 
-    Returns features (H + 1, N, F) and actions (H + 1, N, A); the gradient flows through both, but
-    never into the actor's input (v1).
+    Returns features (H + 1, N, F), actions (H + 1, N, A) and the noise that these were sampled with. The gradient flows
+    through both, and from the actions to `push` (H + 1, N, A), which is added to them: never into the actor.
     """
     horizon, size = agent.model.horizon, start[0].shape[0]
     action_key, latent_key = jax.random.split(key)
     noise = action_noise(agent, action_key, (horizon + 1, size))
     uniform = jax.random.uniform(latent_key, (horizon, size, agent.model.stoch))
+    push = jnp.zeros((horizon + 1, size, agent.action)) if push is None else push
+    rssm, actor = (nets.operands(params, agent.model.precision) for params in (wm['rssm'], actor))
 
-    def act(deter, stoch, noise):
-        return sample_action(agent, actor_dist(agent, actor, sg(wmod.features(deter, stoch))), noise)
+    def act(deter, stoch, noise, push):
+        dist = actor_dist(agent, actor, wmod.features(deter, stoch))
+        return sg(sample_action(agent, dist, noise)) + push
 
     def step(carry, inputs):
         deter, stoch, action = carry
-        deter = agent.rssm.apply(wm['rssm'], deter, stoch, action, method='sequence')
-        stoch = dists.onehot_sample(agent.rssm.apply(wm['rssm'], deter, method='prior'), inputs[0])
-        carry = (deter, stoch, act(deter, stoch, inputs[1]))
+        uniform, *rest = inputs
+        deter = agent.rssm.apply(rssm, deter, stoch, action, method='sequence')
+        stoch = dists.onehot_sample(agent.rssm.apply(rssm, deter, method='prior'), uniform)
+        carry = (deter, stoch, act(deter, stoch, *rest))
         return carry, carry
 
-    first = (*start, act(*start, noise[0]))
-    _, rest = jax.lax.scan(step, first, (uniform, noise[1:]))
+    first = (*start, act(*start, noise[0], push[0]))
+    _, rest = jax.lax.scan(wmod.lean(step), first, (uniform, noise[1:], push[1:]))
     deter, stoch, action = jax.tree.map(lambda x, xs: jnp.concatenate([x[None], xs]), first, rest)
-    return wmod.features(deter, stoch), action
+    return wmod.features(deter, stoch), action, noise
 
 
 def continuation(agent, wm, feat, first_cont):
@@ -127,33 +131,48 @@ def actor_loss(agent, wm, behaviour, norms, rewards, mix, start, first_cont, key
 
     `rewards` maps names to functions (wm, feat, action) -> (H, N); `mix` maps names to weights.
     A_t = sum_k w_k (R_t - v_t) / S_k / sum_k w_k with S_k the normaliser of reward k.
+
+    No gradient flows into the actor's input (v1). So the chain rule is taken in two steps: the gain by the actions,
+    through the model, and the actions by the actor's weights, for all states at once instead of in the model's loop.
     """
     model = agent.model
     gamma = 1 - 1 / model.discount_horizon
-    feat, action = imagine(agent, wm, behaviour['actor'], start, key)
+
+    def gain(push):
+        feat, action, noise = imagine(agent, wm, sg(behaviour['actor']), start, key, push)
+        cont = continuation(agent, wm, feat, first_cont)
+        weight = sg(weights(cont, gamma))
+        returns, new, advantage, metrics = {}, {}, 0.0, {}
+        for name, critic in behaviour['critics'].items():
+            value = value_mean(agent, critic, feat)
+            reward = rewards[name](wm, feat, action)
+            returns[name] = lambda_return(reward, value, cont, gamma, model.lam)
+            new[name] = update_norm(norms[name], returns[name])
+            advantage += mix[name] * (returns[name] - value[:-1]) / norm_scale(new[name])
+            metrics |= {
+                f'{name}_reward': reward.mean(),
+                f'{name}_return': returns[name].mean(),
+                f'{name}_value': value.mean(),
+            }
+        advantage /= sum(mix.values())
+        return (weight[:-1] * advantage).mean(), (feat, action, noise, weight, advantage, returns, new, metrics)
+
+    push = jnp.zeros((model.horizon + 1, first_cont.shape[0], agent.action))
     if agent.reinforce:
-        feat, action = sg(feat), sg(action)
-    cont = continuation(agent, wm, feat, first_cont)
-    weight = sg(weights(cont, gamma))
-    returns, norms, advantage, metrics = {}, dict(norms), 0.0, {}
-    for name, critic in behaviour['critics'].items():
-        value = value_mean(agent, critic, feat)
-        reward = rewards[name](wm, feat, action)
-        returns[name] = lambda_return(reward, value, cont, gamma, model.lam)
-        norms[name] = update_norm(norms[name], returns[name])
-        advantage += mix[name] * (returns[name] - value[:-1]) / norm_scale(norms[name])
-        metrics |= {
-            f'{name}_reward': reward.mean(),
-            f'{name}_return': returns[name].mean(),
-            f'{name}_value': value.mean(),
-        }
-    advantage /= sum(mix.values())
-    dist = actor_dist(agent, behaviour['actor'], sg(feat[:-1]))
-    ent = entropy(agent, dist)
-    gain = log_prob(agent, dist, action[:-1]) * sg(advantage) if agent.reinforce else advantage
-    loss = (weight[:-1] * (-gain - model.entropy * ent)).mean()
+        value, rest = gain(push)
+    else:
+        (value, rest), pull = jax.value_and_grad(gain, has_aux=True)(push)
+    feat, action, noise, weight, advantage, returns, norms, metrics = sg(rest)
+    dist = actor_dist(agent, behaviour['actor'], feat)
+    if agent.reinforce:
+        value = (weight[:-1] * log_prob(agent, dist, action)[:-1] * advantage).mean()
+    else:  # the gain, with the gradient of the second step
+        second = (pull * sample_action(agent, dist, noise)).sum()
+        value += second - sg(second)
+    ent = entropy(agent, dist)[:-1]
+    loss = -value - model.entropy * (weight[:-1] * ent).mean()
     metrics |= {'actor_loss': loss, 'entropy': ent.mean(), 'weight': weight.mean(), 'advantage': advantage.mean()}
-    return loss, (sg(feat), weight, sg(returns), norms, metrics)
+    return loss, (feat, weight, returns, norms, metrics)
 
 
 def critic_loss(agent, critic, slow, feat, returns, weight):

@@ -185,8 +185,9 @@ def policy(agent, params, carry, obs, key, behaviour):
     size = obs['is_first'].shape[0]
     uniform = jax.random.uniform(latent_key, (size, agent.model.stoch))
     embed = wmod.encode(agent, params['wm'], obs)
-    state = (carry['deter'], carry['stoch'])
-    (deter, stoch), _ = wmod.observe_step(agent, params['wm'], state, embed, carry['action'], obs['is_first'], uniform)
+    state, fresh = (carry['deter'], carry['stoch']), wmod.observe_carry(agent, params['wm'], size)
+    inputs = (embed, carry['action'], obs['is_first'], uniform)
+    (deter, stoch), _ = wmod.observe_step(agent, params['wm'], fresh, state, *inputs)
     dist = actor_critic.actor_dist(agent, params[behaviour]['actor'], wmod.features(deter, stoch))
     action = actor_critic.sample_action(agent, dist, actor_critic.action_noise(agent, action_key, (size,)))
     return {'deter': deter, 'stoch': stoch, 'action': action}

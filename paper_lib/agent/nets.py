@@ -41,6 +41,15 @@ def norm(name='norm'):
     return nn.LayerNorm(epsilon=1e-3, use_fast_variance=False, name=name)
 
 
+def operands(params, dtype):
+    """The parameters with kernels as matrix products take them: a loop would convert them in every turn."""
+
+    def convert(path, leaf):
+        return leaf.astype(dtype) if path[-1].key == 'kernel' else leaf
+
+    return jax.tree_util.tree_map_with_path(convert, params)
+
+
 class Block(nn.Module):
     """(..., X) -> (..., units): linear -> LayerNorm -> SiLU."""
 

@@ -7,10 +7,15 @@ Legend: B batch, T time, D deter, S latents, C classes, E embedding, F = D + S *
 import jax
 import jax.numpy as jnp
 
-from paper_lib.agent import dists
+from paper_lib.agent import dists, nets
 
 DYN_SCALE, REP_SCALE = 0.5, 0.1  # beta_dyn, beta_rep of Eq. 4
 sg = jax.lax.stop_gradient
+
+
+def lean(step):
+    """The step of a loop whose gradient keeps the results of matrix products alone and computes the rest again."""
+    return jax.checkpoint(step, prevent_cse=False, policy=jax.checkpoint_policies.dots_saveable)
 
 
 def features(deter, stoch):
@@ -27,15 +32,53 @@ def encode(agent, wm, obs):
 
 def observe(agent, wm, embed, prev_action, is_first, uniform):
     """Filter (B, T, E), (B, T, A), (B, T), (B, T, S) -> deter (B, T, D), stoch and posterior (B, T, S, C)."""
-    carry = observe_carry(agent, wm, embed.shape[0])
+    first = observe_carry(agent, wm, embed.shape[0])
 
-    def step(carry, inputs):
-        carry, post = observe_step(agent, wm, carry, *inputs)
-        return carry, (*carry, post)
+    def step(params, carry, inputs):
+        return observe_step(agent, *params, carry, *inputs)
 
     inputs = jax.tree.map(lambda x: x.swapaxes(0, 1), (embed, prev_action, is_first, uniform))
-    _, outputs = jax.lax.scan(step, carry, inputs)
-    return jax.tree.map(lambda x: x.swapaxes(0, 1), outputs)
+    states, post = recur(step, ({'rssm': nets.operands(wm['rssm'], agent.model.precision)}, first), first, inputs)
+    return jax.tree.map(lambda x: x.swapaxes(0, 1), (*states, post))
+
+
+def recur(step, params, carry, inputs):
+    """Loop over `step(params, carry, inputs) -> (carry, output)`: all carries after a step and all outputs, (T, ...).
+
+    Its gradient keeps the carries alone and computes the rest again: in a loop what goes from carry to carry, and for
+    all steps at once what goes to params and inputs, in few large products.
+    """
+
+    @jax.custom_vjp
+    def run(params, carry, inputs):
+        def body(carry, inputs):
+            carry, output = step(params, carry, inputs)
+            return carry, (carry, output)
+
+        return jax.lax.scan(body, carry, inputs)[1]
+
+    def forward(params, carry, inputs):
+        result = run(params, carry, inputs)
+        return result, (params, carry, inputs, result[0])
+
+    def backward(kept, cotangents):
+        params, carry, inputs, after = kept
+        before = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest[:-1]]), carry, after)
+
+        def body(later, at):
+            before, inputs, (after, output) = at
+            after = jax.tree.map(jnp.add, after, later)
+            _, pull = jax.vjp(lambda carry: step(params, carry, inputs), before)
+            return pull((after, output))[0], after
+
+        zeros = jax.tree.map(jnp.zeros_like, carry)
+        first, after = jax.lax.scan(body, zeros, (before, inputs, cotangents), reverse=True)
+        _, pull = jax.vjp(lambda *args: jax.vmap(step, (None, 0, 0))(args[0], before, args[1]), params, inputs)
+        params, inputs = pull((after, cotangents[1]))
+        return params, first, inputs
+
+    run.defvjp(forward, backward)
+    return run(params, carry, inputs)
 
 
 def observe_carry(agent, wm, size):
@@ -44,12 +87,11 @@ def observe_carry(agent, wm, size):
     return jax.tree.map(lambda x: jnp.repeat(x[None], size, 0), initial)
 
 
-def observe_step(agent, wm, carry, embed, prev_action, is_first, uniform):
-    """One filtering step; where is_first the state restarts from the learned initial one and the action from 0."""
+def observe_step(agent, wm, fresh, carry, embed, prev_action, is_first, uniform):
+    """One filtering step; where is_first the state restarts from `fresh`, the initial one, and the action from 0."""
     first = is_first[:, None]
-    initial = observe_carry(agent, wm, embed.shape[0])
-    deter = jnp.where(first, initial[0], carry[0])
-    stoch = jnp.where(first[..., None], initial[1], carry[1])
+    deter = jnp.where(first, fresh[0], carry[0])
+    stoch = jnp.where(first[..., None], fresh[1], carry[1])
     prev_action = jnp.where(first, 0.0, prev_action)
     deter = agent.rssm.apply(wm['rssm'], deter, stoch, prev_action, method='sequence')
     post = agent.rssm.apply(wm['rssm'], deter, embed, method='posterior')

@@ -28,7 +28,7 @@ def _inside(agent, params, episodes, key):
 @functools.partial(jax.jit, static_argnums=0)
 def _imagine(agent, params, start, key):
     """Observations decoded along `model.horizon` imagined steps from N states, these first: (N, H + 1, ...)."""
-    feat, _ = actor_critic.imagine(agent, params['wm'], params['task']['actor'], start, key)
+    feat, *_ = actor_critic.imagine(agent, params['wm'], params['task']['actor'], start, key)
     return dreamer.observation(agent, params, feat).swapaxes(0, 1)
 
 
