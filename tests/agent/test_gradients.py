@@ -319,3 +319,32 @@ def test_the_initial_latent_has_no_gradient():
 
     assert latent(rssm) > 0
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(jax.grad(latent)(rssm)))
+
+
+def test_gradient_of_the_recurrence_is_that_of_a_plain_loop():
+    """By parameters, by the first carry and by the inputs, through carries and outputs of every step."""
+    rng = np.random.default_rng(3)
+    params, carry, inputs, carries, outputs = (
+        rng.normal(size=size).astype(np.float32) for size in ((4, 4), (2, 4), (6, 2, 4), (6, 2, 4), (6, 2))
+    )
+
+    def step(params, carry, inputs):
+        carry = jnp.tanh(carry @ params + inputs)
+        return carry, (carry * inputs @ params).sum(-1)
+
+    def plain(params, carry, inputs):
+        made = []
+        for each in inputs:
+            made.append(step(params, carry, each))
+            carry = made[-1][0]
+        return [jnp.stack(parts) for parts in zip(*made)]
+
+    def gradient(loop):
+        def loss(*args):
+            after, output = loop(*args)
+            return (carries * after).sum() + (outputs * output).sum()
+
+        return jax.jit(jax.grad(loss, (0, 1, 2)))(params, carry, inputs)
+
+    for ours, theirs in zip(gradient(functools.partial(wmod.recur, step)), gradient(plain)):
+        assert close(ours, theirs)
