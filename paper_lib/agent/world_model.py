@@ -13,11 +13,6 @@ DYN_SCALE, REP_SCALE = 0.5, 0.1  # beta_dyn, beta_rep of Eq. 4
 sg = jax.lax.stop_gradient
 
 
-def lean(step):
-    """The step of a loop whose gradient keeps the results of matrix products alone and computes the rest again."""
-    return jax.checkpoint(step, prevent_cse=False, policy=jax.checkpoint_policies.dots_saveable)
-
-
 def features(deter, stoch):
     """(..., D), (..., S, C) -> (..., F): the input of every head and of the policy."""
     return jnp.concatenate([deter, stoch.reshape((*stoch.shape[:-2], -1))], -1)
