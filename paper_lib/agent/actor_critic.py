@@ -48,8 +48,8 @@ def entropy(agent, dist):
 def imagine(agent, wm, actor, start, key, push=None):
     """Roll the actor out in the model from `start` (deter (N, D), stoch (N, S, C)).
 
-    Returns features (H + 1, N, F), actions (H + 1, N, A) and the noise that these were sampled with. The gradient flows
-    through both, and from the actions to `push` (H + 1, N, A), which is added to them: never into the actor.
+    Returns features (H + 1, N, F), actions (H + 1, N, A) and the noise that these were sampled with. `push`
+    (H + 1, N, A) is added to the actions: gradients flow to it, to `wm` and `start`, none to the actor.
     """
     horizon, size = agent.model.horizon, start[0].shape[0]
     action_key, latent_key = jax.random.split(key)
@@ -64,13 +64,13 @@ def imagine(agent, wm, actor, start, key, push=None):
 
     def step(carry, inputs):
         deter, stoch, action = carry
-        uniform, *rest = inputs
+        uniform, noise, push = inputs
         deter = agent.rssm.apply(rssm, deter, stoch, action, method='sequence')
         stoch = dists.onehot_sample(agent.rssm.apply(rssm, deter, method='prior'), uniform)
-        carry = (deter, stoch, act(deter, stoch, *rest))
+        carry = (deter, stoch, act(deter, stoch, noise, push))
         return carry, carry
 
-    # The gradient keeps the results of matrix products alone and computes the rest again: a third of the memory.
+    # The gradient keeps the results of matrix products alone and computes the rest again.
     step = jax.checkpoint(step, prevent_cse=False, policy=jax.checkpoint_policies.dots_saveable)
     first = (*start, act(*start, noise[0], push[0]))
     _, rest = jax.lax.scan(step, first, (uniform, noise[1:], push[1:]))
@@ -161,18 +161,18 @@ def actor_loss(agent, wm, behaviour, norms, rewards, mix, start, first_cont, key
 
     push = jnp.zeros((model.horizon + 1, first_cont.shape[0], agent.action))
     if agent.reinforce:
-        value, rest = gain(push)
+        total, rest = gain(push)
     else:
-        (value, rest), pull = jax.value_and_grad(gain, has_aux=True)(push)
+        (total, rest), pull = jax.value_and_grad(gain, has_aux=True)(push)
     feat, action, noise, weight, advantage, returns, norms, metrics = sg(rest)
     dist = actor_dist(agent, behaviour['actor'], feat)
     if agent.reinforce:
-        value = (weight[:-1] * log_prob(agent, dist, action)[:-1] * advantage).mean()
+        total = (weight[:-1] * log_prob(agent, dist, action)[:-1] * advantage).mean()
     else:  # the gain, with the gradient of the second step
         second = (pull * sample_action(agent, dist, noise)).sum()
-        value += second - sg(second)
+        total += second - sg(second)
     ent = entropy(agent, dist)[:-1]
-    loss = -value - model.entropy * (weight[:-1] * ent).mean()
+    loss = -total - model.entropy * (weight[:-1] * ent).mean()
     metrics |= {'actor_loss': loss, 'entropy': ent.mean(), 'weight': weight.mean(), 'advantage': advantage.mean()}
     return loss, (feat, weight, returns, norms, metrics)
 

@@ -50,6 +50,20 @@ def operands(params, dtype):
     return jax.tree_util.tree_map_with_path(convert, params)
 
 
+class Output(nn.Module):
+    """(..., X) -> (..., units) float32: linear with a bias, which is added, and its gradient summed, in float32."""
+
+    units: int
+    dtype: str
+    kernel_init: Callable
+
+    @nn.compact
+    def __call__(self, x):
+        kernel = self.param('kernel', self.kernel_init, (x.shape[-1], self.units))
+        bias = self.param('bias', nn.initializers.zeros, (self.units,))
+        return (x.astype(self.dtype) @ kernel.astype(self.dtype)).astype(jnp.float32) + bias
+
+
 class Block(nn.Module):
     """(..., X) -> (..., units): linear -> LayerNorm -> SiLU."""
 
@@ -79,8 +93,7 @@ class MLP(nn.Module):
         if not self.outs:
             return x
         init = nn.initializers.zeros if self.zero else fan_avg_uniform(self.splits)
-        outs = [nn.Dense(n, kernel_init=init, dtype=self.dtype, name=f'out{i}')(x) for i, n in enumerate(self.outs)]
-        return tuple(out.astype(jnp.float32) for out in outs)
+        return tuple(Output(n, self.dtype, init, name=f'out{i}')(x) for i, n in enumerate(self.outs))
 
 
 class ImageEncoder(nn.Module):
@@ -109,7 +122,7 @@ class ImageDecoder(nn.Module):
     @nn.compact
     def __call__(self, feat):
         n = stages(self.size)
-        x = nn.Dense(16 * self.depth * 2 ** (n - 1), kernel_init=fan_avg_uniform(), dtype=self.dtype, name='in')(feat)
+        x = Output(16 * self.depth * 2 ** (n - 1), self.dtype, fan_avg_uniform(), name='in')(feat)
         x = x.reshape((-1, 4, 4, self.depth * 2 ** (n - 1)))
         for i in range(n - 1):
             depth = self.depth * 2 ** (n - 2 - i)
@@ -194,9 +207,9 @@ class RSSM(nn.Module):
         self.gru = nn.Dense(3 * self.deter, use_bias=False, kernel_init=fan_avg_normal, dtype=self.dtype)
         self.gru_norm = norm('gru_norm')
         self.img_out = Block(self.units, self.dtype)
-        self.img_stats = nn.Dense(out, kernel_init=fan_avg_uniform(), dtype=self.dtype)
+        self.img_stats = Output(out, self.dtype, fan_avg_uniform())
         self.obs_out = Block(self.units, self.dtype)
-        self.obs_stats = nn.Dense(out, kernel_init=fan_avg_uniform(), dtype=self.dtype)
+        self.obs_stats = Output(out, self.dtype, fan_avg_uniform())
         self.first = self.param('initial', nn.initializers.zeros, (self.deter,))
 
     def initial(self):
@@ -223,7 +236,7 @@ class RSSM(nn.Module):
         return self._stats(self.obs_stats(self.obs_out(jnp.concatenate([deter, embed], -1))))
 
     def _stats(self, x):
-        return dists.unimix(x.astype(jnp.float32).reshape((*x.shape[:-1], self.stoch, self.classes)))
+        return dists.unimix(x.reshape((*x.shape[:-1], self.stoch, self.classes)))
 
     def __call__(self, action, embed):
         """Touch every parameter (initialisation only)."""
@@ -244,4 +257,4 @@ class Autoencoder(nn.Module):
         x = Block(self.units, self.dtype, name='enc')(x)
         x = Block(max(1, self.units // 4), self.dtype, name='code')(x)
         x = Block(self.units, self.dtype, name='dec')(x)
-        return nn.Dense(self.out, kernel_init=fan_avg_uniform(), dtype=self.dtype, name='out')(x).astype(jnp.float32)
+        return Output(self.out, self.dtype, fan_avg_uniform(), name='out')(x)

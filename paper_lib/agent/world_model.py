@@ -40,8 +40,9 @@ def observe(agent, wm, embed, prev_action, is_first, uniform):
 def recur(step, params, carry, inputs):
     """Loop over `step(params, carry, inputs) -> (carry, output)`: all carries after a step and all outputs, (T, ...).
 
-    Its gradient keeps the carries alone and computes the rest again: in a loop what goes from carry to carry, and for
-    all steps at once what goes to params and inputs, in few large products.
+    Of what the loop computes its gradient keeps the carries alone. The rest is computed again: in a loop what goes from
+    carry to carry, and for all steps at once what goes to params and inputs, in few large products. `step` may use no
+    traced values but its arguments.
     """
 
     @jax.custom_vjp

@@ -210,9 +210,12 @@ LOSS = {'dyn': 0.5, 'rep': 0.1, 'heads': 0.0, 'scale': 3.0, 'weight': 2.0}
 def reference_model_loss(agent, wm, batch, uniform, dyn, rep, heads, scale, weight):
     """Eq. 4: one step after the other, nothing shared with the agent but its networks."""
     rssm = functools.partial(agent.rssm.apply, wm['rssm'])
-    deter, stoch = (jnp.repeat(x[None], uniform.shape[0], 0) for x in rssm(method='initial'))
-    action, total = jnp.zeros_like(batch['action'][:, 0]), 0.0
+    fresh = [jnp.repeat(x[None], uniform.shape[0], 0) for x in rssm(method='initial')]
+    (deter, stoch), action, total = fresh, jnp.zeros_like(batch['action'][:, 0]), 0.0
     for t in range(uniform.shape[1]):
+        first = batch['is_first'][:, t, None]
+        deter, stoch = jnp.where(first, fresh[0], deter), jnp.where(first[..., None], fresh[1], stoch)
+        action = jnp.where(first, 0, action)
         seen = scale * batch['vector'][:, t]
         seen = jnp.sign(seen) * jnp.log(1 + jnp.abs(seen))
         deter = rssm(deter, stoch, action, method='sequence')
@@ -239,7 +242,8 @@ def world_model():
     values = {'obs_scale': 3.0, 'vector_scale': 2.0, 'free_nats': 0.1}
     agent = dataclasses.replace(AGENT, model=dataclasses.replace(MODEL, **values), explore=False)
     wm, uniform = state_of(agent)['params']['wm'], jax.random.uniform(jax.random.key(3), (4, 5, 3))
-    batch = batch_of(agent) | {'is_terminal': np.arange(20).reshape(4, 5) == 14}
+    step = np.arange(20).reshape(4, 5)
+    batch = batch_of(agent) | {'is_terminal': step == 14, 'is_first': np.isin(step, (5, 12))}  # at t = 0 and t = 2
     grads = jax.jit(jax.grad(lambda wm: wmod.loss(agent, wm, batch, uniform)[0]))(wm)
     reference = jax.jit(jax.grad(lambda wm, how: reference_model_loss(agent, wm, batch, uniform, **how)))
     return grads, functools.partial(reference, wm)
