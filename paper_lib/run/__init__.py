@@ -13,7 +13,7 @@ os.environ.setdefault('NPROC', '1')
 # process starts, so for workers.
 os.environ.setdefault('GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1')
 # On a GPU: products by cuBLAS, which chooses how by itself. XLA's own took 7 times as long with their variants untimed;
-# timing them takes minutes a program, and what wins decides a run's last bits. Read when JAX starts.
+# timing them takes minutes a program, and what wins may decide a run's last bits. Read when JAX starts.
 for _flag in ('--xla_gpu_enable_triton_gemm=false', '--xla_gpu_autotune_level=0'):
     if _flag.partition('=')[0] not in os.environ.get('XLA_FLAGS', ''):
         os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_flag}'.strip()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_agent import HYPER, MINATAR, PROPRIO, fresh, random_batch
 
-from paper_lib.agent import dreamer
+from paper_lib.agent import dreamer, nets
 
 AGENTS = [pytest.param(PROPRIO, id='proprio'), pytest.param(MINATAR, id='image')]
 
@@ -44,6 +44,15 @@ def test_state_and_metrics_stay_float32(agent):
     after, metrics = jax.eval_shape(step, before, random_batch(agent), HYPER, jax.random.key(1))
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), before)
     assert {x.dtype for x in jax.tree.leaves(metrics)} == {jnp.dtype('float32')}
+
+
+def test_the_gradient_of_an_output_bias_is_summed_in_float32():
+    """Over as many rows as size S has in a batch: a sum in bfloat16 is off by a hundredth."""
+    layer = nets.Output(8, 'bfloat16', nets.fan_avg_normal)
+    rows, weight = (np.random.default_rng(0).uniform(size=(1024, size)).astype(np.float32) for size in (4, 8))
+    params = layer.init(jax.random.key(0), rows)
+    grads = jax.jit(jax.grad(lambda params: (layer.apply(params, rows) * weight).sum()))(params)
+    np.testing.assert_allclose(grads['params']['bias'], weight.sum(0, dtype=np.float64), rtol=1e-5)
 
 
 @pytest.mark.slow

@@ -420,6 +420,17 @@ def test_the_largest_run_of_a_laptop_holds_less_than_its_share_of_memory(tmp_pat
     assert int(done.stdout.splitlines()[-1]) < 1.5e9
 
 
+@pytest.mark.parametrize(('given', 'flags'), [
+    ('', ['--xla_gpu_enable_triton_gemm=false', '--xla_gpu_autotune_level=0']),
+    ('--xla_gpu_autotune_level=4', ['--xla_gpu_autotune_level=4', '--xla_gpu_enable_triton_gemm=false']),
+])  # fmt: skip
+def test_flags_of_the_user_come_before_ours_for_gpus(given, flags):
+    show = 'import os, paper_lib.run; print(os.environ["XLA_FLAGS"])'
+    command = [sys.executable, '-c', show]
+    done = subprocess.run(command, env=os.environ | {'XLA_FLAGS': given}, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == flags
+
+
 # Killed anywhere. A child process kills itself with SIGKILL at the n-th call of a function, before or after it.
 
 MOMENTS = {  # moment: (owner, function, most calls to wait for)
