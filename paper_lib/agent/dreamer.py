@@ -185,7 +185,7 @@ def policy(agent, params, carry, obs, key, behaviour):
     size = obs['is_first'].shape[0]
     uniform = jax.random.uniform(latent_key, (size, agent.model.stoch))
     embed = wmod.encode(agent, params['wm'], obs)
-    state, fresh = (carry['deter'], carry['stoch']), wmod.observe_carry(agent, params['wm'], size)
+    state, fresh = (carry['deter'], carry['stoch']), agent.rssm.apply(params['wm']['rssm'], method='initial')
     inputs = (embed, carry['action'], obs['is_first'], uniform)
     (deter, stoch), _ = wmod.observe_step(agent, params['wm'], fresh, state, *inputs)
     dist = actor_critic.actor_dist(agent, params[behaviour]['actor'], wmod.features(deter, stoch))

@@ -36,9 +36,16 @@ def fan_avg_uniform(splits=None):
     return init
 
 
-def norm(name='norm'):
+class Norm(nn.Module):
     """LayerNorm over the last axis, eps 1e-3 (v1)."""
-    return nn.LayerNorm(epsilon=1e-3, use_fast_variance=False, name=name)
+
+    @nn.compact
+    def __call__(self, x):
+        x = x.astype(jnp.float32)
+        scale = self.param('scale', nn.initializers.ones, x.shape[-1:])
+        bias = self.param('bias', nn.initializers.zeros, x.shape[-1:])
+        x -= x.mean(-1, keepdims=True)
+        return x * jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + 1e-3) * scale + bias
 
 
 def operands(params, dtype):
@@ -48,6 +55,23 @@ def operands(params, dtype):
         return leaf.astype(dtype) if path[-1].key == 'kernel' else leaf
 
     return jax.tree_util.tree_map_with_path(convert, params)
+
+
+def product(x, kernel, dtype):
+    """(..., X), (X, units) -> (..., units), in `dtype`. With more axes XLA writes out a transpose for the gradient."""
+    rows = x.reshape(-1, x.shape[-1]).astype(dtype)
+    return (rows @ kernel.astype(dtype)).reshape(*x.shape[:-1], -1)
+
+
+class Linear(nn.Module):
+    """(..., X) -> (..., units), without bias."""
+
+    units: int
+    dtype: str
+
+    @nn.compact
+    def __call__(self, x):
+        return product(x, self.param('kernel', fan_avg_normal, (x.shape[-1], self.units)), self.dtype)
 
 
 class Output(nn.Module):
@@ -61,7 +85,7 @@ class Output(nn.Module):
     def __call__(self, x):
         kernel = self.param('kernel', self.kernel_init, (x.shape[-1], self.units))
         bias = self.param('bias', nn.initializers.zeros, (self.units,))
-        return (x.astype(self.dtype) @ kernel.astype(self.dtype)).astype(jnp.float32) + bias
+        return product(x, kernel, self.dtype).astype(jnp.float32) + bias
 
 
 class Block(nn.Module):
@@ -72,8 +96,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        x = nn.Dense(self.units, use_bias=False, kernel_init=fan_avg_normal, dtype=self.dtype, name='linear')(x)
-        return nn.silu(norm()(x))
+        return nn.silu(Norm(name='norm')(Linear(self.units, self.dtype, name='linear')(x)))
 
 
 class MLP(nn.Module):
@@ -108,7 +131,7 @@ class ImageEncoder(nn.Module):
         x = x.astype(jnp.float32) / 255 - 0.5
         for i in range(stages(image.shape[-2])):
             x = Downsample(self.depth * 2**i, self.dtype, name=f'conv{i}')(x)
-            x = nn.silu(norm(f'norm{i}')(x))
+            x = nn.silu(Norm(name=f'norm{i}')(x))
         return x.reshape((*lead, -1))
 
 
@@ -127,14 +150,14 @@ class ImageDecoder(nn.Module):
         for i in range(n - 1):
             depth = self.depth * 2 ** (n - 2 - i)
             x = Upsample(depth, self.dtype, fan_avg_normal, name=f'conv{i}')(x)
-            x = nn.silu(norm(f'norm{i}')(x))
+            x = nn.silu(Norm(name=f'norm{i}')(x))
         x = Upsample(3, self.dtype, fan_avg_uniform(), bias=True, name=f'conv{n - 1}')(x)
         return x.reshape((*feat.shape[:-1], self.size, self.size, 3)) + 0.5
 
 
 # Convolutions as matrix products: XLA's own ones are slow within a loop over updates on a CPU, and as lanes of one
-# program they would be grouped convolutions. The products are of two axes, in the transposed one by a kernel with
-# outputs before inputs: else XLA writes out a transpose for the gradient, which takes as long as all the rest.
+# program they would be grouped convolutions. The transposed one's kernel has outputs before inputs: else XLA writes out
+# a transpose for the gradient, which takes as long as all the rest.
 
 
 class Downsample(nn.Module):
@@ -154,7 +177,7 @@ class Downsample(nn.Module):
         x = jnp.pad(x.astype(self.dtype), ((0, 0), (1, 1), (1, 1), (0, 0)))
         x = x.reshape(-1, h + 1, 2, w + 1, 2, c).swapaxes(2, 3).reshape(-1, h + 1, w + 1, 4 * c)
         x = jnp.concatenate([x[:, i : i + h, j : j + w] for i in (0, 1) for j in (0, 1)], -1)
-        return (x.reshape(-1, 16 * c) @ kernel.astype(self.dtype)).reshape(-1, h, w, self.depth)
+        return product(x, kernel, self.dtype)
 
 
 class Upsample(nn.Module):
@@ -172,8 +195,8 @@ class Upsample(nn.Module):
     def __call__(self, x):
         kernel = self.param('kernel', self.kernel_init, (4, 4, x.shape[-1], self.depth))
         taps = kernel.transpose(0, 1, 3, 2).reshape(-1, x.shape[-1])
-        product = x.reshape(-1, x.shape[-1]).astype(self.dtype) @ taps.T.astype(self.dtype)
-        x = _interleave(_interleave(product.astype(jnp.float32).reshape(*x.shape[:3], 4, 4, self.depth), 1), 2)
+        taps = product(x, taps.T, self.dtype).astype(jnp.float32).reshape(*x.shape[:3], 4, 4, self.depth)
+        x = _interleave(_interleave(taps, 1), 2)
         return x + self.param('bias', nn.initializers.zeros, (self.depth,)) if self.bias else x
 
 
@@ -204,8 +227,8 @@ class RSSM(nn.Module):
     def setup(self):
         out = self.stoch * self.classes
         self.img_in = Block(self.units, self.dtype)
-        self.gru = nn.Dense(3 * self.deter, use_bias=False, kernel_init=fan_avg_normal, dtype=self.dtype)
-        self.gru_norm = norm('gru_norm')
+        self.gru = Linear(3 * self.deter, self.dtype)
+        self.gru_norm = Norm()
         self.img_out = Block(self.units, self.dtype)
         self.img_stats = Output(out, self.dtype, fan_avg_uniform())
         self.obs_out = Block(self.units, self.dtype)

@@ -27,22 +27,23 @@ def encode(agent, wm, obs):
 
 def observe(agent, wm, embed, prev_action, is_first, uniform):
     """Filter (B, T, E), (B, T, A), (B, T), (B, T, S) -> deter (B, T, D), stoch and posterior (B, T, S, C)."""
-    first = observe_carry(agent, wm, embed.shape[0])
+    initial = agent.rssm.apply(wm['rssm'], method='initial')
+    first = jax.tree.map(lambda x: jnp.repeat(x[None], embed.shape[0], 0), initial)
 
     def step(params, carry, inputs):
         return observe_step(agent, *params, carry, *inputs)
 
     inputs = jax.tree.map(lambda x: x.swapaxes(0, 1), (embed, prev_action, is_first, uniform))
-    states, post = recur(step, ({'rssm': nets.operands(wm['rssm'], agent.model.precision)}, first), first, inputs)
+    states, post = recur(step, ({'rssm': nets.operands(wm['rssm'], agent.model.precision)}, initial), first, inputs)
     return jax.tree.map(lambda x: x.swapaxes(0, 1), (*states, post))
 
 
 def recur(step, params, carry, inputs):
     """Loop over `step(params, carry, inputs) -> (carry, output)`: all carries after a step and all outputs, (T, ...).
 
-    Of what the loop computes its gradient keeps the carries alone. The rest is computed again: in a loop what goes from
-    carry to carry, and for all steps at once what goes to params and inputs, in few large products. `step` may use no
-    traced values but its arguments.
+    Carries (B, ...) and inputs (T, B, ...) are rows that do not see each other. Of what the loop computes its gradient
+    keeps the carries alone. The rest is computed again: in a loop what goes from carry to carry, and as T x B rows, in
+    few large products, what goes to params and inputs. `step` may use no traced values but its arguments.
     """
 
     @jax.custom_vjp
@@ -69,22 +70,17 @@ def recur(step, params, carry, inputs):
 
         zeros = jax.tree.map(jnp.zeros_like, carry)
         first, after = jax.lax.scan(body, zeros, (before, inputs, cotangents), reverse=True)
-        _, pull = jax.vjp(lambda *args: jax.vmap(step, (None, 0, 0))(args[0], before, args[1]), params, inputs)
-        params, inputs = pull((after, cotangents[1]))
-        return params, first, inputs
+        rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (before, inputs, after, cotangents[1]))
+        _, pull = jax.vjp(lambda params, inputs: step(params, rows[0], inputs), params, rows[1])
+        params, flat = pull(rows[2:])
+        return params, first, jax.tree.map(lambda x, row: row.reshape(x.shape), inputs, flat)
 
     run.defvjp(forward, backward)
     return run(params, carry, inputs)
 
 
-def observe_carry(agent, wm, size):
-    """Initial state of `size` sequences: deter (size, D), stoch (size, S, C)."""
-    initial = agent.rssm.apply(wm['rssm'], method='initial')
-    return jax.tree.map(lambda x: jnp.repeat(x[None], size, 0), initial)
-
-
 def observe_step(agent, wm, fresh, carry, embed, prev_action, is_first, uniform):
-    """One filtering step; where is_first the state restarts from `fresh`, the initial one, and the action from 0."""
+    """One filtering step; where is_first the state restarts from `fresh`, (D,) and (S, C), and the action from 0."""
     first = is_first[:, None]
     deter = jnp.where(first, fresh[0], carry[0])
     stoch = jnp.where(first[..., None], fresh[1], carry[1])
