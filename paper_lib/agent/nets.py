@@ -37,7 +37,7 @@ def fan_avg_uniform(splits=None):
 
 
 class Norm(nn.Module):
-    """LayerNorm over the last axis, eps 1e-3 (v1)."""
+    """LayerNorm over the last axis, eps 1e-3 (v1), in float32 whatever comes in."""
 
     @nn.compact
     def __call__(self, x):
@@ -58,9 +58,12 @@ def operands(params, dtype):
 
 
 def product(x, kernel, dtype):
-    """(..., X), (X, units) -> (..., units), in `dtype`. With more axes XLA writes out a transpose for the gradient."""
+    """(..., X), (X, units) -> (..., units): operands and result of `dtype`.
+
+    Of rows: for a product of more axes XLA would write out a transpose to get the kernel's gradient.
+    """
     rows = x.reshape(-1, x.shape[-1]).astype(dtype)
-    return (rows @ kernel.astype(dtype)).reshape(*x.shape[:-1], -1)
+    return (rows @ kernel.astype(dtype)).reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 class Linear(nn.Module):
@@ -156,8 +159,8 @@ class ImageDecoder(nn.Module):
 
 
 # Convolutions as matrix products: XLA's own ones are slow within a loop over updates on a CPU, and as lanes of one
-# program they would be grouped convolutions. The transposed one's kernel has outputs before inputs: else XLA writes out
-# a transpose for the gradient, which takes as long as all the rest.
+# program they would be grouped convolutions. The upsampling kernel has outputs before inputs: else XLA writes out a
+# transpose for the gradient, which takes as long as all the rest.
 
 
 class Downsample(nn.Module):
@@ -194,8 +197,8 @@ class Upsample(nn.Module):
     @nn.compact
     def __call__(self, x):
         kernel = self.param('kernel', self.kernel_init, (4, 4, x.shape[-1], self.depth))
-        taps = kernel.transpose(0, 1, 3, 2).reshape(-1, x.shape[-1])
-        taps = product(x, taps.T, self.dtype).astype(jnp.float32).reshape(*x.shape[:3], 4, 4, self.depth)
+        kernel = kernel.transpose(0, 1, 3, 2).reshape(-1, x.shape[-1])
+        taps = product(x, kernel.T, self.dtype).astype(jnp.float32).reshape(*x.shape[:3], 4, 4, self.depth)
         x = _interleave(_interleave(taps, 1), 2)
         return x + self.param('bias', nn.initializers.zeros, (self.depth,)) if self.bias else x
 

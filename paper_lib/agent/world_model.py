@@ -41,9 +41,10 @@ def observe(agent, wm, embed, prev_action, is_first, uniform):
 def recur(step, params, carry, inputs):
     """Loop over `step(params, carry, inputs) -> (carry, output)`: all carries after a step and all outputs, (T, ...).
 
-    Carries (B, ...) and inputs (T, B, ...) are rows that do not see each other. Of what the loop computes its gradient
-    keeps the carries alone. The rest is computed again: in a loop what goes from carry to carry, and as T x B rows, in
-    few large products, what goes to params and inputs. `step` may use no traced values but its arguments.
+    Carries (B, ...), inputs (T, B, ...) and outputs are rows that do not see each other; params have no axis of rows.
+    Of what the loop computes its gradient keeps the carries alone. The rest is computed again: in a loop what goes from
+    carry to carry, and by one step of T x B rows, in few large products, what goes to params and inputs. `step` may use
+    no traced values but its arguments.
     """
 
     @jax.custom_vjp
@@ -70,10 +71,11 @@ def recur(step, params, carry, inputs):
 
         zeros = jax.tree.map(jnp.zeros_like, carry)
         first, after = jax.lax.scan(body, zeros, (before, inputs, cotangents), reverse=True)
-        rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (before, inputs, after, cotangents[1]))
-        _, pull = jax.vjp(lambda params, inputs: step(params, rows[0], inputs), params, rows[1])
-        params, flat = pull(rows[2:])
-        return params, first, jax.tree.map(lambda x, row: row.reshape(x.shape), inputs, flat)
+        rows = (before, inputs, after, cotangents[1])
+        before, flat, after, output = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
+        _, pull = jax.vjp(lambda params, flat: step(params, before, flat), params, flat)
+        to_params, to_flat = pull((after, output))
+        return to_params, first, jax.tree.map(lambda x, row: row.reshape(x.shape), inputs, to_flat)
 
     run.defvjp(forward, backward)
     return run(params, carry, inputs)

@@ -92,8 +92,8 @@ def test_forward(name):
     check('out_next_deter', next_deter)
     check('out_prior_logit', rssm('prior', next_deter))
     check('out_post_logit', rssm('posterior', data['out_next_deter'], data['in_embed']))
-    for name, one in zip(('deter', 'stoch'), rssm('initial')):
-        check(f'out_initial_{name}', jnp.repeat(one[None], len(data[f'out_initial_{name}']), 0))
+    for part, initial in zip(('deter', 'stoch'), rssm('initial')):
+        check(f'out_initial_{part}', jnp.broadcast_to(initial, data[f'out_initial_{part}'].shape))
     check('out_embed', wmod.encode(agent, wm, batch))
     feat = wmod.features(data['in_deter'], data['in_stoch'])
     decoded = agent.decoder.apply(wm['decoder'], feat)

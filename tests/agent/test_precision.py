@@ -55,6 +55,21 @@ def test_the_gradient_of_an_output_bias_is_summed_in_float32():
     np.testing.assert_allclose(grads['params']['bias'], weight.sum(0, dtype=np.float64), rtol=1e-5)
 
 
+def test_norm_is_float32_whatever_comes_in():
+    """Its result, and the sums of its parameters' gradients over 1024 rows, against float64."""
+    rng = np.random.default_rng(0)
+    rows, weight = jnp.asarray(rng.normal(1, 2, (1024, 8)), 'bfloat16'), rng.normal(size=(1024, 8)).astype(np.float32)
+    params = {'params': {name: rng.normal(size=8).astype(np.float32) for name in ('scale', 'bias')}}
+    x = np.asarray(rows, np.float64)
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-3)
+    made = jax.jit(nets.Norm().apply)(params, rows)
+    assert made.dtype == jnp.float32
+    np.testing.assert_allclose(made, x * params['params']['scale'] + params['params']['bias'], rtol=1e-5, atol=1e-5)
+    grads = jax.jit(jax.grad(lambda params: (nets.Norm().apply(params, rows) * weight).sum()))(params)['params']
+    np.testing.assert_allclose(grads['scale'], (x * weight).sum(0), rtol=1e-4)
+    np.testing.assert_allclose(grads['bias'], weight.sum(0, dtype=np.float64), rtol=1e-4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('agent', AGENTS)
 def test_it_learns_a_batch_as_float32_does(agent):
