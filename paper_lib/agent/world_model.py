@@ -27,14 +27,14 @@ def encode(agent, wm, obs):
 
 def observe(agent, wm, embed, prev_action, is_first, uniform):
     """Filter (B, T, E), (B, T, A), (B, T), (B, T, S) -> deter (B, T, D), stoch and posterior (B, T, S, C)."""
-    initial = agent.rssm.apply(wm['rssm'], method='initial')
-    first = jax.tree.map(lambda x: jnp.repeat(x[None], embed.shape[0], 0), initial)
+    fresh = agent.rssm.apply(wm['rssm'], method='initial')
+    first = jax.tree.map(lambda x: jnp.repeat(x[None], embed.shape[0], 0), fresh)
 
     def step(params, carry, inputs):
         return observe_step(agent, *params, carry, *inputs)
 
     inputs = jax.tree.map(lambda x: x.swapaxes(0, 1), (embed, prev_action, is_first, uniform))
-    states, post = recur(step, ({'rssm': nets.operands(wm['rssm'], agent.model.precision)}, initial), first, inputs)
+    states, post = recur(step, ({'rssm': nets.operands(wm['rssm'], agent.model.precision)}, fresh), first, inputs)
     return jax.tree.map(lambda x: x.swapaxes(0, 1), (*states, post))
 
 
