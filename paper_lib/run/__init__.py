@@ -5,13 +5,23 @@ import hashlib
 import os
 from pathlib import Path
 
+_GIVEN = 'GLIBC_TUNABLES' in os.environ
+
+
+def threads(count: str) -> dict[str, str]:
+    """Environment of a process whose XLA has `count` threads; a user's GLIBC_TUNABLES stay. Read when it starts.
+
+    Large pages: a program's temporary memory is new at every call, and with small pages its first touch costs as much
+    as an update of a small model. One arena for one thread: what a compilation frees in XLA's other threads serves it;
+    two threads that compute would wait for each other.
+    """
+    tunables = 'glibc.malloc.hugetlb=1' + ':glibc.malloc.arena_max=1' * (count == '1')
+    return {'NPROC': count} | ({} if _GIVEN else {'GLIBC_TUNABLES': tunables})
+
+
 # XLA splits work over its CPU threads and rounds accordingly: a run's bytes would depend on the cores at hand.
-# One thread per process; small runs gain nothing from a second one. Read when JAX starts.
-os.environ.setdefault('NPROC', '1')
-# Large pages: a program's temporary memory is new at every call, and with small pages its first touch costs as much as
-# an update of a small model. One arena: what a compilation frees in XLA's threads serves the others. Read when a
-# process starts, so for workers.
-os.environ.setdefault('GLIBC_TUNABLES', 'glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1')
+# One thread per process; small runs gain nothing from a second one. Read when JAX starts; malloc's part is for workers.
+os.environ |= threads(os.environ.get('NPROC', '1'))
 # On a GPU: products by cuBLAS, which chooses how by itself. XLA's own took 7 times as long with their variants untimed;
 # timing them takes minutes a program, and what wins may decide a run's last bits. Read when JAX starts.
 for _flag in ('--xla_gpu_enable_triton_gemm=false', '--xla_gpu_autotune_level=0'):

@@ -28,7 +28,7 @@ from jax.errors import JaxRuntimeError
 from paper_lib import envs, tasks
 from paper_lib.data.store import Store
 from paper_lib.envs import Spaces
-from paper_lib.run import cost, ensure, lanes, rollout, train
+from paper_lib.run import cost, ensure, lanes, rollout, threads, train
 from paper_lib.spec import RunSpec, UserError
 
 CALLS = 3  # timed calls at least, if they take less than five times the seconds that they should
@@ -224,7 +224,7 @@ def together(measure, cases: list[Case], cores: list[list[int]]) -> list:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix='paper-lib-'))  # a process may be terminated
         each = [(own, barrier, os.getpid(), folder) for own in cores]
         pools = [stack.enter_context(concurrent.futures.ProcessPoolExecutor(1, context, _pin, own)) for own in each]
-        jobs = [pool.submit(_measured, measure, case) for pool, case in zip(pools, cases)]
+        jobs = [_begin(pool, own, measure, case) for pool, own, case in zip(pools, cores, cases)]
         try:
             for job in concurrent.futures.as_completed(jobs):
                 if isinstance(job.exception(), BrokenProcessPool):
@@ -239,6 +239,17 @@ def together(measure, cases: list[Case], cores: list[list[int]]) -> list:
         return [job.result() for job in jobs]
 
 
+def _begin(pool, cores, measure, case):
+    """Submit to a pool, whose process starts now: as many threads as cores."""
+    own = threads(str(len(cores)))
+    before = {name: os.environ[name] for name in own}
+    os.environ.update(own)
+    try:
+        return pool.submit(_measured, measure, case)
+    finally:
+        os.environ.update(before)
+
+
 def _pin(cores, barrier, parent, folder):
     """Set a process up before JAX starts its threads; nothing compiled comes from another process."""
     global _start
@@ -246,7 +257,6 @@ def _pin(cores, barrier, parent, folder):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches every process; the parent says so
     threading.Thread(target=ensure.follow, args=(parent,), daemon=True).start()
     jax.config.update('jax_enable_compilation_cache', False)
-    os.environ['NPROC'] = str(len(cores))
     if hasattr(os, 'sched_setaffinity'):
         os.sched_setaffinity(0, cores)
 

@@ -5,6 +5,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -155,6 +157,30 @@ def test_processes_that_measure_together_have_their_own_cores():
     case = bench.Case(smoke.ACTIVE, 0.01)
     found = bench.together(affinity, [case] * len(cores), [[core] for core in cores])
     assert found == [[core] for core in cores]
+
+
+def test_threads_and_arenas_of_malloc_are_as_many_as_the_cores():
+    """A process reads GLIBC_TUNABLES before any of our code: they must be right when it starts."""
+    command = [sys.executable, '-c', 'import sys; sys.path[:0] = sys.argv[1:]; import test_bench; test_bench.show()']
+    free = {name: value for name, value in os.environ.items() if name not in ('GLIBC_TUNABLES', 'NPROC')}
+    for given, kept in ({}, None), ({'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=0'}, 'glibc.malloc.hugetlb=0'):
+        done = subprocess.run(command + sys.path, env=free | given, capture_output=True, text=True, check=True)
+        one, two, after = json.loads(done.stdout)
+        assert one == {'NPROC': '1', 'GLIBC_TUNABLES': kept or 'glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1'}
+        assert two == {'NPROC': '2', 'GLIBC_TUNABLES': kept or 'glibc.malloc.hugetlb=1'}
+        assert after == one
+
+
+def show():
+    """Environments of a process of one core, of one of two cores, and of this one afterwards."""
+    core, case = ensure.cores()[0], bench.Case(smoke.ACTIVE, 0.01)
+    found = [bench.together(started, [case], [cores])[0] for cores in ([core], [core, core])]
+    print(json.dumps([*found, {name: os.environ[name] for name in found[0]}]))
+
+
+def started(case):
+    """What this process was started with: given, it is left as it is."""
+    return {name: os.environ[name] for name in ('NPROC', 'GLIBC_TUNABLES')}
 
 
 def test_a_measurement_that_fails_ends_all_of_them():
