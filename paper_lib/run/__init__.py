@@ -5,23 +5,26 @@ import hashlib
 import os
 from pathlib import Path
 
-_GIVEN = 'GLIBC_TUNABLES' in os.environ
+LARGE_PAGES = 'glibc.malloc.hugetlb=1'
+ONE_ARENA = f'{LARGE_PAGES}:glibc.malloc.arena_max=1'
+# By a user, not by a process of ours that started this one.
+_GIVEN = os.environ.get('GLIBC_TUNABLES', ONE_ARENA) not in (LARGE_PAGES, ONE_ARENA)
 
 
-def threads(count: str) -> dict[str, str]:
-    """Environment of a process whose XLA has `count` threads; a user's GLIBC_TUNABLES stay. Read when it starts.
+def variables(threads: str) -> dict[str, str]:
+    """Environment variables of a process whose XLA computes in `threads`, to be set before it starts.
 
     Large pages: a program's temporary memory is new at every call, and with small pages its first touch costs as much
-    as an update of a small model. One arena for one thread: what a compilation frees in XLA's other threads serves it;
-    two threads that compute would wait for each other.
+    as an update of a small model. One arena where one thread computes: what those that compile free serves it; several
+    that compute would wait for each other. A user's own GLIBC_TUNABLES stay.
     """
-    tunables = 'glibc.malloc.hugetlb=1' + ':glibc.malloc.arena_max=1' * (count == '1')
-    return {'NPROC': count} | ({} if _GIVEN else {'GLIBC_TUNABLES': tunables})
+    tunables = ONE_ARENA if threads == '1' else LARGE_PAGES
+    return {'NPROC': threads} | ({} if _GIVEN else {'GLIBC_TUNABLES': tunables})
 
 
 # XLA splits work over its CPU threads and rounds accordingly: a run's bytes would depend on the cores at hand.
 # One thread per process; small runs gain nothing from a second one. Read when JAX starts; malloc's part is for workers.
-os.environ |= threads(os.environ.get('NPROC', '1'))
+os.environ.update(variables(os.environ.get('NPROC', '1')))
 # On a GPU: products by cuBLAS, which chooses how by itself. XLA's own took 7 times as long with their variants untimed;
 # timing them takes minutes a program, and what wins may decide a run's last bits. Read when JAX starts.
 for _flag in ('--xla_gpu_enable_triton_gemm=false', '--xla_gpu_autotune_level=0'):

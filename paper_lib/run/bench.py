@@ -28,7 +28,7 @@ from jax.errors import JaxRuntimeError
 from paper_lib import envs, tasks
 from paper_lib.data.store import Store
 from paper_lib.envs import Spaces
-from paper_lib.run import cost, ensure, lanes, rollout, threads, train
+from paper_lib.run import cost, ensure, lanes, rollout, train, variables
 from paper_lib.spec import RunSpec, UserError
 
 CALLS = 3  # timed calls at least, if they take less than five times the seconds that they should
@@ -224,7 +224,7 @@ def together(measure, cases: list[Case], cores: list[list[int]]) -> list:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix='paper-lib-'))  # a process may be terminated
         each = [(own, barrier, os.getpid(), folder) for own in cores]
         pools = [stack.enter_context(concurrent.futures.ProcessPoolExecutor(1, context, _pin, own)) for own in each]
-        jobs = [_begin(pool, own, measure, case) for pool, own, case in zip(pools, cores, cases)]
+        jobs = [_submit(pool, own, measure, case) for pool, own, case in zip(pools, cores, cases)]
         try:
             for job in concurrent.futures.as_completed(jobs):
                 if isinstance(job.exception(), BrokenProcessPool):
@@ -239,9 +239,9 @@ def together(measure, cases: list[Case], cores: list[list[int]]) -> list:
         return [job.result() for job in jobs]
 
 
-def _begin(pool, cores, measure, case):
+def _submit(pool, cores, measure, case):
     """Submit to a pool, whose process starts now: as many threads as cores."""
-    own = threads(str(len(cores)))
+    own = variables(str(len(cores)))
     before = {name: os.environ[name] for name in own}
     os.environ.update(own)
     try:

@@ -159,28 +159,35 @@ def test_processes_that_measure_together_have_their_own_cores():
     assert found == [[core] for core in cores]
 
 
-def test_threads_and_arenas_of_malloc_are_as_many_as_the_cores():
+OWN, ONE = 'glibc.malloc.hugetlb=0', 'glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1'
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads what a process was started with')
+@pytest.mark.parametrize(('given', 'arenas'), [
+    ({}, [True, False, True]),
+    ({'NPROC': '2'}, [True, False, False]),
+    ({'NPROC': '2', 'GLIBC_TUNABLES': ONE}, [True, False, False]),  # a process of ours started this one
+    ({'GLIBC_TUNABLES': OWN}, [False, False, False]),
+])  # fmt: skip
+def test_a_process_of_one_thread_alone_has_one_arena_of_malloc(given, arenas):
     """A process reads GLIBC_TUNABLES before any of our code: they must be right when it starts."""
-    command = [sys.executable, '-c', 'import sys; sys.path[:0] = sys.argv[1:]; import test_bench; test_bench.show()']
     free = {name: value for name, value in os.environ.items() if name not in ('GLIBC_TUNABLES', 'NPROC')}
-    for given, kept in ({}, None), ({'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=0'}, 'glibc.malloc.hugetlb=0'):
-        done = subprocess.run(command + sys.path, env=free | given, capture_output=True, text=True, check=True)
-        one, two, after = json.loads(done.stdout)
-        assert one == {'NPROC': '1', 'GLIBC_TUNABLES': kept or 'glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1'}
-        assert two == {'NPROC': '2', 'GLIBC_TUNABLES': kept or 'glibc.malloc.hugetlb=1'}
-        assert after == one
+    free |= {'PYTHONPATH': os.pathsep.join(sys.path)}
+    command = [sys.executable, '-c', 'import test_bench; test_bench.show()']
+    done = subprocess.run(command, env=free | given, capture_output=True, text=True, check=True)
+    wanted = list(zip(['1', '2', given.get('NPROC', '1')], arenas))
+    assert [tuple(each) for each in json.loads(done.stdout)] == wanted
 
 
 def show():
-    """Environments of a process of one core, of one of two cores, and of this one afterwards."""
+    """Of a process for one core, of one for two, and of this one afterwards: threads, and whether it has one arena."""
     core, case = ensure.cores()[0], bench.Case(smoke.ACTIVE, 0.01)
     found = [bench.together(started, [case], [cores])[0] for cores in ([core], [core, core])]
-    print(json.dumps([*found, {name: os.environ[name] for name in found[0]}]))
+    print(json.dumps([*found, [os.environ['NPROC'], 'arena_max=1' in os.environ['GLIBC_TUNABLES']]]))
 
 
 def started(case):
-    """What this process was started with: given, it is left as it is."""
-    return {name: os.environ[name] for name in ('NPROC', 'GLIBC_TUNABLES')}
+    return os.environ['NPROC'], 'arena_max=1' in Path('/proc/self/environ').read_text()
 
 
 def test_a_measurement_that_fails_ends_all_of_them():

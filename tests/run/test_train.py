@@ -410,7 +410,7 @@ print(1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 @pytest.mark.skipif(sys.platform != 'linux', reason='counts kB only there')
 def test_the_largest_run_of_a_laptop_holds_less_than_its_share_of_memory(tmp_path):
     """The explorer of the game, compiled from nothing: never 1.5 GB in any of its processes."""
-    ours = ('JAX_COMPILATION_CACHE_DIR', 'GLIBC_TUNABLES')
+    ours = ('JAX_COMPILATION_CACHE_DIR', 'GLIBC_TUNABLES', 'NPROC')
     settings = {key: value for key, value in os.environ.items() if key not in ours}
     settings |= {'XDG_CACHE_HOME': str(tmp_path / 'cache'), 'PYTHONPATH': os.pathsep.join(sys.path)}
     run = ['train', '--task', 'breakout-vision', '--agent', 'active_expl', '--workers', '1', '--budget', '4000',
