@@ -324,6 +324,30 @@ def test_output_that_nobody_reads_ends_quietly(args):
     assert (done.returncode, done.stderr) == (141, '')
 
 
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs a device that is full')
+@pytest.mark.parametrize('args', [['tasks'], ['train', '--help']])
+def test_output_that_does_not_fit_ends_with_one_line(args):
+    with open('/dev/full', 'w') as full:
+        command = [sys.executable, '-m', 'paper_lib.cli', *args]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, 'error: No space left on device\n')
+
+
+@pytest.mark.parametrize('args', ['tasks', 'train --help'])
+def test_output_that_was_closed_is_not_missed(args):
+    command = f'"{sys.executable}" -m paper_lib.cli {args} >&-'
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, '')
+
+
+def test_a_folder_below_the_home_is_meant(monkeypatch, tmp_path, capsys):
+    """A shell leaves the ~ of --runs=~/there alone."""
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'there').write_text('')
+    assert cli.main(['runs', '--runs=~/there']) == 2
+    assert f'{tmp_path / "there"}' in capsys.readouterr().err
+
+
 def test_missing_package_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'papermill', None)
     assert cli.main(['notebooks', '--scale', 'smoke']) == 2

@@ -6,6 +6,7 @@ the output. A traceback is a bug.
 """
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -25,6 +26,7 @@ from paper_lib.spec import UserError
 def main(args: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    sys.stdout = sys.stdout or io.StringIO()  # none where it was closed: `>&-`
     try:
         code = _parse(args)() or 0
         sys.stdout.flush()
@@ -38,9 +40,11 @@ def main(args: list[str] | None = None) -> int:
     except ImportError as error:  # a package is there, a system library that it loads is not
         reason = ' '.join(str(error).split())
         return end(2, f'error: {error.name or "a package"} does not load ({reason}); see `paper-lib doctor`')
-    except BrokenPipeError:  # `| head`; what is left must not be written at the exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    except OSError as error:  # of the output, as of `| head`; those of files are UserErrors
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must not be written at the exit
+        return 141 if error.errno == errno.EPIPE else end(2, f'error: {error.strerror}')
     except Terminated:
         return end(143, 'terminated; a training resumes with the same command')
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -82,7 +83,7 @@ Scale = Annotated[str, tyro.conf.arg(help='see `paper-lib scales`')]
 def _path(text):
     if not text:
         raise UserError("folder='': must be the name of one")
-    return Path(text)
+    return Path(os.path.expanduser(text))  # shells leave `--runs=~/x` as it is
 
 
 NAMED = tyro.constructors.PrimitiveConstructorSpec(
