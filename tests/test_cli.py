@@ -330,14 +330,25 @@ def test_output_that_does_not_fit_ends_with_one_line(args):
     with open('/dev/full', 'w') as full:
         command = [sys.executable, '-m', 'paper_lib.cli', *args]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stderr) == (2, 'error: No space left on device\n')
+    assert (done.returncode, done.stderr) == (2, 'error: output: No space left on device\n')
 
 
-@pytest.mark.parametrize('args', ['tasks', 'train --help'])
-def test_output_that_was_closed_is_not_missed(args):
-    command = f'"{sys.executable}" -m paper_lib.cli {args} >&-'
-    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stderr) == (0, '')
+@pytest.mark.parametrize(('args', 'code'), [
+    ('tasks >&-', 0),
+    ('train --help >&-', 0),
+    ('nosuch 2>&-', 2),
+    ('nosuch 2>/dev/full', 2),
+    ('tasks >/dev/full 2>&1', 2),
+])  # fmt: skip
+def test_output_that_is_closed_or_full_leaves_the_exit_code_and_the_other_output_alone(args, code):
+    command = f'"{sys.executable}" -m paper_lib.cli {args}'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (code, '', '')
+
+
+def test_output_without_stderr_is_json():
+    command = f'"{sys.executable}" -m paper_lib.cli train --task cup_catch-proprio --scale smoke --dry-run --json 2>&-'
+    assert json.loads(subprocess.run(command, shell=True, capture_output=True, check=True).stdout)
 
 
 def test_a_folder_below_the_home_is_meant(monkeypatch, tmp_path, capsys):

@@ -1,8 +1,8 @@
 """The command line `paper-lib`: every command is a frozen dataclass, its fields are its options.
 
-Exit codes: 0 fine; 1 the doctor found a problem; 2 a mistake in the command, or run data that cannot be used (one line
-on stderr says what to do); 130 interrupted, 143 terminated (training resumes with the same command); 141 nobody reads
-the output. A traceback is a bug.
+Exit codes: 0 fine; 1 the doctor found a problem; 2 a mistake in the command, run data that cannot be used, or a disk
+that is full (one line on stderr says what to do); 130 interrupted, 143 terminated (training resumes with the same
+command); 141 nobody reads the output. A traceback is a bug.
 """
 
 import contextlib
@@ -26,7 +26,9 @@ from paper_lib.spec import UserError
 def main(args: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     signal.signal(signal.SIGTERM, _terminate)
-    sys.stdout = sys.stdout or io.StringIO()  # none where it was closed: `>&-`
+    for name in ('stdout', 'stderr'):
+        if not getattr(sys, name):  # closed: `>&-`
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w'))
     try:
         code = _parse(args)() or 0
         sys.stdout.flush()
@@ -40,11 +42,11 @@ def main(args: list[str] | None = None) -> int:
     except ImportError as error:  # a package is there, a system library that it loads is not
         reason = ' '.join(str(error).split())
         return end(2, f'error: {error.name or "a package"} does not load ({reason}); see `paper-lib doctor`')
-    except OSError as error:  # of the output, as of `| head`; those of files are UserErrors
+    except OSError as error:  # of the output, as of `| head`; those of runs are UserErrors
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must not be written at the exit
-        return 141 if error.errno == errno.EPIPE else end(2, f'error: {error.strerror}')
+        return 141 if error.errno == errno.EPIPE else end(2, f'error: {error.filename or "output"}: {error.strerror}')
     except Terminated:
         return end(143, 'terminated; a training resumes with the same command')
     except KeyboardInterrupt:

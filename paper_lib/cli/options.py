@@ -1,5 +1,6 @@
 """Options that commands share, and how they print tables."""
 
+import contextlib
 import dataclasses
 import inspect
 import json
@@ -16,7 +17,8 @@ from paper_lib.spec import ModelSpec, RunSpec, UserError
 
 def end(code: int, line: str) -> int:
     """Print a line to stderr; returns the exit code."""
-    print(line, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # stderr may be full too
+        print(line, file=sys.stderr, flush=True)
     return code
 
 
