@@ -42,19 +42,25 @@ def main(args: list[str] | None = None) -> int:
     except ImportError as error:  # a package is there, a system library that it loads is not
         reason = ' '.join(str(error).split())
         return end(2, f'error: {error.name or "a package"} does not load ({reason}); see `paper-lib doctor`')
-    except OSError as error:  # of the output, as of `| head`; those of runs are UserErrors
-        if error.errno not in (errno.EPIPE, errno.ENOSPC):
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must not be written at the exit
-        return 141 if error.errno == errno.EPIPE else end(2, f'error: {error.filename or "output"}: {error.strerror}')
+    except BrokenPipeError:  # `| head`
+        _discard()
+        return 141
     except Terminated:
         return end(143, 'terminated; a training resumes with the same command')
     except KeyboardInterrupt:
         return end(130, 'interrupted; a training resumes with the same command')
-    except Exception:  # of what was being done when SIGTERM came, or of what could not be left in order
-        if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+    except Exception as error:
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:  # of what could not be done or left in order after it
+            return end(143, 'terminated; a training resumes with the same command')
+        if not isinstance(error, OSError) or error.errno != errno.ENOSPC:
             raise
-        return end(143, 'terminated; a training resumes with the same command')
+        _discard()
+        return end(2, f'error: {error.filename or "output"}: {error.strerror}')
+
+
+def _discard():
+    """What is left of the output must not be written at the exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Terminated(KeyboardInterrupt):

@@ -28,7 +28,7 @@ from paper_lib.spec import RunError, RunSpec
 def default_root() -> Path:
     """PAPER_LIB_RUNS, else `runs/` of the source checkout, else `runs/` here."""
     if named := os.environ.get('PAPER_LIB_RUNS'):
-        return Path(named).expanduser()
+        return Path(os.path.expanduser(named))  # `~nosuch` stays, as in --runs
     checkout = Path(paper_lib.__file__).parents[1]
     return checkout / 'runs' if (checkout / 'pyproject.toml').exists() else Path('runs')
 
