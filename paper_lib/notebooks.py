@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from paper_lib import pages
-from paper_lib.spec import RunError, UserError
+from paper_lib.contract.errors import RunError, UserError
 from paper_lib.study import paths
 from paper_lib.study.names import choose
 

@@ -5,7 +5,7 @@ import html
 import re
 from pathlib import Path
 
-from paper_lib.spec import UserError
+from paper_lib.contract.errors import UserError
 from paper_lib.study import paths
 
 STYLE = """

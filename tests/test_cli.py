@@ -17,13 +17,15 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from paper_lib import cli, doctor, notebooks, tasks
+from paper_lib import cli, doctor, notebooks
 from paper_lib.cli import options
+from paper_lib.contract import tasks
+from paper_lib.contract.errors import RunError, UserError
+from paper_lib.contract.spec import ModelSpec
 from paper_lib.data import files
 from paper_lib.data.store import Store
 from paper_lib.run import cost, ensure
 from paper_lib.run.progress import Progress
-from paper_lib.spec import ModelSpec, RunError, UserError
 from paper_lib.study import agents, scales
 
 ROOT = Path(__file__).resolve().parents[1]

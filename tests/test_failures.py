@@ -24,10 +24,11 @@ from pathlib import Path
 import pytest
 
 from paper_lib import cli
+from paper_lib.contract.errors import RunError, UserError
+from paper_lib.contract.spec import SCHEMA
 from paper_lib.data import writer
 from paper_lib.data.store import Store
 from paper_lib.run import ensure
-from paper_lib.spec import SCHEMA, RunError, UserError
 from paper_lib.study import agents, scales
 
 ROOT = Path(__file__).resolve().parents[1]

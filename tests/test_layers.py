@@ -19,23 +19,24 @@ FILES = {'os', 'pathlib', 'io', 'json', 'shutil', 'subprocess', 'tempfile', 'pic
 
 # layer: (layers of this package that it may import, packages from elsewhere that it may import)
 LAYERS = {
-    'ground': ({'ground'}, set()),
-    'envs': ({'ground', 'envs'}, {'numpy'} | SUITES),
-    'data': ({'ground', 'data'}, {'numpy', 'pandas', 'pyarrow'}),
-    'agent': ({'ground', 'agent'}, {'numpy'} | DEVICE),
-    'study': ({'ground', 'study'}, {'numpy'} | FRAMES),
-    'run': ({'ground', 'envs', 'data', 'agent', 'run'}, {'numpy', 'tqdm'} | DEVICE),
+    'ground': ({'ground', 'contract'}, set()),
+    'contract': ({'contract'}, set()),
+    'envs': ({'ground', 'contract', 'envs'}, {'numpy'} | SUITES),
+    'data': ({'ground', 'contract', 'data'}, {'numpy', 'pandas', 'pyarrow'}),
+    'agent': ({'ground', 'contract', 'agent'}, {'numpy'} | DEVICE),
+    'study': ({'ground', 'contract', 'study'}, {'numpy'} | FRAMES),
+    'run': ({'ground', 'contract', 'envs', 'data', 'agent', 'run'}, {'numpy', 'tqdm'} | DEVICE),
     'explore': (
-        {'ground', 'envs', 'agent', 'study', 'run', 'explore'},
+        {'ground', 'contract', 'envs', 'agent', 'study', 'run', 'explore'},
         {'numpy', 'ipywidgets', 'safetensors'} | DEVICE | FRAMES,
     ),
-    'pages': ({'ground', 'study', 'pages'}, {'nbconvert', 'pandas', 'pygments'}),
+    'pages': ({'ground', 'contract', 'study', 'pages'}, {'nbconvert', 'pandas', 'pygments'}),
     'notebooks': (
-        {'ground', 'study', 'pages', 'notebooks'},
+        {'ground', 'contract', 'study', 'pages', 'notebooks'},
         {'papermill', 'jupyter_client', 'nbclient', 'traitlets'},
     ),
     'cli': (
-        {'ground', 'envs', 'data', 'agent', 'study', 'run', 'explore', 'pages', 'notebooks', 'cli'},
+        {'ground', 'contract', 'envs', 'data', 'agent', 'study', 'run', 'explore', 'pages', 'notebooks', 'cli'},
         {'tyro', 'pandas'},
     ),
 }
@@ -84,7 +85,7 @@ def test_agent_has_no_input_or_output(path):
 
 def test_analysis_imports_without_jax_and_simulators():
     """All of study and data, in an interpreter where those packages cannot be imported."""
-    names = [name_of(path) for path in MODULES if layer(name_of(path)) in ('ground', 'data', 'study')]
+    names = [name_of(path) for path in MODULES if layer(name_of(path)) in ('ground', 'contract', 'data', 'study')]
     code = f'import sys, importlib\nsys.modules.update(dict.fromkeys({sorted(DEVICE | SUITES)}))\n'
     code += f'for name in {names}: importlib.import_module(name)'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 from paper_lib import cli, notebooks, pages
-from paper_lib.spec import UserError
+from paper_lib.contract.errors import UserError
 from paper_lib.study import paths
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from paper_lib.agent import actor_critic, dists, explore, nets, optim, probe
 from paper_lib.agent import world_model as wmod
-from paper_lib.spec import ModelSpec
+from paper_lib.contract.spec import ModelSpec
 
 
 @dataclasses.dataclass(frozen=True)

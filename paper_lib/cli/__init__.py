@@ -20,7 +20,7 @@ from paper_lib.cli.machine import Bench, Doctor, Reference
 from paper_lib.cli.options import end
 from paper_lib.cli.runs import Prune, Runs, Train
 from paper_lib.cli.study import Agents, Claims, Export, Figures, Html, Notebooks, Scales, Sizes, Tasks, Verify
-from paper_lib.spec import UserError
+from paper_lib.contract.errors import UserError
 
 
 def main(args: list[str] | None = None) -> int:

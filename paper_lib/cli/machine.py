@@ -9,7 +9,8 @@ from typing import Annotated
 import tyro
 
 from paper_lib.cli.options import Folder, Output
-from paper_lib.spec import ModelSpec, UserError
+from paper_lib.contract.errors import UserError
+from paper_lib.contract.spec import ModelSpec
 
 
 @dataclasses.dataclass(frozen=True)

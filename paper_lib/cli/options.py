@@ -12,7 +12,8 @@ from typing import Annotated
 
 import tyro
 
-from paper_lib.spec import ModelSpec, RunSpec, UserError
+from paper_lib.contract.errors import UserError
+from paper_lib.contract.spec import ModelSpec, RunSpec
 
 
 def end(code: int, line: str) -> int:

@@ -7,7 +7,8 @@ from typing import Annotated
 import tyro
 
 from paper_lib.cli.options import Folder, Json, ModelValues, RunValues, Scale, given, show, sizes
-from paper_lib.spec import RunError, RunSpec, UserError
+from paper_lib.contract.errors import RunError, UserError
+from paper_lib.contract.spec import RunSpec
 
 
 @dataclasses.dataclass(frozen=True)

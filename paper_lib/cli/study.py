@@ -6,9 +6,9 @@ from typing import Annotated
 
 import tyro
 
-from paper_lib import tasks
 from paper_lib.cli.options import Folder, Json, Output, Scale, convert, end, show, sizes
-from paper_lib.spec import UserError
+from paper_lib.contract import tasks
+from paper_lib.contract.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

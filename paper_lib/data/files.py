@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from paper_lib.spec import SCHEMA, RunError
+from paper_lib.contract.errors import RunError
+from paper_lib.contract.spec import SCHEMA
 
 AGAIN = 'restore it, or delete the run directory to train the run again'
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -10,8 +10,8 @@ import threading
 import time
 from pathlib import Path
 
+from paper_lib.contract.errors import RunError
 from paper_lib.data import files
-from paper_lib.spec import RunError
 
 BEAT = 10.0  # seconds between heartbeats (the file's modification time)
 STALE = 60.0  # seconds without one after which another host takes over

@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 
 import paper_lib
+from paper_lib.contract.errors import RunError
+from paper_lib.contract.spec import RunSpec
 from paper_lib.data import files, writer
 from paper_lib.data.lease import Lease, alive
 from paper_lib.data.replay import Replay
-from paper_lib.spec import RunError, RunSpec
 
 
 def default_root() -> Path:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from paper_lib import tasks
+from paper_lib.contract import tasks
+from paper_lib.contract.errors import RunError
+from paper_lib.contract.spec import RunSpec
 from paper_lib.data import files
 from paper_lib.data.lease import Lease
 from paper_lib.data.replay import Replay
-from paper_lib.spec import RunError, RunSpec
 
 KEEP = 2  # generations of checkpoints: runs that train as one group may stop between two saves
 

@@ -7,10 +7,10 @@ import sys
 
 import numpy as np
 
-from paper_lib import tasks
+from paper_lib.contract import tasks
+from paper_lib.contract.errors import UserError
 from paper_lib.envs import remote
 from paper_lib.envs.base import Env, Spaces
-from paper_lib.spec import UserError
 
 __all__ = ['Batch', 'Env', 'Spaces', 'build', 'make']
 

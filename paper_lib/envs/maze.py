@@ -11,7 +11,7 @@ import math
 import mujoco
 import numpy as np
 
-from paper_lib import maze_layout as layout
+from paper_lib.contract import maze_layout as layout
 from paper_lib.envs.base import Spaces
 from paper_lib.envs.render import renderer
 

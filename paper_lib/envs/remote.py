@@ -6,8 +6,8 @@ import os
 import signal
 from collections.abc import Callable
 
+from paper_lib.contract.errors import RunError
 from paper_lib.envs.base import Env
-from paper_lib.spec import RunError
 
 
 def cores() -> list[int]:

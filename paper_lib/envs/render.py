@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 
 from paper_lib import doctor
-from paper_lib.spec import UserError
+from paper_lib.contract.errors import UserError
 
 BACK_ENDS = ('egl', 'osmesa')
 _renderers = {}

@@ -6,7 +6,7 @@ import typing
 
 import ipywidgets
 
-from paper_lib.spec import UserError
+from paper_lib.contract.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

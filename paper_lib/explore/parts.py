@@ -4,10 +4,10 @@ import functools
 
 import pandas as pd
 
-from paper_lib import maze_layout, tasks
+from paper_lib.contract import maze_layout, tasks
+from paper_lib.contract.errors import UserError
 from paper_lib.explore import pictures, weights
 from paper_lib.explore.controls import Interactive, choice, line, slider
-from paper_lib.spec import UserError
 from paper_lib.study import agents, sensitivity
 from paper_lib.study.figures import Entry
 from paper_lib.study.section import random

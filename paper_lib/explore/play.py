@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from paper_lib import envs, tasks
+from paper_lib import envs
 from paper_lib.agent import actor_critic, dreamer
 from paper_lib.agent import world_model as wmod
+from paper_lib.contract import tasks
 from paper_lib.run import evaluate, lanes, rollout
 
 

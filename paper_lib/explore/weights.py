@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from paper_lib.spec import RunError, RunSpec
+from paper_lib.contract.errors import RunError
+from paper_lib.contract.spec import RunSpec
 from paper_lib.study import agents, paths, scales
 
 SECTIONS, AGENTS = ('toy_maze', 'study'), ('active', 'passive', 'tandem')

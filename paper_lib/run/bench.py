@@ -25,11 +25,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.errors import JaxRuntimeError
 
-from paper_lib import envs, tasks
+from paper_lib import envs
+from paper_lib.contract import tasks
+from paper_lib.contract.errors import UserError
+from paper_lib.contract.spec import RunSpec
 from paper_lib.data.store import Store
 from paper_lib.envs import Spaces
 from paper_lib.run import cost, ensure, lanes, rollout, train, variables
-from paper_lib.spec import RunSpec, UserError
 
 CALLS = 3  # timed calls at least, if they take less than five times the seconds that they should
 SLOW = 2.0  # seconds per update from which more lanes are not tried

@@ -8,11 +8,13 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from paper_lib import envs, maze_layout, tasks
+from paper_lib import envs
 from paper_lib.agent import dreamer
+from paper_lib.contract import maze_layout, tasks
+from paper_lib.contract.errors import UserError
+from paper_lib.contract.spec import RunSpec
 from paper_lib.data.writer import KEEP
 from paper_lib.run import lanes, rollout
-from paper_lib.spec import RunSpec, UserError
 
 METRICS = 4096  # bytes of one row of metrics, at most
 HEADERS = 40960  # bytes of the small files of a run and of the headers of its arrays, at most

@@ -15,12 +15,13 @@ import threading
 import time
 from pathlib import Path
 
+from paper_lib.contract.errors import RunError, UserError
+from paper_lib.contract.spec import RunSpec
 from paper_lib.data import files
 from paper_lib.data.lease import Busy
 from paper_lib.data.store import Store
 from paper_lib.envs.remote import cores
 from paper_lib.run.progress import Progress
-from paper_lib.spec import RunError, RunSpec, UserError
 
 GPU_LANES = 8  # runs that train as one program where there is a GPU
 MOST = 1000  # workers, and lanes

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from paper_lib import tasks
+from paper_lib.contract import tasks
 from paper_lib.data import streams
 from paper_lib.run import lanes, rollout
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from paper_lib.agent import dreamer
+from paper_lib.contract.spec import RunSpec
 from paper_lib.data import streams
-from paper_lib.spec import RunSpec
 
 HYPER = ('lr_model', 'lr_actor', 'lr_critic', 'lr_expl', 'w_expl')  # traced values, free to differ between lanes
 # For programs that run seldom: compiled in a fifth to a half of the time, with less memory.

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from paper_lib import envs, tasks
+from paper_lib import envs
+from paper_lib.contract import tasks
 from paper_lib.run.rollout import uniform_action
 
 SEED = 0

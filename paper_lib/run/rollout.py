@@ -3,11 +3,12 @@
 import jax
 import numpy as np
 
-from paper_lib import envs, tasks
+from paper_lib import envs
+from paper_lib.contract import tasks
+from paper_lib.contract.errors import RunError
 from paper_lib.data import streams
 from paper_lib.data.replay import FIRST, LAST
 from paper_lib.run import lanes
-from paper_lib.spec import RunError
 
 OBS = ('vector', 'image')
 

@@ -18,12 +18,14 @@ import jax
 import numpy as np
 
 import paper_lib
-from paper_lib import envs, maze_layout, tasks
+from paper_lib import envs
+from paper_lib.contract import maze_layout, tasks
+from paper_lib.contract.errors import RunError, UserError
+from paper_lib.contract.spec import RunSpec
 from paper_lib.data import files, streams
 from paper_lib.data.replay import Joined, half
 from paper_lib.data.store import Store
 from paper_lib.run import cost, evaluate, lanes, processor, rollout, windows
-from paper_lib.spec import RunError, RunSpec, UserError
 
 
 def train(specs: list[RunSpec], store: Store, progress=None, checkpoint_seconds: float = 60.0, lean: bool = False):
@@ -380,7 +382,7 @@ def cpu():
 def code():
     """Hash of the code that a run is trained with, comments included: equal code has equal hashes, not the reverse."""
     root = pathlib.Path(paper_lib.__file__).parent
-    wings = (path for wing in ('agent', 'data', 'envs', 'run') for path in root.glob(f'{wing}/*.py'))
+    wings = (path for wing in ('agent', 'contract', 'data', 'envs', 'run') for path in root.glob(f'{wing}/*.py'))
     sources = sorted([*root.glob('*.py'), *wings])
     return hashlib.sha256(b''.join(path.read_bytes() for path in sources)).hexdigest()[:12]
 

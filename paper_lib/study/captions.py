@@ -1,6 +1,6 @@
 """What stands below figures and tables: what is shown, of which runs, and in what they differ from the paper's."""
 
-from paper_lib import tasks
+from paper_lib.contract import tasks
 from paper_lib.study import claims, episodes, panels, published, stats, style
 from paper_lib.study.figures import FIGURES, OUTLIER
 from paper_lib.study.frames import Frames

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from paper_lib import tasks
+from paper_lib.contract import tasks
 from paper_lib.study import panels
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import LOOKS, context

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from paper_lib import tasks
+from paper_lib.contract import tasks
 from paper_lib.study import agents, episodes, grids, overview, panels, published, visitation
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import LOOKS, context

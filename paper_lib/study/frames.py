@@ -20,9 +20,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from paper_lib import tasks
-from paper_lib.maze_layout import CELLS
-from paper_lib.spec import RunError, RunSpec
+from paper_lib.contract import tasks
+from paper_lib.contract.errors import RunError
+from paper_lib.contract.maze_layout import CELLS
+from paper_lib.contract.spec import RunSpec
 from paper_lib.study import agents, paths
 
 KEYS = ['run_id', 'task', 'agent', 'pair_seed', 'seed']

@@ -2,7 +2,7 @@
 
 import difflib
 
-from paper_lib.spec import UserError
+from paper_lib.contract.errors import UserError
 
 
 def hint(name, known) -> str:

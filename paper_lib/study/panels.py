@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator
 
-from paper_lib import maze_layout
-from paper_lib.spec import RunSpec
+from paper_lib.contract import maze_layout
+from paper_lib.contract.spec import RunSpec
 from paper_lib.study import agents, scales, stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import GREY, LOOKS, THEIRS, WARNING, YELLOW

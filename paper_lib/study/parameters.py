@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import re
 
-from paper_lib.spec import UserError
+from paper_lib.contract.errors import UserError
 from paper_lib.study import scales
 from paper_lib.study.agents import OWN
 from paper_lib.study.names import choose, hint

@@ -4,7 +4,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from paper_lib.spec import RunError
+from paper_lib.contract.errors import RunError
 
 
 def root() -> Path:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from paper_lib import maze_layout, tasks
-from paper_lib.spec import RunError, RunSpec
+from paper_lib.contract import maze_layout, tasks
+from paper_lib.contract.errors import RunError
+from paper_lib.contract.spec import RunSpec
 from paper_lib.study import agents
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import LOOKS

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from paper_lib import tasks
-from paper_lib.spec import RunError
+from paper_lib.contract import tasks
+from paper_lib.contract.errors import RunError
 
 SCORES = Path(__file__).with_name('random_scores.csv')
 PICTURES = Path(__file__).with_name('pictures.npz')

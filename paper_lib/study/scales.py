@@ -2,8 +2,9 @@
 
 import dataclasses
 
-from paper_lib import tasks
-from paper_lib.spec import ModelSpec, UserError
+from paper_lib.contract import tasks
+from paper_lib.contract.errors import UserError
+from paper_lib.contract.spec import ModelSpec
 from paper_lib.study.names import choose
 
 COMPARED = ('active', 'passive', 'tandem')

@@ -4,7 +4,7 @@ import dataclasses
 
 import pandas as pd
 
-from paper_lib.spec import RunSpec
+from paper_lib.contract.spec import RunSpec
 from paper_lib.study import (
     agents,
     claims,

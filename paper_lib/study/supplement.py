@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from paper_lib import tasks
+from paper_lib.contract import tasks
 from paper_lib.study import claims
 from paper_lib.study.frames import Frames
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from paper_lib import maze_layout
+from paper_lib.contract import maze_layout
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import LOOKS
 

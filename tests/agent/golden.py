@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from paper_lib.agent import dreamer
-from paper_lib.spec import ModelSpec
+from paper_lib.contract.spec import ModelSpec
 
 FOLDER = pathlib.Path(os.environ.get('PAPER_LIB_GOLDEN') or pathlib.Path(__file__).parents[1] / 'golden')
 AGENTS = ('proprio', 'vision64', 'vision32_discrete')

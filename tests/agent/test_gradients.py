@@ -10,7 +10,7 @@ import pytest
 
 from paper_lib.agent import actor_critic, dists, dreamer, explore
 from paper_lib.agent import world_model as wmod
-from paper_lib.spec import ModelSpec
+from paper_lib.contract.spec import ModelSpec
 
 pytestmark = pytest.mark.usefixtures('quick')
 

@@ -45,8 +45,8 @@ def ours(size):
     import numpy as np
 
     from paper_lib.agent import dreamer
+    from paper_lib.contract.spec import ModelSpec
     from paper_lib.run import lanes
-    from paper_lib.spec import ModelSpec
 
     units, layers, mlp_units, mlp_layers, stoch, classes, length = SIZES[size]
     model = ModelSpec(deter=units, units=units, layers=layers, mlp_units=mlp_units, mlp_layers=mlp_layers,

@@ -16,9 +16,9 @@ import pyarrow.parquet  # noqa: F401 - before the forks
 sys.path.insert(0, str(Path(__file__).parent))
 import toy
 
+from paper_lib.contract.errors import RunError
 from paper_lib.data.lease import Busy
 from paper_lib.data.store import Store
-from paper_lib.spec import RunError
 
 CALLS = ('replace', 'fsync', 'unlink', 'posix_fallocate')  # every way in which the store changes a directory
 

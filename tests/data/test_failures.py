@@ -12,9 +12,9 @@ import pytest
 import toy
 from toy import SPEC
 
+from paper_lib.contract.errors import RunError
 from paper_lib.data.lease import Busy
 from paper_lib.data.store import Store
-from paper_lib.spec import RunError
 
 CHILD = Path(__file__).with_name('child.py')
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from toy import LIKE, step
 
+from paper_lib.contract.errors import RunError
 from paper_lib.data.replay import Joined, Replay, half
 from paper_lib.data.streams import rng
-from paper_lib.spec import RunError
 
 ROWS, ENVS = 30, 4
 

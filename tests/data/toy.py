@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 
+from paper_lib.contract.spec import ModelSpec, RunSpec
 from paper_lib.data.store import Store
 from paper_lib.data.streams import rng
-from paper_lib.spec import ModelSpec, RunSpec
 
 TASK = 'point_mass_maze-proprio'
 MODEL = ModelSpec(batch=2, length=4)

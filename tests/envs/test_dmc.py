@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from paper_lib import envs, tasks
+from paper_lib import envs
+from paper_lib.contract import tasks
 
 pytest.importorskip('dm_control')
 TASKS = [t.id for t in tasks.TASKS.values() if t.suite == 'dmc' and t.obs == 'proprio']

@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from paper_lib import envs, tasks
-from paper_lib.spec import UserError
+from paper_lib import envs
+from paper_lib.contract import tasks
+from paper_lib.contract.errors import UserError
 
 MAZE = 'point_mass_maze-proprio'
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from paper_lib import envs
-from paper_lib import maze_layout as layout
+from paper_lib.contract import maze_layout as layout
 
 mujoco = pytest.importorskip('mujoco')
 TASK = 'point_mass_maze-proprio'

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from paper_lib import envs, tasks
+from paper_lib import envs
+from paper_lib.contract import tasks
 
 metaworld = pytest.importorskip('metaworld')
 policies = pytest.importorskip('metaworld.policies')

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from paper_lib import envs, tasks
+from paper_lib import envs
+from paper_lib.contract import tasks
 
 minatar = pytest.importorskip('minatar')
 TASKS = [task.id for task in tasks.TASKS.values() if task.suite == 'minatar']

@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from paper_lib import envs, maze_layout, tasks
-from paper_lib.spec import UserError
+from paper_lib import envs
+from paper_lib.contract import maze_layout, tasks
+from paper_lib.contract.errors import UserError
 
 pytest.importorskip('dm_control')
 pytestmark = pytest.mark.skipif(

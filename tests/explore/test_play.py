@@ -8,10 +8,10 @@ import pytest
 import smoke
 
 from paper_lib import envs
+from paper_lib.contract.errors import RunError
 from paper_lib.explore import weights
 from paper_lib.explore.play import Player
 from paper_lib.run import evaluate, lanes
-from paper_lib.spec import RunError
 
 SPEC = smoke.ACTIVE
 

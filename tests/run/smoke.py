@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from paper_lib.spec import ModelSpec, RunSpec
+from paper_lib.contract.spec import ModelSpec, RunSpec
 
 MODEL = ModelSpec(deter=8, stoch=3, classes=4, units=8, layers=1, mlp_units=8, mlp_layers=1, bins=15, batch=3, length=6,
                   horizon=3, starts=8, ensemble=2, probe_units=8, disag_target='vector', obs_scale=10)  # fmt: skip

@@ -17,8 +17,8 @@ import pytest
 import smoke
 
 from paper_lib import cli
+from paper_lib.contract.errors import UserError
 from paper_lib.run import bench, ensure
-from paper_lib.spec import UserError
 from paper_lib.study import agents, scales
 
 

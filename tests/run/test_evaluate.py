@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import smoke
 
-from paper_lib import envs, tasks
+from paper_lib import envs
 from paper_lib.agent import dreamer
+from paper_lib.contract import tasks
+from paper_lib.contract.maze_layout import GOAL
 from paper_lib.data.replay import Replay
-from paper_lib.maze_layout import GOAL
 from paper_lib.run import evaluate, lanes, rollout, train
 from paper_lib.study import visitation
 

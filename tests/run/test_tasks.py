@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import smoke
 
-from paper_lib import tasks
+from paper_lib.contract import tasks
 from paper_lib.data.store import Store
 from paper_lib.run import train
 from paper_lib.study import agents, scales

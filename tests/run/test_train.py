@@ -17,11 +17,11 @@ import pytest
 import smoke
 
 from paper_lib.agent import dreamer
+from paper_lib.contract.errors import RunError, UserError
 from paper_lib.data import files, writer
 from paper_lib.data.replay import Replay
 from paper_lib.data.store import Finished, Store
 from paper_lib.run import cost, ensure, lanes, train, windows
-from paper_lib.spec import RunError, UserError
 
 WEIGHTS = {'wm': {'encoder': {}, 'rssm': {}}, 'task': {'actor': {}}}  # of an agent without any
 FINAL = ('metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin')

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paper_lib import tasks
-from paper_lib.maze_layout import CELLS
+from paper_lib.contract import tasks
+from paper_lib.contract.maze_layout import CELLS
 from paper_lib.study import agents, frames, reference, scales, visitation
 
 

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from paper_lib.spec import LATER, ModelSpec, RunSpec, UserError
+from paper_lib.contract.errors import UserError
+from paper_lib.contract.spec import LATER, ModelSpec, RunSpec
 from paper_lib.study import agents, scales
 
 TASK = 'point_mass_maze-proprio'

@@ -1,6 +1,6 @@
 import pytest
 
-from paper_lib.spec import UserError
+from paper_lib.contract.errors import UserError
 from paper_lib.study import agents, artefacts, figures, frames, paths, scales, section
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from paper_lib import explore
+from paper_lib.contract.errors import UserError
 from paper_lib.explore import parts, weights
 from paper_lib.explore.controls import Interactive, slider
-from paper_lib.spec import UserError
 from paper_lib.study import agents, paths, scales, section
 from paper_lib.study.section import Entry
 

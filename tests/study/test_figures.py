@@ -10,7 +10,7 @@ from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from paper_lib.maze_layout import CELLS, GOAL, START
+from paper_lib.contract.maze_layout import CELLS, GOAL, START
 from paper_lib.study import agents, captions, drawing, figures, frames, panels, published, scales, style
 
 FIGURES = figures.FIGURES

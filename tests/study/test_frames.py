@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paper_lib.spec import RunError
+from paper_lib.contract.errors import RunError
 from paper_lib.study import agents, frames, scales
 
 NAMES = ('runs', 'metrics', 'traces', 'visits')

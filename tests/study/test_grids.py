@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from paper_lib import tasks
+from paper_lib.contract import tasks
 from paper_lib.study import agents, figures, grids, overview, reference, scales, stats
 from paper_lib.study.style import LOOKS
 

@@ -1,6 +1,6 @@
 import pytest
 
-from paper_lib.spec import RunError, UserError
+from paper_lib.contract.errors import RunError, UserError
 from paper_lib.study import parameters
 
 GOOD = {'scale': 'smoke', 'train': 'no', 'seeds': 2}

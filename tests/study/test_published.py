@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from paper_lib.spec import ModelSpec, RunError, RunSpec
+from paper_lib.contract.errors import RunError
+from paper_lib.contract.spec import ModelSpec, RunSpec
 from paper_lib.study import agents, drawing, figures, frames, panels, published, scales
 
 WALKER, CUP = 'walker_walk-proprio', 'cup_catch-proprio'

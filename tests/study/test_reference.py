@@ -5,8 +5,8 @@ import csv
 import numpy as np
 import pytest
 
-from paper_lib import tasks
-from paper_lib.spec import RunError, UserError
+from paper_lib.contract import tasks
+from paper_lib.contract.errors import RunError, UserError
 from paper_lib.study import reference
 
 

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from paper_lib.spec import UserError
+from paper_lib.contract.errors import UserError
 from paper_lib.study import agents, drawing, figures, frames, paths, scales, section
 
 

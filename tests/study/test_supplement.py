@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paper_lib import tasks
+from paper_lib.contract import tasks
 from paper_lib.study import agents, frames, scales, supplement
 
 

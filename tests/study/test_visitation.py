@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from paper_lib.maze_layout import CELLS
+from paper_lib.contract.maze_layout import CELLS
 from paper_lib.study import visitation
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 import difflib
 
+from paper_lib.contract.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -69,8 +71,6 @@ TASKS: dict[str, Task] = {task.id: task for task in _table()}
 def get(task_id: str) -> Task:
     """The task of this id. Raises UserError with the nearest ids for an unknown one."""
     if task_id not in TASKS:
-        from paper_lib.spec import UserError  # spec imports this module
-
         near = [known for known in TASKS if str(task_id) in known] or difflib.get_close_matches(str(task_id), TASKS)
         hint = f'nearest: {", ".join(near[:3])}; ' if near else ''
         raise UserError(f'task={task_id!r}: unknown; {hint}`paper-lib tasks` lists all {len(TASKS)}')

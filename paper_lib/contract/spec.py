@@ -8,7 +8,8 @@ import hashlib
 import json
 import math
 
-from paper_lib import maze_layout, tasks
+from paper_lib.contract import maze_layout, tasks
+from paper_lib.contract.errors import UserError
 
 SCHEMA = 2  # part of every run id: raise it when the same spec would train something else
 # Fields that came after this schema's first runs, and the value that all runs had before: where a run has that value it
@@ -21,18 +22,6 @@ LATER = {
     'interact_steps': 0,
     'interact_above': 0.0,
 }
-
-
-class UserError(Exception):
-    """A mistake that the user can mend: one line that names the value and what is allowed."""
-
-    def _render_traceback_(self) -> list[str]:
-        """Lines that IPython shows in place of a traceback."""
-        return [f'{type(self).__name__}: {self}']
-
-
-class RunError(UserError):
-    """Run data that is missing, damaged, locked or of another run: one line that names the file and what to do."""
 
 
 def _need(condition, name, value, allowed):
