@@ -30,7 +30,6 @@ class Replay:
         }
         self.arrays = {key: np.asarray(array) for key, array in self._maps.items()}  # plain views index faster
         self._flat = {key: array.reshape(-1, *array.shape[2:]) for key, array in self.arrays.items()}
-        self.kept = self._starts = None
 
     @classmethod
     def open(cls, path: Path, writable: bool = False) -> 'Replay':
@@ -77,12 +76,6 @@ class Replay:
             for array in self._maps.values():
                 array.flush()
 
-    def keep(self, kept: np.ndarray, length: int):
-        """From now on sample windows, of this length, and episodes in a part only: `kept` is (rows, envs) bools."""
-        self._missing = np.pad(np.cumsum(~kept, axis=0), ((1, 0), (0, 0)))  # steps before each row that are not kept
-        whole = self._missing[length:] == self._missing[:-length]
-        self.kept, self._starts = kept, np.flatnonzero(whole).astype(np.int32)
-
     def windows(self, rows: int, length: int) -> int:
         """How many windows of `length` steps (stride 1) the first `rows` rows hold, over all environments."""
         return self.envs * max(0, rows - length + 1)
@@ -92,8 +85,6 @@ class Replay:
 
         A start is `row * envs + env` of the window's first step.
         """
-        if self._starts is not None:
-            return self._starts[rng.integers(len(self._starts), size=batch)]
         return rng.integers(self.windows(rows, length), size=batch, dtype=np.int32)
 
     def gather(self, starts: np.ndarray, length: int) -> dict[str, np.ndarray]:
@@ -115,10 +106,15 @@ class Replay:
             firsts = np.flatnonzero(flags & FIRST)[: len(lasts)]  # all but an episode that is still running
             found.append(np.stack([np.full_like(lasts, env), firsts, lasts], 1))
         found = np.concatenate(found)
-        if self.kept is not None:
-            env, first, last = found.T
-            found = found[self._missing[last + 1, env] == self._missing[first, env]]
         return found[np.lexsort((found[:, 0], found[:, 1]))]
+
+    def oldest(self, rows: int) -> int:
+        """The oldest row that is in use when `rows` are written."""
+        return 0
+
+    def in_use(self, rows: int) -> np.ndarray:
+        """(rows, envs) bools: which steps of the first `rows` rows a learner may see."""
+        return np.ones((rows, self.envs), bool)
 
     def read(self, key: str, first: int, last: int) -> np.ndarray:
         """Rows first..last - 1 of a key, (last - first, envs, ...)."""
@@ -130,71 +126,3 @@ class Replay:
         flags = steps.pop('flags')
         bits = {'is_first': FIRST, 'is_last': LAST, 'is_terminal': TERMINAL}
         return steps | {name: (flags & bit) > 0 for name, bit in bits.items()}
-
-
-class Joined:
-    """A finished replay and, behind its last row, one that grows: read as one replay (Alg. 2).
-
-    No window and no episode crosses from one into the other.
-    """
-
-    kept = None  # all of it
-
-    def __init__(self, first: Replay, second: Replay):
-        self._first, self._second = first, second
-        self.envs, self.rows = first.envs, first.rows + second.rows
-
-    def _windows(self, rows, length):
-        return self._first.windows(self._first.rows, length), self._second.windows(rows - self._first.rows, length)
-
-    def sample(self, rng: np.random.Generator, rows: int, batch: int, length: int) -> np.ndarray:
-        """As `Replay.sample`, uniform over the windows of both."""
-        first, second = self._windows(rows, length)
-        index = rng.integers(first + second, size=batch, dtype=np.int32)
-        return np.where(index < first, index, index - first + self._first.rows * self.envs).astype(np.int32)
-
-    def gather(self, starts: np.ndarray, length: int) -> dict[str, np.ndarray]:
-        """As `Replay.gather`."""
-        border = self._first.rows * self.envs
-        own = starts >= border
-        batch = self._first.gather(np.where(own, 0, starts), length)
-        if own.any():
-            for key, values in self._second.gather(starts[own] - border, length).items():
-                batch[key][own] = values
-        return batch
-
-    def read(self, key: str, first: int, last: int) -> np.ndarray:
-        """As `Replay.read`."""
-        border = self._first.rows
-        parts = (
-            self._first.read(key, first, last),
-            self._second.read(key, max(0, first - border), max(0, last - border)),
-        )
-        return np.concatenate(parts)
-
-    @property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Of the finished replay: what its rows are."""
-        return self._first.arrays
-
-    def episodes(self, rows: int) -> np.ndarray:
-        """As `Replay.episodes`."""
-        border = self._first.rows
-        own = self._second.episodes(rows - border) + np.array([0, border, border])
-        return np.concatenate([self._first.episodes(border), own])
-
-    def episode(self, env: int, first: int, last: int) -> dict[str, np.ndarray]:
-        """As `Replay.episode`."""
-        border = self._first.rows
-        replay, offset = (self._first, 0) if first < border else (self._second, border)
-        return replay.episode(env, first - offset, last - offset)
-
-
-def half(part: str, rows: int, envs: int, piece: int, rng: np.random.Generator) -> np.ndarray:
-    """(rows, envs) bools: the 'first' or 'second' half of the rows, or a uniform half of pieces of rows: 'mixed'."""
-    row = np.arange(rows)
-    if part != 'mixed':
-        return np.repeat(((row < rows // 2) == (part == 'first'))[:, None], envs, 1)
-    count = rows // piece
-    chosen = rng.permutation(count * envs).reshape(count, envs) < count * envs // 2
-    return chosen[np.minimum(row // piece, count - 1)]

@@ -140,11 +140,11 @@ class Store:
 
     def batches(self, spec: RunSpec) -> np.ndarray:
         """(updates, B) int32 window starts, read-only."""
-        return self.require(spec).log('batches.bin', (spec.updates, spec.model.batch))
+        return self.require(spec).log('batches.bin', (spec.schedule.updates, spec.model.batch))
 
     def lengths(self, spec: RunSpec) -> np.ndarray:
         """(updates,) int32 replay rows at each update, read-only."""
-        return self.require(spec).log('lengths.bin', (spec.updates,))
+        return self.require(spec).log('lengths.bin', (spec.schedule.updates,))
 
 
 class Finished:
@@ -172,6 +172,11 @@ class Finished:
                 raise RunError(f'{path}: damaged (checksum); {files.AGAIN}')
             self._checked.add(name)
         return path
+
+    @property
+    def sealed(self) -> Path:
+        """The file whose hash stands for all others."""
+        return self.path / 'done.json'
 
     @property
     def steps(self) -> list[Path]:

@@ -90,8 +90,8 @@ class Run:
         with files.guard(path):
             for old in (*path.glob('.*.tmp'), path / 'failed.json'):
                 old.unlink(missing_ok=True)
-        self.batches = self._log('batches.bin', (spec.updates, spec.model.batch))
-        self.lengths = self._log('lengths.bin', (spec.updates,))
+        self.batches = self._log('batches.bin', (spec.schedule.updates, spec.model.batch))
+        self.lengths = self._log('lengths.bin', (spec.schedule.updates,))
         self._logs = {'batches': np.asarray(self.batches), 'lengths': np.asarray(self.lengths)}
         self.replay = None
 

@@ -138,7 +138,7 @@ def threshold(section) -> Interactive:
 def would_collect(metrics, auto, threshold):
     """At which evaluations (rows) `auto` would collect with this threshold, and percent of its source's data."""
     steps = metrics.env_step // tasks.get(auto.task).repeat
-    due = (metrics.ood_ratio > threshold) & steps.map(auto.interacts)
+    due = (metrics.ood_ratio > threshold) & steps.map(auto.schedule.interaction_due)
     return due, 100 * due.sum() * auto.interact_steps / auto.source.budget
 
 

@@ -52,7 +52,7 @@ class Player:
 
         `vector` or `image`, `decoded`, `reward`, `wm_loss`, `recon_loss`, `value`, `deter`, `stoch`.
         """
-        return self._look(self.envs, self.spec.agent_steps // self.spec.eval_steps)
+        return self._look(self.envs, self.spec.schedule.steps // self.spec.schedule.evaluate_every)
 
     def walk(self, x: float, y: float) -> dict[str, np.ndarray]:
         """An episode of the maze that begins at rest in (x, y) [m]; as `episode`."""

@@ -3,6 +3,7 @@
 Every measurement runs in a process of its own, with as many threads as it has cores, and compiles anew.
 """
 
+import collections
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -31,7 +32,8 @@ from paper_lib.contract.errors import UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data.store import Store
 from paper_lib.envs import Spaces
-from paper_lib.run import cost, ensure, lanes, rollout, train, variables
+from paper_lib.run import cost, ensure, lanes, loop, rollout, train, variables
+from paper_lib.run.learner import Learner
 
 CALLS = 3  # timed calls at least, if they take less than five times the seconds that they should
 SLOW = 2.0  # seconds per update from which more lanes are not tried
@@ -67,38 +69,48 @@ def updates(case: Case) -> dict:
         state, metrics = chunk(state, *rest)
         jax.block_until_ready((state, metrics))
 
-    ms = 1e3 * _median(call, case.seconds) / case.spec.chunk_updates
+    ms = 1e3 * _median(call, case.seconds) / case.spec.schedule.chunk_updates
     return {'compile': compiled, 'ms': ms} | memory() | {'flops': work(case)}
 
 
 def work(case: Case) -> float:
     """FLOPs per update of one lane."""
     program, args = _program(dataclasses.replace(case, lanes=1))
-    return flops(program.chunk, *args) / case.spec.chunk_updates
+    return flops(program.chunk, *args) / case.spec.schedule.chunk_updates
 
 
 def _program(case):
     """The case's program, and the arguments of a chunk of updates on random batches."""
-    model, count, specs = case.spec.model, case.spec.chunk_updates, [case.spec] * case.lanes
+    model, count, specs = case.spec.model, case.spec.schedule.chunk_updates, [case.spec] * case.lanes
     program = lanes.Program(lanes.agent_of(case.spec, case.spaces), case.lanes)
     batches = _random(rollout.layout(case.spaces), (case.lanes, count, model.batch, model.length))
     state, keys = program.initial_state(specs), lanes.keys(specs, 'train')
     return program, (state, batches, lanes.hyper(specs), keys, np.int32(0))
 
 
-def loop(case: Case) -> dict:
+def around(case: Case) -> dict:
     """Seconds per agent step of collection and per evaluation, of a real run with hardly any updates."""
-    chunk = case.spec.eval_steps // 5
+    chunk = case.spec.schedule.evaluate_every // 5
     spec = dataclasses.replace(case.spec, budget=2 * case.spec.eval_every, prefill=chunk, chunk=chunk, ratio=1 / chunk,
                                expl_until=0)  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
-        with store.lease(spec) as lease:
-            run = store.open(spec, lease)
-            group = _Timed([spec], [run], {}, checkpoint_seconds=1e9)
-            group.run(lambda clock: None)
-    *_, evaluation = group.times['evaluate']  # the first one compiles
-    return {'collect': statistics.median(group.times['collect'][2:]) / chunk, 'evaluate': evaluation}
+        with train.opened([spec], store) as (run,):
+            run.restart()
+            parts = train.make_parts([train.make_lane(run, None, case.spaces)], case.spaces)
+            times = timed(loop.events(parts, 0), parts.learner)
+    *_, evaluation = times[loop.Evaluated]  # the first one compiles
+    return {'collect': statistics.median(times[loop.Collected][2:]) / chunk, 'evaluate': evaluation}
+
+
+def timed(events: Iterator[loop.Event], learner: Learner) -> dict[type, list[float]]:
+    """Seconds that lie before each event, by its kind; the device is waited for, so that no step pays for another."""
+    times, began = collections.defaultdict(list), time.perf_counter()
+    for event in events:
+        jax.block_until_ready(learner.state)
+        times[type(event)].append(time.perf_counter() - began)
+        began = time.perf_counter()
+    return times
 
 
 def frames(case: Case) -> float:
@@ -113,29 +125,6 @@ def frames(case: Case) -> float:
         reset = batch.step({'action': rng.uniform(-1, 1, (task.envs, batch.spaces.action)), 'reset': reset})['is_last']
 
     return task.envs / _median(call, case.seconds)
-
-
-class _Timed(train.Group):
-    """A group that notes the seconds of collecting and evaluating."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.times = {'collect': [], 'evaluate': []}
-
-    def _time(self, name, step, *args):
-        began = time.perf_counter()
-        result = jax.block_until_ready(step(*args))
-        self.times[name].append(time.perf_counter() - began)
-        return result
-
-    def _collect(self, clock):
-        self._time('collect', super()._collect, clock)
-
-    def _update(self, clock):
-        return jax.block_until_ready(super()._update(clock))  # else the next step would wait for it
-
-    def _evaluate(self, clock, totals):
-        return self._time('evaluate', super()._evaluate, clock, totals)
 
 
 def peak(case: Case) -> float:
@@ -377,7 +366,7 @@ def loop_rows(plans: dict[str, list[RunSpec]], seconds: float) -> Iterator[dict]
         for spec in loops(specs).values():
             row = {'plan': plan, 'task': spec.task, 'explores': spec.w_expl > 0}
             try:
-                found = _alone(loop, Case(spec, seconds))
+                found = _alone(around, Case(spec, seconds))
             except UserError as error:
                 yield row | {'steps/s collected': str(error)}
                 continue
@@ -405,7 +394,7 @@ def study_rows(plans: dict[str, list[RunSpec]], seconds: float) -> Iterator[dict
     """Table of what each plan costs on this machine, worked out from one run of each program in it."""
     workers, _ = ensure.layout()
     for name, specs in plans.items():
-        row = {'plan': name, 'runs': len(specs), 'updates': sum(spec.updates for spec in specs),
+        row = {'plan': name, 'runs': len(specs), 'updates': sum(spec.schedule.updates for spec in specs),
                'disk GB': round(sum(cost.disk(spec)[1] for spec in specs) / 1e9, 2)}  # fmt: skip
         try:
             work, around = _seconds(specs, seconds)
@@ -427,8 +416,8 @@ def _seconds(specs, seconds):
         plain = (model, False, side) if (model, False, side) in programs else own
         ms, rest = (_busy(Case(programs[name], seconds, lanes_each)) for name in (own, plain))
         share = spec.like.expl_until / spec.like.budget if spec.like.expl_until else float(explores)
-        work += spec.updates * (share * ms + (1 - share) * rest) / 1e3
-        step = _alone(loop, Case(around_of[_loop_of(_online(spec))], seconds))
+        work += spec.schedule.updates * (share * ms + (1 - share) * rest) / 1e3
+        step = _alone(around, Case(around_of[_loop_of(_online(spec))], seconds))
         around += spec.budget // spec.eval_every * step['evaluate']
         around += spec.own_rows * tasks.get(spec.task).envs * step['collect']
     return work, around

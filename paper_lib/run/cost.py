@@ -44,7 +44,7 @@ def disk(spec: RunSpec) -> tuple[int, int, int]:
     """Number of weights, and disk space in bytes: of the finished run and, with its checkpoints, on the way."""
     task, spaces = tasks.get(spec.task), _spaces(spec.task, **spec.options)
     weights, state = _state(lanes.agent_of(spec, spaces))
-    logs = 4 * spec.updates * (spec.model.batch + 1) + METRICS * (spec.budget // spec.eval_every) + HEADERS
+    logs = 4 * spec.schedule.updates * (spec.model.batch + 1) + METRICS * (spec.budget // spec.eval_every) + HEADERS
     row = sum(_bytes(*entry) for entry in rollout.layout(spaces).values()) + 5  # and reward and flags
     replay = spec.own_rows * task.envs * row
     steps, pictures = task.limit + 1, 2 * _bytes(spaces.image, 'uint8') if spaces.image else 0  # seen, decoded: of one
@@ -56,7 +56,7 @@ def disk(spec: RunSpec) -> tuple[int, int, int]:
 def cost(spec: RunSpec) -> dict:
     """What `disk` says and the number of updates, to be shown."""
     weights, finished, training = disk(spec)
-    return {'updates': spec.updates, 'weights': weights, 'disk': megabytes(finished),
+    return {'updates': spec.schedule.updates, 'weights': weights, 'disk': megabytes(finished),
             'disk while training': megabytes(training)}  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
     alone = single(specs)
     named = [spec.task for spec in waiting]
     waiting.sort(key=lambda spec: named.index(spec.task))  # a worker that stays with a task keeps its programs
-    progress = Progress(sum(spec.agent_steps for spec in waiting))
+    progress = Progress(sum(spec.schedule.steps for spec in waiting))
     workers, lanes = workers or default[0], lanes or default[1]
     with progress, _Pool(workers, store.root) as pool:
         pool.check([spec for spec in waiting if store.status(spec) == 'missing'], workers * lanes)
@@ -219,7 +219,7 @@ def _work(group, root):
 
     def report(clock):
         nonlocal last
-        if time.monotonic() - last > 1 or clock == group[0].agent_steps:
+        if time.monotonic() - last > 1 or clock == group[0].schedule.steps:
             last = time.monotonic()
             _messages.put(([spec.run_id for spec in group], clock))
 

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from paper_lib.agent import dreamer
+from paper_lib.contract.facts import Role, Side, facts
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import streams
 
-HYPER = ('lr_model', 'lr_actor', 'lr_critic', 'lr_expl', 'w_expl')  # traced values, free to differ between lanes
 # For programs that run seldom: compiled in a fifth to a half of the time, with less memory.
 QUICK = {'xla_cpu_use_fusion_emitters': False, 'xla_backend_optimization_level': 1}
 
@@ -29,10 +29,14 @@ def keys(specs: list[RunSpec], stream: str):
 
 
 def hyper(specs: list[RunSpec]) -> dict:
-    """Traced values, each (L,); the weight of exploration is that of the run whose program is run."""
-    own = {name: [getattr(spec, name) for spec in specs] for name in HYPER}
-    own['w_expl'] = [spec.like.w_expl for spec in specs]
-    return {name: np.array(values, np.float32) for name, values in own.items()}
+    """Traced values, each (L,); what a run's source collected with is that of the run whose program is run."""
+    values = {}
+    for each, fact in facts(RunSpec):
+        if fact.role is Role.TRACED:
+            of_source = fact.side is Side.SOURCE
+            own = [getattr(spec.like if of_source else spec, each.name) for spec in specs]
+            values[each.name] = np.array(own, np.float32)
+    return values
 
 
 def agent_of(spec: RunSpec, spaces) -> dreamer.Agent:
@@ -97,7 +101,7 @@ class Program:
         state = draw([spec.init_seed for spec in specs])
         if all(spec.like is spec for spec in specs):
             return state
-        source = draw([(spec.source or spec).init_seed for spec in specs])
+        source = draw([spec.like.init_seed for spec in specs])
         alpha = np.array([spec.alpha for spec in specs], np.float32)
 
         def mix(own, theirs):

@@ -77,23 +77,17 @@ class Collector:
         self.step = advance(self.envs, action, last)
 
     def _actions(self, params, row):
-        prefill = self.specs[0].prefill // self.count if self.specs[0].data == 'own' else 0
-        if row < prefill:
+        schedule = self.specs[0].schedule
+        if row < schedule.random_rows:
             rngs = [streams.rng(spec.seed, 'prefill', row) for spec in self.specs]
             return np.stack([uniform_action(rng, self.envs.spaces, self.count) for rng in rngs])
         obs = observation(self.step)
-        if row == prefill:  # the policy's first step: its state starts from the learned initial one
+        if row == schedule.random_rows:  # the policy's first step: its state starts from the learned initial one
             obs['is_first'] = np.ones_like(obs['is_first'])
-        self.carry = self.program.act(self._behaviour(row), params, self.carry, obs, self.keys, row)
+        explores = self.specs[0].w_expl > 0 and schedule.exploring_row(row)
+        behaviour = 'expl' if explores else 'task'
+        self.carry = self.program.act(behaviour, params, self.carry, obs, self.keys, row)
         return finite(self.specs, self.carry['action'])
-
-    def _behaviour(self, row):
-        """Who acts: the exploring policy until `expl_until`, the task policy else."""
-        spec = self.specs[0]
-        if spec.w_expl == 0:
-            return 'task'
-        until = spec.expl_until // tasks.get(spec.task).repeat
-        return 'expl' if not until or row * self.count < until else 'task'
 
     def restore(self, carry, rows):
         """Bring everything to the point before row `rows`, by replaying each environment's running episode."""
@@ -123,7 +117,7 @@ class Evaluator:
     def __init__(self, program, specs):
         self.program, self.specs = program, specs
         self.count, self.limit = specs[0].eval_episodes, tasks.get(specs[0].task).limit
-        seeds = [lanes.number((spec.source or spec).seed, 'eval_env') for spec in specs]
+        seeds = [lanes.number(spec.evaluation_seed, 'eval_env') for spec in specs]
         self.envs = worlds(specs, seeds, self.count)
         self.keys = lanes.keys(specs, 'eval_policy')
 

@@ -155,7 +155,7 @@ def _sizes(frames):
     groups = {}
     for spec in frames.specs:
         repeat = tasks.get(spec.task).repeat
-        text = f'{spec.budget:,} environment steps ({repeat} per agent step), {spec.updates:,} updates'
+        text = f'{spec.budget:,} environment steps ({repeat} per agent step), {spec.schedule.updates:,} updates'
         groups.setdefault(text, {})[spec.task] = None
     return [f'{_names(names)}, {text}' for text, names in groups.items()]
 

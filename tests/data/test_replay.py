@@ -3,7 +3,8 @@ import pytest
 from toy import LIKE, step
 
 from paper_lib.contract.errors import RunError
-from paper_lib.data.replay import Joined, Replay, half
+from paper_lib.data.replay import Replay
+from paper_lib.data.sources import Joined, Latest, Part, half
 from paper_lib.data.streams import rng
 
 ROWS, ENVS = 30, 4
@@ -138,8 +139,7 @@ def test_a_killed_creation_is_repeated(replay):
 def test_a_kept_part_gives_all_of_its_windows_and_no_other(replay):
     kept = np.zeros((ROWS, ENVS), bool)
     kept[3:9, 1] = kept[20:24, 3] = True
-    replay.keep(kept, 4)
-    starts = replay.sample(rng(0, 'replay'), ROWS, 4000, 4)
+    starts = Part(replay, kept, 4).sample(rng(0, 'replay'), ROWS, 4000, 4)
     assert starts.dtype == np.int32
     assert set(starts) == {row * ENVS + 1 for row in (3, 4, 5)} | {20 * ENVS + 3}
     assert np.bincount(starts).max() < 1200
@@ -149,11 +149,21 @@ def test_a_kept_part_has_the_episodes_that_are_whole_in_it(replay):
     everything = replay.episodes(ROWS)
     kept = np.zeros((ROWS, ENVS), bool)
     kept[7:20, 2] = True  # of the episodes of rows 7 to 13 and 14 to 20 the first
-    replay.keep(kept, 4)
     kept[0:7, 1] = True
     kept[3, 1] = False
-    assert replay.episodes(ROWS).tolist() == [[2, 7, 13]]
+    assert Part(replay, kept, 4).episodes(ROWS).tolist() == [[2, 7, 13]]
     assert [2, 14, 20] in everything.tolist() and [1, 0, 6] in everything.tolist()
+
+
+def test_a_replay_with_a_capacity_gives_its_newest_windows_and_no_other(replay):
+    latest = Latest(replay, 8)
+    for rows, oldest in ((6, 0), (8, 0), (20, 12), (ROWS, ROWS - 8)):
+        starts = latest.sample(rng(0, 'replay'), rows, 4000, 4)
+        assert starts.dtype == np.int32
+        assert set(starts) == set(range(oldest * ENVS, (rows - 3) * ENVS))
+    seen = latest.in_use(20)
+    assert seen.sum() == 8 * ENVS and seen[12:].all()
+    assert latest.episodes(21).tolist() == [[env, 14, 20] for env in range(ENVS)]  # not those of rows 7 to 13
 
 
 @pytest.mark.parametrize(('part', 'rows'), [('first', range(15)), ('second', range(15, 31))])

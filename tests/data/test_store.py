@@ -40,7 +40,7 @@ def test_finished_run_gives_back_what_was_written(trained):
     assert metrics['agent_step'].tolist() == [40, 80, 120, 160, 200] and metrics['score'].dtype == float
     assert metrics['score'].iloc[-1] == store.weights(SPEC)['state'].sum()
     assert store.traces(SPEC)['reward'].shape == (4, 5)
-    assert store.batches(SPEC).shape == (SPEC.updates, 2) and store.lengths(SPEC)[[0, -1]].tolist() == [11, 50]
+    assert store.batches(SPEC).shape == (SPEC.schedule.updates, 2) and store.lengths(SPEC)[[0, -1]].tolist() == [11, 50]
     assert len(store.replay(SPEC).episodes(50)) == 28
     with pytest.raises(ValueError):
         store.batches(SPEC)[0] = 0

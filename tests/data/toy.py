@@ -64,9 +64,9 @@ def train(root, spec=SPEC, note='', every=20):
         run = store.open(spec, held)
         run.make_replay(LIKE)
         state, start = begin(run)
-        for row in range(start, spec.rows):
+        for row in range(start, spec.schedule.rows):
             state = advance(run, state, row)
-            if (row + 1) % every == 0 or row + 1 == spec.rows:
+            if (row + 1) % every == 0 or row + 1 == spec.schedule.rows:
                 save(run, state, row)
         run.finish({'state': state}, {'reward': np.ones((4, 5), np.float32)}, {'note': note})
 

@@ -61,10 +61,10 @@ def test_an_agent_of_a_part_never_sees_the_rest(name, store):
     spec = dataclasses.replace(smoke.PASSIVE, part=name)
     train.train([spec], store)
     starts = store.batches(spec).ravel()
-    seen = np.zeros((spec.source.rows, 4), bool)
+    seen = np.zeros((spec.source.schedule.rows, 4), bool)
     for offset in range(spec.model.length):
         seen.reshape(-1)[starts + 4 * offset] = True
-    border = spec.source.rows // 2
+    border = spec.source.schedule.rows // 2
     if name == 'mixed':
         assert seen[:border].any() and seen[border:].any()
         assert 0.4 < seen.mean() <= 0.5
@@ -79,7 +79,7 @@ def test_a_fixed_schedule_adds_what_it_says_and_trains_on_it(store):
     metrics = store.metrics(FIXED).set_index('env_step')
     # After 1200, 2400, 3600 and 4800 steps, evaluations first; none at the end, where nobody would learn from it.
     assert metrics.added.to_dict() == {2000: 400, 4000: 1200, 6000: 1600}
-    rows, lengths = FIXED.source.rows, store.lengths(FIXED)
+    rows, lengths = FIXED.source.schedule.rows, store.lengths(FIXED)
     assert sorted(set(lengths - rows)) == [0, 50, 100, 150, 200] and (np.diff(lengths) >= 0).all()
     starts = store.batches(FIXED) // 4
     assert ((starts < rows) | (starts + FIXED.model.length <= lengths[:, None])).all()

@@ -119,9 +119,9 @@ def test_the_cost_of_a_plan_is_worked_out_from_one_run_of_each_program(monkeypat
     monkeypatch.setattr(ensure, 'layout', lambda: (2, 1))
     (row,) = bench.study_rows({'some plan': plan}, 1.0)
     spec = smoke.ACTIVE
-    work = spec.updates * (3.5 * 0.018 + 0.5 * 0.036)
-    around = (4 * 3 * 7.0 + 2 * spec.agent_steps * 0.01) / 2
-    assert row['plan'] == 'some plan' and row['runs'] == 4 and row['updates'] == 4 * spec.updates
+    work = spec.schedule.updates * (3.5 * 0.018 + 0.5 * 0.036)
+    around = (4 * 3 * 7.0 + 2 * spec.schedule.steps * 0.01) / 2
+    assert row['plan'] == 'some plan' and row['runs'] == 4 and row['updates'] == 4 * spec.schedule.updates
     assert row['hours'] == round((work + around) / 3600, 1)
     assert row['of them collecting and evaluating'] == f'{around / (work + around):.0%}'
 
@@ -133,7 +133,7 @@ def test_on_a_gpu_runs_that_train_alone_are_worked_out_with_one_lane(monkeypatch
     monkeypatch.setattr(bench, '_alone', lambda measure, case: {'collect': 0.0, 'evaluate': 0.0})
     monkeypatch.setattr(ensure, 'layout', lambda: (1, 8))
     work, around = bench._seconds([*others, smoke.ACTIVE, smoke.CONTROL], 1.0)
-    assert work == pytest.approx(smoke.ACTIVE.updates * (2 * 10 + 2 * 10 / 8) / 1e3) and around == 0
+    assert work == pytest.approx(smoke.ACTIVE.schedule.updates * (2 * 10 + 2 * 10 / 8) / 1e3) and around == 0
 
 
 @pytest.mark.parametrize(('free', 'runs'), [(100, 2), (59, 1), (5, 1)])

@@ -15,6 +15,7 @@ from paper_lib.contract import tasks
 from paper_lib.contract.maze_layout import GOAL
 from paper_lib.data.replay import Replay
 from paper_lib.run import evaluate, lanes, rollout, train
+from paper_lib.run.learner import Lane
 from paper_lib.study import visitation
 
 SPEC = dataclasses.replace(smoke.ACTIVE, model=dataclasses.replace(smoke.MODEL, discount_horizon=2.0))  # gamma 1/2
@@ -125,17 +126,17 @@ def test_padded_lengths_hold_the_episode_and_are_few(task):
 
 def test_maze_visits_are_counted_in_the_cells_that_the_study_reads():
     vector = np.random.default_rng(0).uniform((-0.29, 0.0, -9, -9), (0.1, 0.29, 9, 9), (50, 4, 4)).astype(np.float32)
-    group = types.SimpleNamespace(
-        task=tasks.get(SPEC.task),
-        spaces=envs.make(SPEC.task, 0).spaces,
-        replays=[types.SimpleNamespace(read=lambda key, first, last: {'vector': vector}[key][first:last], kept=None)],
-        spec=SPEC,
-        _rows=lambda clock: 50,
+    seen = np.ones((50, 4), bool)
+    seen[:10] = False
+    source = types.SimpleNamespace(
+        arrays={'vector': vector},
+        read=lambda key, first, last: {'vector': vector}[key][first:last],
+        in_use=lambda rows: seen[:rows],
     )
     expected = np.zeros((60, 60), np.int64)
-    np.add.at(expected, tuple(visitation.cell(vector[..., :2]).reshape(-1, 2).T), 1)
-    np.testing.assert_array_equal(train.Group._visits(group, 0)['visits'], expected)
-    assert expected.sum() == 200 and expected[:, :30].sum() == 0  # x goes first
+    np.add.at(expected, tuple(visitation.cell(vector[10:, :, :2]).reshape(-1, 2).T), 1)
+    np.testing.assert_array_equal(train.visits(Lane(SPEC, None, source, None), 50)['visits'], expected)
+    assert expected.sum() == 160 and expected[:, :30].sum() == 0  # x goes first
 
 
 # Who acts.

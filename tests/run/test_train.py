@@ -154,7 +154,7 @@ def test_tandem_is_given_the_batches_of_the_active_run_and_learns_something_else
     """Bit for bit, in what the compiled program receives: batches, learning rates, keys, counter."""
     store, received = trained
     ours, theirs = received[smoke.TANDEM], received[smoke.ACTIVE]
-    assert len(ours) == len(theirs) == smoke.ACTIVE.updates // smoke.ACTIVE.chunk_updates
+    assert len(ours) == len(theirs) == smoke.ACTIVE.schedule.updates // smoke.ACTIVE.schedule.chunk_updates
     for pair in zip(ours, theirs):
         jax.tree.map(np.testing.assert_array_equal, *pair)
     weights = [store.weights(spec) for spec in (smoke.TANDEM, smoke.ACTIVE)]
@@ -164,9 +164,9 @@ def test_tandem_is_given_the_batches_of_the_active_run_and_learns_something_else
 def test_active_batches_lie_in_the_replay_of_their_time_and_passive_ones_in_all_of_it(store):
     spec = smoke.ACTIVE
     ends = store.batches(spec) // 4 + spec.model.length
-    assert (ends <= store.lengths(spec)[:, None]).all() and ends[-1].max() > spec.rows / 2
-    assert (store.lengths(smoke.PASSIVE) == spec.rows).all()
-    assert (store.batches(smoke.PASSIVE)[: spec.updates // 4] // 4).max() > spec.rows / 2
+    assert (ends <= store.lengths(spec)[:, None]).all() and ends[-1].max() > spec.schedule.rows / 2
+    assert (store.lengths(smoke.PASSIVE) == spec.schedule.rows).all()
+    assert (store.batches(smoke.PASSIVE)[: spec.schedule.updates // 4] // 4).max() > spec.schedule.rows / 2
 
 
 @pytest.mark.slow  # it compiles for half a minute
@@ -174,8 +174,8 @@ def test_a_run_on_pictures_keeps_them_and_takes_the_space_that_was_foretold(tmp_
     store, spec = Store(tmp_path), smoke.VISION
     train.train([spec], store)
     images = store.require(spec).replay().arrays['image']
-    assert images.shape == (spec.rows, 4, 64, 64, 3) and images.dtype == np.uint8
-    assert len(np.unique(images.reshape(spec.rows * 4, -1), axis=0)) > 900  # the mass moves
+    assert images.shape == (spec.schedule.rows, 4, 64, 64, 3) and images.dtype == np.uint8
+    assert len(np.unique(images.reshape(spec.schedule.rows * 4, -1), axis=0)) > 900  # the mass moves
     metrics = store.metrics(spec)
     assert len(metrics) == 1 and np.isfinite(metrics.train_model_loss).all()
     traces = store.traces(spec)
@@ -186,7 +186,7 @@ def test_a_run_on_pictures_keeps_them_and_takes_the_space_that_was_foretold(tmp_
         == (1, *traces['wm_loss'][0].shape, 64, 64, 3)
     )
     assert traces['decoded'].std() > 0 and traces['place'].shape == (1, 501, 2)
-    assert traces['visits'].sum() == 4 * spec.rows
+    assert traces['visits'].sum() == 4 * spec.schedule.rows
     size = sum(path.stat().st_size for path in store.path(spec).rglob('*') if path.is_file())
     assert size <= cost.disk(spec)[1] < size + cost.HEADERS
 
@@ -200,7 +200,7 @@ def test_a_finished_run_takes_the_disk_space_that_was_foretold(store, spec):
 def test_no_two_steps_share_their_random_numbers(store, monkeypatch):
     """Batches, prefill actions, and the keys of updates, of acting and of assessing."""
     for spec in (smoke.ACTIVE, smoke.PASSIVE):
-        assert len(np.unique(store.batches(spec), axis=0)) == spec.updates
+        assert len(np.unique(store.batches(spec), axis=0)) == spec.schedule.updates
     prefill = store.replay(smoke.ACTIVE).arrays['action'][: smoke.ACTIVE.prefill // 4 - 1].reshape(-1, 2)
     prefill = prefill[(prefill != 0).any(1)]  # no action after a last step
     assert len(np.unique(prefill, axis=0)) == len(prefill) > 300
@@ -336,7 +336,7 @@ jitted(1.0)
 agent = group_agent()
 lanes.program(agent, 1)
 for count, most in ((1, 0), (2, 1e12), (3, 0)):
-    train.forget(agent, count, most)
+    train.forget_programs(agent, count, most)
     print(lanes.program.cache_info().currsize, jitted._cache_size())
 """
 
@@ -435,7 +435,7 @@ def test_flags_of_the_user_come_before_ours_for_gpus(given, flags):
 
 MOMENTS = {  # moment: (owner, function, most calls to wait for)
     'collection': ('paper_lib.run.rollout.Collector', 'collect', 400),
-    'update': ('paper_lib.run.train.Group', '_update', 60),
+    'update': ('paper_lib.run.learner.Learner', 'update', 60),
     'evaluation': ('paper_lib.run.rollout.Evaluator', 'play', 3),
     'episode': ('paper_lib.envs.Batch', 'step', 2000),
     'metrics': ('paper_lib.data.writer.Run', 'append', 3),

@@ -1,0 +1,106 @@
+"""The agents of a group of lanes, and what changes them: batches in, updated weights out."""
+
+import contextlib
+import ctypes
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from paper_lib.contract.errors import RunError
+from paper_lib.contract.spec import RunSpec
+from paper_lib.data import streams
+from paper_lib.data.sources import Source
+from paper_lib.data.writer import Run
+from paper_lib.envs import Spaces
+from paper_lib.run import lanes, windows
+
+EXPLORER = ('expl', 'disag')  # branches of the state that only the exploring behaviour has
+
+
+@dataclasses.dataclass(frozen=True)
+class Lane:
+    """One run of a group: its spec, its directory, what it learns from, and the batches that it repeats, if any."""
+
+    spec: RunSpec
+    run: Run
+    source: Source
+    batches: np.ndarray | None  # (updates, B) window starts of the run that a Tandem agent follows
+
+
+class Learner:
+    """The state of all lanes, which train as one program; `state` is a tree whose arrays begin with the lane axis."""
+
+    def __init__(self, group: list[Lane], spaces: Spaces):
+        self.group = group
+        specs = [lane.spec for lane in group]
+        networks = lanes.agent_of(specs[0], spaces)
+        self.schedule, self.model = specs[0].schedule, specs[0].model
+        self.program = lanes.program(networks, len(group))
+        self.program_at_rest = lanes.program(dataclasses.replace(networks, explore=False), len(group))
+        self.keys, self.rates = lanes.keys(specs, 'train'), lanes.hyper(specs)
+        sources = [lane.source for lane in group]
+        place = windows.OnDevice if windows.fit(sources) else windows.OnDisk
+        self.windows = place(sources, self.model.length)
+        self.state = self.program.initial_state(specs)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The weights of all lanes."""
+        return self.state['params']
+
+    def compile(self) -> None:
+        """Compile the updates before the environments are made: nothing else of a small run takes as much memory."""
+        size = (len(self.group), self.schedule.chunk_updates, self.model.batch)
+        batches = self.windows.gather(np.zeros(size, np.int64), 0)
+        for resting in (False, True) if self.schedule.explore_until else (False,):
+            program, state = self._active(resting)
+            trim()
+            program.chunk.lower(state, batches, self.rates, self.keys, np.int32(0)).compile()
+        trim()
+
+    def update(self, numbers: range, rows: int, explorer_rests: bool) -> dict[str, Any]:
+        """Make these updates on windows of the first `rows` rows; returns (L,) means of their metrics."""
+        starts = np.stack([self._starts(lane, numbers, rows) for lane in self.group])
+        batches = self.windows.gather(starts, rows)
+        program, state = self._active(explorer_rests)
+        state, metrics = program.chunk(state, batches, self.rates, self.keys, np.int32(numbers.start))
+        self.state = {kind: tree | state[kind] for kind, tree in self.state.items()}
+        return metrics
+
+    def _active(self, explorer_rests):
+        """The program of the updates and the part of the state that it changes."""
+        if not explorer_rests:
+            return self.program, self.state
+        state = {}
+        for kind, tree in self.state.items():
+            state[kind] = {name: branch for name, branch in tree.items() if name not in EXPLORER}
+        return self.program_at_rest, state
+
+    def _starts(self, lane, numbers, rows):
+        """Window starts (K, B) of a lane: those that it repeats, or newly drawn ones. They are recorded."""
+        if lane.batches is not None:
+            starts = np.array(lane.batches[numbers.start : numbers.stop])
+        else:
+            rng = streams.rng(lane.spec.seed, 'replay', numbers.start)
+            count = len(numbers) * self.model.batch
+            starts = lane.source.sample(rng, rows, count, self.model.length)
+            starts = starts.reshape(len(numbers), self.model.batch)
+        lane.run.batches[numbers.start : numbers.stop] = starts
+        lane.run.lengths[numbers.start : numbers.stop] = rows
+        return starts
+
+    def check_finite(self, clock: int) -> None:
+        """RunError if weights are not finite: they would stay so for the rest of the run."""
+        sums = jax.tree.map(lambda x: x.reshape(len(self.group), -1).sum(1), self.params)
+        finite = np.isfinite(np.stack(jax.tree.leaves(sums))).all(0)
+        for lane, good in zip(self.group, finite):
+            if not good:
+                raise RunError(f'{lane.run.path}: diverged before agent step {clock}; lower the learning rates')
+
+
+def trim() -> None:
+    """Give back the memory that compilations leave behind, more than a small run needs; where malloc is glibc's."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
