@@ -2,10 +2,8 @@
 
 import contextlib
 import dataclasses
-import inspect
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +11,7 @@ from typing import Annotated
 import tyro
 
 from paper_lib.contract.errors import UserError
+from paper_lib.contract.facts import facts
 from paper_lib.contract.spec import ModelSpec, RunSpec
 
 
@@ -44,13 +43,7 @@ def show(rows: list[dict], as_json: bool) -> None:
 # Values of a spec as options, of which only those that are given count.
 
 
-def _comments(cls):
-    """The comment behind each field in the source of a dataclass."""
-    found = re.findall(r'^    (\w+): [^#\n]*# (.*)$', inspect.getsource(cls), re.MULTILINE)
-    return {name: text.strip(' .') for name, text in found}
-
-
-def _option(field, about):
+def _option(field, fact):
     """A field whose default is None and whose text is converted to the field's type."""
     name, kind = field.name, field.type
     given = tyro.constructors.PrimitiveConstructorSpec(
@@ -60,15 +53,13 @@ def _option(field, about):
         is_instance=lambda value: value is None or isinstance(value, kind),
         str_from_instance=lambda value: [str(value)],
     )
-    about = tyro.conf.arg(help=about, help_behavior_hint='(default: as the scale)')
+    about = tyro.conf.arg(help=fact.help, help_behavior_hint='(default: as the scale)')
     return name, Annotated[object, given, about], None
 
 
-def _values(cls, leave=()):
-    """A dataclass of the plain fields of a spec, None where not given."""
-    fields = [field for field in dataclasses.fields(cls) if field.type in (int, float, str) and field.name not in leave]
-    about = _comments(cls)
-    options = [_option(field, about.get(field.name, '')) for field in fields]
+def _values(cls):
+    """A dataclass of the fields of a spec that can be set by name, None where not given."""
+    options = [_option(field, fact) for field, fact in facts(cls) if fact.option]
     return dataclasses.make_dataclass(f'{cls.__name__}Values', options, frozen=True)
 
 
@@ -76,7 +67,7 @@ def given(values):
     return {name: value for name, value in dataclasses.asdict(values).items() if value is not None}
 
 
-RunValues = _values(RunSpec, leave=('task', 'agent', 'seed', 'init_seed', 'data'))
+RunValues = _values(RunSpec)
 ModelValues = _values(ModelSpec)
 
 Json = Annotated[bool, tyro.conf.arg(help='print JSON instead of a table')]
