@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 from typing import Any
 
 from paper_lib.contract import checks, maze_layout, tasks
@@ -268,13 +269,12 @@ class RunSpec:
     @property
     def options(self) -> dict[str, Any]:
         """What the task's simulator takes."""
-        return {each.name: getattr(self, each.name) for each, fact in facts(self)
-                if fact.simulator and self.takes(each.name)}  # fmt: skip
+        return {name: getattr(self, name) for name in tasks.get(self.task).options}
 
     def takes(self, name: str) -> bool:
         """Whether a field means anything for the task: all do but the options that only some simulators take."""
-        task = tasks.get(self.task)
-        return {'goal_radius': task.suite == 'maze', 'render': task.rendered}.get(name, True)
+        simulator_options = {each.name for each, fact in facts(self) if fact.simulator}
+        return name not in simulator_options or name in tasks.get(self.task).options
 
     @property
     def signature(self) -> tuple:
@@ -307,4 +307,4 @@ class RunSpec:
         """Readable prefix and a hash of the canonical spec, e.g. `cup_catch-proprio_active_s0_1f2e...`."""
         text = json.dumps(self.canonical(), sort_keys=True, separators=(',', ':'))
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return f'{self.task}_{self.agent}_s{self.seed}_{digest}'
+        return re.sub(r'[^A-Za-z0-9_.-]', '-', f'{self.task}_{self.agent}_s{self.seed}_{digest}')

@@ -193,7 +193,7 @@ def finish(group: list[Lane], parts: loop.Parts, recorder: Recorder, checkpoints
 
 def visits(lane: Lane, rows: int) -> dict[str, np.ndarray]:
     """How often the recording holds each cell of the maze, (CELLS, CELLS) as 'visits'; nothing for other tasks."""
-    if tasks.get(lane.spec.task).suite != 'maze':
+    if not tasks.suite_of(tasks.get(lane.spec.task)).visits:
         return {}
     key = 'place' if 'place' in lane.source.arrays else 'vector'
     place = lane.source.read(key, 0, rows)[lane.source.in_use(rows)]
