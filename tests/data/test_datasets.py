@@ -1,0 +1,106 @@
+"""A recording that no run of ours made is a source like any other."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from paper_lib.contract.errors import RunError, UserError
+from paper_lib.contract.spec import ModelSpec, RunSpec
+from paper_lib.data import datasets, sources
+from paper_lib.data.store import Store
+
+TASK = 'point_mass_maze-proprio'
+
+
+def episodes(count=3, steps=40, seed=0):
+    """Steps of so many episodes, one after the other; the second one ends by termination."""
+    rng, size = np.random.default_rng(seed), count * steps
+    row = np.arange(size)
+    return {
+        'vector': rng.normal(size=(size, 4)).astype(np.float32),
+        'action': rng.uniform(-1, 1, (size, 2)).astype(np.float32),
+        'reward': rng.random(size).astype(np.float32),
+        'is_first': row % steps == 0,
+        'is_last': row % steps == steps - 1,
+        'is_terminal': row == 2 * steps - 1,
+    }
+
+
+def follower(source):
+    model = ModelSpec(batch=2, length=8)
+    return RunSpec(TASK, 'passive', model=model, budget=400, eval_every=80, prefill=40, data='final', source=source)
+
+
+def test_a_dataset_gives_back_its_steps_and_its_episodes(tmp_path):
+    steps = episodes()
+    dataset = datasets.add(tmp_path, 'mine', TASK, steps)
+    spec = follower(dataset)
+    recording = sources.recording(Store(tmp_path), spec.source)
+    source = sources.learned_from(spec, recording.replay(), None)
+    assert (source.rows, source.envs) == (120, 1) == (dataset.rows, dataset.envs)
+    assert source.episodes(120).tolist() == [[0, 0, 39], [0, 40, 79], [0, 80, 119]]
+    episode = source.episode(0, 40, 79)
+    np.testing.assert_array_equal(episode['vector'], steps['vector'][40:80])
+    np.testing.assert_array_equal(episode['action'][:-1], steps['action'][40:79])
+    assert not episode['action'][-1].any() and episode['is_terminal'].tolist() == [False] * 39 + [True]
+    starts = source.sample(np.random.default_rng(0), 120, 2000, 8)
+    assert set(starts) == set(range(113))
+    np.testing.assert_array_equal(source.gather(starts[:1], 8)['reward'][0], steps['reward'][starts[0] :][:8])
+
+
+def test_the_identity_of_a_dataset_is_its_content(tmp_path):
+    dataset = datasets.add(tmp_path, 'mine', TASK, episodes())
+    assert datasets.add(tmp_path, 'mine', TASK, episodes()) == dataset
+    other = datasets.add(tmp_path, 'mine', TASK, episodes(seed=1))
+    assert other.sha256 != dataset.sha256
+    assert follower(other).run_id != follower(dataset).run_id
+    assert follower(dataset).run_id == follower(dataclasses.replace(dataset)).run_id
+
+
+def test_a_damaged_or_missing_dataset_is_named(tmp_path):
+    dataset = datasets.add(tmp_path, 'mine', TASK, episodes())
+    path = datasets.folder(tmp_path) / dataset.dataset_id
+    file = path / 'replay/reward.bin'
+    data = bytearray(file.read_bytes())
+    data[5] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(RunError, match='damaged'):
+        datasets.find(tmp_path, dataset).replay()
+    with pytest.raises(RunError, match='does not exist'):
+        datasets.find(tmp_path / 'elsewhere', dataset)
+
+
+def changed(name, row, value):
+    steps = episodes()
+    steps[name][row] = value
+    return steps
+
+
+@pytest.mark.parametrize(('steps', 'words'), [
+    ({}, 'has image or vector'),
+    (episodes() | {'image': np.zeros((120, 4, 4, 3), np.uint8)}, 'has image or vector'),
+    (episodes() | {'reward': np.zeros(119)}, r'shape \(1'),
+    (episodes() | {'reward': np.zeros(120, object)}, 'type object'),
+    (changed('vector', 7, np.nan), 'vector: row 7 is not finite'),
+    (changed('is_first', 0, False), 'begins with is_first'),
+    (changed('is_last', 119, False), 'ends with is_last'),
+    (changed('is_first', 41, True), 'row 41 must be true exactly where row 40 is_last'),
+    (changed('is_terminal', 3, True), 'row 3 is not the last of its episode'),
+])  # fmt: skip
+def test_arrays_that_are_no_episodes_are_refused(tmp_path, steps, words):
+    with pytest.raises(UserError, match=words):
+        datasets.add(tmp_path, 'mine', TASK, steps)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(('values', 'words'), [
+    ({'data': 'batches'}, "data='batches': must be 'final' where the source is a dataset"),
+    ({'alpha': 0.5}, 'it has no weights'),
+    ({'world_model': 'frozen'}, 'it has no weights'),
+    ({'task': 'cup_catch-proprio'}, 'a recording of the same task'),
+])  # fmt: skip
+def test_what_only_a_run_has_is_not_asked_of_a_dataset(tmp_path, values, words):
+    dataset = datasets.add(tmp_path, 'mine', TASK, episodes())
+    with pytest.raises(UserError, match=words):
+        dataclasses.replace(follower(dataset), **values)
