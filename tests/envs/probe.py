@@ -5,10 +5,11 @@ from gymnasium import spaces
 
 
 class Probe(gymnasium.Env):
-    """Ends by itself after `end` steps, with the reward 1 at every step."""
+    """Terminates, or truncates, after `end` steps, with the reward 1 at every step."""
 
-    def __init__(self, observation_space, value, action_space=None, end=99):
-        self.observation_space, self.value, self.end = observation_space, value, end
+    def __init__(self, observation_space, value, action_space=None, end=99, truncates=False):
+        self.observation_space, self.value = observation_space, value
+        self.end, self.truncates = end, truncates
         self.action_space = action_space or spaces.Discrete(2)
         self.actions, self.seeds = [], []
 
@@ -21,7 +22,8 @@ class Probe(gymnasium.Env):
     def step(self, action):
         self.time += 1
         self.actions.append(action)
-        return self.value, 1, self.time == self.end, False, {}
+        ends = self.time == self.end
+        return self.value, 1, ends and not self.truncates, ends and self.truncates, {}
 
 
 class Forgetful(Probe):

@@ -30,11 +30,10 @@ def make(monkeypatch):
     """Makes the environment around a Probe with such arguments; its class gets `probe` to look into."""
     monkeypatch.setattr(tasks, '_tasks', dict(tasks._tasks))
 
-    def make(observation, value, action=None, end=99, **registered):
-        kwargs = {'observation_space': observation, 'value': value, 'action_space': action, 'end': end}
-        monkeypatch.setitem(gymnasium.registry, 'Probe-v0', None)
-        gymnasium.registry.pop('Probe-v0')
-        gymnasium.register('Probe-v0', probe.Probe, kwargs=kwargs, **registered)
+    def make(observation, value, action=None, limit=None, **values):
+        kwargs = {'observation_space': observation, 'value': value, 'action_space': action} | values
+        monkeypatch.delitem(gymnasium.registry, 'Probe-v0', raising=False)
+        gymnasium.register('Probe-v0', probe.Probe, kwargs=kwargs, max_episode_steps=limit)
         tasks._tasks.pop('gym:Probe-v0', None)
         env = envs.make('gym:Probe-v0', 0)
         env.probe = env._simulator._env.unwrapped
@@ -91,14 +90,16 @@ def test_a_pole_that_falls_is_terminal():
     assert record['is_last'] and record['is_terminal']
 
 
-@pytest.mark.parametrize('end, limit, flags', [(3, 5, (True, True)), (5, 3, (True, False)), (3, 3, (True, True))])
-def test_only_an_end_by_itself_is_terminal(make, end, limit, flags):
-    env = make(UNIT, np.zeros(2), end=end, max_episode_steps=limit)
+@pytest.mark.parametrize('end, limit, truncates, terminal', [
+    (3, 5, False, True), (5, 3, False, False), (3, 3, False, True), (3, 5, True, False),
+])  # fmt: skip
+def test_only_a_termination_is_terminal(make, end, limit, truncates, terminal):
+    env = make(UNIT, np.zeros(2), limit=limit, end=end, truncates=truncates)
     reset(env)
     for _ in range(2):
         assert not step(env, [1, 0])['is_last']
     record = step(env, [1, 0])
-    assert (record['is_last'], record['is_terminal']) == flags
+    assert (record['is_last'], record['is_terminal']) == (True, terminal)
 
 
 def test_an_environment_without_a_limit_has_one(make):

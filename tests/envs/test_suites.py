@@ -123,6 +123,9 @@ def test_facts_of_a_task_are_its_suites(registry):
     assert (seen.options, seen.rendered) == (('goal_radius', 'render'), True)
     assert RunSpec(POINT, goal_radius=0.03).run_id != RunSpec(POINT).run_id
     assert RunSpec(POINT, goal_radius=0.03).options == {'goal_radius': 0.03}
+    options = {'goal_radius', 'render'}
+    for task in (POINT, *PAPER_TASKS):  # what a task has no use for is no part of what its runs are
+        assert options & RunSpec(task).canonical().keys() == set(tasks.get(task).options)
     paper = {task: tasks.get(task).options for task in PAPER_TASKS}
     assert paper['point_mass_maze-vision'] == ('goal_radius', 'render') and paper['cup_catch-vision'] == ('render',)
     assert paper['point_mass_maze-proprio'] == ('goal_radius',) and paper['breakout-vision'] == ()
