@@ -20,6 +20,8 @@ class Replay:
     `arrays` maps each key to its (rows, envs, ...) array: `vector` or `image`, `action`, `reward`, `flags`.
     """
 
+    even = True  # all rows have as many environments
+
     def __init__(self, path: Path, writable: bool):
         """Use `Replay.create` or `Replay.open`."""
         layout = files.read_json(path / 'layout.json')
@@ -112,9 +114,9 @@ class Replay:
         """The oldest row that is in use when `rows` are written."""
         return 0
 
-    def in_use(self, rows: int) -> np.ndarray:
-        """(rows, envs) bools: which steps of the first `rows` rows a learner may see."""
-        return np.ones((rows, self.envs), bool)
+    def steps(self, key: str, rows: int) -> np.ndarray:
+        """All values of a key in the first `rows` rows, (rows * envs, ...)."""
+        return self._flat[key][: rows * self.envs]
 
     def read(self, key: str, first: int, last: int) -> np.ndarray:
         """Rows first..last - 1 of a key, (last - first, envs, ...)."""

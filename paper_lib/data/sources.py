@@ -20,6 +20,7 @@ class Source(Protocol):
 
     rows: int  # the most rows that it can hold
     envs: int
+    even: bool  # whether all of its rows have as many environments
     arrays: dict[str, np.ndarray]  # of its first replay: key -> (rows, envs, ...)
 
     def oldest(self, rows: int) -> int:
@@ -40,8 +41,8 @@ class Source(Protocol):
     def read(self, key: str, first: int, last: int) -> np.ndarray:
         """Rows first..last - 1 of a key, (last - first, envs, ...)."""
 
-    def in_use(self, rows: int) -> np.ndarray:
-        """(rows, envs) bools: which steps a learner may see."""
+    def steps(self, key: str, rows: int) -> np.ndarray:
+        """All values of a key that a learner may see, (n, ...)."""
 
 
 def recording(store: Store, source: RunSpec | Dataset) -> 'Finished | datasets.Recording':
@@ -67,8 +68,7 @@ def latest(replay: Replay, capacity: int) -> Source:
 
 def part(spec: RunSpec, source: Source) -> 'Part':
     """Half of the steps of a recording: the first or the second half of its rows, or every second piece at random."""
-    seen = source.in_use(source.rows).any(1)
-    rows = np.flatnonzero(seen)
+    rows = np.arange(source.oldest(source.rows), source.rows)
     piece = min(tasks.get(spec.task).limit + 1, len(rows) // 2)  # as long as the longest episode
     rng = streams.rng(spec.seed, 'half')
     kept = np.zeros((source.rows, source.envs), bool)
@@ -90,11 +90,21 @@ class _View:
     """A part of a source: what may be seen differs, what lies where does not."""
 
     def __init__(self, source: Source):
-        self.source, self.rows, self.envs, self.arrays = source, source.rows, source.envs, source.arrays
+        self.source, self.rows, self.arrays = source, source.rows, source.arrays
+        self.envs, self.even = source.envs, source.even
         self.gather, self.episode, self.read = source.gather, source.episode, source.read
 
     def in_use(self, rows: int) -> np.ndarray:
+        """(rows, envs) bools: which steps a learner may see."""
         raise NotImplementedError
+
+    def oldest(self, rows: int) -> int:
+        """As `Source.oldest`."""
+        return self.source.oldest(rows)
+
+    def steps(self, key: str, rows: int) -> np.ndarray:
+        """As `Source.steps`."""
+        return self.read(key, 0, rows)[self.in_use(rows)]
 
     def episodes(self, rows: int) -> np.ndarray:
         """As `Source.episodes`."""
@@ -116,7 +126,7 @@ class Latest(_View):
         return max(0, rows - self.capacity)
 
     def in_use(self, rows: int) -> np.ndarray:
-        """As `Source.in_use`."""
+        """(rows, envs) bools: the newest rows."""
         return np.repeat((np.arange(rows) >= self.oldest(rows))[:, None], self.envs, 1)
 
     def sample(self, rng: np.random.Generator, rows: int, batch: int, length: int) -> np.ndarray:
@@ -135,7 +145,7 @@ class Part(_View):
         self.starts = np.flatnonzero(missing[length:] == missing[:-length]).astype(np.int32)
 
     def in_use(self, rows: int) -> np.ndarray:
-        """As `Source.in_use`."""
+        """(rows, envs) bools: the steps that are kept."""
         return self.kept[:rows]
 
     def sample(self, rng: np.random.Generator, rows: int, batch: int, length: int) -> np.ndarray:
@@ -152,7 +162,8 @@ class Joined:
 
     def __init__(self, first: Source, second: Replay):
         self.first, self.second = first, second
-        self.envs, self.rows, self.arrays = first.envs, first.rows + second.rows, first.arrays
+        self.rows, self.arrays = first.rows + second.rows, first.arrays
+        self.envs, self.even = first.envs, first.envs == second.envs
 
     @property
     def border(self) -> int:
@@ -184,9 +195,9 @@ class Joined:
         behind = self.second.read(key, max(0, first - rows), max(0, last - rows))
         return np.concatenate([ahead, behind])
 
-    def in_use(self, rows: int) -> np.ndarray:
-        """As `Source.in_use`."""
-        return np.concatenate([self.first.in_use(self.first.rows), self.second.in_use(rows - self.first.rows)])
+    def steps(self, key: str, rows: int) -> np.ndarray:
+        """As `Source.steps`."""
+        return np.concatenate([self.first.steps(key, self.first.rows), self.second.steps(key, rows - self.first.rows)])
 
     def episodes(self, rows: int) -> np.ndarray:
         """As `Source.episodes`; rows of the second one are counted on."""

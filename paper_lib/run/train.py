@@ -196,7 +196,7 @@ def visits(lane: Lane, rows: int) -> dict[str, np.ndarray]:
     if not tasks.suite_of(tasks.get(lane.spec.task)).visits:
         return {}
     key = 'place' if 'place' in lane.source.arrays else 'vector'
-    place = lane.source.read(key, 0, rows)[lane.source.in_use(rows)]
+    place = lane.source.steps(key, rows)
     edges = np.linspace(-maze_layout.ARENA, maze_layout.ARENA, maze_layout.CELLS + 1)
     counts, _, _ = np.histogram2d(place[:, 0], place[:, 1], (edges, edges))
     return {'visits': counts.astype(np.int64)}

@@ -19,7 +19,8 @@ def fit(replays) -> bool:
     """Whether the replays go to the device: only where its memory is not the host's, and there is room."""
     device = jax.devices()[0]
     size = sum(replay.rows * array[0].nbytes for replay in replays for array in replay.arrays.values())
-    return device.platform != 'cpu' and size < SHARE * (device.memory_stats() or {}).get('bytes_limit', 0)
+    room = (device.memory_stats() or {}).get('bytes_limit', 0)
+    return device.platform != 'cpu' and all(replay.even for replay in replays) and size < SHARE * room
 
 
 class OnDisk:

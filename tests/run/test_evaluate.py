@@ -130,8 +130,7 @@ def test_maze_visits_are_counted_in_the_cells_that_the_study_reads():
     seen[:10] = False
     source = types.SimpleNamespace(
         arrays={'vector': vector},
-        read=lambda key, first, last: {'vector': vector}[key][first:last],
-        in_use=lambda rows: seen[:rows],
+        steps=lambda key, rows: {'vector': vector}[key][:rows][seen[:rows]],
     )
     expected = np.zeros((60, 60), np.int64)
     np.add.at(expected, tuple(visitation.cell(vector[10:, :, :2]).reshape(-1, 2).T), 1)

@@ -94,18 +94,12 @@ def test_such_runs_resume_to_the_same_bytes(saves, store, tmp_path, monkeypatch)
 
 
 def test_passive_on_a_dataset_learns_from_it_and_is_evaluated_in_its_task(store):
-    """The same steps as a run's replay, one environment after the other: a recording is what it holds, not who made it."""
     replay = store.replay(STOPS)
-    steps = {key: [] for key in ('vector', 'action', 'reward', 'is_first', 'is_last', 'is_terminal')}
-    for env, first, last in replay.episodes(replay.rows):
-        for key, values in replay.episode(env, first, last).items():
-            steps[key].append(values)
-    if not steps['reward']:  # the run is shorter than one episode: its rows are one
-        for env in range(replay.envs):
-            for key, values in replay.episode(env, 0, replay.rows - 1).items():
-                steps[key].append(values)
-            steps['is_last'][-1][-1] = True
-    dataset = datasets.add(store.root, 'mine', smoke.ACTIVE.task, {k: np.concatenate(v) for k, v in steps.items()})
+    episodes = [replay.episode(env, 0, replay.rows - 1) for env in range(replay.envs)]
+    for episode in episodes:
+        episode['is_last'][-1] = True  # they were running when the run stopped collecting
+    steps = {key: np.concatenate([episode[key] for episode in episodes]) for key in episodes[0]}
+    dataset = datasets.add(store.root, 'mine', smoke.ACTIVE.task, steps)
     spec = follower(smoke.PASSIVE, dataset)
     train.train([spec], store)
     assert store.lengths(spec).tolist() == [1200] * spec.schedule.updates
@@ -115,4 +109,4 @@ def test_passive_on_a_dataset_learns_from_it_and_is_evaluated_in_its_task(store)
     assert metrics.wm_loss_replay.notna().all()  # its episodes are what the OOD ratio compares with
     adds = dataclasses.replace(spec, interact_every=2000, interact_steps=400)
     train.train([adds], store)
-    assert store.metrics(adds).added.tolist() == [0, 400, 800][: len(metrics)] or store.metrics(adds).added.max() > 0
+    assert store.metrics(adds).added.tolist() == [0, 400, 800]

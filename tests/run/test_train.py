@@ -112,7 +112,7 @@ def test_replays_go_to_a_device_that_has_a_memory_with_room_for_them(monkeypatch
         device = types.SimpleNamespace(platform=platform, memory_stats=lambda: stats)
         monkeypatch.setattr(jax, 'devices', lambda: [device])
         arrays = {'reward': np.zeros((1, 1), np.uint8)}  # of the source alone, where a run adds to its data
-        return windows.fit([types.SimpleNamespace(arrays=arrays, rows=size) for size in sizes])
+        return windows.fit([types.SimpleNamespace(arrays=arrays, rows=size, even=True) for size in sizes])
 
     assert fits('gpu', {'bytes_limit': 1000}, 250, 249)
     assert not fits('gpu', {'bytes_limit': 1000}, 250, 250)
