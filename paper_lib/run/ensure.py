@@ -15,9 +15,9 @@ import threading
 import time
 from pathlib import Path
 
+from paper_lib.contract import files
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
-from paper_lib.data import files
 from paper_lib.data.lease import Busy
 from paper_lib.data.store import Store
 from paper_lib.envs.remote import cores
@@ -98,7 +98,8 @@ def groups(specs, size, store, alone=frozenset()):
     begun = {}
     for spec in specs:
         for path in store.path(spec).glob('checkpoint-*.npz'):
-            together = files.read_meta(path).get('meta', {}).get('setting', {}).get('lanes', [])
+            meta = files.read_meta(path, {'meta': {'setting': {'lanes': [str]}}})
+            together = meta['meta']['setting']['lanes'] if meta else []
             begun |= dict.fromkeys(together, tuple(together))
     found = {}
     for spec in specs:

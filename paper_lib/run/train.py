@@ -19,10 +19,10 @@ import numpy as np
 
 import paper_lib
 from paper_lib import envs
-from paper_lib.contract import maze_layout, tasks
+from paper_lib.contract import files, maze_layout, tasks
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
-from paper_lib.data import files, streams
+from paper_lib.data import streams
 from paper_lib.data.replay import Joined, half
 from paper_lib.data.store import Store
 from paper_lib.run import cost, evaluate, lanes, processor, rollout, windows

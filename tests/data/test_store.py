@@ -12,9 +12,9 @@ import pytest
 import toy
 from toy import OFFLINE, OTHER, SPEC
 
+from paper_lib.contract import files
 from paper_lib.contract.errors import RunError
 from paper_lib.contract.spec import RunSpec
-from paper_lib.data import files
 from paper_lib.data.store import Store, default_root
 from paper_lib.data.writer import check_spec
 

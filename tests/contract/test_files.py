@@ -3,8 +3,8 @@ import os
 import numpy as np
 import pytest
 
+from paper_lib.contract import files
 from paper_lib.contract.errors import RunError
-from paper_lib.data import files
 
 ARRAYS = {'b/x': np.arange(6, dtype=np.int32).reshape(2, 3), 'a': np.float32(3), 'file': np.zeros((0, 2))}
 
