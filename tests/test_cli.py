@@ -345,7 +345,7 @@ def test_output_that_nobody_reads_ends_quietly(args):
     assert (done.returncode, done.stderr) == (141, '')
 
 
-FULL = 'error: output: No space left on device\n'
+FULL = 'error: output: No space left on device; remove the cause and run again\n'
 
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs a device that is full')

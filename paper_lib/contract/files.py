@@ -189,8 +189,8 @@ def read_text(path: Path, advice: str = AGAIN) -> bytes:
 def read_json(path: Path, shape=ANY, advice: str = AGAIN) -> dict:
     """What `write_json` wrote. RunError if missing, of another schema or shape, or changed in any byte."""
     data = read_text(path, advice)
-    value = parse_json(path, data, ANY, advice)
-    check_schema(path, value.get('schema'))
+    value = parse_json(path, data, {'schema': int}, advice)
+    check_schema(path, value['schema'])
     value.pop('sha256', None)
     if data != _sealed(value):
         raise RunError(f'{path}: damaged (checksum); {advice}')

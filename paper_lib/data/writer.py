@@ -31,8 +31,8 @@ CHECKPOINT = {'origin': (str, int), 'meta': files.ANY, 'written': WRITTEN}  # sh
 def read_spec(path: Path) -> tuple[dict, bytes]:
     """The canonical spec in a run's directory, and its text. RunError if it is damaged or of another schema."""
     data = files.read_text(path)
-    found = files.parse_json(path, data)
-    files.check_schema(path, found.get('schema'))
+    found = files.parse_json(path, data, {'schema': int})
+    files.check_schema(path, found['schema'])
     if 'source' not in found:
         raise RunError(f'{path}: damaged; {files.AGAIN}')
     return found, data

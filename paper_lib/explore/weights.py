@@ -45,7 +45,7 @@ def pack(spec: RunSpec, arrays: dict[str, np.ndarray]) -> bytes:
     import safetensors.numpy
 
     about = json.dumps({'sha256': NO_SEAL, 'spec': spec.canonical()}, sort_keys=True)
-    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    tensors = {name: np.asarray(array, order='C') for name, array in arrays.items()}
     unsealed = safetensors.numpy.save(tensors, {'about': about})
     seal = hashlib.sha256(unsealed).hexdigest()
     return unsealed.replace(NO_SEAL.encode(), seal.encode(), 1)  # the header comes first and has no other zeros

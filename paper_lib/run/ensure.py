@@ -137,10 +137,15 @@ class _Pool:
         return self.workers - len(self.running)
 
     def check(self, specs, at_once):
-        """Raise UserError if the disk cannot hold what these runs will write."""
+        """Raise UserError if the disk cannot hold what these runs will write, or jax does not start."""
+        checked = self.executor.submit(_check, specs, self.root, at_once)
+        processes = list(self.executor._processes.values())
         try:
-            self.executor.submit(_check, specs, self.root, at_once).result()
+            checked.result()
         except concurrent.futures.process.BrokenProcessPool:
+            flags = os.environ.get('XLA_FLAGS', '')
+            if flags and any(process.exitcode == -signal.SIGABRT for process in processes):
+                raise UserError(f'XLA_FLAGS={flags!r}: jax does not start with it; see the line above') from None
             raise _killed(specs) from None
 
     def start(self, group):
