@@ -317,23 +317,19 @@ def test_folder_of_the_figures_is_named_where_it_cannot_be_used(monkeypatch, cap
     assert line.startswith(f'error: {figures}: Permission denied; make it writable or name another folder')
 
 
-def verify(capfd):
-    """Line on stderr of a command that draws in a temporary folder."""
-    assert cli.main(['verify', '--scale', 'laptop']) == 2
-    (line,) = capfd.readouterr().err.splitlines()
-    return line
-
-
-def test_folder_for_temporary_files_is_named_where_it_is_missing_or_full(monkeypatch, capfd, tmp_path):
-    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'gone'))
-    assert verify(capfd).startswith(f'error: {tmp_path}/gone/paper-lib-')
-    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+@pytest.mark.parametrize(('folder', 'reason'), [('gone', 'No such file or directory'), ('', 'File too large')])
+def test_folder_for_temporary_files_is_named_where_it_is_missing_or_full(monkeypatch, capfd, tmp_path, folder, reason):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
     try:
-        line = verify(capfd)
+        with monkeypatch.context() as patched:
+            patched.setattr(tempfile, 'tempdir', str(tmp_path / folder))
+            assert cli.main(['verify', '--scale', 'laptop']) == 2
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-    assert str(tmp_path) in line and 'File too large' in line and line.endswith('remove the cause and run again')
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith('error: ')
+    for word in (str(tmp_path / folder / 'paper-lib-'), reason, '; remove the cause and run again'):
+        assert word in line
     assert not list(tmp_path.iterdir())
 
 

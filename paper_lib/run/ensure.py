@@ -143,8 +143,9 @@ class _Pool:
         try:
             checked.result()
         except concurrent.futures.process.BrokenProcessPool:
-            flags = os.environ.get('XLA_FLAGS', '')
-            if flags and any(process.exitcode == -signal.SIGABRT for process in processes):
+            self.executor.shutdown()  # until then it is not known how its processes ended
+            flags = os.environ.get('XLA_FLAGS')
+            if flags and any(process.exitcode > 0 for process in processes):  # jax ended it, and no signal
                 raise UserError(f'XLA_FLAGS={flags!r}: jax does not start with it; see the line above') from None
             raise _killed(specs) from None
 
@@ -198,7 +199,7 @@ def _begin(number, workers, pins, messages, parent):
 
 def terminate(executor: concurrent.futures.ProcessPoolExecutor):
     """End its processes at once, whatever they do: leaving it would wait for them."""
-    for process in list(executor._processes.values()):
+    for process in list((executor._processes or {}).values()):  # none where it was shut down
         process.terminate()
 
 
