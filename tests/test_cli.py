@@ -19,10 +19,10 @@ import pytest
 
 from paper_lib import cli, doctor, notebooks
 from paper_lib.cli import options
-from paper_lib.contract import tasks
+from paper_lib.contract import files, tasks
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import ModelSpec
-from paper_lib.data import files
+from paper_lib.data import writer
 from paper_lib.data.store import Store
 from paper_lib.run import cost, ensure
 from paper_lib.run.progress import Progress
@@ -249,6 +249,7 @@ def finish(path, spec):
     for name in names:
         (path / name).write_bytes(bytes(100_000))
     (path / 'spec.json').write_text(files.json_text(spec.canonical()))
+    names += [*writer.FINAL, 'replay/layout.json']
     sizes = {name: {'size': 100_000, 'sha256': ''} for name in names}
     files.write_json(path / 'done.json', {'run_id': spec.run_id, 'files': sizes})
 
@@ -345,7 +346,7 @@ def test_output_that_nobody_reads_ends_quietly(args):
     assert (done.returncode, done.stderr) == (141, '')
 
 
-FULL = 'error: output: No space left on device\n'
+FULL = 'error: output: No space left on device; remove the cause and run again\n'
 
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs a device that is full')

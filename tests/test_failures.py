@@ -24,6 +24,7 @@ from pathlib import Path
 import pytest
 
 from paper_lib import cli
+from paper_lib.contract import files
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import SCHEMA
 from paper_lib.data import writer
@@ -165,6 +166,8 @@ def goes_on(call, trained):
     (['--model.gradient', 'v2'], ["gradient='v2': must be 'v1' or 'reinforce'"]),
     (['--workers', '-1'], ['workers=-1: must be from 1 to 1000']),
     (['--workers', '3000000000'], ['workers=3000000000: must be from 1 to 1000']),
+    (['--task', 'a\nb\x1b[31m'], [r"task='a\nb\x1b[31m': unknown"]),
+    (['--scale', 'x' * 100_000], ["scale='xxx", 'xxx ... ', 'smoke, laptop, paper']),
 ])  # fmt: skip
 def test_wrong_value_is_named(refused, tmp_path, args, words):
     refused(*TRAIN, 'active', *args, runs=tmp_path / 'runs', words=words)
@@ -257,6 +260,81 @@ def test_folder_that_may_not_be_read_is_named(refused, args):
             refused(*args, runs=runs, words=[f'{runs}/', 'Permission denied'])
 
 
+def command(*args, **environment):
+    """(exit code, stdout, stderr) of a command in a process of its own."""
+    done = subprocess.run([sys.executable, '-m', 'paper_lib.cli', *args], env=os.environ | environment, text=True,
+                          capture_output=True, timeout=60, cwd=ROOT)  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize('columns', ['1', '10'])
+def test_help_in_a_narrow_terminal_ends(columns):
+    code, out, err = command('train', '--help', COLUMNS=columns)
+    assert (code, err) == (0, '')
+    assert '--task' in out
+
+
+def test_path_with_letters_that_the_output_has_not_is_printed_escaped(tmp_path):
+    (tmp_path / 'é').mkdir()
+    code, out, err = command('prune', '--scale', 'smoke', '--runs', str(tmp_path / 'é'), PYTHONIOENCODING='ascii')
+    assert (code, out, err) == (0, f'{tmp_path}/\\xe9: no replay to drop\n', '')
+
+
+def test_umask_that_closes_files_to_their_owner_is_named(refused, tmp_path):
+    mask = os.umask(0o777)
+    try:
+        refused(*TRAIN, 'active', runs=tmp_path / 'runs', words=['umask=0777: ', 'run `umask 022` first'])
+    finally:
+        os.umask(mask)
+    assert not (tmp_path / 'runs').exists()
+
+
+def test_flag_that_jax_does_not_know_is_named(tmp_path):
+    code, _, err = command(*TRAIN, 'active', '--workers', '1', '--runs', str(tmp_path), XLA_FLAGS='--xla_nosuch=1')
+    assert code == 2
+    line = err.splitlines()[-1]
+    assert line.startswith("error: XLA_FLAGS='--xla_nosuch=1")
+    assert line.endswith(': jax does not start with it; see the line above')
+
+
+def claims(monkeypatch, capfd, figures):
+    """Line on stderr of a command that reads the archive in a folder that holds none."""
+    monkeypatch.setenv('PAPER_LIB_FIGURES', str(figures))
+    assert cli.main(['claims', '--scale', 'smoke']) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    return line
+
+
+def test_folder_of_the_figures_is_named_where_it_cannot_be_used(monkeypatch, capfd, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert f'no runs in {tmp_path}/there/data/smoke' in claims(monkeypatch, capfd, '~/there')
+    long = tmp_path / ('x' * 300)
+    assert claims(monkeypatch, capfd, long).startswith(f'error: {long}: File name too long')
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
+        figures = Path(folder) / 'figures'
+        figures.mkdir(0)
+        os.chmod(folder, 0o755)
+        with bound_by_permissions(figures):
+            line = claims(monkeypatch, capfd, figures)
+    assert line.startswith(f'error: {figures}: Permission denied; make it writable or name another folder')
+
+
+@pytest.mark.parametrize(('folder', 'reason'), [('gone', 'No such file or directory'), ('', 'File too large')])
+def test_folder_for_temporary_files_is_named_where_it_is_missing_or_full(monkeypatch, capfd, tmp_path, folder, reason):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(tempfile, 'tempdir', str(tmp_path / folder))
+            assert cli.main(['verify', '--scale', 'laptop']) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith('error: ')
+    for word in (str(tmp_path / folder / 'paper-lib-'), reason, '; remove the cause and run again'):
+        assert word in line
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize('option', [(), ('--dry-run',)])
 def test_source_whose_replay_was_dropped_is_named(refused, whole, option):
     Store(whole).drop_replay(ACTIVE)
@@ -286,6 +364,20 @@ def flip(path):
     path.write_bytes(data)
 
 
+def flip_in_the_zip(path):
+    """A bit of the zip's directory that says that a member is encrypted."""
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b'PK\x01\x02') + 8] ^= 1
+    path.write_bytes(data)
+
+
+def forget_weights(path):
+    """Take the weights out of the list of final files."""
+    found = files.read_json(path)
+    found['files'].pop('weights.npz')
+    files.write_json(path, found)
+
+
 def other_schema(path):
     text = path.read_text()
     path.write_text(text.replace(f'"schema": {SCHEMA}', '"schema": 99'))
@@ -296,6 +388,8 @@ def other_schema(path):
     ('metrics.jsonl', halve, ['truncated or damaged; restore it']),
     ('checkpoint-2500.npz', flip, ['damaged', 'delete it to resume from checkpoint-2480.npz']),
     ('checkpoint-2500.npz', halve, ['damaged', 'delete it to resume from checkpoint-2480.npz']),
+    ('checkpoint-2500.npz', flip_in_the_zip, ['damaged', 'delete it to resume from checkpoint-2480.npz']),
+    ('batches.bin', halve, ['bytes, not', 'restore it']),
     ('replay/reward.bin', flip, ['damaged (checksum); restore it']),
     ('replay/action.bin', Path.unlink, ['missing; restore it']),
     ('replay/vector.bin', halve, ['bytes, not', 'restore it']),
@@ -321,6 +415,8 @@ def test_damage_to_an_unfinished_run(here, refused, goes_on, partial, trained, n
     ('replay/vector.bin', flip, ['damaged (checksum); restore it']),
     ('batches.bin', Path.unlink, ['missing; restore it']),
     ('done.json', other_schema, [f'has schema 99, this code reads schema {SCHEMA}']),
+    ('done.json', forget_weights, ['does not list weights.npz; restore it']),
+    ('provenance.json', halve, ['damaged; restore it']),
 ])  # fmt: skip
 def test_damage_to_a_finished_source(here, refused, goes_on, whole, trained, name, damage, words):
     path = Store(whole).path(ACTIVE) / name
@@ -332,6 +428,21 @@ def test_damage_to_a_finished_source(here, refused, goes_on, whole, trained, nam
     assert len(list(whole.iterdir())) == 1
     path.write_bytes((Store(trained[1]).path(ACTIVE) / name).read_bytes())
     goes_on(*TRAIN, 'tandem', runs=whole)
+
+
+def test_damage_to_a_checkpoint_that_is_not_needed_is_no_matter(here, goes_on, partial):
+    flip_in_the_zip(Store(partial).path(ACTIVE) / 'checkpoint-2480.npz')
+    goes_on(*TRAIN, 'active', runs=partial)
+
+
+def test_damaged_list_of_final_files_costs_no_checkpoint(here, refused, goes_on, partial):
+    path = Store(partial).path(ACTIVE)
+    (path / 'finishing.json').write_text('{}')
+    before = contents(partial)
+    refused(*TRAIN, 'active', runs=partial, words=['finishing.json: damaged', f'delete {path}/finishing.json to'])
+    assert contents(partial) == before
+    (path / 'finishing.json').unlink()
+    goes_on(*TRAIN, 'active', runs=partial)
 
 
 def test_a_worker_that_meets_a_damaged_source_names_it(here, whole):
@@ -405,6 +516,13 @@ def midway(monkeypatch):
         monkeypatch.setattr(train, '__defaults__', (None, 0.0, False))
 
     return arrange
+
+
+def test_run_folder_that_is_deleted_in_the_middle(here, midway, refused, goes_on, tmp_path):
+    path = Store(tmp_path).path(ACTIVE)
+    midway(lambda: shutil.rmtree(path))
+    refused(*TRAIN, 'active', runs=tmp_path, words=[f'{path}: this folder was deleted while its run was trained here'])
+    goes_on(*TRAIN, 'active', runs=tmp_path)
 
 
 def test_disk_that_is_full_in_the_middle(here, midway, refused, goes_on, tmp_path, capfd):

@@ -20,7 +20,7 @@ FILES = {'os', 'pathlib', 'io', 'json', 'shutil', 'subprocess', 'tempfile', 'pic
 # layer: (layers of this package that it may import, packages from elsewhere that it may import)
 LAYERS = {
     'ground': ({'ground', 'contract'}, set()),
-    'contract': ({'contract'}, set()),
+    'contract': ({'contract'}, {'numpy'}),
     'envs': ({'ground', 'contract', 'envs'}, {'numpy'} | SUITES),
     'data': ({'ground', 'contract', 'data'}, {'numpy', 'pandas', 'pyarrow'}),
     'agent': ({'ground', 'contract', 'agent'}, {'numpy'} | DEVICE),

@@ -1,16 +1,16 @@
 """The command line `paper-lib`: every command is a frozen dataclass, its fields are its options.
 
-Exit codes: 0 fine; 1 the doctor found a problem; 2 a mistake in the command, run data that cannot be used, or a disk
-that is full (one line on stderr says what to do); 130 interrupted, 143 terminated (training resumes with the same
-command); 141 nobody reads the output. A traceback is a bug.
+Exit codes: 0 fine; 1 the doctor found a problem; 2 a mistake in the command, run data that cannot be used, or something
+that the system refuses, as space on a disk (one line on stderr says what to do); 130 interrupted, 143 terminated
+(training resumes with the same command); 141 nobody reads the output. A traceback is a bug.
 """
 
 import contextlib
-import errno
 import io
 import logging
 import os
 import re
+import shutil
 import signal
 import sys
 
@@ -20,7 +20,9 @@ from paper_lib.cli.machine import Bench, Doctor, Reference
 from paper_lib.cli.options import end
 from paper_lib.cli.runs import Prune, Runs, Train
 from paper_lib.cli.study import Agents, Claims, Export, Figures, Html, Notebooks, Scales, Sizes, Tasks, Verify
-from paper_lib.contract.errors import UserError
+from paper_lib.contract.errors import UserError, one_line
+
+NARROWEST = 40  # columns that help is printed in, at least: the library that wraps it never ends in very few
 
 
 def main(args: list[str] | None = None) -> int:
@@ -29,7 +31,10 @@ def main(args: list[str] | None = None) -> int:
     for name in ('stdout', 'stderr'):
         if not getattr(sys, name):  # closed: `>&-`
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w'))
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')  # a path may have letters that the output has not
     try:
+        _check_umask()
         code = _parse(args)() or 0
         sys.stdout.flush()
         return code
@@ -52,10 +57,32 @@ def main(args: list[str] | None = None) -> int:
     except Exception as error:
         if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:  # of what could not be done or left in order after it
             return end(143, 'terminated; a training resumes with the same command')
-        if not isinstance(error, OSError) or error.errno != errno.ENOSPC:
+        if not isinstance(error, OSError):
             raise
+        return end(2, f'error: {_refusal(error)}')
+
+
+def _check_umask():
+    """UserError where files that are made here could not be read again."""
+    mask = os.umask(0)
+    os.umask(mask)
+    if mask & 0o700:
+        raise UserError(f'umask={mask:04o}: files that you make would be closed to yourself; run `umask 022` first')
+
+
+def _refusal(error: OSError) -> str:
+    """What the system refuses, as one line."""
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # a folder was copied
+        *_, reason = error.args[0][0]
+        return one_line(f'{reason}; remove the cause and run again')
+    name = error.filename
+    try:
+        sys.stdout.flush()
+    except OSError:
         _discard()
-        return end(2, f'error: {error.filename or "output"}: {error.strerror}')
+        name = name or 'output'
+    text = error.strerror or str(error)
+    return one_line(f'{f"{name}: " if name else ""}{text}; remove the cause and run again')
 
 
 def _discard():
@@ -77,6 +104,8 @@ def _parse(args):
     study = Train | Runs | Notebooks | Html | Verify | Figures | Claims | Export | Tasks | Agents | Scales | Sizes
     commands = study | Doctor | Bench | Prune | Reference
     args = sys.argv[1:] if args is None else args
+    if shutil.get_terminal_size().columns < NARROWEST:
+        os.environ['COLUMNS'] = str(NARROWEST)
     try:
         with contextlib.redirect_stderr(io.StringIO()) as box:
             return tyro.cli(commands, args=args, prog='paper-lib', description='Runs and figures of the study.',

@@ -83,7 +83,7 @@ class Reference:
     """instead of paper_lib/study"""
 
     def __call__(self):
-        from paper_lib.data import files
+        from paper_lib.contract import files
         from paper_lib.run import reference
         from paper_lib.study.paper import PAPER_TASKS
         from paper_lib.study.reference import PICTURES, SCORES

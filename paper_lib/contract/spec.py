@@ -56,7 +56,12 @@ class ModelSpec:
     length: int = field(64, 'steps per sequence', low=2, high=MOST_WIDTH)
     horizon: int = field(15, 'imagined steps', low=1, high=4096)
     starts: int = field(
-        0, 'starts of imagination per update', more='drawn from batch x length; 0: all of them', low=0, switch=True
+        0,
+        'starts of imagination per update',
+        more='drawn from batch x length; 0: all of them',
+        low=0,
+        high=10**9,
+        switch=True,
     )
     gradient: str = field(
         'v1',

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from paper_lib.contract import files
 from paper_lib.contract.dataset import Dataset
 from paper_lib.contract.errors import RunError, UserError
-from paper_lib.data import files
 from paper_lib.data.replay import Replay
 
 KEYS = ('action', 'reward', 'is_first', 'is_last', 'is_terminal')

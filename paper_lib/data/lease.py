@@ -1,4 +1,7 @@
-"""One process per run: a lock where the file system has locks, and a heartbeat for other hosts to judge."""
+"""One process per run: a lock where the file system has locks, and a heartbeat for other hosts to judge.
+
+The lease file is not sealed: nothing that a run computes depends on it, and one that cannot be read is nobody's.
+"""
 
 import contextlib
 import fcntl
@@ -10,12 +13,14 @@ import threading
 import time
 from pathlib import Path
 
+from paper_lib.contract import files
 from paper_lib.contract.errors import RunError
-from paper_lib.data import files
 
 BEAT = 10.0  # seconds between heartbeats (the file's modification time)
 STALE = 60.0  # seconds without one after which another host takes over
 SETTLE = 2.0  # seconds in which a competitor that took over at the same moment shows itself
+CONTENT = {'host': str, 'pid': int, 'token': str}
+LAST_PID = 2**31 - 1
 
 
 class Busy(RunError):
@@ -29,11 +34,14 @@ def _host():
 
 
 def _holder(handle):
-    """(content, seconds since the last heartbeat) of an open lease file; ({}, age) for one that no lease wrote."""
+    """(content, seconds since the last heartbeat) of an open lease file; ({}, age) for one that no lease wrote.
+
+    The age is negative where the clock was set back, or another host's clock is ahead.
+    """
     age = time.time() - os.fstat(handle).st_mtime
-    with contextlib.suppress(ValueError):
-        content = json.loads(os.pread(handle, 4096, 0))
-        if isinstance(content, dict) and isinstance(content.get('pid'), int):
+    with contextlib.suppress(RunError):
+        content = files.parse_json(Path('lease'), os.pread(handle, 4096, 0), CONTENT)
+        if 0 < content['pid'] <= LAST_PID:
             return content, age
     return {}, age
 
@@ -77,7 +85,7 @@ def alive(path: Path) -> bool:
             return False
         except PermissionError:
             pass
-    return bool(holder) and age < STALE
+    return bool(holder) and abs(age) < STALE
 
 
 class Lease:
@@ -103,6 +111,9 @@ class Lease:
         holder, age = _holder(self._handle)
         dead = locked and holder.get('host', _host()) == _host()
         empty = os.fstat(self._handle).st_size == 0
+        if not dead and age < 0:
+            # A time in the future would look alive until then, so it becomes now: a dead holder's grows old from here.
+            os.utime(self._handle)
         if not dead and not empty and age < STALE:
             raise _busy(self.path, holder)
         self._write()
@@ -128,9 +139,27 @@ class Lease:
         return os.fstat(self._handle).st_nlink > 0 and _holder(self._handle)[0].get('token') == self.token
 
     def check(self):
-        """Raise Busy if another host took the run over, e.g. after this process was suspended for a minute."""
-        if not self.held():
-            raise _busy(self.path, _holder(self._handle)[0])
+        """RunError if the run's folder or the lease was deleted.
+
+        It is Busy if another host took the run over, e.g. after this process was suspended for a minute.
+        """
+        if self.held():
+            return
+        if not self.path.parent.exists():
+            what = 'this folder was deleted while its run was trained here'
+            raise RunError(
+                f'{self.path.parent}: {what}; run the same command again to train the run from its beginning'
+            )
+        if not self.path.exists():
+            what = 'was deleted while this process worked on the run'
+            raise RunError(f'{self.path}: {what}; run the same command again to resume')
+        raise _busy(self.path, self._other())
+
+    def _other(self):
+        """Who has the lease file that is in place now."""
+        with contextlib.suppress(OSError), open(self.path, 'rb') as file:
+            return _holder(file.fileno())[0]
+        return {}
 
     def __exit__(self, *_):
         self._stop.set()

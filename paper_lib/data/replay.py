@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from paper_lib.contract import files
 from paper_lib.contract.errors import RunError
-from paper_lib.data import files
 
 FIRST, LAST, TERMINAL = 1, 2, 4  # bits of a step's flags
 

@@ -8,6 +8,9 @@ with store.lease(spec) as lease:  # Busy if another process has the run
         ...
         run.finish(weights, traces, provenance)
 store.metrics(spec)
+
+Of a finished run `done.json`, which is sealed, holds the hashes of all files but two, which are sealed themselves and
+hold the id of the run: `provenance.json` and, where the replay was dropped, `replay/dropped.json`.
 """
 
 import contextlib
@@ -19,9 +22,10 @@ from pathlib import Path
 import numpy as np
 
 import paper_lib
+from paper_lib.contract import files
 from paper_lib.contract.errors import RunError
 from paper_lib.contract.spec import RunSpec
-from paper_lib.data import files, writer
+from paper_lib.data import writer
 from paper_lib.data.lease import Lease, alive
 from paper_lib.data.replay import Replay
 
@@ -70,21 +74,24 @@ class Store:
     def failure(self, spec: RunSpec) -> str | None:
         """Why the run failed, if it did."""
         path = self.path(spec) / 'failed.json'
-        return files.read_json(path)['error'] if path.exists() else None
+        return files.read_json(path, {'error': str})['error'] if path.exists() else None
 
     @contextlib.contextmanager
     def lease(self, spec: RunSpec):
         """Hold the right to write a run; makes its directory. Raises Busy if another live process has it.
 
         Look at `status` inside: the run may have been finished meanwhile, or be finished by this call if the
-        last process was killed when only its tidying was left.
+        last process was killed when only its tidying was left. RunError if the files that it had written by then are
+        damaged.
         """
         path = self.path(spec)
         with files.guard(path):
             path.mkdir(parents=True, exist_ok=True)
             files.sync_folder(path.parent)
         with Lease(path / 'lease.json') as held:
-            writer.complete(path)
+            if (path / 'finishing.json').exists():
+                writer.check_finishing(path, spec)
+                writer.complete(path)
             yield held
 
     def open(self, spec: RunSpec, held: Lease) -> writer.Run:
@@ -103,7 +110,7 @@ class Store:
     def needed(self) -> set[str]:
         """Ids of the sources of all unfinished runs here, whoever began them. RunError for a damaged spec."""
         unfinished = [path for path in self.root.glob('*/spec.json') if not (path.parent / 'done.json').exists()]
-        return {writer.read_spec(path)[0]['source'] for path in unfinished} - {None}
+        return {writer.read_spec(path).source_id for path in unfinished} - {None}
 
     def require(self, spec: RunSpec) -> 'Finished':
         """A finished run, to read. RunError if it is missing, unfinished, of another spec or schema, or damaged."""
@@ -152,24 +159,17 @@ class Finished:
 
     def __init__(self, path: Path, spec: RunSpec):
         self.path, self.spec = path, spec
-        done = files.read_json(path / 'done.json')
-        if done['run_id'] != spec.run_id:
-            raise RunError(f'{path / "done.json"}: of another run, {done["run_id"]}; {files.AGAIN}')
+        self.files, self._checked = writer.read_list(path / 'done.json', spec), set()
         writer.check_spec(path / 'spec.json', spec)
-        self.files, self._checked = done['files'], set()
 
     def file(self, name: str) -> Path:
         """Path of one of the run's files, checked against `done.json`."""
-        path, expected = self.path / name, self.files.get(name)
-        if expected is None:
+        path = self.path / name
+        if name.startswith('replay/') and not self.spec.own_rows:
             raise RunError(f'{path}: not part of this run; an offline run has no replay, read the one of its source')
         if name not in self._checked:
-            with files.reading(path) as file:
-                size = file.seek(0, os.SEEK_END)
-            if size != expected['size']:
-                raise RunError(f'{path}: has {size} bytes, not {expected["size"]}; {files.AGAIN}')
-            if files.sha256(path) != expected['sha256']:
-                raise RunError(f'{path}: damaged (checksum); {files.AGAIN}')
+            writer.check_listed(self.path / 'done.json', [name], self.files)
+            files.check(path, self.files[name])
             self._checked.add(name)
         return path
 
@@ -180,7 +180,7 @@ class Finished:
 
     @property
     def steps(self) -> list[Path]:
-        """The files of the replay that hold its steps."""
+        """The listed files of the replay that hold its steps."""
         return [self.path / name for name in self.files if name.startswith('replay/') and name.endswith('.bin')]
 
     @property
@@ -192,22 +192,40 @@ class Finished:
         """Bytes of the replay's steps that are there."""
         return sum(path.stat().st_size for path in self.steps if path.exists())
 
+    def is_dropped(self) -> bool:
+        """Whether the replay's steps were deleted on purpose. RunError for another run's mark."""
+        if not self.dropped.exists():
+            return False
+        self._own(self.dropped)
+        return True
+
     def check_kept(self):
         """RunError if the replay was dropped."""
-        if self.dropped.exists():
+        if self.is_dropped():
             raise RunError(f'{self.path}: its replay was dropped (paper-lib prune); to learn from it, delete this run '
                            'and its followers and train them again')  # fmt: skip
 
     def verify(self):
         """Check every file of the run, but those of a replay that was dropped."""
-        dropped = self.steps if self.dropped.exists() else ()
+        if self.spec.own_rows:
+            self.file('replay/layout.json')
+            writer.check_listed(self.path / 'done.json', writer.replay_files(self.path), self.files)
+        dropped = self.steps if self.is_dropped() else ()
         for name in self.files:
             if self.path / name not in dropped:
                 self.file(name)
         self.provenance()
 
     def provenance(self) -> dict:
-        return files.read_json(self.path / 'provenance.json')['provenance']
+        """What the run was trained with. RunError if it is damaged or another run's."""
+        return self._own(self.path / 'provenance.json', {'provenance': files.ANY})['provenance']
+
+    def _own(self, path, shape=files.ANY):
+        """A sealed file that `done.json` does not list. RunError if it is damaged or another run's."""
+        found = files.read_json(path, {'run_id': str} | shape)
+        if found['run_id'] != self.spec.run_id:
+            raise RunError(f'{path}: of another run, {found["run_id"]}; {files.AGAIN}')
+        return found
 
     def metrics(self):
         import pyarrow.parquet
@@ -222,6 +240,7 @@ class Finished:
 
     def replay(self) -> Replay:
         self.check_kept()
-        for name in ('replay/layout.json', *(name for name in self.files if name.startswith('replay/'))):
+        self.file('replay/layout.json')
+        for name in writer.replay_files(self.path):
             self.file(name)
         return Replay.open(self.path / 'replay')

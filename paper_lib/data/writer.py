@@ -1,6 +1,12 @@
-"""A run that is being written: metrics, batch log, replay, checkpoints, and the way to a finished run."""
+"""A run that is being written: metrics, batch log, replay, checkpoints, and the way to a finished run.
+
+What a resumed run reads is bound to its checkpoint, which is sealed: it holds the checksums of the metrics, the batch
+log and the replay. `failed.json` and the lease are sealed by nothing or themselves alone, since no result depends on
+them.
+"""
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -9,44 +15,86 @@ from pathlib import Path
 
 import numpy as np
 
-from paper_lib.contract import tasks
-from paper_lib.contract.errors import RunError
+from paper_lib.contract import files, plain, tasks
+from paper_lib.contract.errors import RunError, UserError, one_line
 from paper_lib.contract.spec import RunSpec
-from paper_lib.data import files
 from paper_lib.data.lease import Lease
 from paper_lib.data.replay import Replay
 
 KEEP = 2  # generations of checkpoints: runs that train as one group may stop between two saves
+FINAL = ('spec.json', 'metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin')
+LISTED = {'run_id': str, 'files': {str: {'size': int, 'sha256': str}}}  # shape of finishing.json and done.json
+LAYOUT = {'rows': int, 'envs': int, 'keys': {str: ([int], str)}}  # shape of a replay's layout.json
+WRITTEN = {'metrics': (int, int), 'updates': {'rows': int, 'batches': int, 'lengths': int}}
+CHECKPOINT = {'origin': (str, int), 'meta': files.ANY, 'written': WRITTEN}  # shape of a checkpoint's meta
 
 
-def read_spec(path: Path) -> tuple[dict, bytes]:
-    """The canonical spec in a run's directory, and its text. RunError if it is damaged or of another schema."""
-    with files.reading(path) as file:
-        data = file.read()
+def read_spec(path: Path) -> RunSpec:
+    """The spec in a run's directory. RunError if it is damaged or of another schema."""
+    data = files.read_text(path)
+    found = files.parse_json(path, data, {'schema': int})
+    files.check_schema(path, found['schema'])
     try:
-        found = dict(json.loads(data))
-    except (ValueError, TypeError):
-        raise RunError(f'{path}: damaged; {files.AGAIN}') from None
-    files.check_schema(path, found.get('schema'))
-    if 'source' not in found:
+        spec = plain.from_plain(found)
+    except UserError as error:
+        raise RunError(f'{path}: damaged ({error}); {files.AGAIN}') from None
+    if data != files.json_text(found).encode():
         raise RunError(f'{path}: damaged; {files.AGAIN}')
-    return found, data
+    return spec
 
 
 def check_spec(path: Path, spec: RunSpec):
     """RunError unless the file holds exactly this spec."""
-    (found, data), expected = read_spec(path), spec.canonical()
-    if data == files.json_text(expected).encode():
+    found = read_spec(path)
+    if found == spec:
         return
-    other = sorted(name for name in {**found, **expected} if found.get(name) != expected.get(name))
-    what = f'of another spec (differs in {", ".join(other)})' if other else 'damaged'
-    raise RunError(f'{path}: {what}; {files.AGAIN}')
+    other = [each.name for each in dataclasses.fields(spec) if getattr(found, each.name) != getattr(spec, each.name)]
+    raise RunError(f'{path}: of another spec (differs in {", ".join(other)}); {files.AGAIN}')
+
+
+def read_list(path: Path, spec: RunSpec, advice: str = files.AGAIN) -> dict[str, dict]:
+    """Size and sha256 of each final file of a run, by name, from `done.json` or `finishing.json`.
+
+    RunError if that file is damaged, of another run, or lacks a file that every such run has.
+    """
+    found = files.read_json(path, LISTED, advice)
+    if found['run_id'] != spec.run_id:
+        raise RunError(f'{path}: of another run, {found["run_id"]}; {advice}')
+    needed = [*FINAL, *(['replay/layout.json'] if spec.own_rows else [])]
+    check_listed(path, needed, found['files'], advice)
+    return found['files']
+
+
+def check_listed(path: Path, needed: list[str], listed: dict[str, dict], advice: str = files.AGAIN):
+    """RunError unless `listed`, from the file `path`, has all needed names."""
+    for name in needed:
+        if name not in listed:
+            raise RunError(f'{path}: does not list {name}; {advice}')
+
+
+def replay_files(path: Path) -> list[str]:
+    """Names of the files with the steps of the replay in the run directory `path`, as its layout has them."""
+    layout = files.read_json(path / 'replay/layout.json', LAYOUT)
+    return [f'replay/{key}.bin' for key in layout['keys']]
+
+
+def check_finishing(path: Path, spec: RunSpec):
+    """RunError unless all final files of a run that was stopped while it was tidied are whole."""
+    list_path, advice = path / 'finishing.json', files.AGAIN
+    if any(path.glob('checkpoint-*.npz')):
+        advice = f'delete {list_path} to finish the run again from its newest checkpoint'
+    listed = read_list(list_path, spec, advice)
+    for name, expected in listed.items():
+        files.check(path / name, expected, advice)
+    if spec.own_rows:
+        check_listed(list_path, replay_files(path), listed, advice)
 
 
 def complete(path: Path):
-    """Turn a run whose final files are all written into a finished one. Safe to repeat after a kill."""
-    if not (path / 'finishing.json').exists():
-        return
+    """Turn a run whose final files are all written into a finished one. Safe to repeat after a kill.
+
+    It deletes what the run could be resumed from: call it only where `finishing.json` was just written or checked.
+    """
     with files.guard(path):
         for old in (*path.glob('checkpoint-*.npz'), path / 'metrics.jsonl', path / 'failed.json'):
             old.unlink(missing_ok=True)
@@ -86,17 +134,19 @@ class Run:
         if not known and (self.checkpoints() or (path / 'metrics.jsonl').exists()):
             raise RunError(f'{path / "spec.json"}: missing; {files.AGAIN}')
         if not known:
-            files.write_bytes(path / 'spec.json', files.json_text(spec.canonical()).encode())
+            files.write_bytes(path / 'spec.json', files.json_text(plain.to_plain(spec)).encode())
         with files.guard(path):
-            for old in (*path.glob('.*.tmp'), path / 'failed.json'):
+            for old in (*path.rglob('.*.tmp'), path / 'failed.json'):
                 old.unlink(missing_ok=True)
+        self._begun = bool(self.checkpoints())
         self.batches = self._log('batches.bin', (spec.schedule.updates, spec.model.batch))
         self.lengths = self._log('lengths.bin', (spec.schedule.updates,))
         self._logs = {'batches': np.asarray(self.batches), 'lengths': np.asarray(self.lengths)}
         self.replay = None
 
     def _log(self, name, shape):
-        files.reserve(self.path / name, int(np.prod(shape)) * 4)
+        if not self._begun:  # a shorter file of a run with checkpoints is damaged, and must not be filled with zeros
+            files.reserve(self.path / name, int(np.prod(shape)) * 4)
         return files.memory_map(self.path / name, shape, np.int32, writable=True)
 
     def make_replay(self, like: dict) -> Replay:
@@ -180,7 +230,7 @@ class Run:
         """
         older = [other for other in self.checkpoints() if other < clock]
         then = f'resume from checkpoint-{older[0]}.npz' if older else 'train the run from its beginning'
-        arrays, meta = files.read_npz(self._checkpoint(clock), f'delete it to {then}')
+        arrays, meta = files.read_npz(self._checkpoint(clock), CHECKPOINT, f'delete it to {then}')
         if meta['origin'] != [self.spec.run_id, clock]:
             raise RunError(f'{self._checkpoint(clock)}: of another run or time; delete it to {then}')
         written = meta['written']
@@ -208,37 +258,34 @@ class Run:
         prefix = files.Prefix(arrays)
         found = prefix.extend(expected['rows'])
         for name in arrays:
-            if found[name] != expected[name]:
+            if found[name] != expected.get(name):
                 raise RunError(f'{folder / name}.bin: damaged (checksum); {files.AGAIN}')
         return prefix
 
     # The end.
 
     def fail(self, error: str):
-        """Note why the run stopped (`Store.failure`); the next attempt removes the note."""
+        """Note why the run stopped (`Store.failure`); the next attempt removes the note. No result depends on it."""
         with contextlib.suppress(RunError):  # the disk may be why: that error is on its way already
-            files.write_json(self.path / 'failed.json', {'error': error})
+            files.write_json(self.path / 'failed.json', {'error': one_line(error)})
 
     def finish(self, weights: dict[str, np.ndarray], traces: dict[str, np.ndarray], provenance: dict):
         """Write the final files, then `done.json`, last, with their hashes; remove what a finished run does not need.
 
         Killed before `finishing.json` the run resumes from its checkpoint; after it, `Store.lease` completes it.
-        Nothing but `provenance.json` depends on more than the run's content.
+        Nothing but `provenance.json` depends on more than the run's content: so `done.json` does not list it, and it
+        has its own checksum and the id of its run.
         """
         self._lease.check()
         self._flush()
-        rows = [json.loads(line) for line in self._read_metrics(self._size, self._crc).splitlines()]
+        lines = self._read_metrics(self._size, self._crc).splitlines()
+        rows = [files.parse_json(self.path / 'metrics.jsonl', line) for line in lines]
         with files.replacing(self.path / 'metrics.parquet') as file:
             _parquet(rows, file)
         files.write_npz(self.path / 'weights.npz', weights)
         files.write_npz(self.path / 'traces.npz', traces)
-        files.write_json(self.path / 'provenance.json', {'provenance': provenance})  # has its own checksum
-        names = ['spec.json', 'metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin']
-        if self.replay:
-            names += ['replay/layout.json', *(f'replay/{key}.bin' for key in self.replay.arrays)]
-        hashes = {
-            name: {'size': (self.path / name).stat().st_size, 'sha256': files.sha256(self.path / name)}
-            for name in names
-        }
-        files.write_json(self.path / 'finishing.json', {'run_id': self.spec.run_id, 'files': hashes})
+        files.write_json(self.path / 'provenance.json', {'run_id': self.spec.run_id, 'provenance': provenance})
+        names = [*FINAL, *(['replay/layout.json', *replay_files(self.path)] if self.replay else [])]
+        listed = {name: files.measure(self.path / name) for name in names}
+        files.write_json(self.path / 'finishing.json', {'run_id': self.spec.run_id, 'files': listed})
         complete(self.path)

@@ -1,15 +1,24 @@
-"""Weights of trained agents that come with the repository: safetensors files, the run's spec in their metadata."""
+"""Weights of trained agents that come with the repository: safetensors files that say whose they are, and are sealed.
 
+Their metadata has one entry, `about`, since the library writes several in any order. It is JSON: the run's `spec`, and
+`sha256` of the whole file as it is with zeros in that place.
+"""
+
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 
+from paper_lib.contract import files
 from paper_lib.contract.errors import RunError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study import agents, paths, scales
 
 SECTIONS, AGENTS = ('toy_maze', 'study'), ('active', 'passive', 'tandem')
+HEADER = {'__metadata__': {'about': str}}  # shape of what precedes the tensors
+ABOUT = {'sha256': str, 'spec': files.ANY}
+NO_SEAL = '0' * 64
 UNUSED = ('expl/', 'disag/', 'task/slow/')  # trained, but neither acts nor judges afterwards
 
 
@@ -23,32 +32,53 @@ def wanted(scale: str, seed: int = 0) -> list[RunSpec]:
     return list(dict.fromkeys(spec for spec in specs if agents.pair_seed(spec) == seed))
 
 
-def _content(spec):
-    return json.dumps(spec.canonical(), sort_keys=True)
-
-
 def export(spec: RunSpec, store, scale: str) -> Path:
     """Write what a finished run needs to act and to be judged; equal weights give equal bytes. Returns the path."""
-    import safetensors.numpy
-
     arrays = store.require(spec).arrays('weights.npz')
-    kept = {name: np.ascontiguousarray(array) for name, array in arrays.items() if not name.startswith(UNUSED)}
-    paths.write(path(spec, scale), safetensors.numpy.save(kept, {'spec': _content(spec)}))
+    kept = {name: array for name, array in arrays.items() if not name.startswith(UNUSED)}
+    paths.write(path(spec, scale), pack(spec, kept))
     return path(spec, scale)
 
 
-def load(spec: RunSpec, scale: str) -> dict[str, np.ndarray]:
-    """The weights of a run by name. Raises RunError where there are none, or they are damaged or of another run."""
-    import safetensors
+def pack(spec: RunSpec, arrays: dict[str, np.ndarray]) -> bytes:
+    """A sealed safetensors file of these arrays."""
+    import safetensors.numpy
 
-    file = path(spec, scale)
+    about = json.dumps({'sha256': NO_SEAL, 'spec': spec.canonical()}, sort_keys=True)
+    tensors = {name: np.asarray(array, order='C') for name, array in arrays.items()}
+    unsealed = safetensors.numpy.save(tensors, {'about': about})
+    seal = hashlib.sha256(unsealed).hexdigest()
+    return unsealed.replace(NO_SEAL.encode(), seal.encode(), 1)  # the header comes first and has no other zeros
+
+
+def load(spec: RunSpec, scale: str) -> dict[str, np.ndarray]:
+    """The weights of a run by name.
+
+    Raises RunError where there are none, or they are of another run, changed in any byte, or not finite.
+    """
+    import safetensors.numpy
+
+    file, advice = path(spec, scale), 'restore it, or export it again'
     if not file.exists():
         raise RunError(f'{file.name}: no weights at scale {scale}; `paper-lib export --scale {scale}` '
                        'copies them from finished runs')  # fmt: skip
-    try:
-        with safetensors.safe_open(file, 'numpy') as content:
-            if (content.metadata() or {}).get('spec') != _content(spec):
-                raise RunError(f'{file}: of another run than its name says; restore it, or export it again')
-            return {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (no mapping)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise RunError(f'{file}: cannot be read ({error}); restore it, or export it again') from None
+    with files.reading(file, advice) as opened:
+        content = opened.read()
+    about = _about(file, content, advice)
+    unsealed = content.replace(about['sha256'].encode(), NO_SEAL.encode(), 1)
+    if hashlib.sha256(unsealed).hexdigest() != about['sha256']:
+        raise RunError(f'{file}: damaged (checksum); {advice}')
+    if about['spec'] != spec.canonical():
+        raise RunError(f'{file}: of another run than its name says; {advice}')
+    arrays = safetensors.numpy.load(content)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise RunError(f'{file}: {name} is not finite; {advice}')
+    return arrays
+
+
+def _about(file, content, advice):
+    """What the metadata of the file says, unchecked."""
+    size = int.from_bytes(content[:8], 'little')  # of the header, as the format has it
+    header = files.parse_json(file, content[8 : 8 + size], HEADER, advice)
+    return files.parse_json(file, header['__metadata__']['about'].encode(), ABOUT, advice)

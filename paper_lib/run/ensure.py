@@ -15,9 +15,9 @@ import threading
 import time
 from pathlib import Path
 
+from paper_lib.contract import files
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
-from paper_lib.data import files
 from paper_lib.data.lease import Busy
 from paper_lib.data.store import Store
 from paper_lib.envs.remote import cores
@@ -98,7 +98,8 @@ def groups(specs, size, store, alone=frozenset()):
     begun = {}
     for spec in specs:
         for path in store.path(spec).glob('checkpoint-*.npz'):
-            together = files.read_meta(path).get('meta', {}).get('setting', {}).get('lanes', [])
+            meta = files.read_meta(path, {'meta': {'setting': {'lanes': [str]}}})
+            together = meta['meta']['setting']['lanes'] if meta else []
             begun |= dict.fromkeys(together, tuple(together))
     found = {}
     for spec in specs:
@@ -136,10 +137,16 @@ class _Pool:
         return self.workers - len(self.running)
 
     def check(self, specs, at_once):
-        """Raise UserError if the disk cannot hold what these runs will write."""
+        """Raise UserError if the disk cannot hold what these runs will write, or jax does not start."""
+        checked = self.executor.submit(_check, specs, self.root, at_once)
+        processes = list(self.executor._processes.values())
         try:
-            self.executor.submit(_check, specs, self.root, at_once).result()
+            checked.result()
         except concurrent.futures.process.BrokenProcessPool:
+            self.executor.shutdown()  # until then it is not known how its processes ended
+            flags = os.environ.get('XLA_FLAGS')
+            if flags and any(process.exitcode > 0 for process in processes):  # jax ended it, and no signal
+                raise UserError(f'XLA_FLAGS={flags!r}: jax does not start with it; see the line above') from None
             raise _killed(specs) from None
 
     def start(self, group):
@@ -192,7 +199,7 @@ def _begin(number, workers, pins, messages, parent):
 
 def terminate(executor: concurrent.futures.ProcessPoolExecutor):
     """End its processes at once, whatever they do: leaving it would wait for them."""
-    for process in list(executor._processes.values()):
+    for process in list((executor._processes or {}).values()):  # none where it was shut down
         process.terminate()
 
 

@@ -17,10 +17,10 @@ import numpy as np
 
 import paper_lib
 from paper_lib import envs
-from paper_lib.contract import maze_layout, tasks
+from paper_lib.contract import files, maze_layout, tasks
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
-from paper_lib.data import files, sources
+from paper_lib.data import sources
 from paper_lib.data.datasets import Recording
 from paper_lib.data.store import Finished, Store
 from paper_lib.data.writer import Run

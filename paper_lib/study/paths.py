@@ -1,10 +1,9 @@
 """Where figures and the data behind them lie: found from the package, never from the working directory."""
 
-import contextlib
 import os
 from pathlib import Path
 
-from paper_lib.contract.errors import RunError
+from paper_lib.contract import files
 
 
 def root() -> Path:
@@ -14,8 +13,15 @@ def root() -> Path:
 
 
 def figures() -> Path:
-    """`figures/` of the checkout; the environment variable PAPER_LIB_FIGURES names another folder."""
-    return Path(os.environ.get('PAPER_LIB_FIGURES') or root() / 'figures')
+    """`figures/` of the checkout; the environment variable PAPER_LIB_FIGURES names another folder.
+
+    RunError for a folder that may not be read; it need not exist yet.
+    """
+    folder = Path(os.path.expanduser(os.environ.get('PAPER_LIB_FIGURES') or root() / 'figures'))
+    with files.guard(folder):
+        if folder.is_dir():
+            os.scandir(folder).close()
+    return folder
 
 
 def drawings(scale: str) -> Path:
@@ -28,14 +34,7 @@ def archive(scale: str) -> Path:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write the whole file or leave the old one. Raises RunError when the disk refuses."""
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')
-    try:
+    """Write the whole file or leave the old one; makes its folder. Raises RunError when the disk refuses."""
+    with files.guard(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        reason = error.strerror or error
-        raise RunError(f'{path}: cannot be written ({reason}); remove the cause and run again') from None
+    files.write_bytes(path, content)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import toy
-from toy import SPEC
+from toy import OTHER, SPEC
 
+from paper_lib.contract import files
 from paper_lib.contract.errors import RunError
+from paper_lib.data import writer
 from paper_lib.data.lease import Busy
 from paper_lib.data.store import Store
 
@@ -68,6 +70,14 @@ def test_flipped_byte_in_the_replay_of_an_unfinished_run_is_named(tmp_path, name
 def test_flipped_byte_in_the_batch_log_of_an_unfinished_run_is_named(tmp_path, name):
     toy.flip(toy.interrupted(tmp_path).path(SPEC) / f'{name}.bin', 100)
     refuses_to_resume(tmp_path, f'{name}.bin: damaged')
+
+
+@pytest.mark.parametrize('name', ['batches', 'lengths', 'replay/reward'])
+def test_truncated_file_of_an_unfinished_run_is_named_and_left_as_it_is(tmp_path, name):
+    path = toy.interrupted(tmp_path).path(SPEC) / f'{name}.bin'
+    size = path.stat().st_size
+    os.truncate(path, size - 4)
+    refuses_to_resume(tmp_path, f'{name}.bin: has {size - 4} bytes, not {size}; restore it')
 
 
 def test_rows_behind_the_checkpoint_are_written_again(trained, tmp_path):
@@ -170,6 +180,74 @@ def test_run_killed_while_it_was_tidied_is_completed_without_training(trained, t
     with store.lease(SPEC):
         assert store.status(SPEC) == 'done'
     assert toy.contents(store.root) == toy.contents(trained)
+
+
+@pytest.fixture
+def tidying(tmp_path, monkeypatch):
+    """A run that was killed when its final files were written and nothing was deleted yet; its folder."""
+    monkeypatch.setattr(writer, 'complete', lambda path: None)
+    toy.train(tmp_path)
+    monkeypatch.undo()
+    return Store(tmp_path).path(SPEC)
+
+
+def other_run(path):
+    files.write_json(path / 'finishing.json', files.read_json(path / 'finishing.json') | {'run_id': OTHER.run_id})
+
+
+def shorter_list(name):
+    def damage(path):
+        found = files.read_json(path / 'finishing.json')
+        found['files'].pop(name)
+        files.write_json(path / 'finishing.json', found)
+
+    return damage
+
+
+@pytest.mark.parametrize(('damage', 'match'), [
+    (lambda path: toy.flip(path / 'finishing.json', 40), 'finishing.json: damaged'),
+    (lambda path: (path / 'finishing.json').write_text('{}'), 'finishing.json: '),
+    (lambda path: (path / 'finishing.json').write_text('[' * 100_000), 'finishing.json: damaged'),
+    (lambda path: (path / 'finishing.json').write_text(''), 'finishing.json: damaged'),
+    (other_run, f'finishing.json: of another run, {OTHER.run_id}'),
+    (shorter_list('weights.npz'), 'finishing.json: does not list weights.npz'),
+    (shorter_list('replay/reward.bin'), 'finishing.json: does not list replay/reward.bin'),
+    (lambda path: toy.flip(path / 'weights.npz', 90), r'weights.npz: damaged \(checksum\)'),
+    (lambda path: (path / 'traces.npz').unlink(), 'traces.npz: missing'),
+    (lambda path: os.truncate(path / 'metrics.parquet', 9), 'metrics.parquet: has 9 bytes, not'),
+])  # fmt: skip
+def test_nothing_is_deleted_for_a_damaged_list_of_final_files(trained, tidying, damage, match):
+    damage(tidying)
+    refuses_to_resume(tidying.parent, f'{match}.*; delete {tidying}/finishing.json to finish the run again from its')
+    assert len(list(tidying.glob('checkpoint-*.npz'))) == 2
+    (tidying / 'finishing.json').unlink()
+    toy.train(tidying.parent)
+    assert toy.contents(tidying.parent) == toy.contents(trained)
+
+
+def test_damaged_list_of_final_files_without_a_checkpoint_is_no_reason_to_delete_it(tidying):
+    toy.flip(tidying / 'finishing.json', 40)
+    for path in tidying.glob('checkpoint-*.npz'):
+        path.unlink()
+    refuses_to_resume(tidying.parent, 'finishing.json: damaged.*; restore it, or delete the run directory')
+
+
+def test_run_whose_folder_is_deleted_while_it_trains_says_so(trained, tmp_path):
+    store = Store(tmp_path)
+    match = f'{SPEC.run_id}: this folder was deleted while its run was trained here; run the same command again'
+    with store.lease(SPEC) as held:
+        run = store.open(SPEC, held)
+        run.restart()
+        shutil.rmtree(run.path)
+        for write in (lambda: run.append({}), lambda: run.save(1, {}, {}, rows=0, updates=0),
+                      lambda: run.finish({}, {}, {})):  # fmt: skip
+            with pytest.raises(RunError, match=match) as caught:
+                write()
+            assert not isinstance(caught.value, Busy)  # nobody has it: there is nothing to wait for
+        run.fail('it was deleted')
+    assert not run.path.exists()
+    toy.train(tmp_path)
+    assert toy.contents(tmp_path) == toy.contents(trained)
 
 
 def test_files_that_may_not_grow(tmp_path):

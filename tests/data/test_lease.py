@@ -1,9 +1,11 @@
 import json
 import os
+import shutil
 import time
 
 import pytest
 
+from paper_lib.contract.errors import RunError
 from paper_lib.data import lease
 from paper_lib.data.lease import Busy, Lease
 
@@ -29,7 +31,12 @@ def test_second_holder_is_told_who_has_it(path):
         pass
 
 
-@pytest.mark.parametrize('text', ['', '5', '[]', '{"host": "elsewhere"}', '{"pid": "7"}', 'no json'])
+def lease_of(pid):
+    return json.dumps({'host': lease._host(), 'pid': pid, 'token': 'theirs'})
+
+
+@pytest.mark.parametrize('text', ['', '5', '[]', '{"host": "elsewhere"}', '{"pid": 7}', 'no json', '[' * 4000,
+                                  lease_of('7'), lease_of(2**70), lease_of(0), lease_of(-1)])  # fmt: skip
 def test_file_that_no_lease_wrote_belongs_to_nobody(path, text, monkeypatch):
     monkeypatch.setattr(lease, 'SETTLE', 0.0)
     path.write_text(text)
@@ -54,6 +61,30 @@ def test_silent_holder_on_another_host_is_replaced(path, monkeypatch):
         held.check()
 
 
+def test_lease_from_the_future_grows_old_from_when_it_is_seen(path, monkeypatch):
+    """As after the clock was set back: the holder is dead, its last heartbeat a day ahead."""
+    monkeypatch.setattr(lease, 'SETTLE', 0.0)
+    write_foreign(path, age=-86400)
+    assert not lease.alive(path)
+    with pytest.raises(Busy, match='process 1 on elsewhere'):
+        Lease(path).__enter__()
+    assert abs(path.stat().st_mtime - time.time()) < lease.STALE / 2
+    clock = time.time
+    monkeypatch.setattr(time, 'time', lambda: clock() + lease.STALE + 1)
+    with Lease(path) as held:
+        held.check()
+
+
+def test_live_holder_whose_clock_is_ahead_is_respected(path, monkeypatch):
+    """Its heartbeats come from the future, and go on coming."""
+    clock = time.time
+    for minute in range(3):
+        monkeypatch.setattr(time, 'time', lambda: clock() + 60 * minute)  # noqa: B023 (called in this round)
+        write_foreign(path, age=-3600)
+        with pytest.raises(Busy, match='process 1 on elsewhere'):
+            Lease(path).__enter__()
+
+
 def test_competitor_that_takes_over_at_the_same_moment_wins_once(path, monkeypatch):
     write_foreign(path, age=lease.STALE + 5)
     monkeypatch.setattr(time, 'sleep', lambda _: write_foreign(path, age=0))
@@ -73,7 +104,26 @@ def test_holder_notices_that_it_was_replaced(path):
 def test_holder_notices_that_its_lease_was_removed(path):
     with Lease(path) as held:
         path.unlink()
-        with pytest.raises(Busy):
+        with pytest.raises(RunError, match=r'lease.json: was deleted while this process worked on the run; run the'):
+            held.check()
+
+
+def test_holder_notices_that_the_folder_of_the_run_was_deleted(tmp_path):
+    (tmp_path / 'run').mkdir()
+    with Lease(tmp_path / 'run' / 'lease.json') as held:
+        shutil.rmtree(tmp_path / 'run')
+        with pytest.raises(RunError, match=r'/run: this folder was deleted while its run was trained here; run the'):
+            held.check()
+
+
+def test_holder_whose_folder_was_deleted_and_made_again_is_told_by_whom(tmp_path):
+    path = tmp_path / 'run' / 'lease.json'
+    path.parent.mkdir()
+    with Lease(path) as held:
+        shutil.rmtree(path.parent)
+        path.parent.mkdir()
+        write_foreign(path, age=0)
+        with pytest.raises(Busy, match='process 1 on elsewhere'):
             held.check()
 
 

@@ -12,9 +12,9 @@ import pytest
 import toy
 from toy import OFFLINE, OTHER, SPEC
 
+from paper_lib.contract import files, plain
 from paper_lib.contract.errors import RunError
 from paper_lib.contract.spec import RunSpec
-from paper_lib.data import files
 from paper_lib.data.store import Store, default_root
 from paper_lib.data.writer import check_spec
 
@@ -199,6 +199,55 @@ def test_flipped_provenance_is_named(finished):
         finished.require(SPEC).verify()
 
 
+def test_provenance_of_another_run_is_named(finished):
+    toy.train(finished.root, spec=OTHER)
+    shutil.copy(finished.path(OTHER) / 'provenance.json', finished.path(SPEC) / 'provenance.json')
+    for reader in (finished.require(SPEC).provenance, finished.require(SPEC).verify):
+        with pytest.raises(RunError, match=f'provenance.json: of another run, {OTHER.run_id}; restore it'):
+            reader()
+
+
+def test_mark_of_another_runs_dropped_replay_is_named(finished):
+    toy.train(finished.root, spec=OTHER)
+    finished.drop_replay(OTHER)
+    shutil.copy(finished.require(OTHER).dropped, finished.require(SPEC).dropped)
+    for reader in (lambda: finished.source(SPEC), finished.require(SPEC).verify):
+        with pytest.raises(RunError, match=f'dropped.json: of another run, {OTHER.run_id}'):
+            reader()
+
+
+@pytest.mark.parametrize('name', sorted(toy.FILES - {'done.json', 'provenance.json'}))
+def test_file_that_is_not_listed_any_more_is_named(finished, name):
+    path = finished.path(SPEC) / 'done.json'
+    done = files.read_json(path)
+    files.write_json(path, done | {'files': {key: item for key, item in done['files'].items() if key != name}})
+    with pytest.raises(RunError, match=f'done.json: does not list {name}; restore it'):
+        finished.require(SPEC).verify()
+    if name.startswith('replay/'):
+        with pytest.raises(RunError, match=f'does not list {name}'):
+            finished.replay(SPEC)
+
+
+@pytest.mark.parametrize(('name', 'value'), [
+    ('done.json', {}), ('done.json', {'run_id': 5, 'files': {}}), ('done.json', {'run_id': SPEC.run_id, 'files': []}),
+    ('done.json', {'run_id': SPEC.run_id, 'files': {'spec.json': {}}}), ('provenance.json', {'run_id': SPEC.run_id}),
+    ('provenance.json', {'provenance': {}}), ('failed.json', {}), ('failed.json', {'error': 5}),
+])  # fmt: skip
+def test_sealed_file_of_another_shape_is_named(finished, name, value):
+    files.write_json(finished.path(SPEC) / name, value)
+    with pytest.raises(RunError, match=rf'{name}: damaged \(.* is missing or of another type\)'):
+        finished.failure(SPEC) if name == 'failed.json' else finished.require(SPEC).verify()
+
+
+@pytest.mark.parametrize('text', ['[]', '{"a":' * 100_000, '{"schema": 2}'])
+@pytest.mark.parametrize('name', ['spec.json', 'done.json', 'failed.json', 'provenance.json', 'replay/layout.json'])
+def test_json_that_is_not_what_was_written_is_named(finished, name, text):
+    (finished.path(SPEC) / name).write_text(text)
+    with pytest.raises(RunError, match=f'{name}: (damaged|has .* bytes)') as caught:
+        finished.failure(SPEC) if name == 'failed.json' else finished.require(SPEC).verify()
+    assert '\n' not in str(caught.value)
+
+
 def test_directory_of_another_spec_is_named(finished):
     os.rename(finished.path(SPEC), finished.path(OTHER))
     with pytest.raises(RunError, match=f'done.json: of another run, {SPEC.run_id}'):
@@ -210,9 +259,9 @@ def test_directory_of_another_spec_is_named(finished):
 
 
 def test_a_value_that_differs_from_the_default_on_one_side_only_is_named(tmp_path):
-    plain, fast = RunSpec(SPEC.task), RunSpec(SPEC.task, lr_model=1e-3)
-    for theirs, ours in ((plain, fast), (fast, plain)):
-        (tmp_path / 'spec.json').write_text(json.dumps(theirs.canonical()))
+    slow, fast = RunSpec(SPEC.task), RunSpec(SPEC.task, lr_model=1e-3)
+    for theirs, ours in ((slow, fast), (fast, slow)):
+        files.write_bytes(tmp_path / 'spec.json', files.json_text(plain.to_plain(theirs)).encode())
         with pytest.raises(RunError, match=r'of another spec \(differs in lr_model\)'):
             check_spec(tmp_path / 'spec.json', ours)
 

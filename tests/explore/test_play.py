@@ -68,7 +68,7 @@ def test_damaged_weights_and_those_of_another_run_are_refused(store):
     with pytest.raises(RunError, match='of another run than its name says'):
         weights.load(other, 'smoke')
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(RunError, match='cannot be read'):
+    with pytest.raises(RunError, match='damaged'):
         weights.load(SPEC, 'smoke')
 
 

@@ -17,8 +17,9 @@ import pytest
 import smoke
 
 from paper_lib.agent import dreamer
+from paper_lib.contract import files
 from paper_lib.contract.errors import RunError, UserError
-from paper_lib.data import files, writer
+from paper_lib.data import writer
 from paper_lib.data.replay import Replay
 from paper_lib.data.store import Finished, Store
 from paper_lib.run import cost, ensure, lanes, train, windows
@@ -291,7 +292,7 @@ def test_what_must_have_its_sources_bits_is_trained_alone_as_that_was(store, tmp
     path = tmp_path / smoke.ACTIVE.run_id
     shutil.copytree(store.path(smoke.ACTIVE), path)
     about = files.read_json(path / 'provenance.json')['provenance']
-    files.write_json(path / 'provenance.json', {'provenance': about | {'threads': '7'}})
+    files.write_json(path / 'provenance.json', {'run_id': smoke.ACTIVE.run_id, 'provenance': about | {'threads': '7'}})
     with pytest.raises(RunError, match='was trained with threads=7; tandem must have its weights to the bit'):
         train.train([same[0]], Store(tmp_path))
     assert not Store(tmp_path).path(same[0]).exists()
@@ -319,7 +320,9 @@ def test_a_run_does_not_go_on_with_another_recording(store, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train.train([smoke.TANDEM], Store(tmp_path), stop, checkpoint_seconds=0)
     done = files.read_json(path / 'done.json')
-    files.write_json(path / 'done.json', done | {'files': done['files'] | {'of_another_training': {}}})
+    files.write_json(
+        path / 'done.json', done | {'files': done['files'] | {'of_another_training': {'size': 0, 'sha256': ''}}}
+    )
     with pytest.raises(RunError, match=r'was begun with sources=\[.*resume it so, or delete the directory'):
         train.train([smoke.TANDEM], Store(tmp_path))
     files.write_json(path / 'done.json', done)
@@ -439,11 +442,11 @@ MOMENTS = {  # moment: (owner, function, most calls to wait for)
     'evaluation': ('paper_lib.run.rollout.Evaluator', 'play', 3),
     'episode': ('paper_lib.envs.Batch', 'step', 2000),
     'metrics': ('paper_lib.data.writer.Run', 'append', 3),
-    'checkpoint': ('paper_lib.data.files', '_digest', 3),
+    'checkpoint': ('paper_lib.contract.files', '_digest', 3),
     'flush': ('os', 'fsync', 30),
     'rename': ('os', 'replace', 8),
     'finishing': ('paper_lib.data.writer.Run', 'finish', 1),
-    'completing': ('paper_lib.data.writer', 'complete', 2),
+    'completing': ('paper_lib.data.writer', 'complete', 1),
 }
 KILLS = 20
 CHILD = """

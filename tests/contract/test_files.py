@@ -1,10 +1,11 @@
+import json
 import os
 
 import numpy as np
 import pytest
 
+from paper_lib.contract import files
 from paper_lib.contract.errors import RunError
-from paper_lib.data import files
 
 ARRAYS = {'b/x': np.arange(6, dtype=np.int32).reshape(2, 3), 'a': np.float32(3), 'file': np.zeros((0, 2))}
 
@@ -36,6 +37,60 @@ def test_every_single_flipped_byte_and_every_truncation_is_seen(tmp_path, name):
     path.write_bytes(whole + b' ')
     with pytest.raises(RunError, match=name):
         read(path)
+
+
+SHAPE = {'name': str, 'files': {str: {'size': int}}, 'pair': (str, int), 'list': [int]}
+FITS = {'name': 'x', 'files': {'a': {'size': 1}}, 'pair': ['a', 1], 'list': [], 'more': None}
+
+
+def test_json_of_the_right_shape_is_given_back():
+    assert files.parse_json('x', json.dumps(FITS).encode(), SHAPE) == FITS
+    assert files.parse_json('x', ('[' * files.DEEPEST + ']' * files.DEEPEST).encode(), [list])
+    assert files.parse_json('x', b'true', bool) is True
+
+
+@pytest.mark.parametrize(('change', 'name'), [
+    ({'name': 5}, 'name'), ({'name': None}, 'name'), ({'files': []}, 'files'), ({'files': {'a': 1}}, 'a'),
+    ({'files': {'a': {}}}, 'size'), ({'files': {'a': {'size': True}}}, 'size'), ({'pair': ['a']}, 'pair'),
+    ({'pair': ['a', 'b']}, 'pair'), ({'pair': {}}, 'pair'), ({'list': [1, 1.5]}, 'list'),
+])  # fmt: skip
+def test_json_of_another_shape_is_named(change, name):
+    with pytest.raises(RunError, match=rf'x: damaged \({name} is missing or of another type\); restore it'):
+        files.parse_json('x', json.dumps(FITS | change).encode(), SHAPE)
+
+
+@pytest.mark.parametrize('text', [
+    b'', b'{', b'5', b'null', b'"x"', b'[]', b'\xff', b'[' * 100_000, b'{"a":' * 100_000,
+    b'{"a":' + b'[' * 30 + b']' * 30 + b'}', b'{"a":' * 30 + b'1' + b'}' * 30, b'{"a": "' + b'x' * 2**20 + b'"}',
+    b'{"a": ' + b'9' * 5000 + b'}',
+])  # fmt: skip
+def test_what_is_no_json_object_or_too_deep_or_long_is_named(tmp_path, text):
+    (tmp_path / 'x.json').write_bytes(text)
+    for read in (files.read_json, lambda path: files.parse_json(path, files.read_text(path))):
+        with pytest.raises(RunError, match=r'x.json: damaged'):
+            read(tmp_path / 'x.json')
+
+
+def test_meta_of_a_damaged_npz_is_none_of_it_or_what_was_written(tmp_path):
+    """Every bit of the member that holds the meta, and of the zip's directory behind it."""
+    path, meta = tmp_path / 'x.npz', {'lanes': ['a']}
+    files.write_npz(path, {}, meta)
+    whole = path.read_bytes()
+    for position in range(len(whole) - 64):  # behind it comes the seal
+        for bit in range(8):
+            path.write_bytes(whole[:position] + bytes([whole[position] ^ 1 << bit]) + whole[position + 1 :])
+            assert files.read_meta(path, {'lanes': [str]}) in ({}, meta)
+    path.write_bytes(whole)
+    assert files.read_meta(path, {'lanes': [int]}) == {}
+
+
+def test_two_processes_that_write_one_file_do_not_share_its_temporary_copy(tmp_path, monkeypatch):
+    with files.replacing(tmp_path / 'a') as ours:
+        monkeypatch.setattr(os, 'getpid', lambda: 1)
+        files.write_bytes(tmp_path / 'a', b'theirs')
+        ours.write(b'ours')
+        monkeypatch.undo()
+    assert (tmp_path / 'a').read_bytes() == b'ours'
 
 
 def test_json_of_another_schema_is_named(tmp_path, monkeypatch):

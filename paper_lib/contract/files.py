@@ -1,4 +1,8 @@
-"""Files that are whole or absent: atomic writes, sealed contents, reserved space. OSErrors become RunErrors."""
+"""The package's one place for files: they are whole or absent, sealed where they matter, and read with suspicion.
+
+A write is atomic. JSON is read within limits of size, depth and shape. Every OSError becomes a RunError that names
+the file, the cause and what to do.
+"""
 
 import contextlib
 import errno
@@ -15,9 +19,12 @@ from paper_lib.contract.errors import RunError
 from paper_lib.contract.spec import SCHEMA
 
 AGAIN = 'restore it, or delete the run directory to train the run again'
+LONGEST = 2**20  # bytes of a JSON text
+DEEPEST = 20  # levels of lists and objects within each other in a JSON text
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _SEAL = 64  # length of a sha256 in hexadecimal
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError)  # of a damaged zip
 
 
 @contextlib.contextmanager
@@ -30,7 +37,7 @@ def guard(path: Path):
         if error.errno in _FULL:
             advice = 'free some space on this disk'
         elif error.errno in _DENIED:
-            advice = 'make it writable or name another folder in PAPER_LIB_RUNS'
+            advice = 'make it writable or name another folder (PAPER_LIB_RUNS, PAPER_LIB_FIGURES)'
         raise RunError(f'{path}: {error.strerror or error}; {advice}, then run the same command again') from error
 
 
@@ -46,7 +53,7 @@ def sync_folder(path: Path):
 @contextlib.contextmanager
 def replacing(path: Path):
     """Yield a binary file that becomes `path`, whole and on the disk, if the block ends without an error."""
-    temporary = path.with_name(f'.{path.name}.tmp')
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')  # two processes may draw the same figure
     with guard(path):
         try:
             with open(temporary, 'w+b') as file:
@@ -77,9 +84,87 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
+def measure(path: Path) -> dict:
+    """Size in bytes and sha256 of a file, as `check` expects them."""
+    return {'size': path.stat().st_size, 'sha256': sha256(path)}
+
+
+def check(path: Path, expected: dict, advice: str = AGAIN):
+    """RunError unless the file has the size and the sha256 that `measure` found."""
+    with reading(path, advice) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size != expected['size']:
+            raise RunError(f'{path}: has {size} bytes, not {expected["size"]}; {advice}')
+        file.seek(0)
+        if hashlib.file_digest(file, 'sha256').hexdigest() != expected['sha256']:
+            raise RunError(f'{path}: damaged (checksum); {advice}')
+
+
 def write_bytes(path: Path, data: bytes):
     with replacing(path) as file:
         file.write(data)
+
+
+# JSON. A shape is a type; {str: shape}, an object of any names; {'name': shape}, an object with at least these names;
+# [shape], a list of any length; or (shape, shape), a list of this length. `True` is no int.
+
+ANY: dict = {}  # the shape of any object
+
+
+def _misfit(value, shape, name='value') -> str:
+    """The first part of a JSON value that has not its shape, by name; '' if all has."""
+    if isinstance(shape, type):
+        fits = isinstance(value, shape) and (shape is bool or not isinstance(value, bool))
+        return '' if fits else name
+    if not isinstance(value, dict if isinstance(shape, dict) else list):
+        return name
+    if isinstance(shape, tuple) and len(value) != len(shape):
+        return name
+    if isinstance(shape, tuple):
+        parts = [(item, part, name) for item, part in zip(value, shape)]
+    elif isinstance(shape, list):
+        parts = [(item, shape[0], name) for item in value]
+    elif str in shape:
+        parts = [(item, shape[str], key) for key, item in value.items()]
+    else:
+        parts = [(value.get(key), part, key) for key, part in shape.items()]
+    for part in parts:
+        if found := _misfit(*part):
+            return found
+    return ''
+
+
+def _is_deep(value) -> bool:
+    """Whether a JSON value has more than DEEPEST levels."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        lists = [item for item in level if isinstance(item, list)]
+        objects = [item for item in level if isinstance(item, dict)]
+        level = [child for item in lists for child in item]
+        level += [child for item in objects for child in item.values()]
+    return bool(level)
+
+
+def parse_json(path: Path, data: bytes, shape=ANY, advice: str = AGAIN):
+    """The JSON value in `data`, a text from the file `path`. RunError if it is too long or deep, or of another shape.
+
+    Nothing here says that the value is the one that was written: see `read_json` and `read_npz`.
+    """
+    if len(data) > LONGEST:
+        raise RunError(f'{path}: damaged (over {LONGEST} bytes of JSON); {advice}')
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        raise RunError(f'{path}: damaged; {advice}') from None
+    if _is_deep(value):
+        raise RunError(f'{path}: damaged (nested too deeply); {advice}')
+    _check_shape(path, value, shape, advice)
+    return value
+
+
+def _check_shape(path, value, shape, advice):
+    if misfit := _misfit(value, shape):
+        raise RunError(f'{path}: damaged ({misfit} is missing or of another type); {advice}')
 
 
 def json_text(value: dict) -> str:
@@ -95,18 +180,21 @@ def write_json(path: Path, value: dict):
     write_bytes(path, _sealed({'schema': SCHEMA} | value))
 
 
-def read_json(path: Path, advice: str = AGAIN) -> dict:
-    """What `write_json` wrote. RunError if missing, of another schema, or changed in any byte."""
+def read_text(path: Path, advice: str = AGAIN) -> bytes:
+    """The bytes of a file of JSON: no more of them than `parse_json` needs to refuse it."""
     with reading(path, advice) as file:
-        data = file.read()
-    try:
-        value = dict(json.loads(data))
-    except (ValueError, TypeError):
-        raise RunError(f'{path}: damaged; {advice}') from None
-    check_schema(path, value.get('schema'))
+        return file.read(LONGEST + 1)
+
+
+def read_json(path: Path, shape=ANY, advice: str = AGAIN) -> dict:
+    """What `write_json` wrote. RunError if missing, of another schema or shape, or changed in any byte."""
+    data = read_text(path, advice)
+    value = parse_json(path, data, {'schema': int}, advice)
+    check_schema(path, value['schema'])
     value.pop('sha256', None)
     if data != _sealed(value):
         raise RunError(f'{path}: damaged (checksum); {advice}')
+    _check_shape(path, value, shape, advice)
     return value
 
 
@@ -147,24 +235,28 @@ def write_npz(path: Path, arrays: dict, meta: dict | None = None):
         file.write(seal)
 
 
-def read_npz(path: Path, advice: str = AGAIN) -> tuple[dict[str, np.ndarray], dict]:
-    """(arrays, meta) as `write_npz` got them. RunError if missing or changed in any byte."""
+def read_npz(path: Path, shape=ANY, advice: str = AGAIN) -> tuple[dict[str, np.ndarray], dict]:
+    """(arrays, meta) as `write_npz` got them. RunError if missing, changed in any byte, or of another shape (meta)."""
     with reading(path, advice) as file:
         seal = _digest(file)
         if seal != file.read():
             raise RunError(f'{path}: damaged (checksum); {advice}')
         file.seek(0)
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files if name != 'meta.json'}
-            return arrays, json.loads(archive['meta.json']) if 'meta.json' in archive.files else {}
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files if name != 'meta.json'}
+                text = archive['meta.json'] if 'meta.json' in archive.files else b'{}'
+        except _ZIP_ERRORS:
+            raise RunError(f'{path}: damaged; {advice}') from None
+    return arrays, parse_json(path, text, shape, advice)
 
 
-def read_meta(path: Path) -> dict:
-    """What `write_npz` got as `meta`, unchecked; {} where it cannot be read (`read_npz` says why)."""
+def read_meta(path: Path, shape=ANY) -> dict:
+    """What `write_npz` got as `meta`, its seal unchecked; {} where it cannot be read (`read_npz` says why)."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read('meta.json'))
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError):
+            return parse_json(path, archive.read('meta.json'), shape)
+    except (OSError, RunError, *_ZIP_ERRORS):
         return {}
 
 
