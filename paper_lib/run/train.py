@@ -49,7 +49,7 @@ def train(specs: list[RunSpec], store: Store, progress=None, checkpoint_seconds:
         if not open_:
             return
         if lean:
-            forget(lanes.agent_of(specs[0], spaces), len(open_))
+            forget(lanes.networks_of(specs[0], spaces), len(open_))
         runs = [store.open(spec, lease) for spec, lease in open_]
         try:
             Group([spec for spec, _ in open_], runs, sources, checkpoint_seconds).run(progress or (lambda clock: None))
@@ -77,7 +77,7 @@ class Group:
         self.task = tasks.get(self.spec.task)
         self.online = self.spec.data == 'own'
         self.spaces = envs.make(self.spec.task, 0, **self.spec.options).spaces
-        agent = lanes.agent_of(self.spec, self.spaces)
+        agent = lanes.networks_of(self.spec, self.spaces)
         self.program = lanes.program(agent, len(specs))
         self.task_program = lanes.program(dataclasses.replace(agent, explore=False), len(specs))
         self.keys, self.hyper = lanes.keys(specs, 'train'), lanes.hyper(specs)
