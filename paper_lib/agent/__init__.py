@@ -1,4 +1,6 @@
-"""DreamerV3 v1 and Plan2Explore as pure functions on pytrees. Nothing here reads files or steps environments.
+"""DreamerV3 v1 and Plan2Explore as pure functions on pytrees.
+
+Nothing here reads files or steps environments.
 
 dists         distributions and transforms
 layers        network blocks
@@ -10,6 +12,7 @@ probe         the autoencoder of the policy input
 dreamer       one whole update, acting, and looking at episodes
 kernels       the devices that buy speed, each beside the plain formula that it equals
 
-Sizes in docstrings: B batch, T time, H horizon, N imagined trajectories, A action, D deter, S latents of C classes,
-F = D + S * C features, E embedding, K bins, U units. `...` is any leading shape.
+Sizes in docstrings: B batch, T time, H horizon, N imagined trajectories, A action, D deter,
+S latents of C classes, F = D + S * C features, E embedding, K bins, U units. `...` is any
+leading shape.
 """

@@ -1,7 +1,8 @@
 """Behaviour learning in imagination: DreamerV3 v1's actor and critics over any mix of rewards.
 
-A behaviour's weights are {'actor', 'critics', 'slow'}, with one critic and one slow critic per reward name, and one
-return normaliser per reward. Imagined arrays are time-major, states 0 to H. See `paper_lib.agent` for the sizes.
+A behaviour's weights are {'actor', 'critics', 'slow'}, with one critic and one slow critic
+per reward name, and one return normaliser per reward. Imagined arrays are time-major,
+states 0 to H. See `paper_lib.agent` for the sizes.
 """
 
 from collections.abc import Callable
@@ -12,18 +13,18 @@ import jax
 import jax.numpy as jnp
 
 from paper_lib.agent import dists, optim
-from paper_lib.agent.kernels.actor_gradient import constant_actions, slope_by_actions, through_actions
+from paper_lib.agent.kernels import actor_gradient
+from paper_lib.agent.kernels.actor_gradient import Act
 from paper_lib.agent.kernels.products import convert_kernels
 from paper_lib.agent.kernels.recurrence import save_products
 from paper_lib.agent.networks import Networks, Params
 from paper_lib.agent.world_model import State, WorldModel
 
-NORM_RATE = 0.01  # percentile EMA, no bias correction (v1)
-SLOW_RATE = 0.02  # slow critic EMA per update
+NORM_RATE = 0.01  # by which the average percentiles of the returns move (v1)
+SLOW_RATE = 0.02  # by which the slow critic follows the critic
 sg = jax.lax.stop_gradient
 
-Norm = dict[str, jax.Array]  # EMA of the 5th ('low') and 95th ('high') percentile of the returns
-Act = Callable[[jax.Array, jax.Array], jax.Array]  # (features (N, F), noise) -> actions (N, A)
+Normaliser = dict[str, jax.Array]  # 'low' and 'high': average 5th and 95th percentile of returns
 
 
 # Records.
@@ -86,7 +87,7 @@ class Learner(NamedTuple):
 
     params: Params
     opt: dict[str, Any]
-    norms: dict[str, Norm]
+    norms: dict[str, Normaliser]
 
 
 class Outcome(NamedTuple):
@@ -96,7 +97,7 @@ class Outcome(NamedTuple):
     weight: jax.Array  # (H + 1, N)
     advantage: jax.Array  # (H, N), of the mix
     returns: dict[str, jax.Array]  # (H, N) each
-    norms: dict[str, Norm]
+    norms: dict[str, Normaliser]
     metrics: dict[str, jax.Array]
 
 
@@ -134,11 +135,11 @@ def imagine(wm: WorldModel, act: Act, start: State, draws: Draws, push: jax.Arra
     return Trajectory(states.feat, action, noise)
 
 
-# Returns (3.4) and their scale.
+# Returns and their scale.
 
 
 def continuation(wm: WorldModel, feat: jax.Array, first: jax.Array) -> jax.Array:
-    """(H + 1, N) whether each state goes on: predicted from features (H + 1, N, F), and known (N,) at the first."""
+    """(H + 1, N) whether each state goes on: known (N,) at the first, then predicted from `feat`."""
     return jnp.concatenate([first[None], wm.cont(feat[1:]).mode()])
 
 
@@ -150,7 +151,8 @@ def weights(cont: jax.Array, gamma: float) -> jax.Array:
 def lambda_return(reward: jax.Array, value: jax.Array, cont: jax.Array, gamma: float, lam: float) -> jax.Array:
     """R_t = r_{t+1} + gamma c_{t+1} [(1 - lam) v_{t+1} + lam R_{t+1}], R_H = v_H.
 
-    reward (H, N) is r_1 to r_H; value and cont (H + 1, N) are at states 0 to H. Returns (H, N).
+    reward (H, N) is r_1 to r_H; value and cont (H + 1, N) are at states 0 to H. Returns (H,
+    N).
     """
 
     def step(ret, inputs):
@@ -162,12 +164,12 @@ def lambda_return(reward: jax.Array, value: jax.Array, cont: jax.Array, gamma: f
     return ret
 
 
-def init_norm() -> Norm:
+def init_norm() -> Normaliser:
     """A normaliser that has seen no returns."""
     return {'low': jnp.zeros(()), 'high': jnp.zeros(())}
 
 
-def update_norm(norm: Norm, returns: jax.Array) -> Norm:
+def update_norm(norm: Normaliser, returns: jax.Array) -> Normaliser:
     """Fold a batch of returns in; the caller uses the result at once (v1)."""
     low, high = jnp.percentile(sg(returns), jnp.array([5.0, 95.0]))
     return {
@@ -176,12 +178,12 @@ def update_norm(norm: Norm, returns: jax.Array) -> Norm:
     }
 
 
-def norm_scale(norm: Norm) -> jax.Array:
-    """Divisor of the advantage: the return range, at least 1."""
+def norm_scale(norm: Normaliser) -> jax.Array:
+    """S, the divisor of the advantage: the range of the returns, at least 1."""
     return jnp.maximum(1.0, norm['high'] - norm['low'])
 
 
-# Losses (3.5, 3.6).
+# Losses.
 
 
 def critic(nets: Networks, params: Params, feat: jax.Array) -> dists.TwoHot:
@@ -217,10 +219,10 @@ def judge(learner: Learner, objective: Objective, trajectory: Trajectory, first_
 def actor_loss(
     policy: Policy, learner: Learner, objective: Objective, starts: Starts, key: jax.Array
 ) -> tuple[jax.Array, Outcome]:
-    """L = -mean of w_t [A_t + eta H(pi(. | sg s_t))] over t = 0 to H - 1, and what it was computed from.
+    """L = -mean of w_t [A_t + eta H(pi(. | sg s_t))] over t = 0 to H - 1 (v1, Eq. 11), and its outcome.
 
-    The gradient of A_t flows through the actions and the model, or is that of REINFORCE. The loss is a function of
-    `policy`; the learner's critics and normalisers are constants.
+    The gradient of A_t flows through the actions and the model, or is that of REINFORCE.
+    The loss is a function of `policy`; the learner's critics and normalisers are constants.
     """
     nets, size = policy.nets, starts.cont.shape[0]
     draws = draw(nets, key, size)
@@ -232,14 +234,15 @@ def actor_loss(
 
     push = jnp.zeros((nets.model.horizon + 1, size, nets.action))
     if nets.reinforce:
-        outcome = sg(gain(constant_actions(policy), push)[1])
+        outcome = sg(gain(actor_gradient.constant_actions(policy), push)[1])
         dist = policy(outcome.trajectory.feat)
         log_prob = dist.log_prob(outcome.trajectory.action)
         total = (outcome.weight[:-1] * log_prob[:-1] * outcome.advantage).mean()
     else:
-        value, slope, outcome = slope_by_actions(gain, policy, push)
+        value, slope, outcome = actor_gradient.slope_by_actions(gain, policy, push)
         dist = policy(outcome.trajectory.feat)
-        total = through_actions(value, slope, dist.sample(outcome.trajectory.noise))
+        actions = dist.sample(outcome.trajectory.noise)
+        total = actor_gradient.through_actions(value, slope, actions)
 
     weight, entropy = outcome.weight, dist.entropy()[:-1]
     loss = -total - nets.model.entropy * (weight[:-1] * entropy).mean()
@@ -253,7 +256,7 @@ def actor_loss(
 
 
 def critic_loss(params: Params, slow: Params, nets: Networks, outcome: Outcome, name: str) -> jax.Array:
-    """Mean of w_t [-log p(R_t | s_t) - log p(mean of the slow critic | s_t)] over t = 0 to H - 1, for one reward."""
+    """Mean of w_t [-log p(R_t | s_t) - log p(slow mean | s_t)] over t = 0 to H - 1, for one reward."""
     feat = outcome.trajectory.feat[:-1]
     predicted = critic(nets, params, feat)
     target = sg(critic(nets, slow, feat).mean())
@@ -262,7 +265,7 @@ def critic_loss(params: Params, slow: Params, nets: Networks, outcome: Outcome, 
 
 
 def follow(slow: Params, critic: Params, count: jax.Array) -> Params:
-    """Slow critic after update number `count`: a copy at first, then an average that moves by SLOW_RATE (3.8)."""
+    """Slow critic after update number `count`: a copy at first, then an average that moves by SLOW_RATE."""
     rate = jnp.where(count == 0, 1.0, SLOW_RATE)
     return jax.tree.map(lambda s, c: (1 - rate) * s + rate * c, slow, critic)
 
@@ -275,7 +278,7 @@ def init(nets: Networks, key: jax.Array, names: tuple[str, ...]) -> Learner:
     feat = jnp.zeros((1, nets.features))
     actor_key, *critic_keys = jax.random.split(key, len(names) + 1)
     actor = nets.actor.init(actor_key, feat)
-    critics = {name: nets.critic.init(critic_key, feat) for name, critic_key in zip(names, critic_keys)}
+    critics = {name: nets.critic.init(k, feat) for name, k in zip(names, critic_keys)}
     params = {'actor': actor, 'critics': critics, 'slow': jax.tree.map(jnp.copy, critics)}
     critic_opts = {name: optim.HEAD.init(params) for name, params in critics.items()}
     opt = {'actor': optim.HEAD.init(actor), 'critics': critic_opts}
@@ -287,7 +290,8 @@ def train(
 ) -> tuple[Learner, dict[str, jax.Array]]:
     """One update of the actor, then of the critics, then of the slow critics, on one imagined batch.
 
-    `hyper` holds the learning rates lr_actor and lr_critic. Returns the new learner and metrics.
+    `hyper` holds the learning rates lr_actor and lr_critic. Returns the new learner and
+    metrics.
     """
     nets, (params, opt, _) = objective.wm.nets, learner
     policy = Policy(nets, params['actor'])

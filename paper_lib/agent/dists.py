@@ -1,7 +1,8 @@
 """Distributions and transforms of DreamerV3 v1 (arXiv:2301.04104v1).
 
-Every distribution is a pytree of arrays with the verbs `log_prob`, `mean` or `mode`, `sample` and `entropy`, as far as
-they are needed. Random numbers come in as arrays, drawn outside of loops, so that everything here is deterministic.
+Every distribution is a pytree of arrays with the verbs `log_prob`, `mean` or `mode`,
+`sample` and `entropy`, as far as they are needed. Random numbers come in as arrays, drawn
+outside of loops, so that everything here is deterministic.
 """
 
 from typing import NamedTuple
@@ -27,7 +28,7 @@ def symexp(x: jax.Array) -> jax.Array:
 
 
 class TwoHot(NamedTuple):
-    """A number as a categorical over K bins that are even in symlog space (3.2)."""
+    """A number as a categorical over K bins that are even in symlog space (v1)."""
 
     logits: jax.Array  # (..., K)
 
@@ -49,14 +50,14 @@ def bins(size: int) -> jax.Array:
 
 
 def twohot(x: jax.Array, size: int) -> jax.Array:
-    """(...,) -> (..., K) weights on the two bins around symlog(x); outside the range all weight is on the last bin."""
+    """(...,) -> (..., K) weights on the two bins around symlog(x), or all of it on the last bin."""
     position = (symlog(x) + SYMLOG_RANGE) * ((size - 1) / (2 * SYMLOG_RANGE))
     position = jnp.clip(position, 0, size - 1)[..., None]
     return jnp.maximum(0, 1 - jnp.abs(position - jnp.arange(size)))
 
 
 def _shifted_exp(logits):
-    """The maximum (..., 1), without a gradient, and exp(logits - maximum); XLA shares both between mean and loss."""
+    """The maximum (..., 1), constant, and exp(logits - maximum); XLA shares both between mean and loss."""
     top = sg(logits.max(-1, keepdims=True))
     return top, jnp.exp(logits - top)
 
@@ -110,7 +111,8 @@ class Normal(NamedTuple):
 
     def log_prob(self, x: jax.Array) -> jax.Array:
         """(..., A) -> (...,)."""
-        return (-0.5 * ((x - self.mean) / self.std) ** 2 - jnp.log(self.std) - 0.5 * jnp.log(2 * jnp.pi)).sum(-1)
+        distance = (x - self.mean) / self.std
+        return (-0.5 * distance**2 - jnp.log(self.std) - 0.5 * jnp.log(2 * jnp.pi)).sum(-1)
 
     def entropy(self) -> jax.Array:
         """(...,) in nats."""
@@ -119,7 +121,8 @@ class Normal(NamedTuple):
 
 def bounded_normal(mean_raw: jax.Array, std_raw: jax.Array) -> Normal:
     """Raw outputs (..., A) -> mean in (-1, 1) and std in (0.1, 1); the sample is not squashed (v1)."""
-    return Normal(jnp.tanh(mean_raw), (STD_MAX - STD_MIN) * jax.nn.sigmoid(std_raw + 2) + STD_MIN)
+    std = (STD_MAX - STD_MIN) * jax.nn.sigmoid(std_raw + 2) + STD_MIN
+    return Normal(jnp.tanh(mean_raw), std)
 
 
 class Bernoulli(NamedTuple):
@@ -137,6 +140,9 @@ class Bernoulli(NamedTuple):
 
 
 def symlog_mse(pred: jax.Array, target: jax.Array) -> jax.Array:
-    """(..., X) prediction in symlog space, (..., X) raw target -> (...,); squares below 1e-8 count as 0 (v1)."""
+    """(..., X) prediction in symlog space, (..., X) raw target -> (...,) squared error.
+
+    Squares below 1e-8 count as 0 (v1).
+    """
     distance = (pred - symlog(target)) ** 2
     return jnp.where(distance < 1e-8, 0, distance).sum(-1)

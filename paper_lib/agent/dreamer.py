@@ -1,7 +1,7 @@
-"""The agent as pure functions: its state, one update of all its networks, acting, and looking at episodes.
+"""The agent as pure functions: its state, one update of all networks, acting, and looking at episodes.
 
-`state` is {'params', 'opt', 'norm'}, and each of these has an entry per group of networks: 'wm', 'task' and 'probe',
-where the run explores also 'expl' and 'disag'.
+`state` is {'params', 'opt', 'norm'}, and each of these has an entry per group of networks:
+'wm', 'task' and 'probe', where the run explores also 'expl' and 'disag'.
 """
 
 import functools
@@ -47,16 +47,18 @@ def _put(state, name, learner):
 def train_step(nets: Networks, state: Tree, batch: Batch, hyper: Arrays, key: jax.Array) -> tuple[Tree, Arrays]:
     """One gradient update of every network on a batch (B, T, ...): the new state, and metrics.
 
-    The order is v1's: world model, task behaviour, ensemble, exploring behaviour. Imagination starts from the
-    posteriors computed before the model's update and runs in the updated model.
-    `hyper` holds the lane's traced values: lr_model, lr_actor, lr_critic, lr_expl, w_expl.
+    The order is v1's: world model, task behaviour, ensemble, exploring behaviour.
+    Imagination starts from the posteriors computed before the model's update and runs in
+    the updated model. `hyper` holds the lane's traced values: lr_model, lr_actor,
+    lr_critic, lr_expl, w_expl.
     """
     state = {kind: dict(tree) for kind, tree in state.items()}
     params, opt = state['params'], state['opt']
     latent_key, start_key, task_key, expl_key = jax.random.split(key, 4)
     uniform = jax.random.uniform(latent_key, (*batch['reward'].shape, nets.model.stoch))
 
-    model = world_model.train(WorldModel(nets, params['wm']), opt['wm'], batch, uniform, hyper['lr_model'])
+    wm = WorldModel(nets, params['wm'])
+    model = world_model.train(wm, opt['wm'], batch, uniform, hyper['lr_model'])
     params['wm'], opt['wm'], metrics = model.wm.params, model.opt, dict(model.metrics)
 
     starts = choose_starts(nets, model.state, batch, start_key)
@@ -70,8 +72,9 @@ def train_step(nets: Networks, state: Tree, batch: Batch, hyper: Arrays, key: ja
         ensemble = Ensemble(nets, params['disag'])
         disag = plan2explore.train(ensemble, opt['disag'], model.state, batch, hyper['lr_expl'])
         params['disag'], opt['disag'] = disag.ensemble.params, disag.opt
-        rewards = rewards | {'disag': functools.partial(plan2explore.disagreement, disag.ensemble)}
-        objective = Objective(model.wm, rewards, {'task': 1 - hyper['w_expl'], 'disag': hyper['w_expl']})
+        rewards['disag'] = functools.partial(plan2explore.disagreement, disag.ensemble)
+        mix = {'task': 1 - hyper['w_expl'], 'disag': hyper['w_expl']}
+        objective = Objective(model.wm, rewards, mix)
         learner, found = actor_critic.train(_learner(state, 'expl'), objective, starts, hyper, expl_key)
         _put(state, 'expl', learner)
         metrics |= disag.metrics | {f'expl_{name}': value for name, value in found.items()}
@@ -121,8 +124,8 @@ def init_carry(nets: Networks, size: int) -> Tree:
 def policy(nets: Networks, params: Params, carry: Tree, obs: Batch, key: jax.Array) -> Tree:
     """One acting step: take the observation (N, ...) in, sample an action from a sampled posterior (v1).
 
-    `params` holds the weights of the world model ('wm') and of the actor that acts ('actor'). Returns the new carry,
-    whose 'action' (N, A) is the one to take.
+    `params` holds the weights of the world model ('wm') and of the actor that acts
+    ('actor'). Returns the new carry, whose 'action' (N, A) is the one to take.
     """
     latent_key, action_key = jax.random.split(key)
     size = obs['is_first'].shape[0]
@@ -148,7 +151,8 @@ class Examined(NamedTuple):
 def examine(nets: Networks, params: Params, episodes: Batch, key: jax.Array) -> Examined:
     """Take whole episodes (N, T, ...) in, from the learned initial state.
 
-    The measures are losses as defined in training (free nats included), values and reconstruction errors.
+    The measures are losses as defined in training (free nats included), values and
+    reconstruction errors.
     """
     uniform = jax.random.uniform(key, (*episodes['reward'].shape, nets.model.stoch))
     losses = world_model.losses(WorldModel(nets, params['wm']), episodes, uniform)

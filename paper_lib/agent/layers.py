@@ -1,7 +1,8 @@
-"""Network blocks of DreamerV3 v1 (section 1.2 to 1.6 of its code): linen modules with float32 parameters.
+"""Network blocks as the published code of DreamerV3 v1 has them: linen modules with float32 parameters.
 
-A block is linear (no bias) -> LayerNorm -> SiLU; an output layer is linear with bias. Linear layers take operands of
-`dtype` and round their results to it; everything else is float32, and so is what a network returns.
+A block is linear (no bias) -> LayerNorm -> SiLU; an output layer is linear with bias.
+Linear layers take operands of `dtype` and round their results to it; everything else is
+float32, and so is what a network returns.
 """
 
 from collections.abc import Callable
@@ -25,8 +26,8 @@ def fan_avg_normal(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jn
 def fan_avg_uniform(splits: tuple[int, ...] | None = None) -> Initializer:
     """Uniform with variance 1 / mean(fan_in, fan_out), for output layers.
 
-    `splits` are the widths of separate output layers that share one kernel: each has its own fan
-    (v1 gives every observation key its own layer).
+    `splits` are the widths of separate output layers that share one kernel: each has its
+    own fan (v1 gives every observation key its own layer).
     """
     init_one = nn.initializers.variance_scaling(1.0, 'fan_avg', 'uniform')
 
@@ -65,7 +66,7 @@ class Linear(nn.Module):
 
 
 class Output(nn.Module):
-    """(..., X) -> (..., U) float32: linear with a bias, which is added, and its gradient summed, in float32."""
+    """(..., X) -> (..., U) float32: linear with a bias; its sum and gradient are float32 too."""
 
     units: int
     dtype: str
@@ -90,7 +91,7 @@ class Block(nn.Module):
 
 
 class MLP(nn.Module):
-    """(..., X) -> tuple of raw outputs (..., out) of one trunk, one per entry of `outs`; () returns the trunk."""
+    """(..., X) -> raw outputs (..., out) of one trunk, one per entry of `outs`; () returns the trunk."""
 
     units: int
     layers: int
@@ -106,7 +107,8 @@ class MLP(nn.Module):
         if not self.outs:
             return x
         init = nn.initializers.zeros if self.zero else fan_avg_uniform(self.splits)
-        return tuple(Output(width, self.dtype, init, name=f'out{i}')(x) for i, width in enumerate(self.outs))
+        heads = [Output(width, self.dtype, init, name=f'out{i}') for i, width in enumerate(self.outs)]
+        return tuple(head(x) for head in heads)
 
 
 class ImageEncoder(nn.Module):
@@ -203,7 +205,7 @@ class RSSM(nn.Module):
         return deter, self.prior(deter).mode()
 
     def sequence(self, deter: jax.Array, stoch: jax.Array, action: jax.Array) -> jax.Array:
-        """One step of the GRU (3.7): (..., D), (..., S, C), (..., A) -> next deter (..., D)."""
+        """(..., D), (..., S, C), (..., A) -> next deter (..., D): a GRU with one LayerNorm over all gates."""
         action = clip(action)
         x = self.img_in(jnp.concatenate([flat(stoch), action], -1))
         x = self.gru_norm(self.gru(jnp.concatenate([deter, x], -1)))
@@ -232,7 +234,7 @@ class RSSM(nn.Module):
 
 
 def clip(action: jax.Array) -> jax.Array:
-    """Actions with values clipped to [-1, 1]; the gradient passes, divided by the size of what was clipped (v1)."""
+    """Values clipped to [-1, 1]; the gradient passes, divided by the size of what was clipped (v1)."""
     return action / jax.lax.stop_gradient(jnp.maximum(1, jnp.abs(action)))
 
 

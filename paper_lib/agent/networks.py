@@ -15,7 +15,8 @@ Params = dict[str, Any]  # a tree of weights; its names are those of the weights
 class Networks:
     """Sizes and spaces of a run's networks, without their weights.
 
-    Everything here is static: it fixes the compiled program. Hashable, so it can be a static argument of jit.
+    Everything here is static: it fixes the compiled program. Hashable, so it can be a
+    static argument of jit.
     """
 
     model: ModelSpec
@@ -33,7 +34,7 @@ class Networks:
 
     @property
     def reinforce(self) -> bool:
-        """Whether the actor's gradient is that of REINFORCE, rather than that through the model (2.1)."""
+        """Whether the actor's gradient is that of REINFORCE, rather than that through the model."""
         return self.discrete or self.model.gradient == 'reinforce'
 
     @property
@@ -87,7 +88,10 @@ class Networks:
         return layers.MLP(self.model.units, self.model.layers, self.model.precision, outs, zero)
 
     def action_noise(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        """What a policy's `sample` takes for actions of leading shape `shape`: uniform where discrete, else normal."""
+        """What `sample` of a policy takes for actions of leading shape `shape`.
+
+        Uniform `shape` where actions are discrete, else normal (*shape, A).
+        """
         if self.discrete:
             return jax.random.uniform(key, shape)
         return jax.random.normal(key, (*shape, self.action))

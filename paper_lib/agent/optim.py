@@ -15,7 +15,11 @@ HEAD = _adam(clip=100.0, eps=1e-5)  # actor, critics, ensemble, probe
 
 
 def step(
-    optimiser: optax.GradientTransformation, params: Any, grads: Any, state: optax.OptState, lr: float | jax.Array
+    optimiser: optax.GradientTransformation,
+    params: Any,
+    grads: Any,
+    state: optax.OptState,
+    lr: float | jax.Array,
 ) -> tuple[Any, optax.OptState]:
     """One step: (new params, new optimiser state). `lr` may be traced, so that lanes can differ in it."""
     updates, state = optimiser.update(grads, state, params)

@@ -38,7 +38,7 @@ def init(nets: Networks, key: jax.Array) -> tuple[Params, optax.OptState]:
 
 
 def target(nets: Networks, stoch: jax.Array, batch: Batch) -> jax.Array:
-    """What is predicted of each step, (B, T, X): the sampled latents (B, T, S, C) (v1), or the symlog vector."""
+    """(B, T, X) what is predicted of each step: the sampled latents (v1), or the symlog vector."""
     if nets.model.disag_target == 'vector':
         return dists.symlog(batch['vector'] * nets.model.obs_scale)
     return flat(stoch)
@@ -52,9 +52,9 @@ def loss(ensemble: Ensemble, state: State, batch: Batch) -> jax.Array:
 
 
 def disagreement(ensemble: Ensemble, trajectory: Trajectory) -> jax.Array:
-    """(H, N) reward: the standard deviation between networks at states and actions 1 to H, mean over the target."""
+    """(H, N) reward at states and actions 1 to H: deviation between networks, mean over the target."""
     variance = ensemble(trajectory.feat[1:], trajectory.action[1:]).var(0)
-    differ = variance > 0  # few networks agree to the last bit now and then: there the root has no gradient
+    differ = variance > 0  # a few networks may agree to the last bit: there the root has no gradient
     deviation = jnp.where(differ, jnp.sqrt(jnp.where(differ, variance, 1)), 0)
     return ensemble.nets.model.disag_scale * deviation.mean(-1)
 

@@ -1,4 +1,4 @@
-"""Autoencoder of the policy input (Appendix A.3): an out-of-distribution detector that never touches the agent."""
+"""Autoencoder of the policy input (Appendix A.3): it detects unfamiliar inputs and changes nothing."""
 
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ class Trained(NamedTuple):
 
 
 def train(nets: Networks, params: Params, opt: optax.OptState, feat: jax.Array) -> Trained:
-    """One Adam step on the posterior features (B, T, F) of the training batch (Eq. S2 with unit variance)."""
+    """One Adam step on the posterior features (B, T, F) of a batch (Eq. S2 with unit variance)."""
     feat = jax.lax.stop_gradient(feat)
     value, grads = jax.value_and_grad(lambda params: error(nets, params, feat).mean())(params)
     params, opt = optim.step(optim.HEAD, params, grads, opt, LEARNING_RATE)

@@ -1,4 +1,7 @@
-"""World model of DreamerV3 v1: encoder, RSSM, heads, and the loss of Eq. 4. See `paper_lib.agent` for the sizes."""
+"""World model of DreamerV3 v1: encoder, RSSM, heads, and the loss of Eq. 4.
+
+See `paper_lib.agent` for the sizes.
+"""
 
 from typing import NamedTuple
 
@@ -16,7 +19,8 @@ from paper_lib.agent.networks import Networks, Params
 DYN_SCALE, REP_SCALE = 0.5, 0.1  # beta_dyn, beta_rep of Eq. 4
 sg = jax.lax.stop_gradient
 
-Batch = dict[str, jax.Array]  # vector or image, action (chosen after it), reward, is_first, is_terminal: (B, T, ...)
+# vector or image, action (chosen after it), reward, is_first, is_terminal: each (B, T, ...)
+Batch = dict[str, jax.Array]
 
 
 class State(NamedTuple):
@@ -78,7 +82,10 @@ class WorldModel:
         return self.nets.rssm.apply(self.params['rssm'], deter, embed, method='posterior')
 
     def filter(self, fresh: State, state: State, seen: Evidence) -> Filtered:
-        """One filtering step of B environments; where is_first is set, from state `fresh` (D,), (S, C) and action 0."""
+        """One filtering step of B environments.
+
+        Where is_first is set, it starts from state `fresh`, (D,) and (S, C), and action 0.
+        """
         first = seen.is_first[:, None]
         deter = jnp.where(first, fresh.deter, state.deter)
         stoch = jnp.where(first[..., None], fresh.stoch, state.stoch)
@@ -101,7 +108,7 @@ class WorldModel:
         return made if self.nets.image else made[0]
 
     def observation(self, feat: jax.Array) -> jax.Array:
-        """(..., F) -> decoded images (..., X, Y, 3) uint8, or vectors (..., X), as the environment gives them."""
+        """(..., F) -> images (..., X, Y, 3) uint8, or vectors (..., X), as an environment gives them."""
         made = self.decode(feat)
         if self.nets.image:
             return (255 * jnp.clip(made, 0, 1)).round().astype(jnp.uint8)
@@ -156,7 +163,8 @@ class Losses(NamedTuple):
     def total(self) -> jax.Array:
         """(B, T) weighted sum of the components (Eq. 4)."""
         terms = self.terms
-        return DYN_SCALE * terms['dyn'] + REP_SCALE * terms['rep'] + terms['obs'] + terms['reward'] + terms['cont']
+        kl = DYN_SCALE * terms['dyn'] + REP_SCALE * terms['rep']
+        return kl + terms['obs'] + terms['reward'] + terms['cont']
 
 
 def losses(wm: WorldModel, batch: Batch, uniform: jax.Array) -> Losses:

@@ -115,7 +115,7 @@ class Program:
 
 
 def _where(chosen, yes, no):
-    """Of the lanes (L,) bools that are chosen the first array (L, ...), of the others the second."""
+    """The array `yes` (L, ...) in the lanes that are `chosen` (L,), `no` in the others."""
     return jnp.where(chosen.reshape((-1,) + (1,) * (yes.ndim - 1)), yes, no)
 
 

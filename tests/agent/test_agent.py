@@ -119,7 +119,7 @@ def test_state_t_depends_on_the_action_before_it_and_not_on_the_one_after():
 
 
 def test_the_model_clips_actions_and_lets_their_gradient_pass():
-    """The value is that at 1 or -1; the gradient is the one there, divided by the size of the action (1.3)."""
+    """The value is that at 1 or -1; the gradient is the one there, divided by the size of the action (v1)."""
     wm = WorldModel(PROPRIO, fresh(PROPRIO)['params']['wm'])
     state = State(jax.random.normal(jax.random.key(0), (12,)), jnp.eye(4)[:3])
     action, clipped, size = (jnp.array(x) for x in ([2.5, -1.6], [1.0, -1.0], [2.5, 1.6]))

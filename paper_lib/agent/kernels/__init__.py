@@ -1,1 +1,1 @@
-"""Devices that buy speed. Each stands beside the plain formula that it equals, and a test compares the two."""
+"""Devices that buy speed, each beside the plain formula that it equals. Tests compare the two."""

@@ -1,7 +1,8 @@
 """The gradient of an imagined gain by the actor's weights, in two steps.
 
-No gradient flows into the actor's input (v1), so the chain rule splits: how the gain changes with each action, through
-the model's loop, and how each action changes with the weights. The second step is taken for all states at once.
+No gradient flows into the actor's input (v1), so the chain rule splits: how the gain
+changes with each action, through the model's loop, and how each action changes with the
+weights. The second step is taken for all states at once.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,8 @@ import jax
 
 sg = jax.lax.stop_gradient
 Act = Callable[[jax.Array, jax.Array], jax.Array]  # (features (N, F), noise) -> actions (N, A)
-Gain = Callable[[Act, jax.Array], tuple[jax.Array, Any]]  # (act, push (H + 1, N, A)) -> (gain, outcome)
+# (act, push (H + 1, N, A), which is added to the actions) -> (gain, outcome)
+Gain = Callable[[Act, jax.Array], tuple[jax.Array, Any]]
 
 
 def plain_gain(gain: Gain, policy: Any, push: jax.Array) -> tuple[jax.Array, Any]:
@@ -26,7 +28,10 @@ def constant_actions(policy: Any) -> Act:
 
 
 def slope_by_actions(gain: Gain, policy: Any, push: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
-    """First step: the gain, its derivative by every action (H + 1, N, A), and the outcome, constant. `push` is 0."""
+    """First step: the gain, its derivative by every action (H + 1, N, A), and the outcome.
+
+    All three are constants to the policy's weights. `push` is 0.
+    """
     act = constant_actions(policy)
     (value, outcome), slope = jax.value_and_grad(lambda push: gain(act, push), has_aux=True)(push)
     return value, slope, sg(outcome)

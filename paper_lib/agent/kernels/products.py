@@ -20,7 +20,7 @@ def product(x: jax.Array, kernel: jax.Array, dtype: str) -> jax.Array:
 
 
 def convert_kernels(params: Any, dtype: str) -> Any:
-    """The parameters with every kernel converted to `dtype`: what `product` would do again in each turn of a loop."""
+    """The parameters with every kernel in `dtype`. Without it a loop converts them in every turn."""
 
     def convert(path, leaf):
         return leaf.astype(dtype) if path[-1].key == 'kernel' else leaf

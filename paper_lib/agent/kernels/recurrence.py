@@ -10,7 +10,7 @@ Step = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
 def plain_recur(step: Step, params: Any, carry: Any, inputs: Any) -> tuple[Any, Any]:
-    """Loop over `step(params, carry, inputs) -> (carry, output)`: the carries after every step, and the outputs.
+    """Loop over `step(params, carry, inputs) -> (carry, output)`: all carries after a step, all outputs.
 
     A carry is (B, ...), inputs are (T, B, ...); both results are (T, B, ...).
     """
@@ -26,9 +26,10 @@ def plain_recur(step: Step, params: Any, carry: Any, inputs: Any) -> tuple[Any, 
 def recur(step: Step, params: Any, carry: Any, inputs: Any) -> tuple[Any, Any]:
     """`plain_recur` with a gradient of its own. Only the carries are saved; the rest is recomputed.
 
-    What flows from carry to carry is recomputed in a loop; what flows to params and inputs, by one call of `step` on
-    T x B rows, in few large products. So the rows (B) must not see each other, params have no axis of rows, and `step`
-    may use no traced values but its arguments.
+    What flows from carry to carry is recomputed in a loop; what flows to params and inputs,
+    by one call of `step` on T x B rows, in few large products. So the rows (B) must not see
+    each other, params have no axis of rows, and `step` may use no traced values but its
+    arguments.
     """
 
     @jax.custom_vjp
