@@ -151,8 +151,7 @@ def weights(cont: jax.Array, gamma: float) -> jax.Array:
 def lambda_return(reward: jax.Array, value: jax.Array, cont: jax.Array, gamma: float, lam: float) -> jax.Array:
     """R_t = r_{t+1} + gamma c_{t+1} [(1 - lam) v_{t+1} + lam R_{t+1}], R_H = v_H.
 
-    reward (H, N) is r_1 to r_H; value and cont (H + 1, N) are at states 0 to H. Returns (H,
-    N).
+    reward (H, N) is r_1 to r_H; value and cont (H + 1, N) are at states 0 to H. Returns (H, N).
     """
 
     def step(ret, inputs):

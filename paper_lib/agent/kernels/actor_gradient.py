@@ -3,6 +3,9 @@
 No gradient flows into the actor's input (v1), so the chain rule splits: how the gain
 changes with each action, through the model's loop, and how each action changes with the
 weights. The second step is taken for all states at once.
+
+A `policy` here is a pytree of weights that, called with features (N, F), returns a
+distribution of actions; its `for_loop` prepares it for use in a loop.
 """
 
 from collections.abc import Callable
