@@ -1,1 +1,18 @@
-"""The device half: DreamerV3 v1 and Plan2Explore as pure functions on pytrees."""
+"""DreamerV3 v1 and Plan2Explore as pure functions on pytrees.
+
+Nothing here reads files or steps environments.
+
+dists         distributions and transforms
+layers        network blocks
+networks      which networks a run has, and their sizes
+world_model   encoder, recurrent model, heads, and the loss of Eq. 4
+actor_critic  behaviour learning in imagination
+plan2explore  the ensemble whose disagreement is a reward
+probe         the autoencoder of the policy input
+dreamer       one whole update, acting, and looking at episodes
+kernels       the devices that buy speed, each beside the plain formula that it equals
+
+Sizes in docstrings: B batch, T time, H horizon, N imagined trajectories, A action, D deter,
+S latents of C classes, F = D + S * C features, E embedding, K bins, U units. `...` is any
+leading shape.
+"""

@@ -1,98 +1,157 @@
 """Behaviour learning in imagination: DreamerV3 v1's actor and critics over any mix of rewards.
 
-A behaviour is {'actor', 'critics', 'slow'} with one critic per reward name, and one return
-normaliser per reward. Legend: H horizon, N imagined trajectories, F features, A actions.
-Trajectories are time-major: states 0..H, so (H + 1, N, ...).
+A behaviour's weights are {'actor', 'critics', 'slow'}, with one critic and one slow critic
+per reward name, and one return normaliser per reward. Imagined arrays are time-major,
+states 0 to H. See `paper_lib.agent` for the sizes.
 """
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.struct
 import jax
 import jax.numpy as jnp
 
-from paper_lib.agent import dists, nets, optim
-from paper_lib.agent import world_model as wmod
+from paper_lib.agent import dists, optim
+from paper_lib.agent.kernels import actor_gradient
+from paper_lib.agent.kernels.actor_gradient import Act
+from paper_lib.agent.kernels.products import convert_kernels
+from paper_lib.agent.kernels.recurrence import save_products
+from paper_lib.agent.networks import Networks, Params
+from paper_lib.agent.world_model import State, WorldModel
 
-NORM_RATE = 0.01  # percentile EMA, no bias correction (v1)
-SLOW_RATE = 0.02  # slow critic EMA per update
+NORM_RATE = 0.01  # by which the average percentiles of the returns move (v1)
+SLOW_RATE = 0.02  # by which the slow critic follows the critic
 sg = jax.lax.stop_gradient
 
-
-def actor_dist(agent, actor, feat):
-    """(..., F) -> distribution parameters: (mean, std) each (..., A), or log probabilities (..., A)."""
-    if agent.discrete:
-        return dists.unimix(agent.actor.apply(actor, feat)[0])
-    return dists.normal_params(*agent.actor.apply(actor, feat))
+Normaliser = dict[str, jax.Array]  # 'low' and 'high': average 5th and 95th percentile of returns
 
 
-def sample_action(agent, dist, noise):
-    """Reparameterised sample (..., A); noise is normal (..., A), or uniform (...,) for discrete actions."""
-    if agent.discrete:
-        return dists.onehot_sample(dist, noise)
-    return dist[0] + dist[1] * noise
+# Records.
 
 
-def action_noise(agent, key, shape):
-    """The noise that `sample_action` takes for actions of leading shape `shape`."""
-    if agent.discrete:
-        return jax.random.uniform(key, shape)
-    return jax.random.normal(key, (*shape, agent.action))
+@flax.struct.dataclass
+class Policy:
+    """The actor network with its weights."""
+
+    nets: Networks = flax.struct.field(pytree_node=False)
+    params: Params
+
+    def __call__(self, feat: jax.Array) -> dists.Normal | dists.OneHot:
+        """(..., F) -> distribution of the action (..., A)."""
+        outs = self.nets.actor.apply(self.params, feat)
+        if self.nets.discrete:
+            return dists.unimix(outs[0])
+        return dists.bounded_normal(*outs)
+
+    def for_loop(self) -> 'Policy':
+        """The same, prepared for use in a loop."""
+        return self.replace(params=convert_kernels(self.params, self.nets.model.precision))
 
 
-def log_prob(agent, dist, action):
-    return dists.onehot_log_prob(dist, action) if agent.discrete else dists.normal_log_prob(*dist, action)
+class Starts(NamedTuple):
+    """Where imagination starts."""
+
+    state: State  # (N, ...)
+    cont: jax.Array  # (N,) 0 where the real episode ends there, else 1
 
 
-def entropy(agent, dist):
-    return dists.onehot_entropy(dist) if agent.discrete else dists.normal_entropy(dist[1])
+class Draws(NamedTuple):
+    """The random numbers of an imagined batch."""
+
+    noise: jax.Array  # (H + 1, N, A) normal, or (H + 1, N) uniform where actions are discrete
+    uniform: jax.Array  # (H, N, S) for sampling the latents
 
 
-def imagine(agent, wm, actor, start, key, push=None):
-    """Roll the actor out in the model from `start` (deter (N, D), stoch (N, S, C)).
+class Trajectory(NamedTuple):
+    """What was imagined, and the noise that its actions were sampled with."""
 
-    Returns features (H + 1, N, F), actions (H + 1, N, A) and the noise that these were sampled with. `push`
-    (H + 1, N, A) is added to the actions: gradients flow to it, to `wm` and `start`, none to the actor.
-    """
-    horizon, size = agent.model.horizon, start[0].shape[0]
+    feat: jax.Array  # (H + 1, N, F)
+    action: jax.Array  # (H + 1, N, A)
+    noise: jax.Array
+
+
+Reward = Callable[[Trajectory], jax.Array]  # -> (H, N) rewards r_1 to r_H
+
+
+class Objective(NamedTuple):
+    """What a behaviour is to maximise, and in which model."""
+
+    wm: WorldModel
+    rewards: dict[str, Reward]
+    mix: dict[str, float | jax.Array]  # weight of each reward; they need not sum to 1
+
+
+class Learner(NamedTuple):
+    """A behaviour's weights, optimisers and normalisers."""
+
+    params: Params
+    opt: dict[str, Any]
+    norms: dict[str, Normaliser]
+
+
+class Outcome(NamedTuple):
+    """An imagined batch and what it is worth; `returns` and `norms` by reward."""
+
+    trajectory: Trajectory
+    weight: jax.Array  # (H + 1, N)
+    advantage: jax.Array  # (H, N), of the mix
+    returns: dict[str, jax.Array]  # (H, N) each
+    norms: dict[str, Normaliser]
+    metrics: dict[str, jax.Array]
+
+
+# Imagination.
+
+
+def draw(nets: Networks, key: jax.Array, size: int) -> Draws:
+    """The random numbers for `size` trajectories."""
+    horizon = nets.model.horizon
     action_key, latent_key = jax.random.split(key)
-    noise = action_noise(agent, action_key, (horizon + 1, size))
-    uniform = jax.random.uniform(latent_key, (horizon, size, agent.model.stoch))
-    push = jnp.zeros((horizon + 1, size, agent.action)) if push is None else push
-    rssm, actor = (nets.operands(params, agent.model.precision) for params in (wm['rssm'], actor))
+    noise = nets.action_noise(action_key, (horizon + 1, size))
+    return Draws(noise, jax.random.uniform(latent_key, (horizon, size, nets.model.stoch)))
 
-    def act(deter, stoch, noise, push):
-        dist = actor_dist(agent, actor, wmod.features(deter, stoch))
-        return sg(sample_action(agent, dist, noise)) + push
+
+def imagine(wm: WorldModel, act: Act, start: State, draws: Draws, push: jax.Array | None = None) -> Trajectory:
+    """Roll `act` out in the model, from N states. `push` (H + 1, N, A) is added to the actions."""
+    wm, noise = wm.for_loop(), draws.noise
+    if push is None:
+        push = jnp.zeros((*noise.shape[:2], wm.nets.action))
+
+    def choose(state, noise, push):
+        return act(state.feat, noise) + push
 
     def step(carry, inputs):
-        deter, stoch, action = carry
+        state, action = carry
         uniform, noise, push = inputs
-        deter = agent.rssm.apply(rssm, deter, stoch, action, method='sequence')
-        stoch = dists.onehot_sample(agent.rssm.apply(rssm, deter, method='prior'), uniform)
-        carry = (deter, stoch, act(deter, stoch, noise, push))
+        deter = wm.next(state, action)
+        state = State(deter, wm.prior(deter).sample(uniform))
+        carry = state, choose(state, noise, push)
         return carry, carry
 
-    # The gradient keeps the results of matrix products alone and computes the rest again.
-    step = jax.checkpoint(step, prevent_cse=False, policy=jax.checkpoint_policies.dots_saveable)
-    first = (*start, act(*start, noise[0], push[0]))
-    _, rest = jax.lax.scan(step, first, (uniform, noise[1:], push[1:]))
-    deter, stoch, action = jax.tree.map(lambda x, xs: jnp.concatenate([x[None], xs]), first, rest)
-    return wmod.features(deter, stoch), action, noise
+    first = start, choose(start, noise[0], push[0])
+    _, rest = jax.lax.scan(save_products(step), first, (draws.uniform, noise[1:], push[1:]))
+    states, action = jax.tree.map(lambda x, xs: jnp.concatenate([x[None], xs]), first, rest)
+    return Trajectory(states.feat, action, noise)
 
 
-def continuation(agent, wm, feat, first_cont):
-    """(H + 1, N): 0/1 mode of the continue head, the real flag at the start state."""
-    cont = (wmod.cont_logit(agent, wm, feat[1:]) > 0).astype(jnp.float32)
-    return jnp.concatenate([first_cont[None], cont])
+# Returns and their scale.
 
 
-def weights(cont, gamma):
+def continuation(wm: WorldModel, feat: jax.Array, first: jax.Array) -> jax.Array:
+    """(H + 1, N) whether each state goes on: known (N,) at the first, then predicted from `feat`."""
+    return jnp.concatenate([first[None], wm.cont(feat[1:]).mode()])
+
+
+def weights(cont: jax.Array, gamma: float) -> jax.Array:
     """(H + 1, N) continue flags -> probability weight of each state, 1 (or its flag) at the start."""
     return jnp.cumprod(gamma * cont, 0) / gamma
 
 
-def lambda_return(reward, value, cont, gamma, lam):
+def lambda_return(reward: jax.Array, value: jax.Array, cont: jax.Array, gamma: float, lam: float) -> jax.Array:
     """R_t = r_{t+1} + gamma c_{t+1} [(1 - lam) v_{t+1} + lam R_{t+1}], R_H = v_H.
 
-    reward (H, N) is r_1..r_H; value and cont (H + 1, N) are at states 0..H. Returns (H, N).
+    reward (H, N) is r_1 to r_H; value and cont (H + 1, N) are at states 0 to H. Returns (H, N).
     """
 
     def step(ret, inputs):
@@ -104,12 +163,12 @@ def lambda_return(reward, value, cont, gamma, lam):
     return ret
 
 
-def init_norm():
-    """Percentile normaliser: EMA of the 5th and 95th percentile of the returns."""
+def init_norm() -> Normaliser:
+    """A normaliser that has seen no returns."""
     return {'low': jnp.zeros(()), 'high': jnp.zeros(())}
 
 
-def update_norm(norm, returns):
+def update_norm(norm: Normaliser, returns: jax.Array) -> Normaliser:
     """Fold a batch of returns in; the caller uses the result at once (v1)."""
     low, high = jnp.percentile(sg(returns), jnp.array([5.0, 95.0]))
     return {
@@ -118,111 +177,136 @@ def update_norm(norm, returns):
     }
 
 
-def norm_scale(norm):
-    """Divisor of the advantage: the return range, at least 1."""
+def norm_scale(norm: Normaliser) -> jax.Array:
+    """S, the divisor of the advantage: the range of the returns, at least 1."""
     return jnp.maximum(1.0, norm['high'] - norm['low'])
 
 
-def value_mean(agent, critic, feat):
-    """(..., F) -> (...,) value estimate."""
-    return dists.twohot_mean(agent.critic.apply(critic, feat)[0])
+# Losses.
 
 
-def actor_loss(agent, wm, behaviour, norms, rewards, mix, start, first_cont, key):
-    """Actor loss of v1 for the reward mix, and everything the critics need beside it.
+def critic(nets: Networks, params: Params, feat: jax.Array) -> dists.TwoHot:
+    """(..., F) -> distribution (...,) of the return from there."""
+    return dists.TwoHot(nets.critic.apply(params, feat)[0])
 
-    `rewards` maps names to functions (wm, feat, action) -> (H, N); `mix` maps names to weights.
-    A_t = sum_k w_k (R_t - v_t) / S_k / sum_k w_k with S_k the normaliser of reward k.
 
-    No gradient flows into the actor's input (v1). So the chain rule is taken in two steps: the gain by the actions,
-    through the model, and the actions by the actor's weights, for all states at once instead of in the model's loop.
+def task_reward(wm: WorldModel, trajectory: Trajectory) -> jax.Array:
+    """(H, N) rewards that the model predicts at states 1 to H."""
+    return wm.reward(trajectory.feat[1:]).mean()
+
+
+def judge(learner: Learner, objective: Objective, trajectory: Trajectory, first_cont: jax.Array) -> Outcome:
+    """A_t = sum_k w_k (R_t - v_t) / S_k / sum_k w_k, with S_k the scale of reward k's own returns."""
+    nets = objective.wm.nets
+    gamma = 1 - 1 / nets.model.discount_horizon
+    cont = continuation(objective.wm, trajectory.feat, first_cont)
+    weight = sg(weights(cont, gamma))
+    advantage, returns, norms, metrics = 0.0, {}, {}, {}
+    for name, params in learner.params['critics'].items():
+        value = critic(nets, params, trajectory.feat).mean()
+        reward = objective.rewards[name](trajectory)
+        returns[name] = lambda_return(reward, value, cont, gamma, nets.model.lam)
+        norms[name] = update_norm(learner.norms[name], returns[name])
+        advantage += objective.mix[name] * (returns[name] - value[:-1]) / norm_scale(norms[name])
+        metrics[f'{name}_reward'] = reward.mean()
+        metrics[f'{name}_return'] = returns[name].mean()
+        metrics[f'{name}_value'] = value.mean()
+    advantage /= sum(objective.mix.values())
+    return Outcome(trajectory, weight, advantage, returns, norms, metrics)
+
+
+def actor_loss(
+    policy: Policy, learner: Learner, objective: Objective, starts: Starts, key: jax.Array
+) -> tuple[jax.Array, Outcome]:
+    """L = -mean of w_t [A_t + eta H(pi(. | sg s_t))] over t = 0 to H - 1 (v1, Eq. 11), and its outcome.
+
+    The gradient of A_t flows through the actions and the model, or is that of REINFORCE.
+    The loss is a function of `policy`; the learner's critics and normalisers are constants.
     """
-    model = agent.model
-    gamma = 1 - 1 / model.discount_horizon
+    nets, size = policy.nets, starts.cont.shape[0]
+    draws = draw(nets, key, size)
 
-    def gain(push):
-        feat, action, noise = imagine(agent, wm, sg(behaviour['actor']), start, key, push)
-        cont = continuation(agent, wm, feat, first_cont)
-        weight = sg(weights(cont, gamma))
-        returns, new, advantage, metrics = {}, {}, 0.0, {}
-        for name, critic in behaviour['critics'].items():
-            value = value_mean(agent, critic, feat)
-            reward = rewards[name](wm, feat, action)
-            returns[name] = lambda_return(reward, value, cont, gamma, model.lam)
-            new[name] = update_norm(norms[name], returns[name])
-            advantage += mix[name] * (returns[name] - value[:-1]) / norm_scale(new[name])
-            metrics |= {
-                f'{name}_reward': reward.mean(),
-                f'{name}_return': returns[name].mean(),
-                f'{name}_value': value.mean(),
-            }
-        advantage /= sum(mix.values())
-        return (weight[:-1] * advantage).mean(), (feat, action, noise, weight, advantage, returns, new, metrics)
+    def gain(act, push):
+        trajectory = imagine(objective.wm, act, starts.state, draws, push)
+        outcome = judge(learner, objective, trajectory, starts.cont)
+        return (outcome.weight[:-1] * outcome.advantage).mean(), outcome
 
-    push = jnp.zeros((model.horizon + 1, first_cont.shape[0], agent.action))
-    if agent.reinforce:
-        total, rest = gain(push)
+    push = jnp.zeros((nets.model.horizon + 1, size, nets.action))
+    if nets.reinforce:
+        outcome = sg(gain(actor_gradient.constant_actions(policy), push)[1])
+        dist = policy(outcome.trajectory.feat)
+        log_prob = dist.log_prob(outcome.trajectory.action)
+        total = (outcome.weight[:-1] * log_prob[:-1] * outcome.advantage).mean()
     else:
-        (total, rest), pull = jax.value_and_grad(gain, has_aux=True)(push)
-    feat, action, noise, weight, advantage, returns, norms, metrics = sg(rest)
-    dist = actor_dist(agent, behaviour['actor'], feat)
-    if agent.reinforce:
-        total = (weight[:-1] * log_prob(agent, dist, action)[:-1] * advantage).mean()
-    else:  # the gain, with the gradient of the second step
-        second = (pull * sample_action(agent, dist, noise)).sum()
-        total += second - sg(second)
-    ent = entropy(agent, dist)[:-1]
-    loss = -total - model.entropy * (weight[:-1] * ent).mean()
-    metrics |= {'actor_loss': loss, 'entropy': ent.mean(), 'weight': weight.mean(), 'advantage': advantage.mean()}
-    return loss, (feat, weight, returns, norms, metrics)
+        value, slope, outcome = actor_gradient.slope_by_actions(gain, policy, push)
+        dist = policy(outcome.trajectory.feat)
+        actions = dist.sample(outcome.trajectory.noise)
+        total = actor_gradient.through_actions(value, slope, actions)
+
+    weight, entropy = outcome.weight, dist.entropy()[:-1]
+    loss = -total - nets.model.entropy * (weight[:-1] * entropy).mean()
+    metrics = outcome.metrics | {
+        'actor_loss': loss,
+        'entropy': entropy.mean(),
+        'weight': weight.mean(),
+        'advantage': outcome.advantage.mean(),
+    }
+    return loss, outcome._replace(metrics=metrics)
 
 
-def critic_loss(agent, critic, slow, feat, returns, weight):
-    """-log p(R_t) - log p(slow critic's mean), weighted; feat (H + 1, N, F), returns (H, N)."""
-    logits = agent.critic.apply(critic, feat[:-1])[0]
-    target = sg(value_mean(agent, slow, feat[:-1]))
-    nll = -dists.twohot_log_prob(logits, returns) - dists.twohot_log_prob(logits, target)
-    return (weight[:-1] * nll).mean()
+def critic_loss(params: Params, slow: Params, nets: Networks, outcome: Outcome, name: str) -> jax.Array:
+    """Mean of w_t [-log p(R_t | s_t) - log p(slow mean | s_t)] over t = 0 to H - 1, for one reward."""
+    feat = outcome.trajectory.feat[:-1]
+    predicted = critic(nets, params, feat)
+    target = sg(critic(nets, slow, feat).mean())
+    nll = -predicted.log_prob(outcome.returns[name]) - predicted.log_prob(target)
+    return (outcome.weight[:-1] * nll).mean()
 
 
-def follow(slow, critic, count):
-    """Slow critic after update number `count`: a copy at first, then an average that moves by SLOW_RATE (3.8)."""
+def follow(slow: Params, critic: Params, count: jax.Array) -> Params:
+    """Slow critic after update number `count`: a copy at first, then an average that moves by SLOW_RATE."""
     rate = jnp.where(count == 0, 1.0, SLOW_RATE)
     return jax.tree.map(lambda s, c: (1 - rate) * s + rate * c, slow, critic)
 
 
-def init(agent, key, names):
-    """A behaviour with one critic per reward name, its optimisers and normalisers."""
-    feat = jnp.zeros((1, agent.features))
-    keys = jax.random.split(key, len(names) + 1)
-    actor = agent.actor.init(keys[0], feat)
-    critics = {name: agent.critic.init(k, feat) for name, k in zip(names, keys[1:])}
+# Learning.
+
+
+def init(nets: Networks, key: jax.Array, names: tuple[str, ...]) -> Learner:
+    """A fresh behaviour with one critic per reward name."""
+    feat = jnp.zeros((1, nets.features))
+    actor_key, *critic_keys = jax.random.split(key, len(names) + 1)
+    actor = nets.actor.init(actor_key, feat)
+    critics = {name: nets.critic.init(k, feat) for name, k in zip(names, critic_keys)}
     params = {'actor': actor, 'critics': critics, 'slow': jax.tree.map(jnp.copy, critics)}
-    opt = {'actor': optim.HEAD.init(actor), 'critics': {name: optim.HEAD.init(c) for name, c in critics.items()}}
-    return params, opt, {name: init_norm() for name in names}
+    critic_opts = {name: optim.HEAD.init(params) for name, params in critics.items()}
+    opt = {'actor': optim.HEAD.init(actor), 'critics': critic_opts}
+    return Learner(params, opt, {name: init_norm() for name in names})
 
 
-def train(agent, wm, params, opt, norms, rewards, mix, start, first_cont, hyper, key):
-    """One update of actor, then critics, then slow critics on one imagined batch."""
+def train(
+    learner: Learner, objective: Objective, starts: Starts, hyper: dict[str, jax.Array], key: jax.Array
+) -> tuple[Learner, dict[str, jax.Array]]:
+    """One update of the actor, then of the critics, then of the slow critics, on one imagined batch.
 
-    def loss(actor):
-        return actor_loss(agent, wm, {**params, 'actor': actor}, norms, rewards, mix, start, first_cont, key)
-
-    grads, (feat, weight, returns, norms, metrics) = jax.grad(loss, has_aux=True)(params['actor'])
-    actor, actor_opt = optim.step(optim.HEAD, params['actor'], grads, opt['actor'], hyper['lr_actor'])
-    critics, slow, critic_opt = {}, {}, {}
-    for name, critic in params['critics'].items():
-        value, grads = jax.value_and_grad(critic_loss, 1)(
-            agent, critic, params['slow'][name], feat, returns[name], weight
-        )
-        critics[name], critic_opt[name] = optim.step(
-            optim.HEAD, critic, grads, opt['critics'][name], hyper['lr_critic']
-        )
-        slow[name] = follow(params['slow'][name], critics[name], optim.count(opt['critics'][name]))
-        metrics |= {f'{name}_critic_loss': value, f'{name}_scale': norm_scale(norms[name])}
-    return (
+    `hyper` holds the learning rates lr_actor and lr_critic. Returns the new learner and
+    metrics.
+    """
+    nets, (params, opt, _) = objective.wm.nets, learner
+    policy = Policy(nets, params['actor'])
+    grads, outcome = jax.grad(actor_loss, has_aux=True)(policy, learner, objective, starts, key)
+    actor, actor_opt = optim.step(optim.HEAD, policy.params, grads.params, opt['actor'], hyper['lr_actor'])
+    critics, slow, critic_opts, metrics = {}, {}, {}, dict(outcome.metrics)
+    for name, old in params['critics'].items():
+        old_slow, old_opt = params['slow'][name], opt['critics'][name]
+        value, grads = jax.value_and_grad(critic_loss)(old, old_slow, nets, outcome, name)
+        critics[name], critic_opts[name] = optim.step(optim.HEAD, old, grads, old_opt, hyper['lr_critic'])
+        slow[name] = follow(old_slow, critics[name], optim.count(old_opt))
+        metrics[f'{name}_critic_loss'] = value
+        metrics[f'{name}_scale'] = norm_scale(outcome.norms[name])
+    learner = Learner(
         {'actor': actor, 'critics': critics, 'slow': slow},
-        {'actor': actor_opt, 'critics': critic_opt},
-        norms,
-        metrics,
+        {'actor': actor_opt, 'critics': critic_opts},
+        outcome.norms,
     )
+    return learner, metrics

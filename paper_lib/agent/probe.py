@@ -1,25 +1,39 @@
-"""Autoencoder of the policy input (Appendix A.3): an out-of-distribution detector that never touches the agent."""
+"""Autoencoder of the policy input (Appendix A.3): it detects unfamiliar inputs and changes nothing."""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from paper_lib.agent import optim
+from paper_lib.agent.networks import Networks, Params
 
 LEARNING_RATE = 1e-3
 
 
-def init(agent, key):
-    params = agent.probe.init(key, jnp.zeros((1, agent.features)))
+def init(nets: Networks, key: jax.Array) -> tuple[Params, optax.OptState]:
+    """Fresh weights, and their optimiser's state."""
+    params = nets.probe.init(key, jnp.zeros((1, nets.features)))
     return params, optim.HEAD.init(params)
 
 
-def error(agent, params, feat):
+def error(nets: Networks, params: Params, feat: jax.Array) -> jax.Array:
     """(..., F) -> (...,) mean squared reconstruction error."""
-    return ((agent.probe.apply(params, feat) - feat) ** 2).mean(-1)
+    return ((nets.probe.apply(params, feat) - feat) ** 2).mean(-1)
 
 
-def train(agent, params, opt, feat):
-    """One Adam step on the posterior features (B, T, F) of the training batch (Eq. S2 with unit variance)."""
-    value, grads = jax.value_and_grad(lambda p: error(agent, p, jax.lax.stop_gradient(feat)).mean())(params)
+class Trained(NamedTuple):
+    """What an update leaves."""
+
+    params: Params
+    opt: optax.OptState
+    metrics: dict[str, jax.Array]
+
+
+def train(nets: Networks, params: Params, opt: optax.OptState, feat: jax.Array) -> Trained:
+    """One Adam step on the posterior features (B, T, F) of a batch (Eq. S2 with unit variance)."""
+    feat = jax.lax.stop_gradient(feat)
+    value, grads = jax.value_and_grad(lambda params: error(nets, params, feat).mean())(params)
     params, opt = optim.step(optim.HEAD, params, grads, opt, LEARNING_RATE)
-    return params, opt, {'probe_loss': value}
+    return Trained(params, opt, {'probe_loss': value})

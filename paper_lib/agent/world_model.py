@@ -1,147 +1,225 @@
 """World model of DreamerV3 v1: encoder, RSSM, heads, and the loss of Eq. 4.
 
-Legend: B batch, T time, D deter, S latents, C classes, E embedding, F = D + S * C features, A actions.
-`wm` is the parameter tree {'encoder', 'rssm', 'decoder', 'reward', 'cont'} of one lane.
+See `paper_lib.agent` for the sizes.
 """
 
+from typing import NamedTuple
+
+import flax.struct
 import jax
 import jax.numpy as jnp
+import optax
 
-from paper_lib.agent import dists, nets
+from paper_lib.agent import dists, optim
+from paper_lib.agent.kernels.products import convert_kernels
+from paper_lib.agent.kernels.recurrence import recur
+from paper_lib.agent.layers import flat
+from paper_lib.agent.networks import Networks, Params
 
 DYN_SCALE, REP_SCALE = 0.5, 0.1  # beta_dyn, beta_rep of Eq. 4
 sg = jax.lax.stop_gradient
 
-
-def features(deter, stoch):
-    """(..., D), (..., S, C) -> (..., F): the input of every head and of the policy."""
-    return jnp.concatenate([deter, stoch.reshape((*stoch.shape[:-2], -1))], -1)
+# vector or image, action (chosen after it), reward, is_first, is_terminal: each (B, T, ...)
+Batch = dict[str, jax.Array]
 
 
-def encode(agent, wm, obs):
-    """Observation (..., D_obs) or (..., H, W, 3) -> embedding (..., E)."""
-    if agent.image:
-        return agent.encoder.apply(wm['encoder'], obs['image'])
-    return agent.encoder.apply(wm['encoder'], dists.symlog(obs['vector'] * agent.model.obs_scale))
+class State(NamedTuple):
+    """Where the model is."""
+
+    deter: jax.Array  # (..., D)
+    stoch: jax.Array  # (..., S, C)
+
+    @property
+    def feat(self) -> jax.Array:
+        """(..., F): the input of every head and of the policy."""
+        return jnp.concatenate([self.deter, flat(self.stoch)], -1)
 
 
-def observe(agent, wm, embed, prev_action, is_first, uniform):
-    """Filter (B, T, E), (B, T, A), (B, T), (B, T, S) -> deter (B, T, D), stoch and posterior (B, T, S, C)."""
-    fresh = agent.rssm.apply(wm['rssm'], method='initial')
-    first = jax.tree.map(lambda x: jnp.repeat(x[None], embed.shape[0], 0), fresh)
+class Evidence(NamedTuple):
+    """What a filtering step takes in."""
 
-    def step(params, carry, inputs):
-        return observe_step(agent, *params, carry, *inputs)
-
-    inputs = jax.tree.map(lambda x: x.swapaxes(0, 1), (embed, prev_action, is_first, uniform))
-    states, post = recur(step, ({'rssm': nets.operands(wm['rssm'], agent.model.precision)}, fresh), first, inputs)
-    return jax.tree.map(lambda x: x.swapaxes(0, 1), (*states, post))
+    embed: jax.Array  # (..., E)
+    prev_action: jax.Array  # (..., A)
+    is_first: jax.Array  # (...,)
+    uniform: jax.Array  # (..., S) for sampling the latent
 
 
-def recur(step, params, carry, inputs):
-    """Loop over `step(params, carry, inputs) -> (carry, output)`: all carries after a step and all outputs, (T, ...).
+class Filtered(NamedTuple):
+    """States sampled from the posteriors, and the posteriors."""
 
-    Carries (B, ...), inputs (T, B, ...) and outputs are rows that do not see each other; params have no axis of rows.
-    Of what the loop computes its gradient keeps the carries alone. The rest is computed again: in a loop what goes from
-    carry to carry, and by one step of T x B rows, in few large products, what goes to params and inputs. `step` may use
-    no traced values but its arguments.
-    """
-
-    @jax.custom_vjp
-    def run(params, carry, inputs):
-        def body(carry, inputs):
-            carry, output = step(params, carry, inputs)
-            return carry, (carry, output)
-
-        return jax.lax.scan(body, carry, inputs)[1]
-
-    def forward(params, carry, inputs):
-        result = run(params, carry, inputs)
-        return result, (params, carry, inputs, result[0])
-
-    def backward(kept, cotangents):
-        params, carry, inputs, after = kept
-        before = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest[:-1]]), carry, after)
-
-        def body(later, at):
-            before, inputs, (after, output) = at
-            after = jax.tree.map(jnp.add, after, later)
-            _, pull = jax.vjp(lambda carry: step(params, carry, inputs), before)
-            return pull((after, output))[0], after
-
-        zeros = jax.tree.map(jnp.zeros_like, carry)
-        first, after = jax.lax.scan(body, zeros, (before, inputs, cotangents), reverse=True)
-        rows = (before, inputs, after, cotangents[1])
-        before, flat, after, output = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
-        _, pull = jax.vjp(lambda params, flat: step(params, before, flat), params, flat)
-        to_params, to_flat = pull((after, output))
-        return to_params, first, jax.tree.map(lambda x, row: row.reshape(x.shape), inputs, to_flat)
-
-    run.defvjp(forward, backward)
-    return run(params, carry, inputs)
+    state: State
+    posterior: dists.OneHot
 
 
-def observe_step(agent, wm, fresh, carry, embed, prev_action, is_first, uniform):
-    """One filtering step; where is_first the state restarts from `fresh`, (D,) and (S, C), and the action from 0."""
-    first = is_first[:, None]
-    deter = jnp.where(first, fresh[0], carry[0])
-    stoch = jnp.where(first[..., None], fresh[1], carry[1])
-    prev_action = jnp.where(first, 0.0, prev_action)
-    deter = agent.rssm.apply(wm['rssm'], deter, stoch, prev_action, method='sequence')
-    post = agent.rssm.apply(wm['rssm'], deter, embed, method='posterior')
-    return (deter, dists.onehot_sample(post, uniform)), post
+@flax.struct.dataclass
+class WorldModel:
+    """Networks with their weights {'encoder', 'rssm', 'decoder', 'reward', 'cont'}, or some of them."""
+
+    nets: Networks = flax.struct.field(pytree_node=False)
+    params: Params
+
+    def encode(self, obs: Batch) -> jax.Array:
+        """Observation (..., X) or (..., X, Y, 3) -> embedding (..., E)."""
+        if self.nets.image:
+            return self.nets.encoder.apply(self.params['encoder'], obs['image'])
+        vector = dists.symlog(obs['vector'] * self.nets.model.obs_scale)
+        return self.nets.encoder.apply(self.params['encoder'], vector)
+
+    def initial(self) -> State:
+        """The learned initial state, (D,) and (S, C)."""
+        return State(*self.nets.rssm.apply(self.params['rssm'], method='initial'))
+
+    def next(self, state: State, action: jax.Array) -> jax.Array:
+        """The deter (..., D) that follows a state and an action (..., A)."""
+        return self.nets.rssm.apply(self.params['rssm'], *state, action, method='sequence')
+
+    def prior(self, deter: jax.Array) -> dists.OneHot:
+        """(..., D) -> distribution of the latent (..., S, C) before the observation is seen."""
+        return self.nets.rssm.apply(self.params['rssm'], deter, method='prior')
+
+    def posterior(self, deter: jax.Array, embed: jax.Array) -> dists.OneHot:
+        """(..., D), (..., E) -> distribution of the latent (..., S, C) after the observation is seen."""
+        return self.nets.rssm.apply(self.params['rssm'], deter, embed, method='posterior')
+
+    def filter(self, fresh: State, state: State, seen: Evidence) -> Filtered:
+        """One filtering step of B environments.
+
+        Where is_first is set, it starts from state `fresh`, (D,) and (S, C), and action 0.
+        """
+        first = seen.is_first[:, None]
+        deter = jnp.where(first, fresh.deter, state.deter)
+        stoch = jnp.where(first[..., None], fresh.stoch, state.stoch)
+        prev_action = jnp.where(first, 0.0, seen.prev_action)
+        deter = self.next(State(deter, stoch), prev_action)
+        posterior = self.posterior(deter, seen.embed)
+        return Filtered(State(deter, posterior.sample(seen.uniform)), posterior)
+
+    def reward(self, feat: jax.Array) -> dists.TwoHot:
+        """(..., F) -> distribution (...,) of the reward received on arriving there."""
+        return dists.TwoHot(self.nets.reward.apply(self.params['reward'], feat)[0])
+
+    def cont(self, feat: jax.Array) -> dists.Bernoulli:
+        """(..., F) -> whether the episode goes on (...,)."""
+        return dists.Bernoulli(self.nets.cont.apply(self.params['cont'], feat)[0][..., 0])
+
+    def decode(self, feat: jax.Array) -> jax.Array:
+        """(..., F) -> pixels (..., X, Y, 3) on the [0, 1] scale, or vectors (..., X) in symlog space."""
+        made = self.nets.decoder.apply(self.params['decoder'], feat)
+        return made if self.nets.image else made[0]
+
+    def observation(self, feat: jax.Array) -> jax.Array:
+        """(..., F) -> images (..., X, Y, 3) uint8, or vectors (..., X), as an environment gives them."""
+        made = self.decode(feat)
+        if self.nets.image:
+            return (255 * jnp.clip(made, 0, 1)).round().astype(jnp.uint8)
+        return dists.symexp(made) / self.nets.model.obs_scale
+
+    def for_loop(self) -> 'WorldModel':
+        """The recurrent part alone, prepared for use in a loop."""
+        rssm = convert_kernels(self.params['rssm'], self.nets.model.precision)
+        return self.replace(params={'rssm': rssm})
 
 
-def reward_mean(agent, wm, feat):
-    """(..., F) -> (...,) predicted reward."""
-    return dists.twohot_mean(agent.reward.apply(wm['reward'], feat)[0])
+def init(nets: Networks, keys: jax.Array) -> Params:
+    """Fresh weights from five keys."""
+    obs = {'vector': jnp.zeros((1, sum(nets.vector)))}
+    if nets.image:
+        obs = {'image': jnp.zeros((1, *nets.image), jnp.uint8)}
+    params = {'encoder': nets.encoder.init(keys[0], *obs.values())}
+    embed = WorldModel(nets, params).encode(obs)
+    feat = jnp.zeros((1, nets.features))
+    params['rssm'] = nets.rssm.init(keys[1], jnp.zeros(nets.action), embed[0])
+    params['decoder'] = nets.decoder.init(keys[2], feat)
+    params['reward'] = nets.reward.init(keys[3], feat)
+    params['cont'] = nets.cont.init(keys[4], feat)
+    return params
 
 
-def cont_logit(agent, wm, feat):
-    """(..., F) -> (...,) logit of the episode going on."""
-    return agent.cont.apply(wm['cont'], feat)[0][..., 0]
+def observe(wm: WorldModel, seen: Evidence) -> Filtered:
+    """Filter sequences (B, T, ...), each from the learned initial state."""
+    fresh = wm.initial()
+    first = jax.tree.map(lambda x: jnp.repeat(x[None], seen.embed.shape[0], 0), fresh)
+
+    def step(params, state, seen):
+        wm, fresh = params
+        state, posterior = wm.filter(fresh, state, seen)
+        return state, posterior
+
+    filtered = Filtered(*recur(step, (wm.for_loop(), fresh), first, _swap(seen)))
+    return _swap(filtered)
 
 
-def obs_loss(agent, wm, feat, batch):
-    """Reconstruction loss (...,): summed squared error of pixels in [0, 1] or of symlog vectors (no 1/2, no mean)."""
-    if agent.image:
-        pred = agent.decoder.apply(wm['decoder'], feat)
-        return ((pred - batch['image'].astype(jnp.float32) / 255) ** 2).sum((-3, -2, -1))
-    pred = agent.decoder.apply(wm['decoder'], feat)[0]
-    return agent.model.vector_scale * dists.symlog_mse(pred, batch['vector'] * agent.model.obs_scale)
+def _swap(tree):
+    """(B, T, ...) <-> (T, B, ...)."""
+    return jax.tree.map(lambda x: x.swapaxes(0, 1), tree)
 
 
-def losses(agent, wm, batch, uniform):
-    """Loss components of Eq. 4 per step, each (B, T), and the posterior states (deter, stoch).
+class Losses(NamedTuple):
+    """Components of Eq. 4 by name, each (B, T), and the posterior states that they were computed in."""
 
-    `batch` holds obs, action (chosen after the observation), reward, is_first, is_terminal, each (B, T, ...).
+    terms: dict[str, jax.Array]
+    state: State
+
+    def total(self) -> jax.Array:
+        """(B, T) weighted sum of the components (Eq. 4)."""
+        terms = self.terms
+        kl = DYN_SCALE * terms['dyn'] + REP_SCALE * terms['rep']
+        return kl + terms['obs'] + terms['reward'] + terms['cont']
+
+
+def losses(wm: WorldModel, batch: Batch, uniform: jax.Array) -> Losses:
+    """Loss components on a batch; `uniform` (B, T, S) samples the latents.
+
     Every sequence starts from the learned initial state, whatever its first flag says (v1).
     """
     prev_action = jnp.pad(batch['action'][:, :-1], ((0, 0), (1, 0), (0, 0)))
-    embed = encode(agent, wm, batch)
-    deter, stoch, post = observe(agent, wm, embed, prev_action, batch['is_first'], uniform)
-    prior = agent.rssm.apply(wm['rssm'], deter, method='prior')
-    feat = features(deter, stoch)
-    free = agent.model.free_nats
+    seen = Evidence(wm.encode(batch), prev_action, batch['is_first'], uniform)
+    state, post = observe(wm, seen)
+    prior = wm.prior(state.deter)
+    feat = state.feat
+    free = wm.nets.model.free_nats
     terms = {
-        'dyn': jnp.maximum(free, dists.onehot_kl(sg(post), prior)),
-        'rep': jnp.maximum(free, dists.onehot_kl(post, sg(prior))),
-        'obs': obs_loss(agent, wm, feat, batch),
-        'reward': -dists.twohot_log_prob(agent.reward.apply(wm['reward'], feat)[0], batch['reward']),
-        'cont': dists.bernoulli_loss(cont_logit(agent, wm, feat), 1.0 - batch['is_terminal']),
+        'dyn': jnp.maximum(free, sg(post).kl(prior)),
+        'rep': jnp.maximum(free, post.kl(sg(prior))),
+        'obs': observation_loss(wm, feat, batch),
+        'reward': -wm.reward(feat).log_prob(batch['reward']),
+        'cont': -wm.cont(feat).log_prob(1.0 - batch['is_terminal']),
     }
-    assert all(x.shape == batch['reward'].shape for x in terms.values())
-    return terms, (deter, stoch)
+    assert all(term.shape == batch['reward'].shape for term in terms.values())
+    return Losses(terms, state)
 
 
-def total(terms):
-    """Weighted sum of the components (Eq. 4), per step."""
-    return DYN_SCALE * terms['dyn'] + REP_SCALE * terms['rep'] + terms['obs'] + terms['reward'] + terms['cont']
+def observation_loss(wm: WorldModel, feat: jax.Array, batch: Batch) -> jax.Array:
+    """(...,) summed squared error of pixels in [0, 1] or of symlog vectors (no 1/2, no mean)."""
+    pred = wm.decode(feat)
+    if wm.nets.image:
+        return ((pred - batch['image'].astype(jnp.float32) / 255) ** 2).sum((-3, -2, -1))
+    model = wm.nets.model
+    return model.vector_scale * dists.symlog_mse(pred, batch['vector'] * model.obs_scale)
 
 
-def loss(agent, wm, batch, uniform):
-    """Scalar loss, and (posterior states, metrics) beside it."""
-    terms, states = losses(agent, wm, batch, uniform)
-    metrics = {name: value.mean() for name, value in terms.items()}
-    mean = total(terms).mean()
-    return mean, (states, {'model_loss': mean, **metrics})
+def loss(wm: WorldModel, batch: Batch, uniform: jax.Array) -> tuple[jax.Array, Losses]:
+    """The mean of Eq. 4, and its components."""
+    parts = losses(wm, batch, uniform)
+    return parts.total().mean(), parts
+
+
+class Trained(NamedTuple):
+    """What an update leaves: weights, optimiser, the posterior states before it, and the metrics."""
+
+    wm: WorldModel
+    opt: optax.OptState
+    state: State
+    metrics: dict[str, jax.Array]
+
+
+def train(wm: WorldModel, opt: optax.OptState, batch: Batch, uniform: jax.Array, lr: jax.Array) -> Trained:
+    """One Adam step on Eq. 4; a frozen model is only used."""
+    if wm.nets.frozen:
+        mean, parts = loss(wm, batch, uniform)
+    else:
+        (mean, parts), grads = jax.value_and_grad(loss, has_aux=True)(wm, batch, uniform)
+        params, opt = optim.step(optim.MODEL, wm.params, grads.params, opt, lr)
+        wm = wm.replace(params=params)
+    means = {name: term.mean() for name, term in parts.terms.items()}
+    return Trained(wm, opt, parts.state, {'model_loss': mean, **means})

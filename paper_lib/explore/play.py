@@ -9,28 +9,32 @@ import numpy as np
 
 from paper_lib import envs
 from paper_lib.agent import actor_critic, dreamer
-from paper_lib.agent import world_model as wmod
+from paper_lib.agent.actor_critic import Policy
+from paper_lib.agent.kernels.actor_gradient import constant_actions
+from paper_lib.agent.world_model import State, WorldModel
 from paper_lib.contract import tasks
 from paper_lib.run import evaluate, lanes, rollout
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _inside(agent, params, episodes, key):
-    """What `dreamer.assess` finds with this key in episodes (n, L, ...), and of the first one the states behind it.
+def _examine(nets, params, episodes, key):
+    """What `dreamer.assess` measures with this key in episodes (n, L, ...), and the states behind the first one.
 
     `deter` (1, L, D), `stoch` (1, L, S, C), and `decoded` (1, L, ...).
     """
-    found, states = dreamer.inside(agent, params, episodes, key)
-    deter, stoch = (x[:1] for x in states)
-    decoded = dreamer.observation(agent, params, wmod.features(deter, stoch))
-    return found | {'deter': deter, 'stoch': stoch, 'decoded': decoded}
+    measures, states = dreamer.examine(nets, params, episodes, key)
+    state = State(states.deter[:1], states.stoch[:1])
+    decoded = WorldModel(nets, params['wm']).observation(state.feat)
+    return measures | {'deter': state.deter, 'stoch': state.stoch, 'decoded': decoded}
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _imagine(agent, params, start, key):
+def _imagine(nets, params, start, key):
     """Observations decoded along `model.horizon` imagined steps from N states, these first: (N, H + 1, ...)."""
-    feat, *_ = actor_critic.imagine(agent, params['wm'], params['task']['actor'], start, key)
-    return dreamer.observation(agent, params, feat).swapaxes(0, 1)
+    wm, policy = WorldModel(nets, params['wm']), Policy(nets, params['task']['actor'])
+    draws = actor_critic.draw(nets, key, start.deter.shape[0])
+    trajectory = actor_critic.imagine(wm, constant_actions(policy), start, draws)
+    return wm.observation(trajectory.feat).swapaxes(0, 1)
 
 
 class Player:
@@ -39,8 +43,8 @@ class Player:
     def __init__(self, spec, arrays):
         self.spec, self.task = spec, tasks.get(spec.task)
         spaces = envs.make(spec.task, 0, **spec.options).spaces
-        self.agent = dataclasses.replace(lanes.agent_of(spec, spaces), explore=False)
-        self.program = lanes.program(self.agent, 1)
+        self.nets = dataclasses.replace(lanes.networks_of(spec, spaces), explore=False)
+        self.program = lanes.program(self.nets, 1)
         like = dict(self.program.init(lanes.keys([spec], 'init'), 0)['params'])
         like['task'] = {name: part for name, part in like['task'].items() if name != 'slow'}
         self.params = lanes.unflatten(like, {name: array[None] for name, array in arrays.items()})
@@ -63,23 +67,23 @@ class Player:
 
         Actions and latents are drawn anew each time: what the draws have in common is what the model believes.
         """
-        agent = dataclasses.replace(self.agent, model=dataclasses.replace(self.agent.model, horizon=horizon))
-        start = tuple(jnp.asarray(episode[name][step][None].repeat(times, 0)) for name in ('deter', 'stoch'))
+        nets = dataclasses.replace(self.nets, model=dataclasses.replace(self.nets.model, horizon=horizon))
+        start = State(*(jnp.asarray(episode[name][step][None].repeat(times, 0)) for name in ('deter', 'stoch')))
         key = jax.random.fold_in(lanes.keys([self.spec], 'imagine')[0], step)
-        return np.asarray(_imagine(agent, jax.tree.map(lambda x: x[0], self.params), start, key))
+        return np.asarray(_imagine(nets, jax.tree.map(lambda x: x[0], self.params), start, key))
 
     def _look(self, worlds, index):
         self.evaluator.envs.envs = worlds
         played = self.evaluator.play(self.params, index)
         keys = lanes.keys([self.spec], 'eval_model')
-        found = evaluate.assess(self._inside, self.task, self.params, played, keys, 2 * index)[0]
+        found = evaluate.assess(self._examine, self.task, self.params, played, keys, 2 * index)[0]
         valid = played[0]['valid'][0]
         return {key: value[0][: len(valid)][valid] for key, value in (found | played[0]).items()}
 
-    def _inside(self, params, episodes, keys, counter):
-        """`_inside` as a function of lanes, of which there is one."""
+    def _examine(self, params, episodes, keys, counter):
+        """`_examine` as a function of lanes, of which there is one."""
         params, episodes = jax.tree.map(lambda x: x[0], (params, episodes))
-        found = _inside(self.agent, params, episodes, jax.random.fold_in(keys[0], counter))
+        found = _examine(self.nets, params, episodes, jax.random.fold_in(keys[0], counter))
         return jax.tree.map(lambda x: x[None], found)
 
 

@@ -82,7 +82,7 @@ def work(case: Case) -> float:
 def _program(case):
     """The case's program, and the arguments of a chunk of updates on random batches."""
     model, count, specs = case.spec.model, case.spec.schedule.chunk_updates, [case.spec] * case.lanes
-    program = lanes.Program(lanes.agent_of(case.spec, case.spaces), case.lanes)
+    program = lanes.Program(lanes.networks_of(case.spec, case.spaces), case.lanes)
     batches = _random(rollout.layout(case.spaces), (case.lanes, count, model.batch, model.length))
     state, keys = program.initial_state(specs), lanes.keys(specs, 'train')
     return program, (state, batches, lanes.hyper(specs), keys, np.int32(0))

@@ -34,16 +34,16 @@ def _spaces(task, **options):
 
 
 @functools.cache
-def _state(agent):
-    """Bytes of an agent's weights, and of all that its checkpoint holds."""
-    state = jax.eval_shape(lambda: dreamer.init(agent, jax.random.key(0)))
+def _state(nets):
+    """Bytes of the networks' weights, and of all that a checkpoint holds of their training."""
+    state = jax.eval_shape(lambda: dreamer.init(nets, jax.random.key(0)))
     return _size(state['params']), _size(state)
 
 
 def disk(spec: RunSpec) -> tuple[int, int, int]:
     """Number of weights, and disk space in bytes: of the finished run and, with its checkpoints, on the way."""
     task, spaces = tasks.get(spec.task), _spaces(spec.task, **spec.options)
-    weights, state = _state(lanes.agent_of(spec, spaces))
+    weights, state = _state(lanes.networks_of(spec, spaces))
     logs = 4 * spec.schedule.updates * (spec.model.batch + 1) + METRICS * (spec.budget // spec.eval_every) + HEADERS
     row = sum(_bytes(*entry) for entry in rollout.layout(spaces).values()) + 5  # and reward and flags
     replay = spec.own_rows * task.envs * row

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from paper_lib.agent import dreamer
+from paper_lib.agent.networks import Networks
 from paper_lib.contract.facts import Role, Side, facts
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import streams
@@ -39,10 +40,10 @@ def hyper(specs: list[RunSpec]) -> dict:
     return values
 
 
-def agent_of(spec: RunSpec, spaces) -> dreamer.Agent:
-    """The static agent of a run in an environment of these spaces."""
+def networks_of(spec: RunSpec, spaces) -> Networks:
+    """The networks of a run in an environment of these spaces."""
     kind = {'explore': spec.like.w_expl > 0, 'frozen': spec.world_model == 'frozen'}
-    return dreamer.Agent(spec.model, spaces.vector, spaces.image, spaces.action, spaces.discrete, **kind)
+    return Networks(spec.model, spaces.vector, spaces.image, spaces.action, spaces.discrete, **kind)
 
 
 def _lift(fn, lanes):
@@ -54,46 +55,47 @@ def _lift(fn, lanes):
 
 
 class Program:
-    """The compiled functions of a group of `lanes` runs of one agent; use `program(...)`, which caches them."""
+    """The compiled functions of a group of `lanes` runs with equal networks; `program(...)` caches them."""
 
-    def __init__(self, agent: dreamer.Agent, lanes: int):
+    def __init__(self, nets: Networks, lanes: int):
         def chunk(state, batches, values, key, update):
             count = batches['reward'].shape[0]
             each = jax.vmap(lambda i: jax.random.fold_in(key, update + i))(jnp.arange(count))
-            return dreamer.train_chunk(agent, state, batches, values, each)
+            return dreamer.train_chunk(nets, state, batches, values, each)
 
-        def act(behaviour, params, carry, obs, key, counter):
-            return dreamer.policy(agent, params, carry, obs, jax.random.fold_in(key, counter), behaviour)
+        def act(params, carry, obs, key, counter):
+            return dreamer.policy(nets, params, carry, obs, jax.random.fold_in(key, counter))
 
         def assess(params, episodes, key, counter):
-            return dreamer.assess(agent, params, episodes, jax.random.fold_in(key, counter))
+            return dreamer.assess(nets, params, episodes, jax.random.fold_in(key, counter))
 
         def decode(params, episodes, key, counter):
-            return dreamer.decode(agent, params, episodes, jax.random.fold_in(key, counter))
+            return dreamer.decode(nets, params, episodes, jax.random.fold_in(key, counter))
 
         def init(key, _):
-            return dreamer.init(agent, key)
+            return dreamer.init(nets, key)
 
-        self.agent, self.lanes = agent, lanes
+        self.nets, self.lanes = nets, lanes
         self.init = jax.jit(_lift(init, lanes), compiler_options=QUICK)
         self.chunk = jax.jit(_lift(chunk, lanes), donate_argnums=0)
         self.assess = jax.jit(_lift(assess, lanes), compiler_options=QUICK)
         self.decode = jax.jit(_lift(decode, lanes), compiler_options=QUICK)
-        self._act = {name: jax.jit(_lift(functools.partial(act, name), lanes)) for name in ('task', 'expl')}
+        self._act = jax.jit(_lift(act, lanes))
 
     def act(self, behaviour, params, carry, obs, keys, counter):
         """One policy step of every lane; hands over only the weights that acting needs."""
         wm = {name: params['wm'][name] for name in ('encoder', 'rssm')}
-        return self._act[behaviour](
-            {'wm': wm, behaviour: {'actor': params[behaviour]['actor']}}, carry, obs, keys, counter
-        )
+        return self._act({'wm': wm, 'actor': params[behaviour]['actor']}, carry, obs, keys, counter)
 
     def carry(self, size):
         """Policy state of `size` environments per lane, before their first step."""
-        return jax.tree.map(lambda x: jnp.repeat(x[None], self.lanes, 0), dreamer.init_carry(self.agent, size))
+        return jax.tree.map(lambda x: jnp.repeat(x[None], self.lanes, 0), dreamer.init_carry(self.nets, size))
 
     def initial_state(self, specs: list[RunSpec]):
-        """State at update 0: own initial weights, mixed with the source's by alpha (Eq. S3); a copied model is its."""
+        """State at update 0: own initial weights, mixed with the source's by alpha (Eq. S3).
+
+        With world_model='copied', the world model starts from the source's weights.
+        """
 
         def draw(seeds):
             return self.init(jnp.stack([jax.random.key(number(seed, 'init')) for seed in seeds]), 0)
@@ -117,14 +119,14 @@ class Program:
 
 
 def _where(chosen, yes, no):
-    """Of the lanes (L,) bools that are chosen the first array (L, ...), of the others the second."""
+    """The array `yes` (L, ...) in the lanes that are `chosen` (L,), `no` in the others."""
     return jnp.where(chosen.reshape((-1,) + (1,) * (yes.ndim - 1)), yes, no)
 
 
 @functools.lru_cache(maxsize=8)
-def program(agent: dreamer.Agent, lanes: int) -> Program:
+def program(nets: Networks, lanes: int) -> Program:
     """The group's program, compiled once per process."""
-    return Program(agent, lanes)
+    return Program(nets, lanes)
 
 
 def flatten(tree) -> dict[str, np.ndarray]:

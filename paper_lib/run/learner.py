@@ -35,10 +35,10 @@ class Learner:
     def __init__(self, group: list[Lane], spaces: Spaces):
         self.group = group
         specs = [lane.spec for lane in group]
-        networks = lanes.agent_of(specs[0], spaces)
+        nets = lanes.networks_of(specs[0], spaces)
         self.schedule, self.model = specs[0].schedule, specs[0].model
-        self.program = lanes.program(networks, len(group))
-        self.program_at_rest = lanes.program(dataclasses.replace(networks, explore=False), len(group))
+        self.program = lanes.program(nets, len(group))
+        self.program_at_rest = lanes.program(dataclasses.replace(nets, explore=False), len(group))
         self.keys, self.rates = lanes.keys(specs, 'train'), lanes.hyper(specs)
         sources = [lane.source for lane in group]
         place = windows.OnDevice if windows.fit(sources) else windows.OnDisk

@@ -56,7 +56,7 @@ def train(
         if not runs:
             return
         if lean:
-            forget_programs(lanes.agent_of(specs[0], spaces), len(runs))
+            forget_programs(lanes.networks_of(specs[0], spaces), len(runs))
         try:
             train_group(runs, recordings, spaces, progress, checkpoint_seconds)
         except Exception as error:
@@ -202,14 +202,14 @@ def visits(lane: Lane, rows: int) -> dict[str, np.ndarray]:
     return {'visits': counts.astype(np.int64)}
 
 
-def forget_programs(agent: Any, count: int, most: float = 6e8) -> None:
+def forget_programs(nets: Any, count: int, most: float = 6e8) -> None:
     """Drop compiled programs where this process holds over `most` bytes, unless these lanes have theirs already.
 
     They are taken from the compilation cache when they are needed again. Where the system does not tell
     how much is held, nothing is dropped.
     """
     hits = lanes.program.cache_info().hits
-    lanes.program(agent, count)
+    lanes.program(nets, count)
     if lanes.program.cache_info().hits > hits:
         return
     with contextlib.suppress(OSError):

@@ -4,10 +4,11 @@ import json
 import os
 import pathlib
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from paper_lib.agent import dreamer
+from paper_lib.agent.networks import Networks
 from paper_lib.contract.spec import ModelSpec
 
 FOLDER = pathlib.Path(os.environ.get('PAPER_LIB_GOLDEN') or pathlib.Path(__file__).parents[1] / 'golden')
@@ -21,8 +22,8 @@ def load(name):
         return {key: data[key] for key in data.files}
 
 
-def agent_of(name):
-    """The static agent that a reference was made with, its sizes read off the weights."""
+def networks_of(name):
+    """The networks that a reference was made with, their sizes read off the weights."""
     weights, batch = load(f'{name}_weights.npz'), load(f'{name}_batch.npz')
     rssm = {key.removeprefix('wm.rssm.'): value.shape for key, value in weights.items() if key.startswith('wm.rssm.')}
     stoch, classes = load(f'{name}_forward.npz')['in_stoch'].shape[1:]
@@ -54,7 +55,7 @@ def agent_of(name):
     )
     discrete = 'task_behavior.ac.actor.dist_out.std.kernel' not in weights
     vector = () if image else (batch['vector'].shape[-1],)
-    return dreamer.Agent(model, vector, image, batch['action'].shape[-1], discrete, explore=ensemble > 0)
+    return Networks(model, vector, image, batch['action'].shape[-1], discrete, explore=ensemble > 0)
 
 
 def params_of(name):
@@ -92,7 +93,7 @@ def params_of(name):
                 tree[f'conv{i}']['bias'] = w[f's{i}res.bias']
         return {'params': tree | ({'in': dense(w, 'in')} if transpose else {})}
 
-    agent, w = agent_of(name), under('wm.rssm')
+    nets, w = networks_of(name), under('wm.rssm')
     rssm = {key: block(w, key) for key in ('img_in', 'img_out', 'obs_out')}
     rssm |= {key: dense(w, key) for key in ('img_stats', 'obs_stats')}
     rssm |= {
@@ -101,13 +102,13 @@ def params_of(name):
         'initial': w['initial'],
     }
     wm = {
-        'encoder': cnn('wm.enc.cnn', False) if agent.image else mlp('wm.enc.mlp'),
+        'encoder': cnn('wm.enc.cnn', False) if nets.image else mlp('wm.enc.mlp'),
         'rssm': {'params': rssm},
-        'decoder': cnn('wm.dec.cnn', True) if agent.image else mlp('wm.dec.mlp', 'dist_vector.out'),
+        'decoder': cnn('wm.dec.cnn', True) if nets.image else mlp('wm.dec.mlp', 'dist_vector.out'),
         'reward': mlp('wm.rew', 'dist_out.out'),
         'cont': mlp('wm.cont', 'dist_out.out'),
     }
-    outs = ('dist_out.out',) if agent.discrete else ('dist_out.out', 'dist_out.std')
+    outs = ('dist_out.out',) if nets.discrete else ('dist_out.out', 'dist_out.std')
 
     def behaviour(prefix, critics):
         return {
@@ -117,14 +118,8 @@ def params_of(name):
         }
 
     params = {'wm': wm, 'task': behaviour('task_behavior', {'task': 'critic'})}
-    if agent.explore:
+    if nets.explore:
         params['expl'] = behaviour('expl_behavior', {'task': 'extr', 'disag': 'disag'})
-        nets = [mlp(f'expl_behavior.disag_reward.disag{i}', 'dist_out.out') for i in range(agent.model.ensemble)]
-        params['disag'] = jax_stack(nets)
+        members = [mlp(f'expl_behavior.disag_reward.disag{i}', 'dist_out.out') for i in range(nets.model.ensemble)]
+        params['disag'] = jax.tree.map(lambda *xs: jnp.stack(xs), *members)
     return params
-
-
-def jax_stack(trees):
-    import jax
-
-    return jax.tree.map(lambda *xs: jnp.stack(xs), *trees)

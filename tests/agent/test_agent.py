@@ -8,26 +8,29 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from paper_lib.agent import actor_critic, dists, dreamer, explore, optim
-from paper_lib.agent import world_model as wmod
+from paper_lib.agent import actor_critic, dists, dreamer, layers, optim, world_model
+from paper_lib.agent.actor_critic import Learner, Objective, Starts, Trajectory
+from paper_lib.agent.networks import Networks
+from paper_lib.agent.plan2explore import Ensemble, disagreement
+from paper_lib.agent.world_model import State, WorldModel
 from paper_lib.contract.spec import ModelSpec
 
 pytestmark = pytest.mark.usefixtures('quick')
 
 MODEL = ModelSpec(deter=12, stoch=3, classes=4, units=16, layers=1, mlp_units=16, mlp_layers=1, cnn_depth=2, bins=41,
                   batch=4, length=6, horizon=4, ensemble=3, probe_units=16)  # fmt: skip
-PROPRIO = dreamer.Agent(MODEL, (3, 2), None, 2, False, explore=True)
-MINATAR = dreamer.Agent(MODEL, (), (32, 32, 3), 3, True)
+PROPRIO = Networks(MODEL, (3, 2), None, 2, False, explore=True)
+MINATAR = Networks(MODEL, (), (32, 32, 3), 3, True)
 HYPER = {'lr_model': 1e-3, 'lr_actor': 1e-3, 'lr_critic': 1e-3, 'lr_expl': 1e-3, 'w_expl': 0.5}
 
 
-def random_batch(agent, seed=0, shape=(4, 6)):
+def random_batch(nets, seed=0, shape=(4, 6)):
     rng = np.random.default_rng(seed)
-    obs = {'image': rng.integers(0, 256, (*shape, *agent.image), np.uint8)} if agent.image else {
-        'vector': rng.normal(size=(*shape, sum(agent.vector))).astype(np.float32)}  # fmt: skip
-    action = rng.uniform(-1, 1, (*shape, agent.action)).astype(np.float32)
-    if agent.discrete:
-        action = np.eye(agent.action, dtype=np.float32)[rng.integers(agent.action, size=shape)]
+    obs = {'image': rng.integers(0, 256, (*shape, *nets.image), np.uint8)} if nets.image else {
+        'vector': rng.normal(size=(*shape, sum(nets.vector))).astype(np.float32)}  # fmt: skip
+    action = rng.uniform(-1, 1, (*shape, nets.action)).astype(np.float32)
+    if nets.discrete:
+        action = np.eye(nets.action, dtype=np.float32)[rng.integers(nets.action, size=shape)]
     zeros = np.zeros(shape, bool)
     return obs | {
         'action': action,
@@ -38,17 +41,17 @@ def random_batch(agent, seed=0, shape=(4, 6)):
 
 
 @functools.cache
-def fresh(agent):
-    return jax.jit(functools.partial(dreamer.init, agent))(jax.random.key(0))
+def fresh(nets):
+    return jax.jit(functools.partial(dreamer.init, nets))(jax.random.key(0))
 
 
 @functools.cache
-def compiled(agent):
-    return jax.jit(functools.partial(dreamer.train_step, agent))
+def compiled(nets):
+    return jax.jit(functools.partial(dreamer.train_step, nets))
 
 
-def step(agent, state, batch, **hyper):
-    return compiled(agent)(state, batch, HYPER | hyper, jax.random.key(1))
+def step(nets, state, batch, **hyper):
+    return compiled(nets)(state, batch, HYPER | hyper, jax.random.key(1))
 
 
 def changed(before, after):
@@ -67,8 +70,8 @@ def count(tree):
     ((), (32, 32, 3), 12_680_334, 10_442_115),
 ])  # fmt: skip
 def test_size_s_has_the_parameters_of_v1(vector, image, total, model):
-    agent = dreamer.Agent(ModelSpec(), vector, image, 6, False, explore=True)
-    params = jax.eval_shape(functools.partial(dreamer.init, agent), jax.random.key(0))['params']
+    nets = Networks(ModelSpec(), vector, image, 6, False, explore=True)
+    params = jax.eval_shape(functools.partial(dreamer.init, nets), jax.random.key(0))['params']
     assert count(params['wm']) == model
     assert count(params['wm']) + count(params['task']['actor']) + count(params['task']['critics']) == total
     assert count(params['disag']) == 12_632_064
@@ -76,7 +79,7 @@ def test_size_s_has_the_parameters_of_v1(vector, image, total, model):
 
 def test_initial_scales_of_v1():
     """Realised standard deviations: sqrt(1 / fan_avg) for blocks and outputs, 0 for reward head and critic."""
-    params = fresh(dreamer.Agent(dataclasses.replace(MODEL, units=256, deter=256), (3, 2), None, 2, False))['params']
+    params = fresh(Networks(dataclasses.replace(MODEL, units=256, deter=256), (3, 2), None, 2, False))['params']
     kernel = params['wm']['rssm']['params']['img_out']['linear']['kernel']
     assert float(kernel.std()) == pytest.approx((1 / 256) ** 0.5, rel=0.05)
     assert float(jnp.abs(kernel).max()) <= 2 * (1 / 256) ** 0.5 / 0.87962566 + 1e-6  # truncated at two sigma
@@ -90,8 +93,8 @@ def test_initial_scales_of_v1():
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def observe(agent, params, batch, uniform):
-    return wmod.losses(agent, params['wm'], batch, uniform)[1][0]
+def observe(nets, params, batch, uniform):
+    return world_model.losses(WorldModel(nets, params['wm']), batch, uniform).state.deter
 
 
 def test_a_reset_in_the_middle_starts_over():
@@ -115,15 +118,29 @@ def test_state_t_depends_on_the_action_before_it_and_not_on_the_one_after():
     assert (before[:, 3] != after[:, 3]).any()
 
 
+def test_the_model_clips_actions_and_lets_their_gradient_pass():
+    """The value is that at 1 or -1; the gradient is the one there, divided by the size of the action (v1)."""
+    wm = WorldModel(PROPRIO, fresh(PROPRIO)['params']['wm'])
+    state = State(jax.random.normal(jax.random.key(0), (12,)), jnp.eye(4)[:3])
+    action, clipped, size = (jnp.array(x) for x in ([2.5, -1.6], [1.0, -1.0], [2.5, 1.6]))
+    value, gradient = jax.value_and_grad(lambda action: (jnp.arange(12) * wm.next(state, action)).sum())(action)
+    there, slope = jax.value_and_grad(lambda action: (jnp.arange(12) * wm.next(state, action)).sum())(clipped)
+    assert float(value) == pytest.approx(float(there), rel=1e-5)
+    assert float(jnp.abs(slope).min()) > 0
+    np.testing.assert_allclose(gradient, slope / size, rtol=1e-4)
+    np.testing.assert_array_equal(layers.clip(jnp.array([0.3, -1.0])), jnp.array([0.3, -1.0], jnp.float32))
+
+
 def test_acting_filters_as_training_does():
     """One policy step after another gives the deter that teacher forcing gives."""
     params, batch = fresh(PROPRIO)['params'], random_batch(PROPRIO)
     batch['is_first'] = np.arange(6)[None].repeat(4, 0) == 0
+    acting = {'wm': params['wm'], 'actor': params['task']['actor']}
     carry, deters, uniforms, actions = dreamer.init_carry(PROPRIO, 4), [], [], []
     for t in range(6):
         key = jax.random.fold_in(jax.random.key(5), t)
         obs = {name: jnp.asarray(batch[name][:, t]) for name in ('vector', 'is_first')}
-        carry = dreamer.policy(PROPRIO, params, carry, obs, key, 'task')
+        carry = dreamer.policy(PROPRIO, acting, carry, obs, key)
         deters.append(carry['deter'])
         actions.append(carry['action'])
         uniforms.append(jax.random.uniform(jax.random.split(key)[0], (4, MODEL.stoch)))
@@ -133,10 +150,10 @@ def test_acting_filters_as_training_does():
     )
 
 
-@pytest.mark.parametrize('agent', [PROPRIO, MINATAR], ids=['proprio', 'minatar'])
-def test_one_update_moves_every_network_and_is_finite(agent):
-    state = fresh(agent)
-    after, metrics = step(agent, state, random_batch(agent))
+@pytest.mark.parametrize('nets', [PROPRIO, MINATAR], ids=['proprio', 'minatar'])
+def test_one_update_moves_every_network_and_is_finite(nets):
+    state = fresh(nets)
+    after, metrics = step(nets, state, random_batch(nets))
     assert changed(state, after) == set(state['params'])
     assert all(np.isfinite(value) for value in metrics.values())
 
@@ -176,42 +193,42 @@ def test_slow_critic_is_a_copy_at_first_and_then_follows_by_two_percent():
 
 def test_mix_decides_which_reward_the_explorer_follows():
     """With weight 0 on the disagreement its reward must not matter to the exploring actor, and the other way round."""
-    agent = dataclasses.replace(PROPRIO, model=dataclasses.replace(MODEL, disag_scale=50.0))
+    nets = dataclasses.replace(PROPRIO, model=dataclasses.replace(MODEL, disag_scale=50.0))
     state, batch = fresh(PROPRIO), random_batch(PROPRIO)
 
-    def actor(agent, w):
-        return step(agent, state, batch, w_expl=w)[0]['params']['expl']['actor']
+    def actor(nets, w):
+        return step(nets, state, batch, w_expl=w)[0]['params']['expl']['actor']
 
-    jax.tree.map(np.testing.assert_array_equal, actor(PROPRIO, 0.0), actor(agent, 0.0))
-    assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (actor(PROPRIO, 1.0), actor(agent, 1.0)))))
+    jax.tree.map(np.testing.assert_array_equal, actor(PROPRIO, 0.0), actor(nets, 0.0))
+    assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (actor(PROPRIO, 1.0), actor(nets, 1.0)))))
 
 
 def test_disagreement_is_the_deviation_between_networks_at_states_1_to_h():
     params = fresh(PROPRIO)['params']
     feat, action = (jax.random.normal(jax.random.key(i), (5, 7, n)) for i, n in enumerate((PROPRIO.features, 2)))
-    reward = explore.reward(PROPRIO, params['disag'])(None, feat, action)
-    nets = [jax.tree.map(lambda x, i=i: x[i], params['disag']) for i in range(3)]
-    preds = np.stack([PROPRIO.disag.apply(net, jnp.concatenate([feat[1:], action[1:]], -1))[0] for net in nets])
+    reward = disagreement(Ensemble(PROPRIO, params['disag']), Trajectory(feat, action, noise=None))
+    members = [jax.tree.map(lambda x, i=i: x[i], params['disag']) for i in range(3)]
+    inputs = jnp.concatenate([feat[1:], action[1:]], -1)
+    preds = np.stack([PROPRIO.disag.apply(member, inputs)[0] for member in members])
     np.testing.assert_allclose(reward, preds.std(0).mean(-1), rtol=1e-4)
 
 
 def test_networks_that_agree_to_the_bit_give_no_reward_and_a_finite_gradient():
     """The root of a variance of zero has none: one such number in 1,500 updates would end the run."""
-    agent = dataclasses.replace(PROPRIO, model=dataclasses.replace(MODEL, ensemble=2))
-    params = dreamer.init(agent, jax.random.key(0))['params']
-    same = jax.tree.map(lambda x: jnp.stack([x[0], x[0]]), params['disag'])
-    feat, action = jnp.ones((2, 1, agent.features)), jnp.ones((2, 1, agent.action))
-    value, gradient = jax.value_and_grad(lambda x: explore.reward(agent, same)(None, x, action).sum())(feat)
+    nets = dataclasses.replace(PROPRIO, model=dataclasses.replace(MODEL, ensemble=2))
+    params = dreamer.init(nets, jax.random.key(0))['params']
+    same = Ensemble(nets, jax.tree.map(lambda x: jnp.stack([x[0], x[0]]), params['disag']))
+    feat, action = jnp.ones((2, 1, nets.features)), jnp.ones((2, 1, nets.action))
+    value, gradient = jax.value_and_grad(lambda x: disagreement(same, Trajectory(x, action, None)).sum())(feat)
     assert value == 0
     assert not np.asarray(gradient).any()
 
 
 def test_starts_are_posteriors_of_the_batch_without_repetition():
-    agent = dataclasses.replace(PROPRIO, model=dataclasses.replace(MODEL, starts=10))
-    states = (jnp.arange(24.0).reshape(4, 6, 1), jnp.zeros((4, 6, 3, 4)))
-    (deter, _), cont = dreamer.choose_starts(
-        agent, states, {'is_terminal': np.eye(4, 6, dtype=bool)}, jax.random.key(0)
-    )
+    nets = dataclasses.replace(PROPRIO, model=dataclasses.replace(MODEL, starts=10))
+    state = State(jnp.arange(24.0).reshape(4, 6, 1), jnp.zeros((4, 6, 3, 4)))
+    batch = {'is_terminal': np.eye(4, 6, dtype=bool)}
+    (deter, _), cont = dreamer.choose_starts(nets, state, batch, jax.random.key(0))
     assert len(set(deter[:, 0].tolist())) == 10
     terminal = np.eye(4, 6).reshape(-1)
     np.testing.assert_array_equal(cont, 1 - terminal[deter[:, 0].astype(int)])
@@ -237,24 +254,20 @@ def test_optimisers_are_adam_after_clipping_by_global_norm(optimiser, clip, eps,
 @pytest.mark.parametrize('gradient', ['v1', 'reinforce'])
 def test_actor_climbs_a_reward_that_depends_on_its_action(gradient):
     """A probe world: the reward head pays the first action dimension. Both gradient estimators must raise it."""
-    agent = dataclasses.replace(
-        PROPRIO, explore=False, model=dataclasses.replace(MODEL, gradient=gradient, entropy=1e-3)
-    )
-    state = fresh(agent)
-    start = (jnp.zeros((64, 12)), jnp.zeros((64, 3, 4)))
-    pays = {'task': lambda wm, feat, action: action[:-1, :, 0].clip(-1, 1)}
+    model = dataclasses.replace(MODEL, gradient=gradient, entropy=1e-3)
+    nets = dataclasses.replace(PROPRIO, explore=False, model=model)
+    state, hyper = fresh(nets), {'lr_actor': 3e-3, 'lr_critic': 3e-3}
+    rewards = {'task': lambda trajectory: trajectory.action[:-1, :, 0].clip(-1, 1)}
+    objective = Objective(WorldModel(nets, state['params']['wm']), rewards, {'task': 1.0})
+    starts = Starts(State(jnp.zeros((64, 12)), jnp.zeros((64, 3, 4))), jnp.ones(64))
 
     @jax.jit
-    def update(carry, key):
-        params, opt, norm = carry
-        hyper = {'lr_actor': 3e-3, 'lr_critic': 3e-3}
-        out = actor_critic.train(
-            agent, state['params']['wm'], params, opt, norm, pays, {'task': 1.0}, start, jnp.ones(64), hyper, key
-        )
-        return out[:3], out[3]['task_reward']
+    def update(learner, key):
+        learner, metrics = actor_critic.train(learner, objective, starts, hyper, key)
+        return learner, metrics['task_reward']
 
-    carry = (state['params']['task'], state['opt']['task'], state['norm']['task'])
-    _, rewards = jax.lax.scan(update, carry, jax.random.split(jax.random.key(0), 200))
+    learner = Learner(state['params']['task'], state['opt']['task'], state['norm']['task'])
+    _, rewards = jax.lax.scan(update, learner, jax.random.split(jax.random.key(0), 200))
     assert abs(rewards[:10].mean()) < 0.3 and rewards[-10:].mean() > 0.7
 
 
@@ -267,8 +280,8 @@ def test_terminal_states_end_the_imagined_return():
 
 def test_samples_follow_the_probabilities():
     """Inverse CDF on an even grid of uniforms gives the mixed probabilities exactly."""
-    logp = dists.unimix(jnp.array([0.0, 1.0, -30.0, 2.0]))
+    logp = dists.unimix(jnp.array([0.0, 1.0, -30.0, 2.0])).logp
     uniform = (jnp.arange(100_000) + 0.5) / 100_000
-    sample = dists.onehot_sample(jnp.broadcast_to(logp, (100_000, 4)), uniform)
+    sample = dists.OneHot(jnp.broadcast_to(logp, (100_000, 4))).sample(uniform)
     np.testing.assert_allclose(sample.mean(0), jnp.exp(logp), atol=2e-5)
     assert float(jnp.exp(logp)[2]) == pytest.approx(0.0025, rel=1e-3)

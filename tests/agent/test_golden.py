@@ -1,13 +1,17 @@
 """Our agent against numbers of the published DreamerV3 v1 package (tests/golden/README.md)."""
 
+import functools
+
 import golden
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from paper_lib.agent import actor_critic, dists, explore
-from paper_lib.agent import world_model as wmod
+from paper_lib.agent import actor_critic, dists, world_model
+from paper_lib.agent.actor_critic import Learner, Objective, Policy, Starts, Trajectory
+from paper_lib.agent.plan2explore import Ensemble, disagreement
+from paper_lib.agent.world_model import State, WorldModel
 
 DRAWS = 300  # of the sampling noise; a comparison of two means fails by chance once in 16 000 at 4 standard errors
 GAMMA, LAM = 1 - 1 / 333, 0.95
@@ -32,8 +36,9 @@ def test_symlog_and_symexp(f):
 
 
 def test_twohot(f):
-    close(dists.twohot_log_prob(f['twohot_logits'], f['twohot_target']), f['twohot_log_prob'])
-    close(dists.twohot_mean(f['twohot_logits']), f['twohot_mean'])
+    predicted = dists.TwoHot(f['twohot_logits'])
+    close(predicted.log_prob(f['twohot_target']), f['twohot_log_prob'])
+    close(predicted.mean(), f['twohot_mean'])
 
 
 def test_lambda_return_and_weight(f):
@@ -43,7 +48,7 @@ def test_lambda_return_and_weight(f):
 
 
 def test_kl_with_unimix_and_free_nats(f):
-    kl = dists.onehot_kl(dists.unimix(f['kl_post_raw_logits']), dists.unimix(f['kl_prior_raw_logits']))
+    kl = dists.unimix(f['kl_post_raw_logits']).kl(dists.unimix(f['kl_prior_raw_logits']))
     close(kl, f['kl_unimix'])
     close(jnp.maximum(1.0, kl), f['kl_free1'])
 
@@ -57,17 +62,17 @@ def test_return_normaliser(f):
 
 
 def test_continuous_actor(f):
-    mean, std = dists.normal_params(f['actor_mean_raw'], f['actor_std_raw'])
-    close(mean, f['actor_mean'])
-    close(std, f['actor_std'])
-    close(dists.normal_log_prob(mean, std, f['actor_action']), f['actor_log_prob'])
-    close(dists.normal_entropy(std), f['actor_entropy'])
+    dist = dists.bounded_normal(f['actor_mean_raw'], f['actor_std_raw'])
+    close(dist.mean, f['actor_mean'])
+    close(dist.std, f['actor_std'])
+    close(dist.log_prob(f['actor_action']), f['actor_log_prob'])
+    close(dist.entropy(), f['actor_entropy'])
 
 
 def test_discrete_actor(f):
-    logp = dists.unimix(f['onehot_raw_logits'])
-    close(dists.onehot_log_prob(logp, jax.nn.one_hot(f['onehot_index'], logp.shape[-1])), f['onehot_log_prob'])
-    close(dists.onehot_entropy(logp), f['onehot_entropy'])
+    dist = dists.unimix(f['onehot_raw_logits'])
+    close(dist.log_prob(jax.nn.one_hot(f['onehot_index'], dist.logp.shape[-1])), f['onehot_log_prob'])
+    close(dist.entropy(), f['onehot_entropy'])
 
 
 def test_symlog_mse(f):
@@ -76,66 +81,59 @@ def test_symlog_mse(f):
 
 @pytest.mark.parametrize('name', golden.AGENTS)
 def test_forward(name):
-    agent, params = golden.agent_of(name), golden.params_of(name)
+    nets, params = golden.networks_of(name), golden.params_of(name)
     data = {key: jnp.asarray(value) for key, value in golden.load(f'{name}_forward.npz').items()}
     batch = {key: jnp.asarray(value) for key, value in golden.load(f'{name}_batch.npz').items()}
-    wm, unchecked = params['wm'], {key for key in data if key.startswith('out_')}
+    wm, unchecked = WorldModel(nets, params['wm']), {key for key in data if key.startswith('out_')}
 
     def check(key, ours):
         close(ours, data[key])
         unchecked.remove(key)
 
-    def rssm(method, *args):
-        return agent.rssm.apply(wm['rssm'], *args, method=method)
-
-    next_deter = rssm('sequence', data['in_deter'], data['in_stoch'], data['in_action'])
+    start = State(data['in_deter'], data['in_stoch'])
+    next_deter = wm.next(start, data['in_action'])
     check('out_next_deter', next_deter)
-    check('out_prior_logit', rssm('prior', next_deter))
-    check('out_post_logit', rssm('posterior', data['out_next_deter'], data['in_embed']))
-    for part, initial in zip(('deter', 'stoch'), rssm('initial')):
+    check('out_prior_logit', wm.prior(next_deter).logp)
+    check('out_post_logit', wm.posterior(data['out_next_deter'], data['in_embed']).logp)
+    for part, initial in wm.initial()._asdict().items():
         check(f'out_initial_{part}', jnp.broadcast_to(initial, data[f'out_initial_{part}'].shape))
-    check('out_embed', wmod.encode(agent, wm, batch))
-    feat = wmod.features(data['in_deter'], data['in_stoch'])
-    decoded = agent.decoder.apply(wm['decoder'], feat)
-    check('out_decoder_raw', decoded if agent.image else decoded[0])
-    check('out_reward_mean', wmod.reward_mean(agent, wm, feat))
-    check('out_cont_logit', wmod.cont_logit(agent, wm, feat))
-    check('out_value_mean', actor_critic.value_mean(agent, params['task']['critics']['task'], feat))
-    dist = actor_critic.actor_dist(agent, params['task']['actor'], feat)
-    if agent.discrete:
-        check('out_actor_log_probs', dist)
+    check('out_embed', wm.encode(batch))
+    check('out_decoder_raw', wm.decode(start.feat))
+    check('out_reward_mean', wm.reward(start.feat).mean())
+    check('out_cont_logit', wm.cont(start.feat).logit)
+    check('out_value_mean', actor_critic.critic(nets, params['task']['critics']['task'], start.feat).mean())
+    dist = Policy(nets, params['task']['actor'])(start.feat)
+    if nets.discrete:
+        check('out_actor_log_probs', dist.logp)
     else:
-        check('out_actor_mean', dist[0])
-        check('out_actor_std', dist[1])
-    if agent.explore:
-        second = wmod.features(data['out_next_deter'], data['in_stoch'])
-        reward = explore.reward(agent, params['disag'])(
-            wm, jnp.stack([feat, second]), jnp.stack([data['in_action']] * 2)
-        )
-        check('out_disagreement_reward', reward)
+        check('out_actor_mean', dist.mean)
+        check('out_actor_std', dist.std)
+    if nets.explore:
+        second = State(data['out_next_deter'], data['in_stoch'])
+        feat, action = jnp.stack([start.feat, second.feat]), jnp.stack([data['in_action']] * 2)
+        trajectory = Trajectory(feat, action, noise=None)
+        check('out_disagreement_reward', disagreement(Ensemble(nets, params['disag']), trajectory))
     assert not unchecked, f'reference outputs without a check: {unchecked}'
 
 
-def imagined(agent, params, states, batch, key):
+def imagined(wm, params, state, batch, key):
     """Quantities of one imagined rollout from the batch's posteriors, named as in the references."""
-    start, first_cont = tuple(x.reshape((-1, *x.shape[2:])) for x in states), 1.0 - batch['is_terminal'].reshape(-1)
-    rewards = {'task': lambda wm, feat, action: wmod.reward_mean(agent, wm, feat[1:])}
-    norms, task = {'task': actor_critic.init_norm()}, params['task']
-    _, (feat, weight, returns, _, metrics) = actor_critic.actor_loss(
-        agent, params['wm'], task, norms, rewards, {'task': 1.0}, start, first_cont, key
-    )
-    returns = returns['task']
-    value = actor_critic.value_mean(agent, task['critics']['task'], feat)
+    cont = 1.0 - batch['is_terminal']
+    starts = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), Starts(state, cont))
+    objective = Objective(wm, {'task': functools.partial(actor_critic.task_reward, wm)}, {'task': 1.0})
+    learner = Learner(params, None, {'task': actor_critic.init_norm()})
+    policy = Policy(wm.nets, params['actor'])
+    _, outcome = actor_critic.actor_loss(policy, learner, objective, starts, key)
+    critic, slow, returns = params['critics']['task'], params['slow']['task'], outcome.returns['task']
+    baseline = actor_critic.critic(wm.nets, critic, outcome.trajectory.feat[:-1]).mean()  # states 0 to H - 1
     return {
-        'actor_entropy': metrics['entropy'],
-        'advantage_raw': (returns - value[:-1]).mean(),
-        'critic_loss': actor_critic.critic_loss(
-            agent, task['critics']['task'], task['slow']['task'], feat, returns, weight
-        ),
-        'imag_return': metrics['task_return'],
-        'imag_reward': metrics['task_reward'],
-        'imag_value': metrics['task_value'],
-        'imag_weight': metrics['weight'],
+        'actor_entropy': outcome.metrics['entropy'],
+        'advantage_raw': (returns - baseline).mean(),
+        'critic_loss': actor_critic.critic_loss(critic, slow, wm.nets, outcome, 'task'),
+        'imag_return': outcome.metrics['task_return'],
+        'imag_reward': outcome.metrics['task_reward'],
+        'imag_value': baseline.mean(),
+        'imag_weight': outcome.metrics['weight'],
         'return_p5': jnp.percentile(returns, 5),
         'return_p95': jnp.percentile(returns, 95),
     }
@@ -143,17 +141,18 @@ def imagined(agent, params, states, batch, key):
 
 @pytest.mark.parametrize('name', golden.AGENTS)
 def test_losses(name):
-    agent, params, reference = golden.agent_of(name), golden.params_of(name), golden.load(f'{name}_losses.json')
+    nets, params, reference = golden.networks_of(name), golden.params_of(name), golden.load(f'{name}_losses.json')
+    wm = WorldModel(nets, params['wm'])
     batch = {key: jnp.asarray(value) for key, value in golden.load(f'{name}_batch.npz').items()}
 
     @jax.jit
     def draw(key):
         latent_key, imagine_key = jax.random.split(key)
-        uniform = jax.random.uniform(latent_key, (*batch['reward'].shape, agent.model.stoch))
-        terms, states = wmod.losses(agent, params['wm'], batch, uniform)
-        ours = {f'{key}_loss': value.mean() for key, value in terms.items()}
-        ours['image_loss' if agent.image else 'vector_loss'] = ours.pop('obs_loss')
-        return ours | imagined(agent, params, states, batch, imagine_key)
+        uniform = jax.random.uniform(latent_key, (*batch['reward'].shape, nets.model.stoch))
+        losses = world_model.losses(wm, batch, uniform)
+        ours = {f'{key}_loss': value.mean() for key, value in losses.terms.items()}
+        ours['image_loss' if nets.image else 'vector_loss'] = ours.pop('obs_loss')
+        return ours | imagined(wm, params['task'], losses.state, batch, imagine_key)
 
     draws = jax.lax.map(draw, jax.random.split(jax.random.key(0), DRAWS))
     assert draws.keys() == reference.keys()

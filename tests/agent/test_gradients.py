@@ -8,52 +8,61 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from paper_lib.agent import actor_critic, dists, dreamer, explore
-from paper_lib.agent import world_model as wmod
+from paper_lib.agent import actor_critic, dists, dreamer, plan2explore, world_model
+from paper_lib.agent.actor_critic import Learner, Objective, Policy, Starts
+from paper_lib.agent.networks import Networks
+from paper_lib.agent.plan2explore import Ensemble
+from paper_lib.agent.world_model import State, WorldModel
 from paper_lib.contract.spec import ModelSpec
 
 pytestmark = pytest.mark.usefixtures('quick')
 
 MODEL = ModelSpec(deter=8, stoch=3, classes=4, units=8, layers=1, mlp_units=8, mlp_layers=1, bins=15, batch=4,
                   length=5, horizon=3, ensemble=3, probe_units=8, entropy=0.1, lam=0.8, discount_horizon=5)  # fmt: skip
-AGENT = dreamer.Agent(MODEL, (3, 2), None, 2, False, explore=True)
-DISCRETE = dataclasses.replace(AGENT, action=3, discrete=True, explore=False)
-REINFORCE = dataclasses.replace(AGENT, model=dataclasses.replace(MODEL, gradient='reinforce'), explore=False)
+NETS = Networks(MODEL, (3, 2), None, 2, False, explore=True)
+DISCRETE = dataclasses.replace(NETS, action=3, discrete=True, explore=False)
+REINFORCE = dataclasses.replace(NETS, model=dataclasses.replace(MODEL, gradient='reinforce'), explore=False)
 HYPER = {'lr_model': 1e-2, 'lr_actor': 1e-3, 'lr_critic': 1e-3, 'lr_expl': 1e-3, 'w_expl': 0.5}
 N, H = 16, MODEL.horizon
-NORM = {'low': jnp.float32(-1), 'high': jnp.float32(3)}  # a scale that is not 1
+NORM = {'low': jnp.float32(-1), 'high': jnp.float32(3)}  # a scale that is not 1 ...
+NORMS = {'task': NORM, 'disag': {'low': jnp.float32(0), 'high': jnp.float32(9)}}  # ... and another one
 sg = jax.lax.stop_gradient
 
 
 @functools.cache
-def state_of(agent):
+def state_of(nets):
     """A state where every head says something: random weights instead of the initial ones."""
-    rng, shapes = np.random.default_rng(2), jax.eval_shape(functools.partial(dreamer.init, agent), jax.random.key(0))
+    rng, shapes = np.random.default_rng(2), jax.eval_shape(functools.partial(dreamer.init, nets), jax.random.key(0))
     params = jax.tree.map(lambda x: rng.normal(scale=0.5, size=x.shape).astype(np.float32), shapes['params'])
     return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes) | {'params': params}
 
 
 def starts():
-    """N states to imagine from, deter and stoch, and their continue flags: one is terminal."""
+    """N states to imagine from, one of them terminal."""
     rng = np.random.default_rng(1)
     deter, stoch = rng.uniform(-1, 1, (N, 8)), np.eye(4)[rng.integers(4, size=(N, 3))]
-    return (deter.astype(np.float32), stoch.astype(np.float32)), np.ones(N, np.float32) - np.eye(N, dtype=np.float32)[3]
+    cont = np.ones(N, np.float32) - np.eye(N, dtype=np.float32)[3]
+    return Starts(State(deter.astype(np.float32), stoch.astype(np.float32)), cont)
 
 
-def batch_of(agent, shape=(4, 5)):
+def batch_of(nets, shape=(4, 5)):
     rng = np.random.default_rng(0)
     return {
-        'vector': rng.normal(size=(*shape, sum(agent.vector))).astype(np.float32),
-        'action': rng.uniform(-1, 1, (*shape, agent.action)).astype(np.float32),
+        'vector': rng.normal(size=(*shape, sum(nets.vector))).astype(np.float32),
+        'action': rng.uniform(-1, 1, (*shape, nets.action)).astype(np.float32),
         'reward': rng.normal(size=shape).astype(np.float32),
         'is_first': np.zeros(shape, bool),
         'is_terminal': np.zeros(shape, bool),
     }
 
 
-def rewards_of(agent, params):
-    task = {'task': lambda wm, feat, action: wmod.reward_mean(agent, wm, feat[1:])}
-    return task | ({'disag': explore.reward(agent, params['disag'])} if agent.explore else {})
+def objective_of(nets, params, mix):
+    """To maximise the rewards that `mix` weighs, in the model of these weights."""
+    wm = WorldModel(nets, params['wm'])
+    rewards = {'task': functools.partial(actor_critic.task_reward, wm)}
+    if nets.explore:
+        rewards['disag'] = functools.partial(plan2explore.disagreement, Ensemble(nets, params['disag']))
+    return Objective(wm, rewards, mix)
 
 
 def close(ours, theirs, tolerance=1e-4):
@@ -63,9 +72,10 @@ def close(ours, theirs, tolerance=1e-4):
 
 
 # Dynamics gradient, equation by equation: one trajectory state after the other, nothing shared with the agent
-# but its networks. `stop` says, for each part, how much of it is held constant: 1 all, 0 nothing.
+# but its networks. `stop` says, for each part, how much of it is held constant: 1 all, 0 nothing. With `shared` 1 the
+# scale of the task's returns divides the advantage of every reward.
 
-V1 = {'value': 0.0, 'input': 1.0, 'disag': 0.0, 'scale': 1.0}
+V1 = {'value': 0.0, 'input': 1.0, 'disag': 0.0, 'scale': 1.0, 'shared': 0.0}
 
 
 def held(x, share):
@@ -78,12 +88,12 @@ def symlog_mean(logits):
 
 
 def reference_loss(actor, stop, wm, critics, ensemble, mix, start, first_cont, key):
-    rssm = functools.partial(AGENT.rssm.apply, wm['rssm'])
+    rssm = functools.partial(NETS.rssm.apply, wm['rssm'])
     action_key, latent_key = jax.random.split(key)
     normal, uniform = jax.random.normal(action_key, (H + 1, N, 2)), jax.random.uniform(latent_key, (H, N, 3))
 
     def policy(feat):
-        mean, std = AGENT.actor.apply(actor, held(feat, stop['input']))
+        mean, std = NETS.actor.apply(actor, held(feat, stop['input']))
         return jnp.tanh(mean), 0.9 / (1 + jnp.exp(-std - 2)) + 0.1
 
     (deter, stoch), feats, actions, stds = start, [], [], []
@@ -94,25 +104,26 @@ def reference_loss(actor, stop, wm, critics, ensemble, mix, start, first_cont, k
         stds.append(std)
         if t < H:
             deter = rssm(deter, stoch, actions[t], method='sequence')
-            probs = jnp.exp(rssm(deter, method='prior'))
+            probs = jnp.exp(rssm(deter, method='prior').logp)
             below = jnp.cumsum(probs, -1) < uniform[t][..., None]
             stoch = jnp.eye(4)[jnp.minimum(below.sum(-1), 3)] + probs - sg(probs)
     gamma, lam = 1 - 1 / MODEL.discount_horizon, MODEL.lam
-    cont = [first_cont] + [1.0 * (AGENT.cont.apply(wm['cont'], feat)[0][:, 0] > 0) for feat in feats[1:]]
-    reward = {'task': [symlog_mean(AGENT.reward.apply(wm['reward'], feat)[0]) for feat in feats]}
+    cont = [first_cont] + [1.0 * (NETS.cont.apply(wm['cont'], feat)[0][:, 0] > 0) for feat in feats[1:]]
+    reward = {'task': [symlog_mean(NETS.reward.apply(wm['reward'], feat)[0]) for feat in feats]}
     reward['disag'] = [held(disagreement(ensemble, *pair), stop['disag']) for pair in zip(feats, actions)]
-    advantage = [0.0] * H
-    for name, critic in critics.items():
-        value = [symlog_mean(AGENT.critic.apply(critic, feat)[0]) for feat in feats]
+    advantage, scales = [0.0] * H, {}
+    for name, critic in sorted(critics.items(), reverse=True):  # the task first
+        value = [symlog_mean(NETS.critic.apply(critic, feat)[0]) for feat in feats]
         ret = {H: value[H]}
         for t in reversed(range(H)):
             tail = (1 - lam) * value[t + 1] + lam * ret[t + 1]
             ret[t] = reward[name][t + 1] + gamma * cont[t + 1] * tail
         low, high = jnp.percentile(jnp.stack([ret[t] for t in range(H)]), jnp.array([5.0, 95.0]))
-        scale = 0.99 * (NORM['high'] - NORM['low']) + 0.01 * held(high - low, stop['scale'])
+        scale = 0.99 * (NORMS[name]['high'] - NORMS[name]['low']) + 0.01 * held(high - low, stop['scale'])
+        scales[name] = stop['shared'] * scales.get('task', scale) + (1 - stop['shared']) * scale
         for t in range(H):
             share = mix[name] / sum(mix.values())
-            advantage[t] += share * (ret[t] - held(value[t], stop['value'])) / jnp.maximum(1, scale)
+            advantage[t] += share * (ret[t] - held(value[t], stop['value'])) / jnp.maximum(1, scales[name])
     loss, weight = 0.0, 1 / gamma
     for t in range(H):
         weight = weight * gamma * cont[t]
@@ -122,41 +133,45 @@ def reference_loss(actor, stop, wm, critics, ensemble, mix, start, first_cont, k
 
 
 def disagreement(ensemble, feat, action):
-    nets = [jax.tree.map(lambda x, i=i: x[i], ensemble) for i in range(MODEL.ensemble)]
-    preds = jnp.stack([AGENT.disag.apply(net, jnp.concatenate([feat, action], -1))[0] for net in nets])
+    members = [jax.tree.map(lambda x, i=i: x[i], ensemble) for i in range(MODEL.ensemble)]
+    preds = jnp.stack([NETS.disag.apply(member, jnp.concatenate([feat, action], -1))[0] for member in members])
     return jnp.sqrt(((preds - preds.mean(0)) ** 2).mean(0)).mean(-1)
 
 
 @pytest.fixture(scope='module')
 def dynamics():
     """The agent's gradient of the exploring actor, and the reference's as a function of what it holds constant."""
-    params, mix, key = state_of(AGENT)['params'], {'task': 0.25, 'disag': 0.5}, jax.random.key(4)
-    expl, (start, cont) = params['expl'], starts()
+    params, mix, key = state_of(NETS)['params'], {'task': 0.25, 'disag': 0.5}, jax.random.key(4)
+    expl, start = params['expl'], starts()
+    objective, learner = objective_of(NETS, params, mix), Learner(expl, None, NORMS)
 
     @jax.jit
     @functools.partial(jax.grad, has_aux=True)
     def ours(actor):
-        norms, behaviour = {'task': NORM, 'disag': NORM}, {**expl, 'actor': actor}
-        return actor_critic.actor_loss(
-            AGENT, params['wm'], behaviour, norms, rewards_of(AGENT, params), mix, start, cont, key
-        )
+        return actor_critic.actor_loss(Policy(NETS, actor), learner, objective, start, key)
 
     reference = jax.jit(jax.value_and_grad(reference_loss))
-    rest = (params['wm'], expl['critics'], params['disag'], mix, start, cont, key)
+    rest = (params['wm'], expl['critics'], params['disag'], mix, start.state, start.cont, key)
     return *ours(expl['actor']), lambda **stop: reference(expl['actor'], V1 | stop, *rest)
 
 
 def test_dynamics_gradient_is_that_of_the_equations(dynamics):
-    grads, (_, weight, _, _, metrics), reference = dynamics
+    grads, outcome, reference = dynamics
     loss, theirs = reference()
-    assert float(metrics['actor_loss']) == pytest.approx(float(loss), rel=1e-5)
+    assert float(outcome.metrics['actor_loss']) == pytest.approx(float(loss), rel=1e-5)
     assert close(grads, theirs)
-    assert 0 < float((weight[1:, jnp.arange(N) != 3] == 0).mean()) < 1  # some imagined trajectories end, some do not
+    ends = outcome.weight[1:, jnp.arange(N) != 3] == 0
+    assert 0 < float(ends.mean()) < 1  # some imagined trajectories end, some do not
 
 
-@pytest.mark.parametrize('other', [{'value': 1.0}, {'input': 0.0}, {'disag': 1.0}, {'scale': 0.0}], ids=str)
-def test_the_gradient_would_show_another_choice_of_what_is_held_constant(dynamics, other):
-    """The value and the disagreement reward are differentiated; the actor's input and the return scale are not."""
+@pytest.mark.parametrize(
+    'other', [{'value': 1.0}, {'input': 0.0}, {'disag': 1.0}, {'scale': 0.0}, {'shared': 1.0}], ids=str
+)
+def test_the_gradient_would_show_another_advantage(dynamics, other):
+    """The value and the disagreement reward are differentiated; the actor's input and the return scale are not.
+
+    Every reward's advantage is divided by the scale of its own returns.
+    """
     grads, _, reference = dynamics
     assert not close(grads, reference(**other)[1], 1e-3)
 
@@ -164,41 +179,42 @@ def test_the_gradient_would_show_another_choice_of_what_is_held_constant(dynamic
 def test_straight_through_samples_have_the_gradient_of_the_probabilities():
     logits, slope = (jax.random.normal(jax.random.key(i), (5, 3, 4)) for i in range(2))
     uniform = jax.random.uniform(jax.random.key(2), (5, 3))
-    ours = jax.grad(lambda x: (slope * dists.onehot_sample(dists.unimix(x), uniform)).sum())(logits)
+    ours = jax.grad(lambda x: (slope * dists.unimix(x).sample(uniform)).sum())(logits)
     theirs = jax.grad(lambda x: (slope * (0.99 * jax.nn.softmax(x) + 0.01 / 4)).sum())(logits)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize('agent', [DISCRETE, REINFORCE], ids=['discrete', 'continuous'])
-def test_reinforce_gradient_is_that_of_the_log_probability_alone(agent):
+@pytest.mark.parametrize('nets', [DISCRETE, REINFORCE], ids=['discrete', 'continuous'])
+def test_reinforce_gradient_is_that_of_the_log_probability_alone(nets):
     """-log pi(a | s) A - eta H with states, actions and A constant: nothing flows through the dynamics."""
-    params, key, (start, cont) = state_of(agent)['params'], jax.random.key(4), starts()
-    task = params['task']
+    params, key = state_of(nets)['params'], jax.random.key(4)
+    task, objective = params['task'], objective_of(nets, params, {'task': 1.0})
 
     @jax.jit
     @functools.partial(jax.grad, has_aux=True)
     def ours(actor):
-        args = (rewards_of(agent, params), {'task': 1.0}, start, cont, key)
-        return actor_critic.actor_loss(agent, params['wm'], {**task, 'actor': actor}, {'task': NORM}, *args)
+        learner = Learner(task, None, {'task': NORM})
+        return actor_critic.actor_loss(Policy(nets, actor), learner, objective, starts(), key)
 
     @jax.jit
     @jax.grad
     def reference(actor, feat, action, advantage, weight):
-        outs = agent.actor.apply(actor, feat)
-        if agent.discrete:
-            probs = 0.99 * jax.nn.softmax(outs[0]) + 0.01 / agent.action
+        outs = nets.actor.apply(actor, feat)
+        if nets.discrete:
+            probs = 0.99 * jax.nn.softmax(outs[0]) + 0.01 / nets.action
             logp, ent = jnp.log((probs * action).sum(-1)), -(probs * jnp.log(probs)).sum(-1)
         else:
             mean, std = jnp.tanh(outs[0]), 0.9 * jax.nn.sigmoid(outs[1] + 2) + 0.1
             logp = jax.scipy.stats.norm.logpdf(action, mean, std).sum(-1)
             ent = (0.5 * jnp.log(2 * jnp.pi * jnp.e * std**2)).sum(-1)
-        return (weight * (-logp * advantage - agent.model.entropy * ent)).mean()
+        return (weight * (-logp * advantage - nets.model.entropy * ent)).mean()
 
-    grads, (feat, weight, returns, norms, _) = ours(task['actor'])
-    action = jax.jit(functools.partial(actor_critic.imagine, agent))(params['wm'], task['actor'], start, key)[1][:-1]
-    value = actor_critic.value_mean(agent, task['critics']['task'], feat[:-1])
-    advantage = (returns['task'] - value) / (norms['task']['high'] - norms['task']['low'])
-    assert close(grads, reference(task['actor'], feat[:-1], action, advantage, weight[:-1]))
+    grads, outcome = ours(task['actor'])
+    feat, action, weight = outcome.trajectory.feat[:-1], outcome.trajectory.action[:-1], outcome.weight[:-1]
+    value = actor_critic.critic(nets, task['critics']['task'], feat).mean()
+    scale = outcome.norms['task']['high'] - outcome.norms['task']['low']
+    advantage = (outcome.returns['task'] - value) / scale
+    assert close(grads, reference(task['actor'], feat, action, advantage, weight))
 
 
 # World model, step by step. `dyn` and `rep` weigh the two sides of the KL; `heads` is how much of their input is held
@@ -207,9 +223,9 @@ def test_reinforce_gradient_is_that_of_the_log_probability_alone(agent):
 LOSS = {'dyn': 0.5, 'rep': 0.1, 'heads': 0.0, 'scale': 3.0, 'weight': 2.0}
 
 
-def reference_model_loss(agent, wm, batch, uniform, dyn, rep, heads, scale, weight):
+def reference_model_loss(nets, wm, batch, uniform, dyn, rep, heads, scale, weight):
     """Eq. 4: one step after the other, nothing shared with the agent but its networks."""
-    rssm = functools.partial(agent.rssm.apply, wm['rssm'])
+    rssm = functools.partial(nets.rssm.apply, wm['rssm'])
     fresh = [jnp.repeat(x[None], uniform.shape[0], 0) for x in rssm(method='initial')]
     (deter, stoch), action, total = fresh, jnp.zeros_like(batch['action'][:, 0]), 0.0
     for t in range(uniform.shape[1]):
@@ -219,44 +235,45 @@ def reference_model_loss(agent, wm, batch, uniform, dyn, rep, heads, scale, weig
         seen = scale * batch['vector'][:, t]
         seen = jnp.sign(seen) * jnp.log(1 + jnp.abs(seen))
         deter = rssm(deter, stoch, action, method='sequence')
-        prior = jnp.exp(rssm(deter, method='prior'))
-        post = jnp.exp(rssm(deter, agent.encoder.apply(wm['encoder'], seen), method='posterior'))
+        prior = jnp.exp(rssm(deter, method='prior').logp)
+        embed = nets.encoder.apply(wm['encoder'], seen)
+        post = jnp.exp(rssm(deter, embed, method='posterior').logp)
         index = (jnp.cumsum(post, -1) < uniform[:, t, :, None]).sum(-1)
         stoch = jax.nn.one_hot(index, post.shape[-1]) + post - sg(post)
         feat = jnp.concatenate([deter, stoch.reshape(len(stoch), -1)], -1)
         known, ends = held(feat, heads), batch['is_terminal'][:, t]
-        logit = agent.cont.apply(wm['cont'], known)[0][:, 0]
-        log_reward = jnp.log(jax.nn.softmax(agent.reward.apply(wm['reward'], known)[0]))
+        logit = nets.cont.apply(wm['cont'], known)[0][:, 0]
+        log_reward = jnp.log(jax.nn.softmax(nets.reward.apply(wm['reward'], known)[0]))
         for share, p, q in ((dyn, sg(post), prior), (rep, post, sg(prior))):
-            total += share * jnp.maximum(agent.model.free_nats, (p * jnp.log(p / q)).sum((1, 2)))
-        total += weight * ((agent.decoder.apply(wm['decoder'], feat)[0] - seen) ** 2).sum(-1)
-        total -= (dists.twohot(batch['reward'][:, t], agent.model.bins) * log_reward).sum(-1)
+            total += share * jnp.maximum(nets.model.free_nats, (p * jnp.log(p / q)).sum((1, 2)))
+        total += weight * ((nets.decoder.apply(wm['decoder'], feat)[0] - seen) ** 2).sum(-1)
+        total -= (dists.twohot(batch['reward'][:, t], nets.model.bins) * log_reward).sum(-1)
         total -= jnp.log(jnp.where(ends, 1 - jax.nn.sigmoid(logit), jax.nn.sigmoid(logit)))
         action = batch['action'][:, t]
     return total.mean() / uniform.shape[1]
 
 
 @pytest.fixture(scope='module')
-def world_model():
-    """The agent's gradient, and the reference's as a function of what it assumes."""
+def model_gradient():
+    """The world model's gradient, and the reference's as a function of what it assumes."""
     values = {'obs_scale': 3.0, 'vector_scale': 2.0, 'free_nats': 0.1}
-    agent = dataclasses.replace(AGENT, model=dataclasses.replace(MODEL, **values), explore=False)
-    wm, uniform = state_of(agent)['params']['wm'], jax.random.uniform(jax.random.key(3), (4, 5, 3))
+    nets = dataclasses.replace(NETS, model=dataclasses.replace(MODEL, **values), explore=False)
+    wm, uniform = state_of(nets)['params']['wm'], jax.random.uniform(jax.random.key(3), (4, 5, 3))
     step = np.arange(20).reshape(4, 5)
-    batch = batch_of(agent) | {'is_terminal': step == 14, 'is_first': np.isin(step, (5, 12))}  # at t = 0 and t = 2
-    grads = jax.jit(jax.grad(lambda wm: wmod.loss(agent, wm, batch, uniform)[0]))(wm)
-    reference = jax.jit(jax.grad(lambda wm, how: reference_model_loss(agent, wm, batch, uniform, **how)))
+    batch = batch_of(nets) | {'is_terminal': step == 14, 'is_first': np.isin(step, (5, 12))}  # at t = 0 and t = 2
+    grads = jax.jit(jax.grad(lambda wm: world_model.loss(WorldModel(nets, wm), batch, uniform)[0]))(wm)
+    reference = jax.jit(jax.grad(lambda wm, how: reference_model_loss(nets, wm, batch, uniform, **how)))
     return grads, functools.partial(reference, wm)
 
 
-def test_world_model_gradient_is_that_of_the_equation(world_model):
-    grads, reference = world_model
+def test_world_model_gradient_is_that_of_the_equation(model_gradient):
+    grads, reference = model_gradient
     assert close(grads, reference(LOSS))
 
 
 @pytest.mark.parametrize('other', [{'dyn': 0.1, 'rep': 0.5}, {'heads': 1.0}, {'scale': 1.0}, {'weight': 1.0}], ids=str)
-def test_the_world_model_gradient_would_show_another_loss(world_model, other):
-    grads, reference = world_model
+def test_the_world_model_gradient_would_show_another_loss(model_gradient, other):
+    grads, reference = model_gradient
     assert not close(grads, reference(LOSS | other), 1e-2)
 
 
@@ -266,12 +283,12 @@ def test_the_world_model_gradient_would_show_another_loss(world_model, other):
 @functools.cache
 def updated(**hyper):
     """Parameters after one update of an agent that explores."""
-    return compiled()(state_of(AGENT), batch_of(AGENT), HYPER | hyper, jax.random.key(5))[0]['params']
+    return compiled()(state_of(NETS), batch_of(NETS), HYPER | hyper, jax.random.key(5))[0]['params']
 
 
 @functools.cache
 def compiled():
-    return jax.jit(functools.partial(dreamer.train_step, AGENT))
+    return jax.jit(functools.partial(dreamer.train_step, NETS))
 
 
 def same(a, b):
@@ -291,7 +308,7 @@ def test_the_explorer_is_rewarded_by_the_updated_ensemble():
 
 
 def test_the_actors_move_neither_the_ensemble_nor_the_model():
-    before, after = state_of(AGENT)['params'], updated(lr_model=0.0, lr_expl=0.0, w_expl=1.0)
+    before, after = state_of(NETS)['params'], updated(lr_model=0.0, lr_expl=0.0, w_expl=1.0)
     assert same(before['disag'], after['disag']) and same(before['wm'], after['wm'])
     assert not same(before['expl']['actor'], after['expl']['actor'])
 
@@ -299,8 +316,8 @@ def test_the_actors_move_neither_the_ensemble_nor_the_model():
 @pytest.mark.parametrize('kind', ['stoch', 'vector'])
 def test_the_ensemble_predicts_the_next_step(kind):
     """From state and action of step t to the target of step t + 1: squared errors, one by one."""
-    agent = dataclasses.replace(AGENT, model=dataclasses.replace(MODEL, disag_target=kind, obs_scale=10.0))
-    ensemble, batch = state_of(agent)['params']['disag'], batch_of(agent)
+    nets = dataclasses.replace(NETS, model=dataclasses.replace(MODEL, disag_target=kind, obs_scale=10.0))
+    ensemble, batch = state_of(nets)['params']['disag'], batch_of(nets)
     rng = np.random.default_rng(1)
     deter, stoch = rng.normal(size=(4, 5, 8)), np.eye(4)[rng.integers(4, size=(4, 5, 3))]
     vector = np.sign(batch['vector']) * np.log1p(10 * np.abs(batch['vector']))
@@ -308,47 +325,20 @@ def test_the_ensemble_predicts_the_next_step(kind):
     inputs = np.concatenate([deter, stoch.reshape(4, 5, 12), batch['action']], -1).astype(np.float32)
     errors = []
     for i in range(MODEL.ensemble):
-        pred = agent.disag.apply(jax.tree.map(lambda x, i=i: x[i], ensemble), inputs)[0]
+        pred = nets.disag.apply(jax.tree.map(lambda x, i=i: x[i], ensemble), inputs)[0]
         errors += [((pred[b, t] - target[b, t + 1]) ** 2).sum() for b in range(4) for t in range(4)]
-    states = (jnp.asarray(deter, jnp.float32), jnp.asarray(stoch, jnp.float32))
-    assert float(explore.loss(agent, ensemble, states, batch)) == pytest.approx(np.sum(errors) / 16, rel=1e-5)
+    state = State(jnp.asarray(deter, jnp.float32), jnp.asarray(stoch, jnp.float32))
+    assert float(plan2explore.loss(Ensemble(nets, ensemble), state, batch)) == pytest.approx(
+        np.sum(errors) / 16, rel=1e-5
+    )
 
 
 def test_the_initial_latent_has_no_gradient():
     """It is the mode of the prior at the learned deter: no sample, so nothing passes straight through (v1)."""
-    rssm = state_of(AGENT)['params']['wm']['rssm']
+    rssm = state_of(NETS)['params']['wm']['rssm']
 
     def latent(params):
-        return (jnp.arange(4.0) * AGENT.rssm.apply(params, method='initial')[1]).sum()
+        return (jnp.arange(4.0) * NETS.rssm.apply(params, method='initial')[1]).sum()
 
     assert latent(rssm) > 0
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(jax.grad(latent)(rssm)))
-
-
-def test_gradient_of_the_recurrence_is_that_of_a_plain_loop():
-    """By parameters, by the first carry and by the inputs, through carries and outputs of every step."""
-    rng = np.random.default_rng(3)
-    params, carry, inputs, carries, outputs = (
-        rng.normal(size=size).astype(np.float32) for size in ((4, 4), (2, 4), (6, 2, 4), (6, 2, 4), (6, 2))
-    )
-
-    def step(params, carry, inputs):
-        carry = jnp.tanh(carry @ params + inputs)
-        return carry, (carry * inputs @ params).sum(-1)
-
-    def plain(params, carry, inputs):
-        made = []
-        for each in inputs:
-            made.append(step(params, carry, each))
-            carry = made[-1][0]
-        return [jnp.stack(parts) for parts in zip(*made)]
-
-    def gradient(loop):
-        def loss(*args):
-            after, output = loop(*args)
-            return (carries * after).sum() + (outputs * output).sum()
-
-        return jax.jit(jax.grad(loss, (0, 1, 2)))(params, carry, inputs)
-
-    for ours, theirs in zip(gradient(functools.partial(wmod.recur, step)), gradient(plain)):
-        assert close(ours, theirs)

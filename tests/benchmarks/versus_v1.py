@@ -44,14 +44,14 @@ def ours(size):
     import jax
     import numpy as np
 
-    from paper_lib.agent import dreamer
+    from paper_lib.agent.networks import Networks
     from paper_lib.contract.spec import ModelSpec
     from paper_lib.run import lanes
 
     units, layers, mlp_units, mlp_layers, stoch, classes, length = SIZES[size]
     model = ModelSpec(deter=units, units=units, layers=layers, mlp_units=mlp_units, mlp_layers=mlp_layers,
                       stoch=stoch, classes=classes, batch=BATCH, length=length)  # fmt: skip
-    program = lanes.program(dreamer.Agent(model, (VECTOR,), None, ACTION, False), 1)
+    program = lanes.program(Networks(model, (VECTOR,), None, ACTION, False), 1)
     count = 1 if size == 'S' else 10
     keys = jax.numpy.stack([jax.random.key(0)])
     hyper = {name: np.full(1, 1e-4, np.float32) for name in lanes.HYPER}

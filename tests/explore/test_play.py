@@ -20,7 +20,7 @@ class Run:
     """What a finished run has to show, of an agent that has not learned anything."""
 
     def __init__(self):
-        agent = lanes.agent_of(SPEC, envs.make(SPEC.task, 0).spaces)
+        agent = lanes.networks_of(SPEC, envs.make(SPEC.task, 0).spaces)
         program = lanes.program(agent, 1)
         params, empty = program.initial_state([SPEC])['params'], types.SimpleNamespace(episodes=lambda rows: [])
         evaluation = evaluate.Evaluation(program, [SPEC], [empty])

@@ -11,6 +11,7 @@ import smoke
 
 from paper_lib import envs
 from paper_lib.agent import dreamer
+from paper_lib.agent.networks import Networks
 from paper_lib.contract import tasks
 from paper_lib.contract.maze_layout import GOAL
 from paper_lib.data.replay import Replay
@@ -210,15 +211,15 @@ def test_lanes_collect_in_environments_of_their_own():
 
 def test_an_exploring_run_is_evaluated_with_its_task_policy(monkeypatch):
     spec, spaces = smoke.EXPLORER, envs.make(smoke.EXPLORER.task, 0).spaces
-    agent = dreamer.Agent(spec.model, spaces.vector, None, spaces.action, spaces.discrete, True)
+    nets = Networks(spec.model, spaces.vector, None, spaces.action, spaces.discrete, True)
     task = dataclasses.replace(tasks.get(spec.task), limit=5)
     monkeypatch.setitem(tasks._tasks, task.id, task)
-    shapes = jax.eval_shape(functools.partial(dreamer.init, agent), jax.random.key(0))['params']
+    shapes = jax.eval_shape(functools.partial(dreamer.init, nets), jax.random.key(0))['params']
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda x: rng.normal(size=(1, *x.shape)).astype(np.float32), shapes)
 
     def actions(**other):
-        return rollout.Evaluator(lanes.program(agent, 1), [spec]).play(params | other, 0)[0]['action'][:, :5]
+        return rollout.Evaluator(lanes.program(nets, 1), [spec]).play(params | other, 0)[0]['action'][:, :5]
 
     zero = {name: jax.tree.map(np.zeros_like, params[name]) for name in ('expl', 'task')}
     np.testing.assert_array_equal(actions(), actions(expl=zero['expl']))

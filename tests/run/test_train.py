@@ -39,7 +39,7 @@ def content(store, spec):
 def trained(tmp_path_factory):
     """A store with finished runs of every kind, and what the compiled program was given in each of them."""
     store, received = Store(tmp_path_factory.mktemp('runs')), {}
-    program = lanes.program(group_agent(), 1)
+    program = lanes.program(group_networks(), 1)
     with pytest.MonkeyPatch.context() as patch:
         for spec in (smoke.ACTIVE, smoke.TANDEM, smoke.CONTROL, smoke.PASSIVE):
             calls = received[spec] = []
@@ -205,10 +205,10 @@ def test_no_two_steps_share_their_random_numbers(store, monkeypatch):
     prefill = store.replay(smoke.ACTIVE).arrays['action'][: smoke.ACTIVE.prefill // 4 - 1].reshape(-1, 2)
     prefill = prefill[(prefill != 0).any(1)]  # no action after a last step
     assert len(np.unique(prefill, axis=0)) == len(prefill) > 300
-    monkeypatch.setattr(dreamer, 'train_chunk', lambda agent, state, batches, values, keys: jax.random.key_data(keys))
-    monkeypatch.setattr(dreamer, 'policy', lambda agent, params, carry, obs, key, _: jax.random.key_data(key))
-    monkeypatch.setattr(dreamer, 'assess', lambda agent, params, episodes, key: jax.random.key_data(key))
-    program, keys = lanes.Program(group_agent(), 1), lanes.keys([smoke.ACTIVE], 'train')
+    monkeypatch.setattr(dreamer, 'train_chunk', lambda nets, state, batches, values, keys: jax.random.key_data(keys))
+    monkeypatch.setattr(dreamer, 'policy', lambda nets, params, carry, obs, key: jax.random.key_data(key))
+    monkeypatch.setattr(dreamer, 'assess', lambda nets, params, episodes, key: jax.random.key_data(key))
+    program, keys = lanes.Program(group_networks(), 1), lanes.keys([smoke.ACTIVE], 'train')
     updates = [program.chunk({}, {'reward': np.zeros((1, 3))}, {}, keys, first)[0] for first in (0, 3)]
     assert len(np.unique(np.concatenate(updates), axis=0)) == 6
     for used in (functools.partial(program.act, 'task', WEIGHTS, {}, {}), functools.partial(program.assess, {}, {})):
@@ -216,7 +216,7 @@ def test_no_two_steps_share_their_random_numbers(store, monkeypatch):
 
 
 def test_alpha_mixes_initial_weights():
-    program = lanes.program(group_agent(), 1)
+    program = lanes.program(group_networks(), 1)
     specs = {alpha: dataclasses.replace(smoke.TANDEM, alpha=alpha) for alpha in (0.0, 0.25, 1.0)}
     trees = {alpha: lanes.flatten(program.initial_state([spec])['params']) for alpha, spec in specs.items()}
     active = lanes.flatten(program.initial_state([smoke.ACTIVE])['params'])
@@ -225,12 +225,12 @@ def test_alpha_mixes_initial_weights():
         np.testing.assert_allclose(mixed, 0.75 * active[key] + 0.25 * trees[1.0][key], rtol=1e-6)
 
 
-def group_agent():
+def group_networks():
     from paper_lib import envs
-    from paper_lib.agent.dreamer import Agent
+    from paper_lib.agent.networks import Networks
 
     spaces = envs.make(smoke.ACTIVE.task, 0).spaces
-    return Agent(smoke.MODEL, spaces.vector, spaces.image, spaces.action, spaces.discrete)
+    return Networks(smoke.MODEL, spaces.vector, spaces.image, spaces.action, spaces.discrete)
 
 
 def test_grouped_runs_are_each_trained_on_their_own(store, tmp_path):
@@ -333,13 +333,13 @@ def test_a_run_does_not_go_on_with_another_recording(store, tmp_path):
 FORGETS = """
 import jax
 from paper_lib.run import lanes, train
-from test_train import group_agent
+from test_train import group_networks
 jitted = jax.jit(lambda x: x + 1)
 jitted(1.0)
-agent = group_agent()
-lanes.program(agent, 1)
+nets = group_networks()
+lanes.program(nets, 1)
 for count, most in ((1, 0), (2, 1e12), (3, 0)):
-    train.forget_programs(agent, count, most)
+    train.forget_programs(nets, count, most)
     print(lanes.program.cache_info().currsize, jitted._cache_size())
 """
 
@@ -366,7 +366,7 @@ def test_nothing_is_compiled_twice_in_a_process(store, tmp_path):
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        lanes.Program(group_agent(), 1).initial_state([smoke.ACTIVE])
+        lanes.Program(group_networks(), 1).initial_state([smoke.ACTIVE])
         assert compiled  # a fresh program is: the event still has this name
         compiled.clear()
         train.train([dataclasses.replace(smoke.ACTIVE, seed=2, init_seed=2)], Store(tmp_path))

@@ -1,0 +1,1 @@
+"""Devices that buy speed, each beside the plain formula that it equals. Tests compare the two."""

@@ -1,0 +1,97 @@
+"""Which networks a run has: their sizes, what they see and what they act on."""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from paper_lib.agent import layers
+from paper_lib.contract.spec import ModelSpec
+
+Params = dict[str, Any]  # a tree of weights; its names are those of the weights file
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """Sizes and spaces of a run's networks, without their weights.
+
+    Everything here is static: it fixes the compiled program. Hashable, so it can be a
+    static argument of jit.
+    """
+
+    model: ModelSpec
+    vector: tuple[int, ...]  # size of each flattened observation key, () where images are observed
+    image: tuple[int, int, int] | None
+    action: int
+    discrete: bool
+    explore: bool = False  # build and train the ensemble and the exploring behaviour
+    frozen: bool = False  # leave the world model as it is
+
+    @property
+    def features(self) -> int:
+        """F."""
+        return self.model.deter + self.model.stoch * self.model.classes
+
+    @property
+    def reinforce(self) -> bool:
+        """Whether the actor's gradient is that of REINFORCE, rather than that through the model."""
+        return self.discrete or self.model.gradient == 'reinforce'
+
+    @property
+    def encoder(self) -> layers.MLP | layers.ImageEncoder:
+        model = self.model
+        if self.image:
+            return layers.ImageEncoder(model.cnn_depth, model.precision)
+        return layers.MLP(model.mlp_units, model.mlp_layers, model.precision)
+
+    @property
+    def decoder(self) -> layers.MLP | layers.ImageDecoder:
+        model = self.model
+        if self.image:
+            return layers.ImageDecoder(model.cnn_depth, self.image[0], model.precision)
+        outs = (sum(self.vector),)
+        return layers.MLP(model.mlp_units, model.mlp_layers, model.precision, outs, splits=self.vector)
+
+    @property
+    def rssm(self) -> layers.RSSM:
+        model = self.model
+        return layers.RSSM(model.deter, model.stoch, model.classes, model.units, model.precision)
+
+    @property
+    def reward(self) -> layers.MLP:
+        return self._head(self.model.bins, zero=True)
+
+    @property
+    def critic(self) -> layers.MLP:
+        return self._head(self.model.bins, zero=True)
+
+    @property
+    def cont(self) -> layers.MLP:
+        return self._head(1)
+
+    @property
+    def actor(self) -> layers.MLP:
+        return self._head(self.action) if self.discrete else self._head(self.action, self.action)
+
+    @property
+    def disag(self) -> layers.MLP:
+        """One network of the ensemble."""
+        if self.model.disag_target == 'vector':
+            return self._head(sum(self.vector))
+        return self._head(self.model.stoch * self.model.classes)
+
+    @property
+    def probe(self) -> layers.Autoencoder:
+        return layers.Autoencoder(self.model.probe_units, self.features, self.model.precision)
+
+    def _head(self, *outs, zero=False):
+        return layers.MLP(self.model.units, self.model.layers, self.model.precision, outs, zero)
+
+    def action_noise(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """What `sample` of a policy takes for actions of leading shape `shape`.
+
+        Uniform `shape` where actions are discrete, else normal (*shape, A).
+        """
+        if self.discrete:
+            return jax.random.uniform(key, shape)
+        return jax.random.normal(key, (*shape, self.action))
