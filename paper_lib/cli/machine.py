@@ -85,6 +85,7 @@ class Reference:
     def __call__(self):
         from paper_lib.data import files
         from paper_lib.run import reference
+        from paper_lib.study.paper import PAPER_TASKS
         from paper_lib.study.reference import PICTURES, SCORES
 
         if self.episodes < 1:
@@ -92,8 +93,8 @@ class Reference:
         folder, lines = self.output or SCORES.parent, ['task,mean,std,episodes']
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             raise UserError(f'output={folder}: must be a folder that can be written')
-        files.write_npz(folder / PICTURES.name, reference.pictures())
-        for row in reference.random_scores(self.episodes):
+        files.write_npz(folder / PICTURES.name, reference.pictures(PAPER_TASKS))
+        for row in reference.random_scores(PAPER_TASKS, self.episodes):
             lines.append(','.join(map(str, row.values())))
             print(lines[-1], flush=True)  # as they come: each takes a while
         files.write_bytes(folder / SCORES.name, '\n'.join([*lines, '']).encode())

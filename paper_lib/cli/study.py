@@ -146,12 +146,12 @@ class Export:
 
 @dataclasses.dataclass(frozen=True)
 class Tasks:
-    """List the tasks and their settings (Table S1)."""
+    """List the tasks and their settings (Table S1). Those of Gymnasium are not listed: gym:ID, e.g. gym:Pendulum-v1."""
 
     json: Json = False
 
     def __call__(self):
-        show([dataclasses.asdict(task) for task in tasks.TASKS.values()], self.json)
+        show([dataclasses.asdict(task) for task in tasks.known()], self.json)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 
 from paper_lib.contract import maze_layout, tasks
 from paper_lib.contract.errors import UserError
@@ -178,7 +179,7 @@ class RunSpec:
 
     def _check_goal(self, task):
         widest, paper = maze_layout.WIDEST_GOAL, maze_layout.GOAL_RADIUS
-        _need(task.suite == 'maze' or self.goal_radius == paper, 'goal_radius', self.goal_radius,
+        _need('goal_radius' in task.options or self.goal_radius == paper, 'goal_radius', self.goal_radius,
               f'{paper} for {self.task}: only the maze has a goal')  # fmt: skip
         _need(0 < self.goal_radius <= widest, 'goal_radius', self.goal_radius, f'above 0, at most {widest} metres')
 
@@ -349,7 +350,7 @@ class RunSpec:
     @property
     def options(self) -> dict:
         """What the task's simulator takes."""
-        return {name: getattr(self, name) for name in ('goal_radius', 'render') if self._uses(name)}
+        return {name: getattr(self, name) for name in tasks.get(self.task).options}
 
     def canonical(self) -> dict:
         """Every field as a JSON-ready value, the source by its id; without goal and rendering where there is none.
@@ -360,12 +361,11 @@ class RunSpec:
         return {'schema': SCHEMA, **{name: value for name, value in values.items() if self._uses(name)}}
 
     def _uses(self, name):
-        task = tasks.get(self.task)
-        return {'goal_radius': task.suite == 'maze', 'render': task.rendered}.get(name, True)
+        return name not in ('goal_radius', 'render') or name in tasks.get(self.task).options
 
     @property
     def run_id(self) -> str:
         """Readable prefix and a hash of the canonical spec, e.g. `cup_catch-proprio_active_s0_1f2e...`."""
         text = json.dumps(self.canonical(), sort_keys=True, separators=(',', ':'))
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return f'{self.task}_{self.agent}_s{self.seed}_{digest}'
+        return re.sub(r'[^A-Za-z0-9_.-]', '-', f'{self.task}_{self.agent}_s{self.seed}_{digest}')

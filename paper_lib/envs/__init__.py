@@ -1,24 +1,19 @@
-"""Environments: one interface for all suites. A suite is imported when one of its tasks is made."""
+"""Environments: one interface for all suites. A simulator's package is imported when one of its tasks is made."""
 
 import functools
 import importlib
-import os
-import sys
 
 import numpy as np
 
 from paper_lib.contract import tasks
-from paper_lib.contract.errors import UserError
-from paper_lib.envs import remote
+from paper_lib.envs import packages, remote
 from paper_lib.envs.base import Env, Spaces
 
 __all__ = ['Batch', 'Env', 'Spaces', 'build', 'make']
 
-INSTALL = 'pip install mujoco==3.3.0 dm_control==1.0.28 metaworld==3.1.1 minatar==1.0.15'
-
 
 def make(task_id: str, seed: int | tuple[int, ...], **options) -> Env:
-    """One environment of a task of `tasks.TASKS`. The seed s means the same as (s, 0); options are the simulator's own.
+    """One environment of a task. The seed s means the same as (s, 0); options are the simulator's own.
 
     Raises UserError, one line, for an unknown task and for what is missing on this machine.
     """
@@ -26,24 +21,10 @@ def make(task_id: str, seed: int | tuple[int, ...], **options) -> Env:
 
 
 def build(task: tasks.Task, seed: int | tuple[int, ...], **options) -> Env:
-    """As `make`, of a task that need not be in the table: every one that MuJoCo simulates can also be drawn."""
-    return Env(_load(task.suite).Simulator(task, **options), task.repeat, task.limit, seed)
-
-
-def _load(module):
-    """The suite's module, which has a Simulator(task, **options). UserError if it does not import on this machine."""
-    if not (3, 11) <= sys.version_info[:2] <= (3, 12):
-        raise UserError(f'Python {sys.version_info[0]}.{sys.version_info[1]}: the simulators need Python 3.11 or 3.12')
-    backend = os.environ.setdefault('MUJOCO_GL', 'disabled')  # read at import; vectors need no rendering
-    try:
-        return importlib.import_module(f'paper_lib.envs.{module}')
-    except ModuleNotFoundError as error:
-        raise UserError(f'module {error.name!r} is missing: run `{INSTALL}`') from error
-    except (ImportError, RuntimeError, AttributeError) as error:  # what the GL bindings raise where there is none
-        reason = ' '.join(str(error).split())
-        vectors = '' if backend == 'disabled' else '; MUJOCO_GL=disabled runs the -proprio tasks'
-        raise UserError(f'the simulator does not load with MUJOCO_GL={backend} ({reason}); '
-                        f'`paper-lib doctor` says what is missing{vectors}') from error  # fmt: skip
+    """As `make`, of a task that its suite need not list: every one that MuJoCo simulates can also be drawn."""
+    suite = tasks.suite_of(task)
+    packages.load(suite.packages)
+    return Env(suite.simulator(task, **options), task.repeat, task.limit, seed)
 
 
 def drawn_by(task_id: str, **options) -> str:

@@ -16,6 +16,11 @@ class Spaces:
     place: int = 0  # size of a position that accompanies images for analysis; no agent sees it
 
 
+def nearest(size: int, side: int) -> np.ndarray:
+    """(size,) ints: for each pixel of an image with `size` pixels a side, the nearest of `side` cells."""
+    return (2 * np.arange(size) + 1) * side // (2 * size)
+
+
 class Env:
     """One environment around a simulator, which offers
 

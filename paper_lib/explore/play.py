@@ -85,7 +85,7 @@ class Player:
 
 def _maze(spec, x, y):
     """An environment of the maze whose episodes begin in (x, y)."""
-    from paper_lib.envs.maze import Simulator
+    from paper_lib.envs.suites.maze import Simulator
 
     class Placed(Simulator):
         def reset(self, seeds):

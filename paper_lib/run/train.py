@@ -312,7 +312,7 @@ class Group:
 
     def _visits(self, lane):
         """How often the replay in use holds each cell of the maze, for the tasks that have one."""
-        if self.task.suite != 'maze':
+        if not tasks.suite_of(self.task).visits:
             return {}
         place = self.replays[lane].read(
             'place' if self.spaces.image else 'vector', 0, self._rows(self.spec.agent_steps)
@@ -382,7 +382,7 @@ def cpu():
 def code():
     """Hash of the code that a run is trained with, comments included: equal code has equal hashes, not the reverse."""
     root = pathlib.Path(paper_lib.__file__).parent
-    wings = (path for wing in ('agent', 'contract', 'data', 'envs', 'run') for path in root.glob(f'{wing}/*.py'))
+    wings = (path for wing in ('agent', 'contract', 'data', 'envs', 'run') for path in root.glob(f'{wing}/**/*.py'))
     sources = sorted([*root.glob('*.py'), *wings])
     return hashlib.sha256(b''.join(path.read_bytes() for path in sources)).hexdigest()[:12]
 

@@ -4,6 +4,7 @@ from paper_lib.contract import tasks
 from paper_lib.study import claims, episodes, panels, published, stats, style
 from paper_lib.study.figures import FIGURES, OUTLIER
 from paper_lib.study.frames import Frames
+from paper_lib.study.paper import PAPER_TASKS
 from paper_lib.study.style import LOOKS
 
 WITHIN = f'resampled within tasks; none where a task has fewer than {stats.FEWEST} seeds'
@@ -189,7 +190,7 @@ def in_paper(name: str, frames: Frames) -> str:
         rest = f' among {count} tasks' if named and len(named) < count else '' if named else f'{count} tasks'
         return f'The paper shows {", ".join(named)}{rest}.'
     every = name in FIGURES and FIGURES[name].section == 'study' and FIGURES[name].tasks is None
-    return f'The paper shows all {len(tasks.TASKS)} tasks.' if every and len(here) < len(tasks.TASKS) else ''
+    return f'The paper shows all {len(PAPER_TASKS)} tasks.' if every and len(here) < len(PAPER_TASKS) else ''
 
 
 def _differences(frames):

@@ -213,7 +213,7 @@ def _kept(frame, name):
 def _some(name, spec, store):
     """Rows of section 'study': of the maze its visits, of the shown runs one episode."""
     task, shown = tasks.get(spec.task), agents.pair_seed(spec) == SHOWN
-    wanted = {'visits': task.suite == 'maze', 'traces': shown, 'pictures': shown and task.obs == 'vision'}
+    wanted = {'visits': tasks.suite_of(task).visits, 'traces': shown, 'pictures': shown and task.obs == 'vision'}
     if not wanted[name]:
         return pd.DataFrame()
     frame = {'visits': cells, 'traces': steps, 'pictures': pictures}[name](store.traces(spec))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from paper_lib.contract import tasks
 from paper_lib.contract.errors import RunError
+from paper_lib.study.paper import PAPER_TASKS
 
 SCORES = Path(__file__).with_name('random_scores.csv')
 PICTURES = Path(__file__).with_name('pictures.npz')
@@ -26,10 +27,11 @@ def random_score(task_id: str) -> float:
 
 
 def pictures() -> dict[str, np.ndarray]:
-    """A picture of each task, uint8 (H, W, 3), by `Task.short` in the table's order."""
+    """A picture of each task, uint8 (H, W, 3), by `Task.short` in the order of the paper's tasks."""
+    names = dict.fromkeys(tasks.get(task).short for task in PAPER_TASKS)
     try:
         with np.load(PICTURES, allow_pickle=False) as archive:
-            return {task.short: archive[task.short] for task in tasks.TASKS.values()}
+            return {name: archive[name] for name in names}
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise _damaged(PICTURES) from error
 

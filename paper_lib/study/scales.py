@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from paper_lib.contract import tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.spec import ModelSpec
 from paper_lib.study.names import choose
+from paper_lib.study.paper import PAPER_TASKS
 
 COMPARED = ('active', 'passive', 'tandem')
 STUDIED = (
@@ -153,7 +153,7 @@ SCALES: dict[str, Scale] = {
             'the paper: size S, 1M environment steps, a GPU cluster',
             ModelSpec(),
             {},
-            _base(seeds=3) | _maze(compared=3, explorers=3) | {'study': (_study(tasks.TASKS, seeds=3),)},
+            _base(seeds=3) | _maze(compared=3, explorers=3) | {'study': (_study(PAPER_TASKS, seeds=3),)},
             trains=False,
             pictures={'render': 'suite'},
         ),

@@ -5,8 +5,8 @@ import pandas as pd
 from paper_lib.contract import tasks
 from paper_lib.study import claims
 from paper_lib.study.frames import Frames
+from paper_lib.study.paper import SUITES
 
-SUITES = {'DMC': ('dmc', 'maze'), 'Meta-World': ('metaworld',), 'MinAtar': ('minatar',)}
 ADAPTIVE = 'passive_auto'
 PAPER = {  # percent of self-generated data in the paper's Table S2
     'cheetah_run-proprio': 10.44, 'cheetah_run-vision': 6.53, 'cup_catch-proprio': 0.67, 'cup_catch-vision': 9.47,
@@ -22,10 +22,10 @@ PAPER = {  # percent of self-generated data in the paper's Table S2
 
 
 def environments() -> pd.DataFrame:
-    """Table S1 from the task table: one row per suite."""
+    """Table S1 from the paper's tasks: one row per suite."""
     rows = []
     for suite, names in SUITES.items():
-        own = [task for task in tasks.TASKS.values() if task.suite in names]
+        own = [tasks.get(name) for name in names]
 
         def each(values):
             return ', '.join(dict.fromkeys(map(str, values)))

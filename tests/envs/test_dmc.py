@@ -7,7 +7,7 @@ from paper_lib import envs
 from paper_lib.contract import tasks
 
 pytest.importorskip('dm_control')
-TASKS = [t.id for t in tasks.TASKS.values() if t.suite == 'dmc' and t.obs == 'proprio']
+TASKS = [t.id for t in tasks.known() if t.suite == 'dmc' and t.obs == 'proprio']
 SIZES = {
     'cheetah_run': (6, (8, 9)), 'cup_catch': (2, (4, 4)), 'finger_turn_hard': (2, (4, 3, 2, 2, 1)),
     'hopper_hop': (4, (6, 7, 2)), 'humanoid_walk': (21, (21, 1, 12, 3, 3, 27)),

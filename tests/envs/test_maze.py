@@ -17,7 +17,7 @@ def env():
 
 @pytest.fixture
 def model():
-    from paper_lib.envs import maze
+    from paper_lib.envs.suites import maze
 
     return mujoco.MjModel.from_xml_string(maze.model_xml(layout.GOAL_RADIUS))
 
@@ -152,7 +152,7 @@ def test_reward_is_the_suites_tolerance(radius):
     pytest.importorskip('dm_control')
     from dm_control.utils import rewards
 
-    from paper_lib.envs import maze
+    from paper_lib.envs.suites import maze
 
     rng = np.random.default_rng(0)
     for _ in range(200):
@@ -164,7 +164,7 @@ def test_reward_is_the_suites_tolerance(radius):
 
 
 def test_reward_and_vector_are_of_the_state_after_the_step(env):
-    from paper_lib.envs import maze
+    from paper_lib.envs.suites import maze
 
     place(env, 0.125, -0.15)
     env._simulator._qvel[:] = 0.1, 0  # 0.002 m per control step at full force
@@ -215,7 +215,7 @@ def test_trajectory_equals_dm_controls_stepping(env):
     pytest.importorskip('dm_control')
     from dm_control import mujoco as theirs
 
-    from paper_lib.envs import maze
+    from paper_lib.envs.suites import maze
 
     actions = random_actions(400, hold=50)
     ours = play(env, actions)

@@ -8,7 +8,7 @@ from paper_lib.contract import tasks
 
 metaworld = pytest.importorskip('metaworld')
 policies = pytest.importorskip('metaworld.policies')
-TASKS = [task.id for task in tasks.TASKS.values() if task.suite == 'metaworld']
+TASKS = [task.id for task in tasks.known() if task.suite == 'metaworld']
 
 
 def reset(env):

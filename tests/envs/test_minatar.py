@@ -7,7 +7,7 @@ from paper_lib import envs
 from paper_lib.contract import tasks
 
 minatar = pytest.importorskip('minatar')
-TASKS = [task.id for task in tasks.TASKS.values() if task.suite == 'minatar']
+TASKS = [task.id for task in tasks.known() if task.suite == 'minatar']
 ACTIONS = {'asterix': 5, 'breakout': 3, 'freeway': 3, 'seaquest': 6, 'space_invaders': 4}
 
 
@@ -50,7 +50,7 @@ def test_equals_the_package_with_its_own_colours(task_id):
 
 
 def test_a_cell_has_the_colour_of_its_highest_channel():
-    from paper_lib.envs.minatar import PALETTES, colours
+    from paper_lib.envs.suites.minatar import PALETTES, colours
 
     for channels, palette in PALETTES.items():
         table = colours(channels)

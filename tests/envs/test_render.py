@@ -16,7 +16,7 @@ pytest.importorskip('dm_control')
 pytestmark = pytest.mark.skipif(
     not (ctypes.util.find_library('EGL') or ctypes.util.find_library('OSMesa')), reason='no GL library on this machine'
 )
-TASKS = [task.id for task in tasks.TASKS.values() if task.rendered]
+TASKS = [task.id for task in tasks.known() if task.rendered]
 CUP, MAZE, WALKER = 'cup_catch-vision', 'point_mass_maze-vision', 'walker_walk-vision'
 CLEAN = {k: v for k, v in os.environ.items() if k not in ('MUJOCO_GL', 'PYOPENGL_PLATFORM')} | {
     'PYTHONPATH': os.pathsep.join(sys.path)
@@ -26,7 +26,7 @@ import sys
 import numpy as np
 from dm_control import mujoco
 from paper_lib import envs
-from paper_lib.envs import maze
+from paper_lib.envs.suites import maze
 actions, pictures = np.random.default_rng(0).uniform(-1, 1, (5, 40)), {}
 for task in sys.argv[2:]:
     env = envs.make(task.replace('vision', 'proprio'), 3)

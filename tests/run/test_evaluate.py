@@ -212,7 +212,7 @@ def test_an_exploring_run_is_evaluated_with_its_task_policy(monkeypatch):
     spec, spaces = smoke.EXPLORER, envs.make(smoke.EXPLORER.task, 0).spaces
     agent = dreamer.Agent(spec.model, spaces.vector, None, spaces.action, spaces.discrete, True)
     task = dataclasses.replace(tasks.get(spec.task), limit=5)
-    monkeypatch.setitem(tasks.TASKS, task.id, task)
+    monkeypatch.setitem(tasks._tasks, task.id, task)
     shapes = jax.eval_shape(functools.partial(dreamer.init, agent), jax.random.key(0))['params']
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda x: rng.normal(size=(1, *x.shape)).astype(np.float32), shapes)

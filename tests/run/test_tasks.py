@@ -10,6 +10,7 @@ from paper_lib.contract import tasks
 from paper_lib.data.store import Store
 from paper_lib.run import train
 from paper_lib.study import agents, scales
+from paper_lib.study.paper import PAPER_TASKS
 
 KINDS = ('active', 'passive', 'passive_same', 'tandem', 'tandem_alpha_1e-3', 'tandem_same_wm', 'passive_frozen_wm',
          'passive_expert', 'passive_half', 'passive_50', 'passive_auto', 'active_expl', 'passive_expl', 'tandem_expl',
@@ -17,10 +18,10 @@ KINDS = ('active', 'passive', 'passive_same', 'tandem', 'tandem_alpha_1e-3', 'ta
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('task', tasks.TASKS)
+@pytest.mark.parametrize('task', PAPER_TASKS)
 def test_every_kind_of_agent_trains_on_every_task(task, tmp_path, monkeypatch):
     """With episodes of 40 steps: whole ones are played at every evaluation, and lie in every replay."""
-    monkeypatch.setitem(tasks.TASKS, task, dataclasses.replace(tasks.get(task), limit=40))
+    monkeypatch.setitem(tasks._tasks, task, dataclasses.replace(tasks.get(task), limit=40))
     repeat = tasks.get(task).repeat
     few = {'budget': 240 * repeat, 'eval_every': 120 * repeat, 'eval_episodes': 1, 'prefill': 40, 'chunk': 20,
            'ratio': 0.05}  # fmt: skip

@@ -9,6 +9,7 @@ from matplotlib.text import Text
 
 from paper_lib.contract import tasks
 from paper_lib.study import agents, figures, grids, overview, reference, scales, stats
+from paper_lib.study.paper import PAPER_TASKS
 from paper_lib.study.style import LOOKS
 
 GRIDS = [name for name, entry in figures.FIGURES.items() if getattr(entry.draw, 'func', None) is grids.curves]
@@ -170,7 +171,7 @@ def test_bars_are_normalised_means(study):
 def test_montage_has_every_task_and_frames_those_of_the_scale(study):
     figure = figures.FIGURES['figure_1'].draw(study, 'smoke')
     shown = {axes.get_title(): axes for axes in figure.axes if axes.images}
-    assert set(shown) == {task.short for task in tasks.TASKS.values()}
+    assert set(shown) == {task.short for task in map(tasks.get, PAPER_TASKS)}
     framed = {name for name, axes in shown.items() if axes.spines['top'].get_visible()}
     assert framed == {'cup_catch', 'window-open', 'breakout'}
 

@@ -5,11 +5,21 @@ mujoco-py to MuJoCo's own bindings and to Gymnasium. Scores need not be those th
 not the same to the bit, and every reset settles the hand and draws the goal twice.
 """
 
-import metaworld
 import numpy as np
 
+from paper_lib.contract.tasks import Suite, Task, register
 from paper_lib.envs.base import Spaces
-from paper_lib.envs.render import renderer
+
+NAMES = (
+    'assembly',
+    'basketball',
+    'button-press',
+    'lever-pull',
+    'peg-insert-side',
+    'pick-place',
+    'soccer',
+    'window-open',
+)
 
 CAMERA = 'corner2'
 NEAR = (0.75, 0.075, 0.7)  # where that camera sees the table's top and little else
@@ -19,7 +29,11 @@ SIZE = 39  # the hand, its opening and the object (18), the same one control ste
 class Simulator:
     """Simulator of one task; see base.Env for its methods. It never ends by itself: only the time limit does."""
 
-    def __init__(self, task, render='fast'):
+    def __init__(self, task: Task, render: str = 'fast'):
+        import metaworld
+
+        from paper_lib.envs.render import renderer
+
         self._env = metaworld.ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f'{task.name}-goal-observable'](seed=0)
         self._env._freeze_rand_vec = False  # else all episodes have the same goal
         self._env.seeded_rand_vec = True  # else it is drawn from numpy's global generator
@@ -41,3 +55,15 @@ class Simulator:
             picture = self._renderer.draw(self._env.model, self._env.data)
             return {'image': np.ascontiguousarray(picture[::-1, ::-1])}  # the camera hangs upside down
         return {'vector': self._observation.astype(np.float32)}
+
+
+register(
+    Suite(
+        'metaworld',
+        Simulator,
+        tuple(Task(f'{name}-proprio', 'metaworld', f'{name}-v3', 'proprio', repeat=2, limit=250) for name in NAMES),
+        packages=('mujoco==3.3.0', 'metaworld==3.1.1'),
+        highest=10.0,
+        rendered=True,
+    )
+)

@@ -8,12 +8,11 @@ be set. The suite's sky is left out: the camera does not see it.
 
 import math
 
-import mujoco
 import numpy as np
 
 from paper_lib.contract import maze_layout as layout
+from paper_lib.contract.tasks import Suite, Task, register
 from paper_lib.envs.base import Spaces
-from paper_lib.envs.render import renderer
 
 _WALL = '<geom name="wall{}" type="box" pos="{} {} {h}" size="{} {} {h}" rgba=".5 .5 .5 .3"/>'
 _BOUND = '<geom name="{}" type="plane" pos="{} {} {h}" zaxis="{} {} 0" size="{} {} {h}" rgba=".3 .5 .7 1"/>'
@@ -86,7 +85,12 @@ class Simulator:
     The episode never ends by itself: its 1000 control steps (20 s) are the task's time limit.
     """
 
-    def __init__(self, task, goal_radius=layout.GOAL_RADIUS, render='fast'):
+    def __init__(self, task: Task, goal_radius: float = layout.GOAL_RADIUS, render: str = 'fast'):
+        import mujoco
+
+        from paper_lib.envs.render import renderer
+
+        self._mujoco = mujoco
         self._goal_radius = goal_radius
         self._model = mujoco.MjModel.from_xml_string(model_xml(goal_radius))
         self._renderer = renderer(task, render, self._model, camera=0) if task.rendered else None
@@ -95,18 +99,36 @@ class Simulator:
         self._qpos, self._qvel, self._ctrl = self._data.qpos, self._data.qvel, self._data.ctrl  # views
 
     def reset(self, seeds):
-        mujoco.mj_resetData(self._model, self._data)  # clears the solver's warm start too
+        self._mujoco.mj_resetData(self._model, self._data)  # clears the solver's warm start too
         low, high = np.transpose(layout.START)
         self._qpos[:] = np.random.default_rng(seeds).uniform(low, high)
-        mujoco.mj_forward(self._model, self._data)
+        self._mujoco.mj_forward(self._model, self._data)
 
     def act(self, action):
         self._ctrl[:] = action
-        mujoco.mj_step(self._model, self._data)  # positions in data other than qpos lag one step behind
+        self._mujoco.mj_step(self._model, self._data)  # positions in data other than qpos lag one step behind
         return reward(*self._qpos.tolist(), *action.tolist(), self._goal_radius), False, False
 
     def observe(self):
         if self._renderer:
-            mujoco.mj_kinematics(self._model, self._data)
+            self._mujoco.mj_kinematics(self._model, self._data)
             return {'image': self._renderer.draw(self._model, self._data), 'place': self._qpos.astype(np.float32)}
         return {'vector': np.concatenate([self._qpos, self._qvel]).astype(np.float32)}
+
+
+def _task(obs):
+    return Task(f'point_mass_maze-{obs}', 'maze', 'reach_bottom_right', obs, repeat=2, limit=500)
+
+
+register(
+    Suite(
+        'maze',
+        Simulator,
+        (_task('proprio'), _task('vision')),
+        packages=('mujoco==3.3.0',),
+        options=('goal_radius',),
+        highest=1.0,
+        rendered=True,
+        visits=True,
+    )
+)

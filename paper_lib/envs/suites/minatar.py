@@ -4,10 +4,12 @@ Of the six actions an agent has those that the game has a use for. A picture is 
 colour of its highest active channel, on black. It is enlarged to the task's size by taking the nearest cell.
 """
 
-import minatar
 import numpy as np
 
-from paper_lib.envs.base import Spaces
+from paper_lib.contract.tasks import Suite, Task, register
+from paper_lib.envs.base import Spaces, nearest
+
+GAMES = ('asterix', 'breakout', 'freeway', 'seaquest', 'space_invaders')
 
 # The colours of the package by number of channels: seaborn's palette `cubehelix`.
 PALETTES = {
@@ -23,14 +25,16 @@ GRID = 10  # cells per side
 class Simulator:
     """Simulator of one game; see base.Env for its methods. An action is an index into the game's minimal set."""
 
-    def __init__(self, task):
+    def __init__(self, task: Task):
+        import minatar
+
         self._game = minatar.Environment(task.name)
         self._actions = self._game.minimal_action_set()
         self.spaces = Spaces((), (task.image, task.image, 3), len(self._actions), discrete=True)
         self._weights = 1 << np.arange(self._game.n_channels)
         self._colours = colours(self._game.n_channels)
-        nearest = (2 * np.arange(task.image) + 1) * GRID // (2 * task.image)
-        self._cells = nearest[:, None] * GRID + nearest
+        cells = nearest(task.image, GRID)
+        self._cells = cells[:, None] * GRID + cells
 
     def reset(self, seeds):
         self._game.seed(np.random.MT19937(seeds))
@@ -50,3 +54,14 @@ def colours(channels: int) -> np.ndarray:
     """The colour of a cell, uint8 (2 ** channels, 3), by its active channels: bit c says that channel c is."""
     palette = np.array([(0, 0, 0), *PALETTES[channels]], np.uint8)
     return palette[[code.bit_length() for code in range(2**channels)]]
+
+
+register(
+    Suite(
+        'minatar',
+        Simulator,
+        tuple(Task(f'{game}-vision', 'minatar', game, 'vision', repeat=1, limit=2500, image=32) for game in GAMES),
+        packages=('minatar==1.0.15',),
+        short_episodes=True,
+    )
+)

@@ -1,18 +1,33 @@
 """The DeepMind Control suite with vectors or pictures."""
 
+from collections.abc import Iterator
+
 import numpy as np
-from dm_control import suite
 
+from paper_lib.contract.tasks import Suite, Task, register
 from paper_lib.envs.base import Spaces
-from paper_lib.envs.render import renderer
 
+NAMES = {
+    'cheetah_run': 'cheetah-run',
+    'cup_catch': 'ball_in_cup-catch',
+    'finger_turn_hard': 'finger-turn_hard',
+    'hopper_hop': 'hopper-hop',
+    'humanoid_walk': 'humanoid-walk',
+    'quadruped_run': 'quadruped-run',
+    'reacher_hard': 'reacher-hard',
+    'walker_walk': 'walker-walk',
+}
 CAMERAS = {'quadruped-run': 2}  # by task; the first one else
 
 
 class Simulator:
     """Simulator of one task of the suite; see base.Env for its methods."""
 
-    def __init__(self, task, render='fast'):
+    def __init__(self, task: Task, render: str = 'fast'):
+        from dm_control import suite
+
+        from paper_lib.envs.render import renderer
+
         self._env = suite.load(*task.name.split('-', 1), task_kwargs={'random': 0})
         spec = self._env.action_spec()
         self._middle, self._half = (spec.maximum + spec.minimum) / 2, (spec.maximum - spec.minimum) / 2
@@ -36,3 +51,22 @@ class Simulator:
             return {'image': self._renderer.draw(self._env.physics.model.ptr, self._env.physics.data.ptr)}
         parts = [np.ravel(self._step.observation[key]) for key in self._keys]
         return {'vector': np.concatenate(parts).astype(np.float32)}
+
+
+def tasks() -> Iterator[Task]:
+    """Every task with vectors and with pictures."""
+    for short, name in NAMES.items():
+        for obs in ('proprio', 'vision'):
+            yield Task(f'{short}-{obs}', 'dmc', name, obs, repeat=2, limit=500)
+
+
+register(
+    Suite(
+        'dmc',
+        Simulator,
+        tuple(tasks()),
+        packages=('mujoco==3.3.0', 'dm_control==1.0.28'),
+        highest=1.0,
+        rendered=True,
+    )
+)

@@ -1,0 +1,187 @@
+"""Any environment of Gymnasium: `gym:Pendulum-v1`, or `gym:my_module:MyEnv-v0` where a module registers it.
+
+Observations are Box, Discrete, MultiDiscrete and MultiBinary spaces, alone or inside Dict and Tuple spaces. They become
+one vector, in which a Discrete value is one-hot and the entries of a Dict stand in the order of their names; or they
+are one image, uint8 of H x W, H x W x 1 or H x W x 3. Actions are a Box with finite bounds, or Discrete.
+
+What an environment must fulfil: its episodes are functions of the seed that `reset` gets and of the actions. It draws
+random numbers from `self.np_random` alone, and nothing but that seed decides what comes after a reset.
+`paper_lib.envs.check.check_reproducible` finds out. Resuming a run, and pairs of runs, rely on it.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from paper_lib.contract.errors import UserError
+from paper_lib.contract.tasks import Suite, Task, register
+from paper_lib.envs import packages
+from paper_lib.envs.base import Spaces, nearest
+
+if TYPE_CHECKING:
+    import gymnasium
+
+PREFIX = 'gym:'
+PACKAGES = ('gymnasium==1.4.0',)
+LIMIT = 1000  # steps of an episode where the environment sets no limit
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One entry of an observation: where it lies inside Dict and Tuple spaces, and its own space."""
+
+    path: tuple
+    space: 'gymnasium.Space'
+
+    @property
+    def pixels(self) -> bool:
+        """Whether it is an image."""
+        shape = self.space.shape
+        return self.space.dtype == np.uint8 and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3)))
+
+    def of(self, observation: Any) -> Any:
+        """The value of this entry in an observation of the whole space."""
+        for key in self.path:
+            observation = observation[key]
+        return observation
+
+
+class Simulator:
+    """Simulator of one environment; see base.Env for its methods."""
+
+    def __init__(self, task: Task):
+        self._env = _make(task.name)
+        self._entries = _entries(self._env.observation_space, task.id)
+        self._control = self._env.action_space
+        discrete, size = _action(self._control, task.id)
+        if not discrete:
+            low, high = self._control.low.astype(np.float64), self._control.high.astype(np.float64)
+            self._middle, self._half = (high + low) / 2, (high - low) / 2
+        if task.obs == 'vision':
+            height, width = self._entries[0].space.shape[:2]
+            self._rows, self._columns = nearest(task.image, height)[:, None], nearest(task.image, width)
+            self.spaces = Spaces((), (task.image, task.image, 3), size, discrete)
+        else:
+            self.spaces = Spaces(_sizes(self._entries), None, size, discrete)
+
+    def reset(self, seeds):
+        seed = int(seeds.generate_state(1)[0]) % 2**31  # some environments take no larger one
+        self._observation, _ = self._env.reset(seed=seed)
+
+    def act(self, action):
+        self._observation, reward, terminated, truncated, _ = self._env.step(self._decode(action))
+        return float(reward), bool(terminated or truncated), bool(terminated)
+
+    def _decode(self, action):
+        """The environment's own action for an index, or for a vector (A,) in [-1, 1]."""
+        if self.spaces.discrete:
+            return int(self._control.start) + action
+        space = self._control
+        value = self._middle + self._half * action.reshape(space.shape)
+        return value.astype(space.dtype).clip(space.low, space.high)
+
+    def observe(self):
+        if self.spaces.image:
+            cells = np.atleast_3d(self._entries[0].of(self._observation))[self._rows, self._columns]
+            return {'image': np.broadcast_to(cells, self.spaces.image).copy()}
+        from gymnasium.spaces import flatten
+
+        parts = [flatten(entry.space, entry.of(self._observation)) for entry in self._entries]
+        return {'vector': np.concatenate(parts).astype(np.float32)}
+
+
+def find(task_id: str) -> Task | None:
+    """The task `gym:ID`; None for another id. The environment is made once, to see what it observes.
+
+    Raises UserError, one line, for an environment that cannot be made, and for spaces that no agent can use.
+    """
+    if not task_id.startswith(PREFIX):
+        return None
+    packages.load(PACKAGES)
+    name = task_id.removeprefix(PREFIX)
+    env = _make(name)
+    entries = _entries(env.observation_space, task_id)
+    _action(env.action_space, task_id)
+    limit = env.spec.max_episode_steps or LIMIT
+    env.close()
+    if not entries[0].pixels:
+        return Task(task_id, 'gym', name, 'proprio', repeat=1, limit=limit)
+    image = 32 if max(entries[0].space.shape[:2]) <= 32 else 64
+    return Task(task_id, 'gym', name, 'vision', repeat=1, limit=limit, image=image)
+
+
+def _make(name) -> 'gymnasium.Env':
+    """The environment of this id, which names its version: else another installation would train something else."""
+    import gymnasium
+
+    task_id = PREFIX + name
+    try:
+        env = gymnasium.make(name, disable_env_checker=True)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise UserError(f'task={task_id!r}: {" ".join(str(error).split())}') from error
+    if env.spec.id != name.rpartition(':')[2]:
+        raise UserError(f'task={task_id!r}: must name its version, e.g. gym:{env.spec.id}')
+    return env
+
+
+def _entries(space, task_id) -> list[Entry]:
+    """The entries of an observation space: one image, or all that make up the vector, in a fixed order."""
+    entries = list(_leaves(space))
+    for entry in entries:
+        _check_entry(entry, task_id)
+    if not entries:
+        raise UserError(f'task={task_id!r}: its observation space {space} is empty')
+    images = sum(entry.pixels for entry in entries)
+    if images and len(entries) > 1:
+        raise UserError(f'task={task_id!r}: observes {images} of {len(entries)} entries as images; '
+                        'an agent takes one image or vectors, not both: wrap the environment')  # fmt: skip
+    return entries
+
+
+def _leaves(space, path=()) -> Iterator[Entry]:
+    from gymnasium import spaces
+
+    if isinstance(space, spaces.Dict):
+        for key in sorted(space.spaces):
+            yield from _leaves(space.spaces[key], (*path, key))
+    elif isinstance(space, spaces.Tuple):
+        for index, inner in enumerate(space.spaces):
+            yield from _leaves(inner, (*path, index))
+    else:
+        yield Entry(path, space)
+
+
+def _check_entry(entry, task_id):
+    """Raise UserError for an entry that is neither part of a vector nor an image."""
+    from gymnasium import spaces
+
+    if not isinstance(entry.space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+        raise UserError(f'task={task_id!r}: observes {entry.space}; must be Box, Discrete, MultiDiscrete or '
+                        'MultiBinary, or a Dict or Tuple of these')  # fmt: skip
+    if len(entry.space.shape) > 2 and not entry.pixels:
+        raise UserError(f'task={task_id!r}: observes {entry.space.dtype} of shape {entry.space.shape}; must be '
+                        'uint8 of H x W, H x W x 1 or H x W x 3 for images, at most two axes for vectors')  # fmt: skip
+
+
+def _sizes(entries) -> tuple[int, ...]:
+    from gymnasium.spaces import flatdim
+
+    return tuple(flatdim(entry.space) for entry in entries)
+
+
+def _action(space, task_id) -> tuple[bool, int]:
+    """(whether actions are discrete, A) of an action space. Raises UserError for one that no agent can use."""
+    from gymnasium import spaces
+
+    if isinstance(space, spaces.Discrete):
+        return True, int(space.n)
+    if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
+        raise UserError(f'task={task_id!r}: acts by {space}; must be Discrete, or a Box of floating-point numbers')
+    if not (np.isfinite(space.low) & np.isfinite(space.high)).all():
+        raise UserError(f'task={task_id!r}: acts by {space} without finite bounds; wrap it, and give its Box some')
+    return False, int(np.prod(space.shape))
+
+
+register(Suite('gym', Simulator, find=find, packages=PACKAGES))
