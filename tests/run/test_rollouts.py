@@ -9,13 +9,21 @@ from paper_lib.data.replay import half
 from paper_lib.run import rollout
 
 LEAVE = np.float32(1)
-PAIR = {'prefill': 6, 'chunk': 2, 'budget': 24, 'eval_every': 24}  # a run of two environments: 3 random rows of 12
 
 
-def collected(folder, choose, rows, **values):
+def counting(limit, **values):
+    return tiny.run(tiny.task(tiny.Counter, limit), **values)
+
+
+def pair(limit):
+    """A run of two environments: 3 rows of random actions, 12 in all."""
+    return tiny.run(tiny.task(tiny.Counter, limit, count=2), prefill=6, chunk=2, budget=24, eval_every=24)
+
+
+def collected(folder, spec, choose, rows):
     """The replay of a run whose policy is a script, and the script."""
     program = tiny.Script(choose)
-    collector, (replay,) = tiny.collector(program, [tiny.run(**values)], folder)
+    collector, replay = tiny.collector(program, spec, folder)
     for row in range(rows):
         collector.collect(None, row)
     return replay, program
@@ -30,8 +38,7 @@ def test_rows_of_a_rollout(tmp_path):
     """Random actions, a time limit of 4 steps, and two episodes that the policy ends."""
     # No row holds an action that was asked for in a last step: 0.7 in row 4, 0.9 in row 7.
     actions = {3: 0.3, 4: 0.7, 5: 0.5, 6: LEAVE, 7: 0.9, 8: LEAVE, 9: 0.9, 10: 0.1, 11: 0.2}
-    with tiny.task(tiny.Counter, limit=4):
-        replay, _ = collected(tmp_path, scripted(actions), 12)
+    replay, _ = collected(tmp_path, counting(limit=4), scripted(actions), 12)
     a0, a1, a2 = (streams.rng(0, 'prefill', row).uniform(-1, 1) for row in range(3))
     expected = [
         # episode, steps, action before, reward for it, flags, action after
@@ -53,8 +60,8 @@ def test_rows_of_a_rollout(tmp_path):
 
 
 def test_rewards_of_an_action_that_is_repeated_are_summed(tmp_path):
-    with tiny.task(tiny.Counter, limit=2, repeat=3):
-        replay, _ = collected(tmp_path, scripted({3: 0.0, 4: LEAVE}), 6, budget=36, eval_every=36)
+    spec = tiny.run(tiny.task(tiny.Counter, limit=2, repeat=3), budget=36, eval_every=36)
+    replay, _ = collected(tmp_path, spec, scripted({4: LEAVE}), 6)
     rows = [row[:2] + row[3:5] for row in tiny.table(replay, 6)]
     assert rows == [
         (0, 0, 0, 'F'),
@@ -72,8 +79,7 @@ def test_environments_begin_and_end_their_episodes_each_on_its_own(tmp_path):
     def choose(key, row, obs):
         return np.array([[0], [LEAVE if row == 4 else 0]], np.float32)
 
-    with tiny.task(tiny.Counter, limit=7, count=2):
-        replay, _ = collected(tmp_path, choose, 9, **PAIR)
+    replay, _ = collected(tmp_path, pair(limit=7), choose, 9)
     flags = [[row[4] for row in tiny.table(replay, 9, env)] for env in (0, 1)]
     assert flags[0] == ['F', '', '', '', '', '', '', 'L', 'F']
     assert flags[1] == ['F', '', '', '', '', 'LT', 'F', '', '']
@@ -83,15 +89,14 @@ def test_environments_begin_and_end_their_episodes_each_on_its_own(tmp_path):
 
 def test_no_action_follows_a_last_step_whoever_acts(tmp_path):
     """Episodes of 2 steps: rows 2, 5 and 8 are last ones, of random actions and of the policy."""
-    with tiny.task(tiny.Counter, limit=2):
-        replay, _ = collected(tmp_path, scripted(dict.fromkeys(range(12), 0.5)), 12, prefill=4)
+    always = scripted(dict.fromkeys(range(12), 0.5))
+    replay, _ = collected(tmp_path, counting(limit=2, prefill=4), always, 12)
     assert [row for row in range(12) if not replay.arrays['action'][row].any()] == [2, 5, 8, 11]
 
 
 def test_the_policy_begins_with_a_fresh_state_after_the_random_steps(tmp_path):
     """In the middle of an episode; the replay does not say that one begins there."""
-    with tiny.task(tiny.Counter, limit=5, count=2):
-        replay, program = collected(tmp_path, scripted({}), 8, **PAIR)
+    replay, program = collected(tmp_path, pair(limit=5), scripted({}), 8)
     fresh = {row: seen['is_first'].tolist() for row, seen in program.seen.items()}
     assert fresh == {3: [[True] * 2], 4: [[False] * 2], 5: [[False] * 2], 6: [[True] * 2], 7: [[False] * 2]}
     assert [row[4] for row in tiny.table(replay, 8)] == ['F', '', '', '', '', 'L', 'F', '']
@@ -99,12 +104,12 @@ def test_the_policy_begins_with_a_fresh_state_after_the_random_steps(tmp_path):
 
 def test_an_offline_run_that_interacts_goes_on_with_its_episodes(tmp_path):
     """It makes no random steps, and its state is fresh where an episode begins and nowhere else."""
-    with tiny.task(tiny.Counter, limit=3):
-        spec = tiny.follower(tiny.run(budget=24, eval_every=12), interact_every=8, interact_steps=3)
-        program = tiny.Script(scripted(dict.fromkeys(range(6), 0.5)))
-        collector, (replay,) = tiny.collector(program, [spec], tmp_path)
-        for row in range(6):
-            collector.collect(None, row)
+    source = counting(limit=3, budget=24, eval_every=12)
+    spec = tiny.follower(source, interact_every=8, interact_steps=3)
+    program = tiny.Script(scripted(dict.fromkeys(range(6), 0.5)))
+    collector, replay = tiny.collector(program, spec, tmp_path)
+    for row in range(6):
+        collector.collect(None, row)
     assert [(*row[:2], *row[4:]) for row in tiny.table(replay, 6)] == [
         (0, 0, 'F', 0.5),
         (0, 1, '', 0.5),
@@ -118,8 +123,7 @@ def test_an_offline_run_that_interacts_goes_on_with_its_episodes(tmp_path):
 
 def test_windows_cross_the_borders_of_episodes(tmp_path):
     """A window is consecutive rows of one environment: it says where an episode begins, not where one ends."""
-    with tiny.task(tiny.Counter, limit=7, count=2):
-        replay, _ = collected(tmp_path, scripted({4: LEAVE}), 9, **PAIR)  # both leave in row 5
+    replay, _ = collected(tmp_path, pair(limit=7), scripted({4: LEAVE}), 9)  # both leave in row 5
     batch = replay.gather(np.array([4 * 2 + 1]), 4)
     assert batch['vector'][0, :, :2].tolist() == [[0, 4], [0, 5], [1, 0], [1, 1]]
     assert batch['action'][0, :, 0].tolist() == [1, 0, 0, 0] and batch['reward'][0].tolist() == [4, 5, 0, 11]
@@ -135,8 +139,7 @@ def test_windows_cross_the_borders_of_episodes(tmp_path):
 ])  # fmt: skip
 def test_a_half_of_a_replay_gives_its_own_windows_and_episodes(part, starts, episodes, tmp_path):
     """Twelve rows of episodes of three, windows of four."""
-    with tiny.task(tiny.Counter, limit=2):
-        replay, _ = collected(tmp_path, scripted({}), 12)
+    replay, _ = collected(tmp_path, counting(limit=2), scripted({}), 12)
     replay.keep(half(part, 12, 1, 3, streams.rng(0, 'half')), 4)
     assert set(replay.sample(streams.rng(0, 'replay'), 12, 1000, 4).tolist()) == starts
     assert replay.episodes(12).tolist() == episodes
@@ -144,9 +147,8 @@ def test_a_half_of_a_replay_gives_its_own_windows_and_episodes(part, starts, epi
 
 def test_a_uniform_half_is_pieces_as_long_as_an_episode(tmp_path):
     """Of two environments half of the pieces of three rows; here each is an episode."""
-    with tiny.task(tiny.Counter, limit=2, count=2):
-        replay, _ = collected(tmp_path, scripted({}), 12, **PAIR)
-        piece = tiny.follower(tiny.run(**PAIR), part='mixed').piece
+    replay, _ = collected(tmp_path, pair(limit=2), scripted({}), 12)
+    piece = tiny.follower(pair(limit=2), part='mixed').piece
     assert piece == 3
     everything = {tuple(episode) for episode in replay.episodes(12).tolist()}
     kept = half('mixed', 12, 2, piece, streams.rng(0, 'half'))
@@ -169,10 +171,9 @@ def played(specs, *indices):
 
 def test_runs_of_a_pair_are_evaluated_from_the_same_starts():
     """Also as lanes of one program, each with its own source; two sources start differently."""
-    with tiny.task(tiny.Noise, limit=3):
-        sources = [tiny.run(seed=seed) for seed in (0, 1)]
-        followers = [tiny.follower(source, seed=1000) for source in sources]
-        (ours,), (theirs,) = played(sources, 0), played(followers, 0)
+    sources = [tiny.run(tiny.task(tiny.Noise, limit=3), seed=seed) for seed in (0, 1)]
+    followers = [tiny.follower(source, seed=1000) for source in sources]
+    (ours,), (theirs,) = played(sources, 0), played(followers, 0)
     for mine, its in zip(ours, theirs):
         np.testing.assert_array_equal(mine['vector'], its['vector'])
         assert (mine['action'] != its['action'])[:, :-1].all()  # with noise of their own
@@ -180,8 +181,7 @@ def test_runs_of_a_pair_are_evaluated_from_the_same_starts():
 
 
 def test_every_evaluation_has_starts_and_noise_of_its_own():
-    with tiny.task(tiny.Noise, limit=3):
-        first, second, again = (lanes[0] for lanes in played([tiny.run()], 1, 2, 1))
+    first, second, again = (lanes[0] for lanes in played([tiny.run(tiny.task(tiny.Noise, limit=3))], 1, 2, 1))
     for name in ('vector', 'action'):
         np.testing.assert_array_equal(first[name], again[name])
         steps = np.concatenate([first[name], second[name]])[:, :-1]  # no action follows the last step
@@ -194,8 +194,7 @@ def test_episodes_of_an_evaluation():
     def choose(key, step, obs):
         return np.array([[LEAVE if step in (0, 3) else 0], [0.5]], np.float32)
 
-    with tiny.task(tiny.Counter, limit=2):
-        (episodes,) = rollout.Evaluator(tiny.Script(choose), [tiny.run()]).play(None, 7)
+    (episodes,) = rollout.Evaluator(tiny.Script(choose), [counting(limit=2)]).play(None, 7)
     assert episodes['vector'].tolist() == [
         [[7, 0, 0], [7, 1, 1], [0, 0, 0]],
         [[7, 0, 0], [7, 1, 0.5], [7, 2, 0.5]],
