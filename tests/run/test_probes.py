@@ -85,7 +85,7 @@ def test_the_value_of_a_constant_reward(tmp_path):
 
 
 def test_the_value_of_a_delayed_reward(tmp_path):
-    """It grows by 1 / discount a step until the reward, from 0.51 to 1. Measured within 0.07; without delay all are 1."""
+    """It grows by 1 / discount a step until the reward, from 0.51 to 1. Measured within 0.07."""
     _, traces = trained(Delayed, tmp_path)
     np.testing.assert_allclose(traces['value'].mean(0)[:4], DISCOUNT ** np.arange(3, -1, -1), atol=0.2)
 
@@ -96,5 +96,5 @@ def test_a_choice(tmp_path):
 
 
 def test_a_choice_that_pays_after_another(tmp_path):
-    """Measured 0.91 to 0.98; a policy that learned nothing gets 0.25, and one whose second choice alone is right 0.5."""
+    """Measured 0.91 to 0.98; a policy that learned nothing gets 0.25."""
     assert trained(TwoChoices, tmp_path)[0]['score'] > 0.7
