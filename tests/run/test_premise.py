@@ -11,6 +11,7 @@ import pytest
 import tiny
 
 from paper_lib.data import streams
+from paper_lib.data.replay import Replay
 from paper_lib.data.store import Store
 from paper_lib.run import train
 
@@ -55,7 +56,9 @@ def test_the_clock_of_a_run_that_interacts(clocked):
     assert metrics['agent_step'].tolist() == [40, 80, 120] and metrics['update'].tolist() == [20, 60, 100]
     assert metrics['added'].tolist() == [0, 40, 80]
     assert clocked.lengths(INTERACTING).tolist() == blocks(60, 70, 70, 80, 80)
-    newest = [(clocked.batches(INTERACTING)[clocked.lengths(INTERACTING) == rows] // 2).max() for rows in (60, 70, 80)]
+    batches = clocked.batches(INTERACTING)
+    assert not np.array_equal(batches[20:40], batches[40:60])  # drawn anew from as many rows
+    newest = [(batches[clocked.lengths(INTERACTING) == rows] // 2).max() for rows in (60, 70, 80)]
     assert newest[0] <= 58 and 60 <= newest[1] <= 68 and 70 <= newest[2] <= 78
 
 
@@ -92,6 +95,15 @@ def test_every_evaluation_plays_and_compares_something_else(clocked):
     scores = metrics[[f'score_ep{episode}' for episode in range(4)]].to_numpy()
     assert len(np.unique(scores)) == scores.size == 12
     assert metrics[['wm_loss', 'wm_loss_replay']].stack().nunique() == 6
+
+
+def test_updates_have_noise_of_their_own(clocked, tmp_path, monkeypatch):
+    """Also where all batches are the same; a run that learns nothing then has a loss that its noise alone moves."""
+    store = Store(tmp_path)
+    monkeypatch.setattr(Replay, 'sample', lambda self, rng, rows, batch, length: np.zeros(batch, np.int32))
+    train.train([CLOCKED], store)
+    assert not store.batches(CLOCKED).any()
+    assert store.metrics(CLOCKED)['train_model_loss'].nunique() == 3
 
 
 # Seeds.

@@ -6,7 +6,7 @@ import tiny
 
 from paper_lib.data import streams
 from paper_lib.data.replay import half
-from paper_lib.run import rollout
+from paper_lib.run import evaluate, rollout
 
 LEAVE = np.float32(1)
 
@@ -100,6 +100,23 @@ def test_the_policy_begins_with_a_fresh_state_after_the_random_steps(tmp_path):
     fresh = {row: seen['is_first'].tolist() for row, seen in program.seen.items()}
     assert fresh == {3: [[True] * 2], 4: [[False] * 2], 5: [[False] * 2], 6: [[True] * 2], 7: [[False] * 2]}
     assert [row[4] for row in tiny.table(replay, 8)] == ['F', '', '', '', '', 'L', 'F', '']
+
+
+def test_a_collector_goes_on_where_another_stood(tmp_path):
+    """Restored in the middle of episodes: in worlds of random numbers the rows are those of one that never stopped."""
+    spec = tiny.run(tiny.task(tiny.Noise, limit=4, count=2), prefill=6, chunk=2, budget=24, eval_every=24)
+    replay, _ = collected(tmp_path / 'whole', spec, tiny.noisy, 12)
+    program = tiny.Script(tiny.noisy)
+    first, _ = tiny.collector(program, spec, tmp_path / 'parts')
+    for row in range(8):
+        first.collect(None, row)
+    second, parts = tiny.collector(program, spec, tmp_path / 'parts')
+    second.restore(first.carry, 8)
+    for row in range(8, 12):
+        second.collect(None, row)
+    for name, values in replay.arrays.items():
+        np.testing.assert_array_equal(parts.arrays[name], values, err_msg=name)
+    assert program.states == {row: row - 3 for row in range(3, 12)}  # the policy's state was handed on too
 
 
 def test_an_offline_run_that_interacts_goes_on_with_its_episodes(tmp_path):
@@ -204,3 +221,20 @@ def test_episodes_of_an_evaluation():
     assert episodes['valid'].tolist() == [[True, True, False], [True, True, True]]
     assert episodes['is_last'].tolist() == [[False, True, False], [False, False, True]]
     assert episodes['is_terminal'].tolist() == [[False, True, False], [False, False, False]]
+
+
+def test_the_policy_is_new_at_each_evaluation_and_keeps_its_state_within_it():
+    program = tiny.Script(scripted({}))
+    evaluator = rollout.Evaluator(program, [counting(limit=4)])
+    for index in (1, 2):
+        evaluator.play(None, index)
+        assert program.states == {step: step for step in range(5)}
+
+
+def test_no_two_judgements_share_their_noise(tmp_path):
+    """Neither of the episodes that an evaluation plays nor of those that it draws from the replay."""
+    replay, program = collected(tmp_path, counting(limit=2), scripted({}), 12)
+    evaluation = evaluate.Evaluation(program, [counting(limit=2)], [replay])
+    for index in (1, 2, 3):
+        evaluation(None, index, 12)
+    assert len(set(program.assessed)) == len(program.assessed) == 6

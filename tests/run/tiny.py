@@ -85,19 +85,28 @@ class Noise:
 class Script:
     """Stands in for a program: acts as `choose(key, counter, obs)` says and notes what it was given.
 
-    `choose` gets the key and the observations (n, ...) of one lane and returns its actions (n, 1).
+    `choose` gets the key and the observations (n, ...) of one lane and returns its actions (n, 1). The state is the
+    number of steps since it was new. By counter: `seen` are observations, `states` are states, both before the step;
+    `assessed` are the counters of what was judged, in order.
     """
 
     def __init__(self, choose):
-        self.choose, self.seen = choose, {}
+        self.choose, self.seen, self.states, self.assessed = choose, {}, {}, []
 
     def carry(self, size):
-        return {'action': None}
+        return {'steps': 0}
 
     def act(self, behaviour, params, carry, obs, keys, counter):
         self.seen[counter] = {name: np.array(value) for name, value in obs.items()}
-        lanes = [{name: value[lane] for name, value in obs.items()} for lane in range(len(keys))]
-        return {'action': np.stack([self.choose(*each) for each in zip(keys, [counter] * len(keys), lanes)])}
+        self.states[counter] = carry['steps']
+        actions = []
+        for lane, key in enumerate(keys):
+            actions.append(self.choose(key, counter, {name: value[lane] for name, value in obs.items()}))
+        return {'steps': carry['steps'] + 1, 'action': np.stack(actions)}
+
+    def assess(self, params, episodes, keys, counter):
+        self.assessed.append(counter)
+        return dict.fromkeys(('wm_loss', 'recon_loss', 'value'), np.ones(episodes['reward'].shape))
 
 
 def noisy(key, counter, obs):
