@@ -11,7 +11,7 @@ import pytest
 import tiny
 
 from paper_lib.data import streams
-from paper_lib.data.replay import Replay
+from paper_lib.data.replay import Replay, half
 from paper_lib.data.store import Store
 from paper_lib.run import train
 
@@ -106,6 +106,13 @@ def test_updates_have_noise_of_their_own(clocked, tmp_path, monkeypatch):
     assert store.metrics(CLOCKED)['train_model_loss'].nunique() == 3
 
 
+def test_a_follower_reads_the_rows_that_its_source_had_read(clocked):
+    """With the source's weights, batches and noise: so every row was there when the source learned from it."""
+    control = dataclasses.replace(CLOCKED, agent='tandem', data='batches', source=CLOCKED, alpha=0.0)
+    train.train([control], clocked)
+    assert clocked.metrics(control).equals(clocked.metrics(CLOCKED))
+
+
 # Seeds.
 
 ONLINE = tiny.run(tiny.task(tiny.Noise, limit=3), budget=60, eval_every=60, **STILL)
@@ -183,6 +190,14 @@ def differences(before, spec, folder, **changes):
 
 def test_runs_that_learn_nothing_are_repeated_to_the_bit(before, tmp_path):
     assert not differences(before, ONLINE, tmp_path)
+
+
+def test_a_run_draws_its_half_with_its_own_seed(before):
+    steps = before[1][OFFLINE]['batches'] + np.arange(OFFLINE.model.length)[:, None, None]
+    own, other = (
+        half('mixed', ONLINE.rows, 1, OFFLINE.piece, streams.rng(spec.seed, 'half')) for spec in (OFFLINE, ONLINE)
+    )
+    assert own[steps].all() and not other[steps].all()
 
 
 @pytest.mark.parametrize('stream', FEEDS)
