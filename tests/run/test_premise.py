@@ -11,7 +11,7 @@ import pytest
 import tiny
 
 from paper_lib.data import streams
-from paper_lib.data.replay import Replay, half
+from paper_lib.data.replay import Replay
 from paper_lib.data.store import Store
 from paper_lib.run import train
 
@@ -192,12 +192,22 @@ def test_runs_that_learn_nothing_are_repeated_to_the_bit(before, tmp_path):
     assert not differences(before, ONLINE, tmp_path)
 
 
-def test_a_run_draws_its_half_with_its_own_seed(before):
-    steps = before[1][OFFLINE]['batches'] + np.arange(OFFLINE.model.length)[:, None, None]
-    own, other = (
-        half('mixed', ONLINE.rows, 1, OFFLINE.piece, streams.rng(spec.seed, 'half')) for spec in (OFFLINE, ONLINE)
-    )
-    assert own[steps].all() and not other[steps].all()
+@pytest.mark.parametrize(('spec', 'others'), [
+    (dataclasses.replace(ONLINE, seed=1, init_seed=2), {'init': 2}),
+    (dataclasses.replace(OFFLINE, seed=1, init_seed=2), {'init': 2, 'eval_env': ONLINE.seed}),
+], ids=['online', 'offline'])  # fmt: skip
+def test_every_stream_has_its_seed(spec, others, before, tmp_path, monkeypatch):
+    """The run's own, but for the initial weights, and for the starts of evaluations, which are the source's."""
+
+    def rng(seed, name, *counters):
+        used.add((name, seed))
+        return original(seed, name, *counters)
+
+    original, used = streams.rng, set()
+    monkeypatch.setattr(streams, 'rng', rng)
+    outcome(spec, tmp_path, before[0] if spec.source else None)
+    absent = {'env', 'prefill', 'policy'} if spec.source else {'half'}
+    assert used == {(name, others.get(name, 1)) for name in FEEDS.keys() - absent}
 
 
 @pytest.mark.parametrize('stream', FEEDS)

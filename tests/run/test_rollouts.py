@@ -238,3 +238,15 @@ def test_no_two_judgements_share_their_noise(tmp_path):
     for index in (1, 2, 3):
         evaluation(None, index, 12)
     assert len(set(program.assessed)) == len(program.assessed) == 6
+
+
+def test_pictures_of_an_evaluation_are_decoded_from_what_was_judged(tmp_path):
+    """Of the first episode, with the same noise; other evaluations keep none."""
+    spec = tiny.run(tiny.task(tiny.Picture, limit=2))
+    replay, program = collected(tmp_path, spec, tiny.noisy, 12)
+    evaluation = evaluate.Evaluation(program, [spec], [replay])
+    assert 'image' not in evaluation(None, 1, 12)[1][0]
+    (trace,) = evaluation(None, 2, 12, pictures=True)[1]
+    assert program.decoded == program.assessed[2:3]
+    np.testing.assert_array_equal(trace['decoded'], trace['image'])
+    assert trace['image'].shape == (1, 3, 4, 4, 3) and trace['image'].dtype == np.uint8

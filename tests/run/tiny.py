@@ -82,16 +82,26 @@ class Noise:
         return {'vector': self.rng.normal(size=2).astype(np.float32)}
 
 
+class Picture(Noise):
+    """As Noise, but what it shows is a picture."""
+
+    spaces = Spaces((), (4, 4, 3), action=1)
+
+    def observe(self):
+        return {'image': self.rng.integers(256, size=(4, 4, 3)).astype(np.uint8)}
+
+
 class Script:
     """Stands in for a program: acts as `choose(key, counter, obs)` says and notes what it was given.
 
     `choose` gets the key and the observations (n, ...) of one lane and returns its actions (n, 1). The state is the
     number of steps since it was new. By counter: `seen` are observations, `states` are states, both before the step;
-    `assessed` are the counters of what was judged, in order.
+    `assessed` and `decoded` are the counters of what was judged and decoded, in order.
     """
 
     def __init__(self, choose):
-        self.choose, self.seen, self.states, self.assessed = choose, {}, {}, []
+        self.choose, self.seen, self.states = choose, {}, {}
+        self.assessed, self.decoded = [], []
 
     def carry(self, size):
         return {'steps': 0}
@@ -107,6 +117,10 @@ class Script:
     def assess(self, params, episodes, keys, counter):
         self.assessed.append(counter)
         return dict.fromkeys(('wm_loss', 'recon_loss', 'value'), np.ones(episodes['reward'].shape))
+
+    def decode(self, params, episodes, keys, counter):
+        self.decoded.append(counter)
+        return {'decoded': episodes['image'][:, :1]}
 
 
 def noisy(key, counter, obs):
