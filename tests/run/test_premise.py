@@ -20,7 +20,7 @@ STILL = {'prefill': 20, 'chunk': 20, 'eval_episodes': 4, 'lr_model': NOTHING, 'l
 
 # The clock. Two environments, two environment steps each agent step: 120 agent steps in 6 chunks make 60 rows.
 CLOCKED = tiny.run(tiny.task(tiny.Noise, limit=3, count=2, repeat=2), budget=240, eval_every=80, **STILL)
-INTERACTING = tiny.follower(CLOCKED, seed=1000, interact_every=80, interact_steps=40)  # 40 are 10 rows
+INTERACTING = tiny.follower(CLOCKED, seed=1000, interact_every=40, interact_steps=20)  # of 5 rows each
 
 
 @pytest.fixture(scope='module')
@@ -51,22 +51,24 @@ def test_the_clock_of_an_online_run(clocked):
 
 
 def test_the_clock_of_a_run_that_interacts(clocked):
-    """It collects after the evaluations at 40 and 80 agent steps, and not at its end; it draws from what it added."""
+    """It collects after 40, 60, 80 and 100 agent steps, behind evaluations; it draws from what it added."""
     metrics = clocked.metrics(INTERACTING)
     assert metrics['agent_step'].tolist() == [40, 80, 120] and metrics['update'].tolist() == [20, 60, 100]
     assert metrics['added'].tolist() == [0, 40, 80]
-    assert clocked.lengths(INTERACTING).tolist() == blocks(60, 70, 70, 80, 80)
+    assert clocked.lengths(INTERACTING).tolist() == blocks(60, 65, 70, 75, 80)
     batches = clocked.batches(INTERACTING)
-    assert not np.array_equal(batches[20:40], batches[40:60])  # drawn anew from as many rows
     newest = [(batches[clocked.lengths(INTERACTING) == rows] // 2).max() for rows in (60, 70, 80)]
+    assert clocked.replay(INTERACTING).rows == 20
     assert newest[0] <= 58 and 60 <= newest[1] <= 68 and 70 <= newest[2] <= 78
 
 
 @pytest.mark.parametrize(('above', 'added'), [(1e-6, [0, 40, 80]), (1e6, [0, 0, 0])])
 def test_a_run_interacts_where_its_evaluation_is_above_the_threshold(above, added, clocked):
-    spec = dataclasses.replace(INTERACTING, interact_above=above)
+    spec = dataclasses.replace(INTERACTING, interact_every=80, interact_steps=40, interact_above=above)
     train.train([spec], clocked)
     assert clocked.metrics(spec)['added'].tolist() == added
+    batches = clocked.batches(spec)
+    assert not np.array_equal(batches[20:40], batches[40:60])  # drawn anew from as many rows
 
 
 def test_a_run_is_the_beginning_of_a_longer_one(clocked, tmp_path):
