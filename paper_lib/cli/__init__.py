@@ -6,6 +6,7 @@ that the system refuses, as space on a disk (one line on stderr says what to do)
 """
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -76,11 +77,9 @@ def _refusal(error: OSError) -> str:
         *_, reason = error.args[0][0]
         return one_line(f'{reason}; remove the cause and run again')
     name = error.filename
-    try:
-        sys.stdout.flush()
-    except OSError:
+    if name is None and error.errno == errno.ENOSPC:
+        name = 'output'
         _discard()
-        name = name or 'output'
     text = error.strerror or str(error)
     return one_line(f'{f"{name}: " if name else ""}{text}; remove the cause and run again')
 

@@ -112,7 +112,8 @@ class Lease:
         dead = locked and holder.get('host', _host()) == _host()
         empty = os.fstat(self._handle).st_size == 0
         if not dead and age < 0:
-            # A time in the future would look alive until then, so it becomes now: a dead holder's grows old from here.
+            # A time in the future would count as alive until it comes. So it is set to now: if the holder is alive it
+            # goes on beating, and if it is dead the lease grows old from here.
             os.utime(self._handle)
         if not dead and not empty and age < STALE:
             raise _busy(self.path, holder)

@@ -1,8 +1,7 @@
 """A run that is being written: metrics, batch log, replay, checkpoints, and the way to a finished run.
 
 What a resumed run reads is bound to its checkpoint, which is sealed: it holds the checksums of the metrics, the batch
-log and the replay. `failed.json` and the lease are sealed by nothing or themselves alone, since no result depends on
-them.
+log and the replay. No result depends on `failed.json`, which has its own checksum, or on the lease, which has none.
 """
 
 import contextlib
