@@ -5,7 +5,7 @@ import pytest
 import tiny
 
 from paper_lib.data import streams
-from paper_lib.data.replay import half
+from paper_lib.data.sources import Part, half, part
 from paper_lib.run import evaluate, rollout
 
 LEAVE = np.float32(1)
@@ -150,31 +150,30 @@ def test_windows_cross_the_borders_of_episodes(tmp_path):
     assert set(starts.tolist()) == set(range(6 * 2))  # rows 0 to 5 of both environments
 
 
-@pytest.mark.parametrize(('part', 'starts', 'episodes'), [
+@pytest.mark.parametrize(('name', 'starts', 'episodes'), [
     ('first', {0, 1, 2}, [[0, 0, 2], [0, 3, 5]]),
     ('second', {6, 7, 8}, [[0, 6, 8], [0, 9, 11]]),
 ])  # fmt: skip
-def test_a_half_of_a_replay_gives_its_own_windows_and_episodes(part, starts, episodes, tmp_path):
+def test_a_half_of_a_replay_gives_its_own_windows_and_episodes(name, starts, episodes, tmp_path):
     """Twelve rows of episodes of three, windows of four."""
     replay, _ = collected(tmp_path, counting(limit=2), scripted({}), 12)
-    replay.keep(half(part, 12, 1, 3, streams.rng(0, 'half')), 4)
-    assert set(replay.sample(streams.rng(0, 'replay'), 12, 1000, 4).tolist()) == starts
-    assert replay.episodes(12).tolist() == episodes
+    source = Part(replay, half(name, 12, 1, 3, streams.rng(0, 'half')), 4)
+    assert set(source.sample(streams.rng(0, 'replay'), 12, 1000, 4).tolist()) == starts
+    assert source.episodes(12).tolist() == episodes
 
 
 def test_a_uniform_half_is_pieces_as_long_as_an_episode(tmp_path):
     """Of two environments half of the pieces of three rows; here each is an episode."""
     replay, _ = collected(tmp_path, pair(limit=2), scripted({}), 12)
-    piece = tiny.follower(pair(limit=2), part='mixed').piece
-    assert piece == 3
+    source = part(tiny.follower(pair(limit=2), part='mixed'), replay)
     everything = {tuple(episode) for episode in replay.episodes(12).tolist()}
-    kept = half('mixed', 12, 2, piece, streams.rng(0, 'half'))
-    replay.keep(kept, 3)
-    episodes = {tuple(episode) for episode in replay.episodes(12).tolist()}
+    kept, length = source.kept, source.length
+    episodes = {tuple(episode) for episode in source.episodes(12).tolist()}
     assert len(everything) == 8 and len(episodes) == 4 and episodes < everything
     assert kept.sum() == 12 and all(kept[first : last + 1, env].all() for env, first, last in episodes)
-    whole = {2 * row + env for row in range(10) for env in range(2) if kept[row : row + 3, env].all()}
-    assert set(replay.sample(streams.rng(0, 'replay'), 12, 1000, 3).tolist()) == whole
+    last = 12 - length
+    whole = {2 * row + env for row in range(last + 1) for env in range(2) if kept[row : row + length, env].all()}
+    assert set(source.sample(streams.rng(0, 'replay'), 12, 1000, length).tolist()) == whole
 
 
 # Evaluation.
