@@ -74,7 +74,7 @@ class Suite:
     options: tuple[str, ...] = ()  # names of the RunSpec fields that its simulators take; `render` is implied
     highest: float | None = None  # highest reward of a control step
     rendered: bool = False  # MuJoCo draws its pictures
-    visits: bool = False  # a replay's first two numbers are a position in the arena of maze_layout: visits are counted
+    visits: bool = False  # its vectors (else places) begin with a position in maze_layout's arena; visits are counted
     short_episodes: bool = False  # a random policy's episodes end after some dozen steps: means take more of them
 
 

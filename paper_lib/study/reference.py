@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from paper_lib.contract import tasks
-from paper_lib.contract.errors import RunError
+from paper_lib.contract.errors import RunError, UserError
 from paper_lib.study.paper import PAPER_TASKS
 
 SCORES = Path(__file__).with_name('random_scores.csv')
@@ -18,8 +18,10 @@ PICTURES = Path(__file__).with_name('pictures.npz')
 
 
 def random_score(task_id: str) -> float:
-    """Mean score of an episode of the uniform random policy. UserError for an unknown task."""
+    """Mean score of an episode of the uniform random policy. UserError for a task that is not one of the paper's."""
     task = tasks.get(task_id)
+    if task.id not in PAPER_TASKS:
+        raise UserError(f'task={task.id!r}: has no random score; `paper-lib reference` measures the tasks of the paper')
     try:
         return float(pd.read_csv(SCORES).set_index('task')['mean'][task.id])
     except (OSError, ValueError, KeyError) as error:

@@ -21,6 +21,8 @@ def test_every_task_has_a_random_score_below_its_highest():
         assert 0 <= reference.random_score(task.id) == float(row['mean']) < (task.highest or 40) / 4
     with pytest.raises(UserError, match='nearest'):
         reference.random_score('pick-place')
+    with pytest.raises(UserError, match='has no random score'):
+        reference.random_score('gym:Pendulum-v1')
 
 
 def test_every_task_has_a_picture():
