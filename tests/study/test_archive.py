@@ -169,10 +169,10 @@ def test_a_failed_write_leaves_the_old_file(specs, make_store, tmp_path, monkeyp
     archive.add(specs[:1], make_store(specs), tmp_path)
     before = content(tmp_path)
 
-    def full_disk(self, data):
+    def full_disk(handle):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr('pathlib.Path.write_bytes', full_disk)
+    monkeypatch.setattr('os.fsync', full_disk)
     with pytest.raises(RunError, match='No space left on device'):
         archive.add(specs, make_store(specs), tmp_path)
     assert content(tmp_path) == before
