@@ -71,14 +71,11 @@ class Fact:
         """The bounds in words."""
         if self.choices:
             return ' or '.join(repr(choice) for choice in self.choices)
-        parts = []
-        if self.above is not None:
-            parts.append(f'above {self.above:g}')
         if self.low is not None:
-            parts.append(f'at least {self.low:g}')
-        if self.high is not None:
-            parts.append(f'at most {self.high:g}')
-        return ' and '.join(parts)
+            return f'from {self.low:,} to {self.high:,}'
+        if self.above is not None:
+            return f'above {self.above:g}, at most {self.high:g}'
+        return 'any text'
 
     def admits(self, value: Any) -> bool:
         """Whether a value lies within the bounds."""

@@ -196,11 +196,11 @@ class RunSpec:
         5000, 'environment steps between evaluations', role=Role.WATCHES, low=1, high=MOST_STEPS, caption=False
     )
     eval_episodes: int = field(4, 'episodes of each evaluation', role=Role.WATCHES, low=1, high=10_000, caption=False)
-    lr_model: float = field(1e-4, 'learning rate of the world model', role=Role.TRACED, above=0, high=1e3)
-    lr_actor: float = field(3e-5, 'learning rate of the actor', role=Role.TRACED, above=0, high=1e3)
-    lr_critic: float = field(3e-5, 'learning rate of the critic', role=Role.TRACED, above=0, high=1e3)
+    lr_model: float = field(1e-4, 'learning rate of the world model', role=Role.TRACED, above=0, high=1e30)
+    lr_actor: float = field(3e-5, 'learning rate of the actor', role=Role.TRACED, above=0, high=1e30)
+    lr_critic: float = field(3e-5, 'learning rate of the critic', role=Role.TRACED, above=0, high=1e30)
     lr_expl: float = field(1e-4, 'their learning rate', more='of the networks that disagree',
-                           role=Role.TRACED, above=0, high=1e3, needs='explore')  # fmt: skip
+                           role=Role.TRACED, above=0, high=1e30, needs='explore')  # fmt: skip
     goal_radius: float = field(
         maze_layout.GOAL_RADIUS, 'metres around the goal of the maze within which the reward is full',
         above=0, high=maze_layout.WIDEST_GOAL, switch=True, simulator=True, caption=False,
