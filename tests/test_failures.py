@@ -3,13 +3,10 @@
 Training happens in this process, so that its program is compiled once for all tests of this file.
 """
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import json
-import multiprocessing
 import os
-import queue
 import resource
 import shutil
 import signal
@@ -18,7 +15,6 @@ import sys
 import tempfile
 import threading
 import time
-import types
 from pathlib import Path
 
 import pytest
@@ -29,7 +25,7 @@ from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import SCHEMA
 from paper_lib.data import writer
 from paper_lib.data.store import Store
-from paper_lib.run import ensure
+from paper_lib.engine import ensure, pool
 from paper_lib.study import agents, scales
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,28 +37,20 @@ TRAIN = ['train', '--task', TASK, '--scale', 'smoke', '--agent']
 VARYING = ('provenance.json', 'lease.json', 'failed.json')
 
 
-class Here(concurrent.futures.Executor):
-    """In place of the pool of processes: works in this one, at once."""
+class Here(pool.Worker):
+    """In place of a process: works in this one, at once."""
 
-    _processes: dict = {}  # noqa: RUF012
+    def call(self, function, *args):
+        self.outcome = pool._outcome(function, args)
 
-    def __init__(self, workers, context, begin, args):
-        ensure._messages = args[-2]
-
-    def submit(self, work, *args):
-        future = concurrent.futures.Future()
-        try:
-            future.set_result(work(*args))
-        except Exception as error:
-            future.set_exception(error)
-        return future
+    def receive(self):
+        return self.outcome
 
 
 @pytest.fixture
 def here(monkeypatch):
-    context = types.SimpleNamespace(Queue=queue.Queue, Value=lambda kind, value: None)
-    monkeypatch.setattr(multiprocessing, 'get_context', lambda method: context)
-    monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', Here)
+    monkeypatch.setattr(pool, 'Worker', Here)
+    monkeypatch.setattr(pool, 'ready', lambda workers, seconds: workers)
     monkeypatch.setattr(ensure, 'RETRY', 0.1)
 
 
