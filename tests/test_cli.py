@@ -539,7 +539,7 @@ def test_bar_goes_to_the_terminal_that_is_named(monkeypatch):
     while b'50.0/100' not in text and select.select([ours], [], [], 5)[0]:
         text += os.read(ours, 10_000)
     assert b'50.0/100' in text
-    assert b'step/s' in text
+    assert b'steps/s' in text
     os.close(ours)
     os.close(theirs)
 
@@ -554,6 +554,6 @@ def test_lines_where_nobody_looks(monkeypatch, capsys):
         progress.note('once')
         progress.update(['run'], 100)
     first, note, _, last = capsys.readouterr().err.splitlines()
-    assert first.startswith(' 50% of 100 agent steps')
+    assert first.startswith('50% of 100 agent steps')
     assert note == 'once'
-    assert last.endswith('done')
+    assert last.startswith('100% of 100 agent steps')

@@ -23,12 +23,12 @@ class Progress:
 
     def update(self, names: list[str], clock: int) -> None:
         """The runs `names`, trained together, stand at `clock` agent steps."""
+        made_before = clock * len(set(names) - self._clocks.keys())  # not now: they say nothing of the rate
         if self._bar is None:
-            self._bar = _bar(self.total)
-        for name in names:
-            if name not in self._clocks:
-                self._skip(clock)
-            self._clocks[name] = clock
+            self._bar = _bar(self.total, made_before)
+        else:
+            self._skip(made_before)
+        self._clocks |= dict.fromkeys(names, clock)
         self._bar.set_postfix_str(f'{names[0]} at {clock}', refresh=False)
         self._bar.update(sum(self._clocks.values()) - self._bar.n)
 
@@ -42,7 +42,6 @@ class Progress:
             sys.stderr.flush()
 
     def _skip(self, steps):
-        """Count steps that were made before: they say nothing of the rate."""
         self._bar.initial += steps
         self._bar.n += steps
         self._bar.last_print_n += steps
@@ -62,12 +61,12 @@ class _Lines:
         self.out.flush()
 
 
-def _bar(total):
+def _bar(total, initial):
     """A tqdm bar where it can be drawn again and again, else one that prints a line now and then.
 
     A kernel started by `paper-lib notebooks` is told the terminal in PAPER_LIB_TERMINAL, empty if there is none.
     """
-    options = {'total': total, 'unit': ' steps', 'unit_scale': True, 'smoothing': 0}
+    options = {'total': total, 'initial': initial, 'unit': ' steps', 'unit_scale': True, 'smoothing': 0}
     terminal = os.environ.get('PAPER_LIB_TERMINAL')
     if terminal:
         from tqdm import tqdm
