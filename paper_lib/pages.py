@@ -53,16 +53,21 @@ def notebook(notebook, title: str) -> str:
 
 def index(folder: Path, scale: str) -> str:
     """A page that leads to the notebooks, figures and tables that are in the folder."""
-    from paper_lib.study.section import BOOKS
+    from paper_lib.study import catalogue
 
     parts = [f'<h1>Figures and tables at scale {scale}</h1>']
-    for name, book in BOOKS.items():
+    for name, tested in catalogue.CLAIMS.items():
         written = folder / f'{name}.html'
         text = _read(written) if written.exists() else ''
         title = ''.join(re.findall('<h1>(.*?)</h1>', text)[:1]) or name
-        claims = [f'table_claims_{name.partition("_")[2]}'] if book.claims else []
-        shown = [_figure(folder, stem, _heading(text, stem)) for stem in book.figures]
-        shown += [_table(folder, f'table_{table}', _heading(text, table)) for table in book.tables]
+        claims = [f'table_claims_{name.partition("_")[2]}'] if tested else []
+        shown = []
+        entries = sorted(catalogue.shown(name), key=lambda entry: not entry.is_figure)  # figures first
+        for entry in entries:
+            if entry.is_figure:
+                shown.append(_figure(folder, entry.name, _heading(text, entry.name)))
+            else:
+                shown.append(_table(folder, entry.name, _heading(text, entry.name.removeprefix('table_'))))
         shown += [_table(folder, stem, '') for stem in claims]
         parts += [f'<h2><a href="{name}.html">{title}</a></h2>' if text else f'<h2>{title}</h2>', *filter(None, shown)]
     return page(f'Figures and tables at scale {scale}', '\n'.join(parts))

@@ -18,8 +18,7 @@ import nbformat
 import pytest
 
 from paper_lib import cli, notebooks
-from paper_lib.cli import options
-from paper_lib.contract import files, tasks
+from paper_lib.contract import agents, files, tasks
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import ModelSpec
 from paper_lib.data import writer
@@ -27,7 +26,7 @@ from paper_lib.data.store import Store
 from paper_lib.engine import doctor, ensure
 from paper_lib.engine.progress import Progress
 from paper_lib.run import cost
-from paper_lib.study import agents, scales
+from paper_lib.study import plan, scales
 from paper_lib.study.paper import PAPER_TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,9 +44,9 @@ def elsewhere(monkeypatch, tmp_path):
 
 
 def study(scale):
-    """Runs of all sections."""
+    """Planned runs of all chapters."""
     found = scales.get(scale)
-    return [spec for section in found.plans for spec in agents.plan(section, found)]
+    return [spec for chapter in found.chapters for spec in plan.specs(chapter, found)]
 
 
 def rows(capsys, *args):
@@ -60,14 +59,14 @@ def rows(capsys, *args):
 
 def test_lists(capsys):
     assert [row['id'] for row in rows(capsys, 'tasks')] == [task.id for task in tasks.known()]
-    assert [row['agent'] for row in rows(capsys, 'agents')] == list(agents.PRESETS)
-    assert {row['scale']: row['runs'] for row in rows(capsys, 'scales')} == {
+    assert [row['agent'] for row in rows(capsys, 'agents')] == list(agents.AGENTS)
+    assert {row['scale']: row['planned'] for row in rows(capsys, 'scales')} == {
         name: len(study(name)) for name in scales.SCALES
     }
     sizes = {row.pop('size'): ModelSpec(**row) for row in rows(capsys, 'sizes')}
-    assert sizes == options.sizes()
+    assert sizes == scales.sizes()
     assert {spec.model for spec in study('laptop')} <= set(sizes.values())
-    assert sizes['laptop_study'] == scales.get('laptop').planned('window-open-proprio', 'passive')[1]['model']
+    assert sizes['laptop_study'] == plan.make('passive', 'window-open-proprio', 0, scales.get('laptop')).model
 
 
 @pytest.mark.parametrize('command', ['tasks', 'agents', 'scales', 'sizes', 'runs'])
@@ -104,12 +103,12 @@ def specs(*args):
 
 
 def test_train_means_the_runs_of_the_study():
-    for scale, section in [('laptop', 'toy_maze'), ('laptop', 'study'), ('smoke', 'study'), ('paper', 'base_agent')]:
-        plan, found = agents.plan(section, scales.get(scale), further=True), set()
-        for run in plan:
+    for scale, chapter in [('laptop', 'toy_maze'), ('laptop', 'study'), ('smoke', 'study'), ('paper', 'base_agent')]:
+        wanted, found = plan.specs(chapter, scales.get(scale), optional=True), set()
+        for run in wanted:
             names = ['--scale', scale, '--task', run.task, '--agent', run.agent]
-            found.update(specs(*names, '--section', section, '--seed', str(agents.pair_seed(run))))
-        assert found == set(plan)
+            found.update(specs(*names, '--chapter', chapter, '--seed', str(run.pair_seed)))
+        assert found == set(wanted)
 
 
 def test_a_finished_run_needs_its_source_no_more(monkeypatch):
@@ -121,20 +120,19 @@ def test_a_finished_run_needs_its_source_no_more(monkeypatch):
     assert [spec.agent for spec in trained] == ['passive']
 
 
-def test_train_takes_the_values_of_the_first_section_that_has_the_task(capsys):
+def test_train_takes_the_values_of_the_first_chapter_that_has_the_task(capsys):
     task = ['train', '--task', 'cup_catch-proprio', '--dry-run']
-    plans = scales.get('laptop').plans
-    assert cli._parse(task).specs()[0] in agents.plan('base_agent', scales.get('laptop'))
-    assert cli._parse([*task, '--section', 'study']).specs()[0] in agents.plan('study', scales.get('laptop'))
+    assert cli._parse(task).specs()[0] in plan.specs('base_agent', scales.get('laptop'))
+    assert cli._parse([*task, '--chapter', 'study']).specs()[0] in plan.specs('study', scales.get('laptop'))
     assert cli.main(task) == 0
-    words = 'cup_catch-proprio is trained in sections base_agent, study; these are the values of base_agent'
+    words = 'cup_catch-proprio is trained in chapters base_agent, study; these are the values of base_agent'
     assert words in capsys.readouterr().err
-    assert cli.main([*task, '--section', 'study']) == 0
+    assert cli.main([*task, '--chapter', 'study']) == 0
     assert not capsys.readouterr().err
-    assert cli.main([*task, '--section', 'toy_maze']) == 2
-    assert capsys.readouterr().err == "error: section='toy_maze': has no cup_catch-proprio at scale laptop\n"
-    assert cli.main([*task, '--section', 'x']) == 2
-    assert f'must be one of {", ".join(plans)}' in capsys.readouterr().err
+    assert cli.main([*task, '--chapter', 'toy_maze']) == 2
+    assert capsys.readouterr().err == "error: chapter='toy_maze': has no cup_catch-proprio at scale laptop\n"
+    assert cli.main([*task, '--chapter', 'x']) == 2
+    assert f'must be one of {", ".join(scales.get("laptop").chapters)}' in capsys.readouterr().err
 
 
 def test_values_reach_the_run_and_its_source():
@@ -143,7 +141,7 @@ def test_values_reach_the_run_and_its_source():
     assert (source.expl_until, run.expl_until) == (5000, 0)
     for spec in (source, run):
         assert (spec.budget, spec.eval_every, spec.model.deter) == (10_000, 5000, 7)
-    model = scales.get('laptop').planned(TASK, 'active')[1]['model']
+    model = plan.make('active', TASK, 0, scales.get('laptop')).model
     assert dataclasses.replace(run.model, deter=model.deter) == model
 
 
@@ -199,7 +197,7 @@ def test_runs_tells_states_and_reasons(capsys, tmp_path):
     found = rows(capsys, 'runs', '--scale', 'smoke')
     assert [row['run_id'] for row in found] == [s.run_id for s in study('smoke')]
     assert (found[0]['state'], found[0]['reason']) == ('failed', 'RunError: the disk is full')
-    assert {row['state'] for row in found[1:]} == {'missing'}
+    assert {row['state'] for row in found[1:]} == {'planned'}
     (store.path(spec) / 'failed.json').write_text('{')
     assert 'failed.json: damaged' in rows(capsys, 'runs', '--scale', 'smoke')[0]['reason']
 

@@ -26,13 +26,13 @@ from paper_lib.contract.spec import SCHEMA
 from paper_lib.data import writer
 from paper_lib.data.store import Store
 from paper_lib.engine import ensure, pool
-from paper_lib.study import agents, scales
+from paper_lib.study import plan, scales
 
 ROOT = Path(__file__).resolve().parents[1]
 TASK = 'point_mass_maze-proprio'
 SMOKE = scales.get('smoke')
-ACTIVE = agents.make('active', TASK, 0, SMOKE)
-PASSIVE = agents.make('passive', TASK, 0, SMOKE)
+ACTIVE = plan.make('active', TASK, 0, SMOKE)
+PASSIVE = plan.make('passive', TASK, 0, SMOKE)
 TRAIN = ['train', '--task', TASK, '--scale', 'smoke', '--agent']
 VARYING = ('provenance.json', 'lease.json', 'failed.json')
 
@@ -200,7 +200,7 @@ def test_source_of_another_task_is_named():
 
 
 def test_what_must_be_its_source_to_the_bit_learns_as_that_does():
-    control = agents.make('tandem_alpha_0', TASK, 0, SMOKE)
+    control = plan.make('tandem_alpha_0', TASK, 0, SMOKE)
     assert control.exact and not dataclasses.replace(PASSIVE, alpha=0.0).exact  # other batches: only the same start
     for values in ({'seed': 7}, {'lr_model': 0.5}, {'lr_actor': 0.5}, {'lr_critic': 0.5}):
         with pytest.raises(UserError, match=f"{next(iter(values))}=.*: must be the source's"):
@@ -333,7 +333,7 @@ def test_source_whose_replay_was_dropped_is_named(refused, whole, option):
 def test_a_run_that_fails_does_not_stop_the_others(here, tmp_path):
     """Divergence: a learning rate that makes the first actor after the prefill infinite."""
     values = {'lr_actor': 1e30, 'prefill': 980}
-    bad, lost = (agents.make(agent, TASK, 1, SMOKE, **values) for agent in ('active', 'passive'))
+    bad, lost = (plan.make(agent, TASK, 1, SMOKE, **values) for agent in ('active', 'passive'))
     with pytest.raises(RunError, match=f'{bad.run_id}.*diverged.*lower the learning rates'):
         ensure.ensure([bad, lost, ACTIVE], Store(tmp_path))
     assert [Store(tmp_path).status(spec) for spec in (bad, lost, ACTIVE)] == ['failed', 'missing', 'done']
@@ -457,8 +457,8 @@ def test_damaged_run_in_a_notebook(refused, whole, tmp_path, monkeypatch):
 HOLD = """
 import sys, time
 from paper_lib.data.store import Store
-from paper_lib.study import agents, scales
-with Store(sys.argv[2]).lease(agents.make('active', sys.argv[1], 0, scales.get('smoke'))):
+from paper_lib.study import plan, scales
+with Store(sys.argv[2]).lease(plan.make('active', sys.argv[1], 0, scales.get('smoke'))):
     print('held', flush=True)
     time.sleep(600)
 """

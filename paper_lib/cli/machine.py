@@ -45,7 +45,7 @@ class Bench:
     def __call__(self):
         from paper_lib.engine import ensure
         from paper_lib.engine.bench import tables
-        from paper_lib.study import agents, scales
+        from paper_lib.study import plan, scales
 
         if not 0 < self.seconds < math.inf:
             raise UserError(f'seconds={self.seconds}: must be above 0 and finite')
@@ -58,7 +58,9 @@ class Bench:
         for precision in self.precisions:
             ModelSpec(precision=precision)
         chosen = [scales.get(name) for name in self.scales]
-        plans = {f'{scale.name} {section}': agents.plan(section, scale) for scale in chosen for section in scale.plans}
+        plans = {
+            f'{scale.name} {chapter}': plan.specs(chapter, scale) for scale in chosen for chapter in scale.chapters
+        }
         measured = tables.tables(plans, self.lanes, self.precisions, self.seconds)
         if self.json:
             return print(json.dumps({title: list(rows) for title, rows in measured}, indent=1))

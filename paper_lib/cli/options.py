@@ -90,17 +90,3 @@ NAMED = tyro.constructors.PrimitiveConstructorSpec(
 Folder = Annotated[Path | None, NAMED, tyro.conf.arg(
     help='folder of the runs', help_behavior_hint='(default: PAPER_LIB_RUNS, else runs/)')]  # fmt: skip
 Output = Annotated[Path | None, NAMED, tyro.conf.arg(help_behavior_hint='')]
-
-
-def sizes() -> dict[str, ModelSpec]:
-    """Model sizes by name: the paper's, those of the smaller scales, and of their sections that have another one."""
-    from paper_lib.study import scales
-
-    found = {'S': ModelSpec()}
-    for scale in scales.SCALES.values():
-        plans = [(f'{scale.name}_{section}', plan) for section, plans in scale.plans.items() for plan in plans]
-        own = [(name, plan.values['model'], plan.tasks[0]) for name, plan in plans if 'model' in plan.values]
-        for name, model, task in [(scale.name, scale.model, ''), *own]:
-            if model not in found.values():
-                found[f'{name}_{task}' if name in found else name] = model
-    return found

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from paper_lib.cli.options import Folder, Json, ModelValues, RunValues, Scale, given, show, sizes
+from paper_lib.cli.options import Folder, Json, ModelValues, RunValues, Scale, given, show
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
 
@@ -19,7 +19,7 @@ class Train:
     agent: str = 'active'  # see `paper-lib agents`
     seed: int = 0  # of the pair: the online run's, or that of an offline run's source
     scale: Scale = 'laptop'
-    section: Annotated[str, tyro.conf.arg(help_behavior_hint='(default: the first that has this run)')] = ''
+    chapter: Annotated[str, tyro.conf.arg(help_behavior_hint='(default: the first that has this run)')] = ''
     """whose values: base_agent, toy_maze or study"""
     size: Annotated[str | None, tyro.conf.arg(metavar='STR', help_behavior_hint='(default: as the scale)')] = None
     """another model: see `paper-lib sizes`"""
@@ -32,14 +32,15 @@ class Train:
 
     def specs(self) -> list[RunSpec]:
         """The run after its source. Raises UserError for a wrong name or value."""
-        from paper_lib.study import agents, scales
+        from paper_lib.study import plan, scales
         from paper_lib.study.names import choose
 
         scale = scales.get(self.scale)
-        _, planned = scale.planned(self.task, self.agent, self.section)
-        model = planned.get('model', scale.model) if self.size is None else choose('size', self.size, sizes())
-        values = planned | given(self.values) | {'model': dataclasses.replace(model, **given(self.model))}
-        spec = agents.make(self.agent, self.task, self.seed, scale, **values)
+        if self.chapter and self.task not in scale.tasks(self.chapter):
+            raise UserError(f'chapter={self.chapter!r}: has no {self.task} at scale {self.scale}')
+        model = {} if self.size is None else dataclasses.asdict(choose('size', self.size, scales.sizes()))
+        values = given(self.values) | {'model': model | given(self.model)}
+        spec = plan.make(self.agent, self.task, self.seed, scale, self.chapter, **values)
         return [spec.source, spec] if spec.source else [spec]
 
     def __call__(self):
@@ -49,7 +50,7 @@ class Train:
         specs, store = self.specs(), Store(self.runs)
         if self.json and not self.dry_run:
             raise UserError('json=True: training prints no table; only with --dry-run')
-        self._say_section()
+        self._say_chapter()
         done = [spec for spec in specs if store.status(spec) == 'done']
         specs = done if specs[-1] in done else specs  # its source is not needed again, wherever that is
         for spec in done:
@@ -68,24 +69,24 @@ class Train:
         ensure.ensure(specs, store, self.workers)
         print(f'done: {store.path(specs[-1])}')
 
-    def _say_section(self):
-        """Where sections train this task with other values, say whose these are."""
+    def _say_chapter(self):
+        """Where chapters train this task with other values, say whose these are."""
         from paper_lib.study import scales
 
         scale = scales.get(self.scale)
-        others = {section for section, plans in scale.plans.items() for plan in plans if self.task in plan.tasks}
-        taken, _ = scale.planned(self.task, self.agent)
-        if not self.section and len(others) > 1:
-            text = f'{self.task} is trained in sections {", ".join(sorted(others))}; these are the values of {taken}'
-            print(f'{text}, see --section', file=sys.stderr)
+        having = {entry.chapter for entry in scale.planned if self.task in entry.tasks}
+        if not self.chapter and len(having) > 1:
+            taken = scale.chapter_of(self.task, self.agent)
+            text = f'{self.task} is trained in chapters {", ".join(sorted(having))}; these are the values of {taken}'
+            print(f'{text}, see --chapter', file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
     """Show the state of every run of the study.
 
-    These are done, archived (in figures/data), running, partial, failed, missing, and on request: missing, and trained
-    by `-p train all` only.
+    With a result it is done (on this machine) or archived (in figures/data); begun, it is running, partial or failed.
+    The others are planned, or optional: those are trained by `-p train all` only.
     """
 
     scale: Scale = 'laptop'
@@ -94,16 +95,17 @@ class Runs:
 
     def __call__(self):
         from paper_lib.data.store import Store
-        from paper_lib.study import agents, frames, paths, scales
+        from paper_lib.study import archive, paths, plan, scales
 
         store, scale, rows = Store(self.runs), scales.get(self.scale), []
-        for section in scale.plans:
-            specs = agents.plan(section, scale, further=True)
-            asked = {spec.run_id for spec in agents.plan(section, scale)}
-            states = frames.state(specs, store, paths.archive(self.scale), section, asked).state
-            rows += [{'section': section, 'task': spec.task, 'agent': spec.agent, 'pair_seed': agents.pair_seed(spec),
-                      'state': state, 'run_id': spec.run_id, 'reason': _failure(store, spec)}
-                     for spec, state in zip(specs, states)]  # fmt: skip
+        planned = plan.planned(scale)
+        for chapter in scale.chapters:
+            specs = plan.specs(chapter, scale, optional=True)
+            states = archive.state(specs, store, paths.archive(self.scale), chapter, planned).state
+            for spec, state in zip(specs, states):
+                rows.append({'chapter': chapter, 'task': spec.task, 'agent': spec.agent,
+                             'pair_seed': spec.pair_seed, 'state': state, 'run_id': spec.run_id,
+                             'reason': _failure(store, spec)})  # fmt: skip
         show(rows, self.json)
 
 
@@ -122,10 +124,10 @@ class Prune:
 
     def __call__(self):
         from paper_lib.data.store import Store
-        from paper_lib.study import agents, scales
+        from paper_lib.study import plan, scales
 
         store, scale = Store(self.runs), scales.get(self.scale)
-        specs = list(dict.fromkeys(x for section in scale.plans for x in agents.plan(section, scale, further=True)))
+        specs = list(dict.fromkeys(x for chapter in scale.chapters for x in plan.specs(chapter, scale, optional=True)))
         done = [spec for spec in specs if store.status(spec) == 'done']
         needed = store.needed() | {spec.source.run_id for spec in specs if spec.source and spec not in done}
         sizes = {spec: store.require(spec).size() for spec in done if spec.run_id not in needed}

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from paper_lib.cli.options import Folder, Json, Output, Scale, convert, end, show, sizes
+from paper_lib.cli.options import Folder, Json, Output, Scale, convert, end, show
 from paper_lib.contract import tasks
 from paper_lib.contract.errors import UserError
 
@@ -156,15 +156,18 @@ class Tasks:
 
 @dataclasses.dataclass(frozen=True)
 class Agents:
-    """List the agents of the paper."""
+    """List the agents, and the groups that figures ask for."""
 
     json: Json = False
 
     def __call__(self):
-        from paper_lib.study.agents import PRESETS
+        from paper_lib.contract.agents import AGENTS
 
-        show([{'agent': name, 'source': row.source or '', 'data': row.data, 'about': row.about}
-              for name, row in PRESETS.items()], self.json)  # fmt: skip
+        rows = []
+        for name, row in AGENTS.items():
+            rows.append({'agent': name, 'source': row.source, 'data': row.data, 'groups': ' '.join(row.groups),
+                         'about': row.about})  # fmt: skip
+        show(rows, self.json)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,11 +177,15 @@ class Scales:
     json: Json = False
 
     def __call__(self):
-        from paper_lib.study import agents, scales
+        from paper_lib.study import plan, scales
 
-        show([{'scale': name, 'runs': sum(len(agents.plan(section, scale)) for section in scale.plans),
-               'trains unasked': 'yes' if scale.trains else 'no', 'about': scale.about}
-              for name, scale in scales.SCALES.items()], self.json)  # fmt: skip
+        rows = []
+        for name, scale in scales.SCALES.items():
+            planned, whole = (sum(len(plan.specs(chapter, scale, optional=optional)) for chapter in scale.chapters)
+                              for optional in (False, True))  # fmt: skip
+            rows.append({'scale': name, 'planned': planned, 'optional': whole - planned,
+                         'trains unasked': 'yes' if scale.trains else 'no', 'about': scale.about})  # fmt: skip
+        show(rows, self.json)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +195,9 @@ class Sizes:
     json: Json = False
 
     def __call__(self):
-        rows = [{'size': name} | dataclasses.asdict(model) for name, model in sizes().items()]
+        from paper_lib.study import scales
+
+        rows = [{'size': name} | dataclasses.asdict(model) for name, model in scales.sizes().items()]
         if not self.json:  # one column per size: there are many more fields than sizes
             rows = [{'field': field} | {row['size']: row[field] for row in rows} for field in list(rows[0])[1:]]
         show(rows, self.json)

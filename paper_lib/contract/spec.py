@@ -257,8 +257,8 @@ class RunSpec:
         return self.schedule.interactions * self.schedule.interact_rows
 
     @property
-    def evaluation_seed(self) -> int:
-        """The seed of the evaluation's environments: runs of a pair start alike."""
+    def pair_seed(self) -> int:
+        """What runs that are compared share: the seed of the online run. Their evaluations start alike by it."""
         return self.source.seed if isinstance(self.source, RunSpec) else self.seed
 
     @property

@@ -4,25 +4,27 @@ import functools
 
 import pandas as pd
 
-from paper_lib.contract import maze_layout, tasks
+from paper_lib.contract import agents, maze_layout, tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.explore import pictures, weights
 from paper_lib.explore.controls import Interactive, choice, line, slider
-from paper_lib.study import agents, sensitivity
-from paper_lib.study.figures import Entry
-from paper_lib.study.section import random
-from paper_lib.study.style import LOOKS
+from paper_lib.study import claims, sensitivity
+from paper_lib.study.catalogue import Entry
 from paper_lib.study.tables import Table
 
-COMPARED = ['active', 'passive', 'tandem']
 LONGEST = 2500  # steps that a slider offers: no task has more
 HORIZON = 60  # steps imagined
+
+
+def _compared(chapter, *wanted) -> Entry:
+    """The runs of a chapter that an interactive part shows: these agents, without any the compared ones."""
+    return Entry('', '', chapter, wanted or ('compared',), None)
 
 
 def _first(specs, agent, task, scale) -> object:
     """The run of the lowest pair seed, of those with weights if there are any."""
     own = [spec for spec in specs if (spec.agent, spec.task) == (agent, task)]
-    return min(own, key=lambda spec: (not weights.path(spec, scale).exists(), agents.pair_seed(spec)))
+    return min(own, key=lambda spec: (not weights.path(spec, scale).exists(), spec.pair_seed))
 
 
 @functools.lru_cache(maxsize=4)
@@ -39,10 +41,10 @@ def _episode(spec, scale, *start):
     return player.walk(*start) if start else player.episode()
 
 
-def maze(section) -> Interactive:
+def maze(book) -> Interactive:
     """Put the point anywhere in the maze and watch an agent go, and what it imagines."""
-    found = section.frames(Entry(None, 'toy_maze', COMPARED))
-    scale, task = section.scale, found.specs[0].task
+    found = book.frames(_compared('toy_maze'))
+    scale, task = book.scale, found.specs[0].task
 
     def draw(agent, x, y, step):
         if any(abs(x - wall[0]) < wall[2] + maze_layout.MASS_RADIUS and abs(y - wall[1]) < wall[3]
@@ -51,7 +53,7 @@ def maze(section) -> Interactive:
         spec = _first(found.specs, agent, task, scale)
         played = _episode(spec, scale, x, y)
         imagined = _player(spec, scale).imagine(played, step, HORIZON)[..., :2]
-        text = (f'{LOOKS[agent].label}, pair seed {agents.pair_seed(spec)}, from ({x:.2f}, {y:.2f}): score '
+        text = (f'{agents.get(agent).label}, pair seed {spec.pair_seed}, from ({x:.2f}, {y:.2f}): score '
                 f'{played["reward"].sum():.0f}. Dashed: imagined from step {step} on, eight times.')  # fmt: skip
         return pictures.path(_steps(played), spec.goal_radius, scale, text, imagined, step)
 
@@ -61,7 +63,7 @@ def maze(section) -> Interactive:
              else line('no archived episode of Active at this scale'))  # fmt: skip
     reach = maze_layout.REACH
     return Interactive(first, draw, {
-        'agent': choice(COMPARED, description='agent'), 'x': slider(-0.2, -reach, reach, 0.01, 'x (m)'),
+        'agent': choice(agents.group('compared'), description='agent'), 'x': slider(-0.2, -reach, reach, 0.01, 'x (m)'),
         'y': slider(0.2, -reach, reach, 0.01, 'y (m)'), 'step': slider(0, 0, 499, 1, 'imagine at'),
     })  # fmt: skip
 
@@ -70,16 +72,16 @@ def _steps(played) -> pd.DataFrame:
     return pd.DataFrame({'v0': played['vector'][:, 0], 'v1': played['vector'][:, 1], 'wm_loss': played['wm_loss']})
 
 
-def episode(section) -> Interactive:
+def episode(book) -> Interactive:
     """Move through an episode of an agent: what it observes, and what its world model decodes."""
-    found, scale = section.frames(Entry(None, 'study', COMPARED)), section.scale
+    found, scale = book.frames(_compared('study')), book.scale
 
     def draw(task, agent, step):
         spec = _first(found.specs, agent, task, scale)
         played = _episode(spec, scale)
         at = min(step, len(played['reward']) - 1)
         true = played['image' if 'image' in played else 'vector'][at]
-        text = (f'{LOOKS[agent].label} on {task}, pair seed {agents.pair_seed(spec)}: step {at} of '
+        text = (f'{agents.get(agent).label} on {task}, pair seed {spec.pair_seed}: step {at} of '
                 f'{len(played["reward"]) - 1}, score {played["reward"].sum():.0f}.')  # fmt: skip
         return pictures.observed(true, played['decoded'][at], played['wm_loss'], at, scale, text)
 
@@ -87,18 +89,18 @@ def episode(section) -> Interactive:
     rows = rows[rows.run_id == rows.run_id.iloc[0]].sort_values('step') if len(rows) else rows
     first = line('no archived pictures at this scale')
     if len(rows):
-        text = f'{LOOKS[rows.agent.iloc[0]].label} on {rows.task.iloc[0]}: archived steps of its last evaluation.'
+        text = f'{agents.get(rows.agent.iloc[0]).label} on {rows.task.iloc[0]}: archived steps of its last evaluation.'
         first = pictures.strip(rows, scale, text)
     shipped = [spec for spec in found.specs if weights.path(spec, scale).exists()]
     return Interactive(first, draw, {
         'task': choice(dict.fromkeys(spec.task for spec in shipped or found.specs), description='task'),
-        'agent': choice(COMPARED, description='agent'), 'step': slider(0, 0, LONGEST, 1, 'step'),
+        'agent': choice(agents.group('compared'), description='agent'), 'step': slider(0, 0, LONGEST, 1, 'step'),
     })  # fmt: skip
 
 
-def steps(section) -> Interactive:
+def steps(book) -> Interactive:
     """The same final episode of three agents, step by step, from the archive."""
-    traces, scale = section.frames(Entry(None, 'study', COMPARED)).traces, section.scale
+    traces, scale = book.frames(_compared('study')).traces, book.scale
     names = list(dict.fromkeys(traces.task))
 
     def draw(task, step):
@@ -111,22 +113,22 @@ def steps(section) -> Interactive:
     return Interactive(first, draw, controls if names else {})
 
 
-def threshold(section) -> Interactive:
+def threshold(book) -> Interactive:
     """When a Passive agent that never collected would have been told to, from archived evaluations."""
-    found, scale = section.frames(Entry(None, 'study', ['passive', 'passive_auto'])), section.scale
+    found, scale = book.frames(_compared('study', 'passive', 'passive_auto')), book.scale
     metrics = found.metrics[found.metrics.agent == 'passive']
     names, seeds = list(dict.fromkeys(metrics.task)), sorted(set(metrics.pair_seed))
     seed = min(metrics.pair_seed[metrics.task == names[0]]) if names else None
 
     def draw(task, seed, threshold):
         rows = metrics[(metrics.task == task) & (metrics.pair_seed == seed)].sort_values('env_step')
-        autos = {agents.pair_seed(spec): spec for spec in found.wanted('passive_auto') if spec.task == task}
+        autos = {spec.pair_seed: spec for spec in found.wanted('passive_auto') if spec.task == task}
         if rows.empty or seed not in autos:
             raise UserError(f'pair seed {seed}: no archived run of Passive on {task}; choose another')
         due, percent = would_collect(rows, autos[seed], threshold)
         text = (f'Passive on {task}, pair seed {seed}: at {threshold:g} it would have collected {due.sum()} times, '
                 f'{percent:.1f} % of the recording.')  # fmt: skip
-        return pictures.asked(rows, due, threshold, scale, text)
+        return pictures.collections(rows, due, threshold, scale, text)
 
     if not names:
         return Interactive(line('no archived evaluations of Passive at this scale'), draw, {})
@@ -142,12 +144,12 @@ def would_collect(metrics, auto, threshold):
     return due, 100 * due.sum() * auto.interact_steps / auto.source.budget
 
 
-def final(section) -> Interactive:
+def final(book) -> Interactive:
     """The claims with another share of evaluations as final."""
-    found = section.frames(Entry(None, 'study', COMPARED))
+    found = book.frames(_compared('study'))
 
     def draw(percent):
-        text = f'Scale {section.scale}: the last {percent} % of the evaluations of each run count as final.'
-        return Table(sensitivity.claims_at(found, percent / 100, random('study')), text)._repr_html_()
+        text = f'Scale {book.scale}: the last {percent} % of the evaluations of each run count as final.'
+        return Table(sensitivity.claims_at(found, percent / 100, claims.random('study')), text)._repr_html_()
 
     return Interactive(draw(10), draw, {'percent': slider(10, 1, 100, 1, 'final, %')})

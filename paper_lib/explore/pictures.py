@@ -7,8 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from paper_lib.study import drawing, episodes, panels, style
-from paper_lib.study.style import LOOKS, context
+from paper_lib.contract import agents, quantities
+from paper_lib.study import drawing, episodes, panels, scales
+from paper_lib.study.style import ALERT, context
 
 HEIGHT = 3.4  # inches
 
@@ -22,10 +23,16 @@ def shown(figure: Figure, text: str) -> str:
 
 
 def _row(count, scale, width=11.0):
-    figure = Figure(figsize=(width, HEIGHT), layout='constrained')
-    if scale == 'smoke':
-        figure.suptitle(style.WARNING, color='#B00000')
+    figure = _new(scale, width, HEIGHT)
     return figure, figure.subplots(1, count, squeeze=False)[0]
+
+
+def _new(scale, width, height):
+    """An empty figure with the scale's warning on its face."""
+    figure = Figure(figsize=(width, height), layout='constrained')
+    if warning := scales.get(scale).warning:
+        figure.suptitle(warning, color=ALERT)
+    return figure
 
 
 def path(steps, goal_radius, scale, text, imagined=None, at=0) -> str:
@@ -36,9 +43,9 @@ def path(steps, goal_radius, scale, text, imagined=None, at=0) -> str:
         bounds = np.percentile(steps.wm_loss, [1, 99])
         lines = panels.coloured_path(map_, steps, 'wm_loss', None, 'plasma')
         lines.set_clim(*bounds)
-        figure.colorbar(lines, ax=map_, label='world-model loss', shrink=0.8)
+        figure.colorbar(lines, ax=map_, label=quantities.get('wm_loss').axis, shrink=0.8)
         loss.plot(steps.wm_loss.to_numpy(), color='black', lw=0.8)
-        loss.set(xlabel='agent step', ylabel='world-model loss')
+        loss.set(xlabel='agent step', ylabel=quantities.get('wm_loss').axis)
         if imagined is None:
             apart.remove()
         else:
@@ -71,45 +78,42 @@ def observed(true, decoded, losses, at, scale, text) -> str:
             right.set(xlabel='number', title='decoded - observed')
         curve.plot(losses, color='black', lw=0.8)
         curve.axvline(at, color='black', ls='--', lw=0.8)
-        curve.set(xlabel='agent step', ylabel='world-model loss')
+        curve.set(xlabel='agent step', ylabel=quantities.get('wm_loss').axis)
         return shown(figure, text)
 
 
 def strip(rows, scale, text) -> str:
     """Archived pictures of consecutive steps: seen above, decoded below."""
     with context():
-        figure = Figure(figsize=(11, 3.2), layout='constrained')
-        if scale == 'smoke':
-            figure.suptitle(style.WARNING, color='#B00000')
+        figure = _new(scale, 11, 3.2)
         episodes.pictures(figure, rows.task.iloc[0], rows)
         return shown(figure, text)
 
 
 def steps(found, at, scale, text) -> str:
     """Reward and losses per step of one episode of several agents, a mark at step `at`."""
-    columns = {'reward': 'reward', 'wm_loss': 'world-model loss', 'recon_loss': 'reconstruction loss'}
     with context():
-        figure, grid = _row(3, scale)
-        for axes, (column, title) in zip(grid, columns.items()):
+        figure, grid = _row(len(episodes.COLUMNS), scale)
+        for axes, column in zip(grid, episodes.COLUMNS):
             for agent, rows in found.groupby('agent', sort=False):
-                look, rows = LOOKS[agent], rows.set_index('step')[column].sort_index()
+                look, rows = agents.get(agent), rows.set_index('step')[column].sort_index()
                 here = f': {rows[at]:.3g}' if at in rows.index else ': over'
                 axes.plot(rows, color=look.color, lw=0.9, label=look.label + here)
             axes.axvline(at, color='black', ls='--', lw=0.8)
-            axes.set(xlabel='agent step', title=title)
+            axes.set(xlabel='agent step', title=quantities.get(column).words)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.legend()
         return shown(figure, text)
 
 
-def asked(metrics, due, threshold, scale, text) -> str:
+def collections(metrics, due, threshold, scale, text) -> str:
     """OOD ratio over training; marked are the evaluations `due` (bool per row) at which it is above the threshold."""
     with context():
         figure, (axes,) = _row(1, scale)
         axes.plot(metrics.env_step, metrics.ood_ratio, color='black', lw=0.8, label='OOD ratio')
-        axes.axhline(threshold, color='#B00000', ls='--', label=f'threshold {threshold:g}')
-        axes.plot(metrics.env_step[due], metrics.ood_ratio[due], 'o', color='#B00000', label='would collect')
+        axes.axhline(threshold, color=ALERT, ls='--', label=f'threshold {threshold:g}')
+        axes.plot(metrics.env_step[due], metrics.ood_ratio[due], 'o', color=ALERT, label='would collect')
         panels.steps(axes)
-        axes.set_ylabel('OOD ratio')
+        axes.set_ylabel(quantities.get('ood_ratio').axis)
         axes.legend()
         return shown(figure, text)

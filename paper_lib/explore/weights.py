@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from paper_lib.contract import files
+from paper_lib.contract import agents, files
 from paper_lib.contract.errors import RunError
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import agents, paths, scales
+from paper_lib.study import paths, plan, scales
 
-SECTIONS, AGENTS = ('toy_maze', 'study'), ('active', 'passive', 'tandem')
+CHAPTERS = ('toy_maze', 'study')
 HEADER = {'__metadata__': {'about': str}}  # shape of what precedes the tensors
 ABOUT = {'sha256': str, 'spec': files.ANY}
 NO_SEAL = '0' * 64
@@ -27,9 +27,10 @@ def path(spec: RunSpec, scale: str) -> Path:
 
 
 def wanted(scale: str, seed: int = 0) -> list[RunSpec]:
-    """The three agents of this pair seed, of every task: those of one pair of each task come with the repository."""
-    specs = [spec for section in SECTIONS for spec in agents.plan(section, scales.get(scale)) if spec.agent in AGENTS]
-    return list(dict.fromkeys(spec for spec in specs if agents.pair_seed(spec) == seed))
+    """The compared agents of this pair seed, of every task: those of one pair of each come with the repository."""
+    compared = agents.group('compared')
+    specs = [spec for chapter in CHAPTERS for spec in plan.specs(chapter, scales.get(scale)) if spec.agent in compared]
+    return list(dict.fromkeys(spec for spec in specs if spec.pair_seed == seed))
 
 
 def export(spec: RunSpec, store, scale: str) -> Path:

@@ -117,7 +117,7 @@ class Evaluator:
     def __init__(self, program, specs):
         self.program, self.specs = program, specs
         self.count, self.limit = specs[0].eval_episodes, tasks.get(specs[0].task).limit
-        seeds = [lanes.number(spec.evaluation_seed, 'eval_env') for spec in specs]
+        seeds = [lanes.number(spec.pair_seed, 'eval_env') for spec in specs]
         self.envs = worlds(specs, seeds, self.count)
         self.keys = lanes.keys(specs, 'eval_policy')
 

@@ -4,7 +4,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from paper_lib.study import agents, drawing, figures, frames, paths, scales, section
+from paper_lib.study import book, catalogue, drawing, plan, scales
 
 NUMBERS = [*(str(i) for i in range(1, 9)), *(f'S{i}' for i in range(1, 18))]
 PAPER = [*(f'figure_{number}' for number in NUMBERS), 'table_S1', 'table_S2']
@@ -17,18 +17,32 @@ def listing(scale: str = 'laptop', draw: bool = False) -> list[dict]:
     agents that have one), and with `draw` the seconds that it takes at this scale from the data to the files.
     """
     scales.get(scale)
-    sections = dict.fromkeys(_entry(stem).section for stem in PAPER)
-    found = {name: {section: _load(section, name) for section in sections} for name in scales.SCALES}
+    chapters = dict.fromkeys(catalogue.ENTRIES[name].chapter for name in PAPER)
+    found = {}
+    for known in scales.SCALES.values():
+        planned = plan.planned(known)
+        found[known.name] = {chapter: _whole(chapter, known, planned) for chapter in chapters}
     rows = []
-    for stem in PAPER:
-        own, parts = _together(stem), {name: _entry(stem).of(found[name][_entry(stem).section]) for name in found}
-        rows.append({
-            'figure': ('Fig. ' if stem.startswith('figure') else 'Table ') + stem.partition('_')[2],
-            'file': ', '.join(f'{name}.{"png" if name in figures.FIGURES else "csv"}' for name in own),
-            'notebook': _book(stem),
-            'scales (agents)': ', '.join(f'{name} ({_agents(part)})' for name, part in parts.items() if len(part.runs)),
-        } | ({'seconds': round(sum(_seconds(name, scale) for name in own), 1)} if draw else {}))  # fmt: skip
+    for name in PAPER:
+        entry, together = catalogue.ENTRIES[name], _together(name)
+        parts = {known: entry.of(tables[entry.chapter]) for known, tables in found.items()}
+        row = {
+            'figure': ('Fig. ' if entry.is_figure else 'Table ') + name.partition('_')[2],
+            'file': ', '.join(f'{each}.{"png" if entry.is_figure else "csv"}' for each in together),
+            'notebook': entry.notebook,
+            'scales (agents)': ', '.join(f'{known} ({_agents(part)})' for known, part in parts.items()
+                                         if len(part.runs)),
+        }  # fmt: skip
+        if draw:
+            row['seconds'] = round(sum(_seconds(each, scales.get(scale)) for each in together), 1)
+        rows.append(row)
     return rows
+
+
+def _whole(chapter, scale, planned):
+    """All frames of a chapter."""
+    everything = catalogue.Entry('', '', chapter, ('all',), None)
+    return book.load(everything, plan.specs(chapter, scale, optional=True), scale, planned)
 
 
 def _agents(part):
@@ -44,11 +58,11 @@ def claims(scale: str) -> list[dict]:
     def number(x):
         return f'{x:.2f}' if abs(x) < 10 else f'{x:.1f}'
 
-    rows = {}
-    for name in (name for name, book in section.BOOKS.items() if book.claims):
-        entry = section.tested(name)
-        for row in section.verdicts(name, _load(entry.section, scale, entry)).query('n > 0').to_dict('records'):
-            on = 'maze' if entry.section == 'toy_maze' else f'{row.get("tasks", 1)} tasks'
+    rows, known = {}, scales.get(scale)
+    for entry in (catalogue.tested(name) for name, ids in catalogue.CLAIMS.items() if ids):
+        found = book.load(entry, plan.specs(entry.chapter, known, optional=True), known, plan.planned(known))
+        for row in entry.make(found).query('n > 0').to_dict('records'):
+            on = 'maze' if entry.chapter == 'toy_maze' else f'{row.get("tasks", 1)} tasks'
             interval = f'{number(row["estimate"])} [{number(row["low"])}, {number(row["high"])}]'
             rows[row['id'], row['statistic'], on] = {
                 'claim': row['id'], 'statistic': row['statistic'], 'on': on, 'estimate, 95 % interval': interval,
@@ -56,36 +70,18 @@ def claims(scale: str) -> list[dict]:
     return list(rows.values())
 
 
-def stems(book: str) -> list[str]:
-    """What a notebook shows, as its files are named, without the claims."""
-    return [*section.BOOKS[book].figures, *(f'table_{table}' for table in section.BOOKS[book].tables)]
-
-
-def _book(stem):
-    return next(name for name in section.BOOKS if stem in stems(name))
-
-
-def _together(stem):
+def _together(name):
     """A figure and what belongs to it: figure_2 and figure_2_curves."""
-    return [name for name in stems(_book(stem)) if name == stem or name.startswith(f'{stem}_')]
+    own = catalogue.shown(catalogue.ENTRIES[name].notebook)
+    return [entry.name for entry in own if entry.name == name or entry.name.startswith(f'{name}_')]
 
 
-def _entry(stem):
-    return figures.FIGURES[stem] if stem in figures.FIGURES else section.TABLES[stem.removeprefix('table_')]
-
-
-def _load(name, scale, entry=None):
-    specs = agents.plan(name, scales.get(scale), further=True)
-    return frames.load(section.part(specs, entry) if entry else specs, paths.archive(scale), name)
-
-
-def _seconds(stem, scale):
+def _seconds(name, scale):
     """Seconds from the archive to the files."""
-    entry, began = _entry(stem), time.monotonic()
-    found = entry.of(_load(entry.section, scale))
-    if stem not in figures.FIGURES:
-        entry.draw(found)
-        return time.monotonic() - began
-    with tempfile.TemporaryDirectory(prefix='paper-lib-') as folder:
-        drawing.save(entry.draw(found, scale), Path(folder) / stem, drawing.provenance(found, scale))
+    entry, began = catalogue.ENTRIES[name], time.monotonic()
+    found = book.load(entry, plan.specs(entry.chapter, scale, optional=True), scale, plan.planned(scale))
+    made = entry.make(found)
+    if entry.is_figure:
+        with tempfile.TemporaryDirectory(prefix='paper-lib-') as folder:
+            drawing.save(made, Path(folder) / name, drawing.provenance(found))
     return time.monotonic() - began

@@ -6,7 +6,8 @@ import typing
 import numpy as np
 import pandas as pd
 
-from paper_lib.study import stats
+from paper_lib.contract import agents, quantities
+from paper_lib.study import reference, stats
 
 # Pairs below which an interval gives no verdict. Where there is no effect (normal values), this share of the tests of
 # a sign would give one: 24 % of those with 3 pairs, 11 % with 4, 9 % with 5, 6 % with 8; the interval's level
@@ -17,7 +18,6 @@ ENOUGH = 5
 # before any run of these agents was seen. With 3 pairs in each of 3 tasks, a true difference of just this size would
 # count as equal in 7 % of the tests; none at all in 73 % where the seeds' standard deviation is 0.1, 29 % where 0.15.
 MARGIN = 0.1
-WEIGHTS = {'': 0.0, '_mixed_10': 0.1, '_mixed': 0.5, '_mixed_90': 0.9, '_expl': 1.0}  # of exploration, by ending
 PAIR = ['task', 'pair_seed']
 LISTED = 3  # pairs of a task from which on exceptions to C12 are listed
 MAZE = ('C1', 'C2', 'C3')  # what the toy maze can test
@@ -93,8 +93,10 @@ TEXTS = {
 }
 
 
-def _compared(claim, agent, baseline, rule, column='score', compare=stats.difference, what='normalised score'):
+def _compared(claim, agent, baseline, rule, column='score', compare=stats.difference):
     """One agent against another of the same task and pair seed."""
+    row = quantities.get(column)
+    what = f'normalised {row.words}' if row.normalised == 'score' else row.words
 
     def values(runs):
         pairs = stats.pairs(runs.finals if column == 'wm_loss' else runs.learned, agent, baseline, column)
@@ -104,8 +106,8 @@ def _compared(claim, agent, baseline, rule, column='score', compare=stats.differ
     return Claim(claim, f'{agent} against {baseline}: {how} of final {what}', (agent, baseline), values, rule)
 
 
-_loss = functools.partial(_compared, column='wm_loss', compare=stats.log_ratio, what='world-model loss')
-_error = functools.partial(_compared, column='value_error', what='value error')
+_loss = functools.partial(_compared, column='wm_loss', compare=stats.log_ratio)
+_error = functools.partial(_compared, column='value_error')
 
 
 def _added(agent):
@@ -121,8 +123,9 @@ def _added(agent):
 
 def _weights(kind):
     """The best mixed weight against the better of 0 and 1, both chosen on the other pair seeds, seen on this one."""
-    names = {f'{kind}{ending}': weight for ending, weight in WEIGHTS.items()}
-    text = f'{kind}: normalised score of the best w_expl of 0.1, 0.5, 0.9 less that of the best of 0 and 1'
+    names = agents.family(kind)
+    inside = ', '.join(f'{weight:g}' for weight in names.values() if 0 < weight < 1)
+    text = f'{kind}: normalised score of the best w_expl of {inside} less that of the best of 0 and 1'
 
     def best(runs):
         means = by_weight(runs.learned, names).groupby('task').mean()
@@ -208,33 +211,41 @@ def _exceptions(runs):
     return '; exceptions: ' + (', '.join(f'{row.agent} in {row.task}' for row in found.itertuples()) or 'none')
 
 
-ALPHAS = ('tandem_alpha_1e-6', 'tandem_alpha_1e-3', 'tandem_alpha_1e-1')  # at 1 it says nothing of a tiny alpha
-THRESHOLDS = ('passive_auto', 'passive_auto_200', 'passive_auto_165', 'passive_auto_120')
-CLAIMS = (
-    *(_compared('C1', agent, 'active', NEGATIVE) for agent in ('passive', 'tandem')),
-    *(_loss('C2', agent, 'active', POSITIVE) for agent in ('passive', 'tandem')),
-    *(_error('C3', agent, 'active', POSITIVE) for agent in ('passive', 'tandem')),
-    _compared('C4', 'passive_half', 'passive_expert', POSITIVE),
-    _loss('C4', 'passive_half', 'passive_expert', NEGATIVE),
-    _compared('C5', 'passive_expl', 'active_expl', NOT_BELOW),
-    _compared('C5', 'tandem_expl', 'active_expl', EQUAL),
-    *(_weights(kind) for kind in ('active', 'passive')),
-    _compared('C7', 'passive_10', 'active', EQUAL),
-    _compared('C7', 'passive_10', 'passive', POSITIVE),
-    *(row for agent in THRESHOLDS for row in (_compared('C8', agent, 'passive_10', EQUAL), _added(agent))),
-    _compared('C9', 'passive_same', 'passive', EQUAL),
-    _compared('C9', 'passive_expl_same', 'passive_expl', EQUAL),
-    _distance('tandem_alpha_0', every(lambda x: x == 0)),
-    *(_distance(agent, every(lambda x: x > 0)) for agent in ALPHAS),
-    *(_compared('C11', agent, 'active', NEGATIVE) for agent in ('tandem_same_wm', 'passive_frozen_wm')),
-    Claim('C12', 'rank correlation of final world-model loss and score over the agents of a pair', ('active',),
-          lambda runs: correlations(runs.finals), NEGATIVE, _exceptions),
-)  # fmt: skip
+def every_claim() -> list[Claim]:
+    """All rows of the table, in the order of the paper's claims."""
+    offline = [name for name in agents.group('compared') if agents.get(name).source]
+    adaptive = agents.group('thresholds')
+    tiny = [name for name in agents.group('alphas') if agents.get(name).values['alpha'] > 0]
+    return [
+        *(_compared('C1', agent, 'active', NEGATIVE) for agent in offline),
+        *(_loss('C2', agent, 'active', POSITIVE) for agent in offline),
+        *(_error('C3', agent, 'active', POSITIVE) for agent in offline),
+        _compared('C4', 'passive_half', 'passive_expert', POSITIVE),
+        _loss('C4', 'passive_half', 'passive_expert', NEGATIVE),
+        _compared('C5', 'passive_expl', 'active_expl', NOT_BELOW),
+        _compared('C5', 'tandem_expl', 'active_expl', EQUAL),
+        *(_weights(kind) for kind in ('active', 'passive')),
+        _compared('C7', 'passive_10', 'active', EQUAL),
+        _compared('C7', 'passive_10', 'passive', POSITIVE),
+        *(row for agent in adaptive for row in (_compared('C8', agent, 'passive_10', EQUAL), _added(agent))),
+        _compared('C9', 'passive_same', 'passive', EQUAL),
+        _compared('C9', 'passive_expl_same', 'passive_expl', EQUAL),
+        _distance('tandem_alpha_0', every(lambda x: x == 0)),
+        *(_distance(agent, every(lambda x: x > 0)) for agent in tiny),
+        *(_compared('C11', agent, 'active', NEGATIVE) for agent in agents.group('world_models')),
+        Claim('C12', 'rank correlation of final world-model loss and score over the agents of a pair', ('active',),
+              lambda runs: correlations(runs.finals), NEGATIVE, _exceptions),
+    ]  # fmt: skip
 
 
 def zero(task: str) -> float:
     """Mean score of random actions in the maze: they never come near the goal."""
     return 0.0
+
+
+def random(chapter: str) -> typing.Callable[[str], float]:
+    """The function that gives the mean score of random actions in a task of this chapter."""
+    return zero if chapter == 'toy_maze' else reference.random_score
 
 
 def added(metrics: pd.DataFrame) -> pd.Series:
@@ -255,8 +266,8 @@ def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float]) -> Runs
     return Runs(finals, learned, curves)
 
 
-def table(metrics: pd.DataFrame, random=zero, ids=MAZE, names=None) -> pd.DataFrame:
-    """One row per comparison of the claims `ids`, those of the agents `names` alone if given, whether they ran or not.
+def table(metrics: pd.DataFrame, random=zero, ids=MAZE) -> pd.DataFrame:
+    """One row per comparison of the claims `ids`, whether the agents ran or not.
 
     Columns: id, claim, statistic, estimate (interquartile mean over pairs), low, high (95 % bootstrap interval,
     by `stats.stratified`), n (pairs: same task and pair seed), tasks (their number, where there are several), verdict.
@@ -265,8 +276,7 @@ def table(metrics: pd.DataFrame, random=zero, ids=MAZE, names=None) -> pd.DataFr
     are in units of Active's mean discounted return.
     """
     runs = gather(metrics, random)
-    chosen = [claim for claim in CLAIMS if claim.id in ids and (names is None or set(claim.agents) <= set(names))]
-    found = pd.DataFrame([tested(claim, runs) for claim in chosen], columns=COLUMNS)
+    found = pd.DataFrame([tested(claim, runs) for claim in every_claim() if claim.id in ids], columns=COLUMNS)
     return found if metrics.task.nunique() > 1 else found.drop(columns='tasks')
 
 

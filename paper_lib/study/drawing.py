@@ -11,16 +11,13 @@ from matplotlib.figure import Figure
 
 import paper_lib
 from paper_lib.study import paths, style, tables
-from paper_lib.study.captions import caption
 from paper_lib.study.frames import Frames
 
-__all__ = ['Drawing', 'caption', 'provenance', 'save']
 
-
-def provenance(frames: Frames, scale: str) -> dict[str, str]:
+def provenance(frames: Frames) -> dict[str, str]:
     """Scale, a hash of the ids of the runs in the figure, and the code's version."""
     ids = '\n'.join(sorted(frames.runs.run_id))
-    return {'scale': scale, 'runs': hashlib.sha256(ids.encode()).hexdigest()[:16], 'code': paper_lib.__version__}
+    return {'scale': frames.scale, 'runs': hashlib.sha256(ids.encode()).hexdigest()[:16], 'code': paper_lib.__version__}
 
 
 def save(figure: Figure, path: Path, provenance: dict[str, str]) -> None:

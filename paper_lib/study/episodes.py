@@ -3,15 +3,15 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from paper_lib.contract import tasks
+from paper_lib.contract import agents, quantities, tasks
 from paper_lib.study import panels
 from paper_lib.study.frames import Frames
-from paper_lib.study.style import LOOKS, context
+from paper_lib.study.style import context
 
 # Abnormal is a loss above this percentile of Active's episode, at this many steps in a row or more: fixed before any
 # episode was seen.
 PERCENTILE, STRETCH = 99, 5
-ROWS = {'reward': 'reward', 'wm_loss': 'world-model loss', 'recon_loss': 'policy-input\nreconstruction loss'}
+COLUMNS = ('reward', 'wm_loss', 'recon_loss')
 
 
 def abnormal(losses, usual) -> list[tuple[int, int]]:
@@ -21,52 +21,53 @@ def abnormal(losses, usual) -> list[tuple[int, int]]:
     return [(int(first), int(last)) for first, last in edges if last - first >= STRETCH]
 
 
-def within(frames: Frames, scale: str, names) -> Figure:
-    """Reward and losses at every step of the same episode, a column per task; abnormal stretches shaded."""
+def within(frames: Frames, names, columns=COLUMNS) -> Figure:
+    """Quantities at every step of the same episode, a column of panels per task; abnormal stretches shaded."""
     with context():
-        shown = list(dict.fromkeys(spec.task for spec in frames.specs))
-        figure = panels.new(scale, max(5.5, 4 * len(shown)), 5.8)
-        grid = figure.subplots(len(ROWS), len(shown), squeeze=False, sharex='col')
-        for column, task in zip(grid.T, shown, strict=True):
+        figure = panels.new(frames, max(5.5, 4 * len(frames.tasks)), 5.8)
+        grid = figure.subplots(len(columns), len(frames.tasks), squeeze=False, sharex='col')
+        for column, task in zip(grid.T, frames.tasks, strict=True):
             column[0].set_title(task)
             own = frames.of([task], 'task')
-            _steps(column, {agent: own.episode(agent) for agent in names})
+            _steps(column, {agent: own.episode(agent) for agent in names}, columns)
             column[-1].set_xlabel('agent step')
-        for axes, text in zip(grid[:, 0], ROWS.values(), strict=True):
-            axes.set_ylabel(text)
-        panels.legend(figure, grid.flat, panels.lost(frames, scale, names))
+        for axes, name in zip(grid[:, 0], columns, strict=True):
+            axes.set_ylabel(quantities.get(name).axis)
+        panels.legend(figure, grid.flat, panels.lost(frames, names))
         return figure
 
 
-def _steps(column, episodes):
+def _steps(column, episodes, columns):
     episodes = {agent: steps for agent, steps in episodes.items() if len(steps)}
-    for axes, quantity in zip(column, ROWS, strict=True):
+    for axes, quantity in zip(column, columns, strict=True):
         if not episodes:
-            panels.empty(axes, 'no finished run')
+            panels.empty(axes, panels.NO_RUN)
         for agent, steps in episodes.items():
-            axes.plot(
-                steps.step, steps[quantity], lw=0.9, alpha=0.85, color=LOOKS[agent].color, label=LOOKS[agent].label
-            )
+            look = agents.get(agent)
+            axes.plot(steps.step, steps[quantity], lw=0.9, alpha=0.85, color=look.color, label=look.label)
             if 'active' in episodes and agent != 'active':
-                for first, last in abnormal(steps.wm_loss, episodes['active'].wm_loss):
-                    left, right = steps.step.iloc[first], steps.step.iloc[last - 1] + 1
-                    axes.axvspan(left, right, color=LOOKS[agent].color, alpha=0.25, lw=0, zorder=0)
-    if episodes:
-        panels.logarithmic(column[1])
+                _shade(axes, steps, episodes['active'], look.color)
+        panels.dress(axes, quantity)
 
 
-def hallucination(frames: Frames, scale: str, agent: str) -> Figure:
+def _shade(axes, steps, usual, color):
+    for first, last in abnormal(steps.wm_loss, usual.wm_loss):
+        left, right = steps.step.iloc[first], steps.step.iloc[last - 1] + 1
+        axes.axvspan(left, right, color=color, alpha=0.25, lw=0, zorder=0)
+
+
+def hallucination(frames: Frames, agent: str) -> Figure:
     """What an agent saw (above) and what its world model decoded (below) around the step that misleads it most."""
     with context():
-        shown = [task for task in dict.fromkeys(spec.task for spec in frames.specs) if tasks.get(task).obs == 'vision']
-        figure = panels.new(scale, 9, 0.3 + 2.1 * max(1, len(shown)))
+        shown = [task for task in frames.tasks if tasks.get(task).obs == 'vision']
+        figure = panels.new(frames, 9, 0.3 + 2.1 * max(1, len(shown)))
         for part, task in zip(figure.subfigures(max(1, len(shown)), 1, squeeze=False).flat, shown or [''], strict=True):
             rows = frames.pictures[(frames.pictures.agent == agent) & (frames.pictures.task == task)]
             if rows.empty:
                 axes = part.subplots()
                 axes.set_axis_off()
                 axes.set_title(task)
-                panels.missing(axes, frames, scale, [agent])
+                panels.missing(axes, frames, [agent])
             else:
                 pictures(part, task, rows.sort_values('step'))
         return figure

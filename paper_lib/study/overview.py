@@ -3,16 +3,14 @@
 import math
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from paper_lib.contract import agents
 from paper_lib.study import grids, panels, reference, stats
 from paper_lib.study.frames import Frames
-from paper_lib.study.style import LOOKS, context
+from paper_lib.study.style import context
 
-BARS = {
-    'Degradation': ['active', 'passive', 'tandem'],
-    'Exploration data': ['active_expl', 'passive_expl', 'tandem_expl'],
-    'Interaction': ['passive_50', 'passive_10', 'passive_1', 'passive_auto'],
-}
+BARS = {'Degradation': 'compared', 'Exploration data': 'exploration', 'Interaction': 'interacting'}  # title -> group
 WIDEST = 11  # pictures in a row
 # Agent -> what it acts in, and what it learns from.
 DRAWN = {
@@ -24,22 +22,24 @@ DRAWN = {
 }
 
 
-def glance(frames: Frames, scale: str):
-    """(a) The agents; (b) all tasks, those of this scale framed; (c-e) normalised mean final score of three groups."""
+def glance(frames: Frames) -> Figure:
+    """(a) The agents; (b) all tasks, those shown here framed; (c-e) normalised mean final score of three groups."""
     with context():
         pictures = reference.pictures()
-        figure = panels.new(scale, 10.5, 7.2)
+        figure = panels.new(frames, 10.5, 7.2)
         drawn, top, bottom = figure.subfigures(3, 1, height_ratios=[0.45, 1, 1.25])
         _agents(drawn)
-        _montage(top, pictures, {spec.task.rpartition('-')[0] for spec in frames.specs})
-        grid = bottom.subplots(1, len(BARS), sharey=True, width_ratios=[len(names) for names in BARS.values()])
+        _montage(top, pictures, {task.rpartition('-')[0] for task in frames.tasks})
+        groups = {title: agents.group(group) for title, group in BARS.items()}
+        widths = [len(names) for names in groups.values()]
+        grid = bottom.subplots(1, len(groups), sharey=True, width_ratios=widths)
         values = normalised(frames)
-        for axes, letter, (title, names) in zip(grid, 'cde', BARS.items(), strict=True):
+        for axes, letter, (title, names) in zip(grid, 'cde', groups.items(), strict=True):
             bars(axes, {name: values[name] for name in names if name in values})
             panels.label(axes, letter, title)
         grid[0].set_ylabel('normalised mean final score')
-        names = [name for group in BARS.values() for name in group]
-        panels.legend(bottom, [], panels.lost(frames, scale, names) + grids.unlearned(frames))
+        notes = panels.lost(frames, agents.group(*BARS.values())) + grids.unlearned(frames)
+        panels.legend(bottom, [], notes)
         return figure
 
 
@@ -52,9 +52,9 @@ def _agents(figure):
     for axes, (name, (acts, reads)) in zip(figure.subplots(1, len(DRAWN)), DRAWN.items(), strict=True):
         axes.set(xlim=(0, 1), ylim=(0, 1))
         axes.axis('off')
-        colored = {'boxstyle': 'round', 'fc': LOOKS[name].color, 'ec': 'none'}
+        colored = {'boxstyle': 'round', 'fc': agents.get(name).color, 'ec': 'none'}
         named = text | {'fontweight': 'bold', 'color': 'white', 'bbox': colored}
-        agent = axes.text(0.5, 0.86, LOOKS[name].label, **named)
+        agent = axes.text(0.5, 0.86, agents.get(name).label, **named)
         data = axes.text(0.76 if acts else 0.5, 0.14, reads, **text)
         arrow(axes, data, agent)
         axes.text(0.72 if acts else 0.53, 0.54, 'learns', fontsize=6.5, va='center')
@@ -97,15 +97,15 @@ def bars(axes, values: dict) -> None:
         panels.empty(axes, 'no normalised score')
     for x, (name, of_tasks) in enumerate(values.items()):
         found = stats.over_tasks([np.asarray(own, float)[None] for own in of_tasks.values()])
-        axes.bar(x, found['value'], width=0.7, color=LOOKS[name].color)
+        axes.bar(x, found['value'], width=0.7, color=agents.get(name).color)
         axes.vlines(x, found['low'], found['high'], color='black', lw=2.4, zorder=4)
         means = [own.mean() for own in of_tasks.values()]
         spread = x + np.linspace(-0.2, 0.2, len(means)) if len(means) > 1 else [x]
         axes.plot(spread, means, 'o', ms=3, color='white', mec='black', mew=0.6, alpha=0.7, ls='none')
-    axes.axhline(1, ls='--', lw=1, color=LOOKS['active'].color, zorder=0)
+    axes.axhline(1, ls='--', lw=1, color=agents.get('active').color, zorder=0)
     axes.set_xticks(
         range(len(values)),
-        [f'{LOOKS[name].label}\n({len(own)} task{"s" * (len(own) > 1)})' for name, own in values.items()],
+        [f'{agents.get(name).label}\n({len(own)} task{"s" * (len(own) > 1)})' for name, own in values.items()],
     )
     axes.tick_params('x', labelsize=7.5)
     axes.grid(False, axis='x')

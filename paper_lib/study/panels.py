@@ -1,7 +1,6 @@
 """Parts that figures are made of: one panel, one kind of data."""
 
 import collections
-import functools
 import math
 import textwrap
 
@@ -14,29 +13,22 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator
 
-from paper_lib.contract import maze_layout
-from paper_lib.contract.spec import RunSpec
-from paper_lib.study import agents, scales, stats
+from paper_lib.contract import agents, maze_layout, quantities
+from paper_lib.study import stats
 from paper_lib.study.frames import Frames
-from paper_lib.study.style import GREY, LOOKS, THEIRS, WARNING, YELLOW
+from paper_lib.study.style import ALERT, GREY, THEIRS, YELLOW
 
-FURTHER = 'paper-lib notebooks --scale {} -p train all'
-HARD = '\xa0'  # a space that lines are not broken at
+NO_RUN = 'no finished run'
 NOTE = 0.16  # inches of a line below the panels
 OUTLINE = [matplotlib.patheffects.withStroke(linewidth=3.2, foreground='black')]
 
 
-def new(scale: str, width: float, height: float) -> Figure:
+def new(frames: Frames, width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, with the warning of the frames on its face."""
     figure = Figure(figsize=(width, height), layout='constrained')
-    if scale == 'smoke':
-        figure.suptitle(WARNING, color='#B00000', fontsize=12, fontweight='bold')
+    if frames.warning:
+        figure.suptitle(frames.warning, color=ALERT, fontsize=12, fontweight='bold')
     return figure
-
-
-def command(scale: str) -> str:
-    """What trains the runs that are planned at a scale and missing."""
-    unasked = scales.get(scale).trains
-    return f'make figures SCALE={scale}' if unasked else f'paper-lib notebooks --scale {scale} -p train yes'
 
 
 def label(axes: Axes, letter: str, text: str) -> None:
@@ -48,7 +40,7 @@ def legend(figure, axes, notes=(), ncols: int = 4) -> None:
     handles = {label: line for ax in axes for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     root = figure.get_figure(root=True)
     notes = [textwrap.fill(note, int(root.get_figwidth() * 15), break_on_hyphens=False) for note in notes]
-    words = '\n'.join(notes).replace(HARD, ' ')
+    words = '\n'.join(notes)
     if words:
         root.set_figheight(root.get_figheight() + NOTE * (words.count('\n') + 1))
     if handles or words:
@@ -57,33 +49,23 @@ def legend(figure, axes, notes=(), ncols: int = 4) -> None:
                       title=words or None, title_fontsize=8)  # fmt: skip
 
 
-@functools.cache
-def planned(scale: str) -> frozenset[RunSpec]:
-    """The runs that are trained unasked at a scale."""
-    found = scales.get(scale)
-    return frozenset(spec for section in found.plans for spec in agents.plan(section, found))
-
-
-def lost(frames: Frames, scale: str, names: list[str]) -> list[str]:
-    """Lines that say what of these agents, and of the tasks, is missing or not part of the scale, and what fills it."""
-    unasked = planned(scale)
-    gone = collections.Counter(spec.agent for spec in frames.missing if spec in unasked)
-    further = [LOOKS[name].label for name in names if name not in gone and frames.runs[frames.runs.agent == name].empty]
-    there = {*frames.runs.task, *(spec.task for spec in frames.specs if spec in unasked)}
+def lost(frames: Frames, names: list[str]) -> list[str]:
+    """Lines that say which runs of these agents, and which tasks, have no result: those planned, those optional."""
+    counts = collections.Counter(spec.agent for spec in frames.missing)
+    planned = [f'{agents.get(name).label} {counts[name]}' for name in names if counts[name]]
+    there = set(frames.runs.agent)
+    optional = [agents.get(name).label for name in names if not counts[name] and name not in there]
     if len(frames.runs):
-        further += [f'all of {task}' for task in dict.fromkeys(spec.task for spec in frames.specs) if task not in there]
-    lines = []
-    if counts := ', '.join(f'{LOOKS[name].label}: {gone[name]} missing' for name in names if gone[name]):
-        lines.append(f'{counts}; {command(scale).replace(" ", HARD)}')
-    if further:
-        lines.append(f'only on request: {", ".join(further)}; {FURTHER.format(scale).replace(" ", HARD)}')
-    return lines
+        having = {*frames.runs.task, *(spec.task for spec in frames.specs if spec.run_id not in frames.optional)}
+        optional += [f'all of {task}' for task in frames.tasks if task not in having]
+    lines = {'planned (no result yet)': planned, 'optional (not trained)': optional}
+    return [f'{what}: {", ".join(found)}' for what, found in lines.items() if found]
 
 
-def missing(axes: Axes, frames: Frames, scale: str, what: list[str]) -> None:
-    """Say in an empty panel which runs are missing and what would fill it."""
-    text = '\n'.join(['no finished run', *lost(frames, scale, what)]).replace(', ', '\n').replace('; ', '\n\n')
-    _say(axes, text.replace(HARD, ' '))
+def missing(axes: Axes, frames: Frames, what: list[str]) -> None:
+    """Say in an empty panel which runs are missing."""
+    text = '\n'.join([NO_RUN, *lost(frames, what)])
+    _say(axes, text.replace(', ', '\n').replace(': ', ':\n'))
 
 
 def empty(axes: Axes, text: str) -> None:
@@ -108,10 +90,10 @@ def count(frames: Frames, name: str) -> str:
 
 def name(frames: Frames, agent: str) -> str:
     """How a legend calls an agent."""
-    return f'{LOOKS[agent].label} ({count(frames, agent)})'
+    return f'{agents.get(agent).label} ({count(frames, agent)})'
 
 
-def curves(axes: Axes, frames: Frames, scale: str, names: list[str], column: str, faded=(), task=None) -> None:
+def curves(axes: Axes, frames: Frames, names: list[str], column: str, faded=(), task: str | None = None) -> None:
     """`column` over environment steps: thin line per seed, thick mean; of `task` where there are several.
 
     Band, from four seeds on: 95 % bootstrap interval of the mean. Agents in `faded` are drawn as a dashed
@@ -119,7 +101,7 @@ def curves(axes: Axes, frames: Frames, scale: str, names: list[str], column: str
     """
     found = frames.metrics[frames.metrics.agent.isin(names)]
     if found.empty:
-        missing(axes, frames, scale, list(names))
+        missing(axes, frames, list(names))
         axes.set_axis_off()
         return
     found = found if task is None else found[found.task == task]
@@ -131,20 +113,20 @@ def curves(axes: Axes, frames: Frames, scale: str, names: list[str], column: str
         line(axes, agent, name(frames, agent), at, mean, faded=agent in faded)
         if agent in faded or not len(at):
             continue
-        axes.plot(at, values, lw=0.6, alpha=0.35, color=LOOKS[agent].color)
+        axes.plot(at, values, lw=0.6, alpha=0.35, color=agents.get(agent).color)
         if values.shape[1] > 3:  # the interval of three values is just their range
             band(axes, agent, at, *stats.interval(values))
     steps(axes)
 
 
 def line(axes: Axes, agent: str, label: str, x, y, faded: bool = False) -> None:
-    look = LOOKS[agent]
+    look = agents.get(agent)
     shape = {'ls': '--'} if faded else {'marker': look.marker, 'markevery': max(1, len(x) // 10), 'ms': 6}
     axes.plot(x, y, label=label, color=look.color, mec='white', mew=0.6, zorder=3, **shape)
 
 
 def band(axes: Axes, agent: str, x, low, high) -> None:
-    axes.fill_between(x, low, high, color=LOOKS[agent].color, alpha=0.1, lw=0)
+    axes.fill_between(x, low, high, color=agents.get(agent).color, alpha=0.1, lw=0)
 
 
 def steps(axes: Axes) -> None:
@@ -162,7 +144,16 @@ def published(axes: Axes, scores: pd.DataFrame, at: int, alarm: float) -> None:
     axes.plot(scores.index, scores.mean(axis=1), ls='--', color=THEIRS, label=label)
     ends = [scores.loc[at].min(), scores.loc[at].max()]
     axes.plot([at, at], ends, color='black', marker='_', ms=12, mew=2, zorder=4, label=f'published range at {at:,}')
-    axes.axhline(alarm, color='#B00000', ls=':', lw=1.2, label=f'alarm: ends below {alarm}')
+    axes.axhline(alarm, color=ALERT, ls=':', lw=1.2, label=f'alarm: ends below {alarm}')
+
+
+def dress(axes: Axes, column: str) -> None:
+    """What a quantity asks of an axis that has curves of it: a logarithmic scale, or a line at zero."""
+    row = quantities.get(column)
+    if row.logarithmic and axes.lines:
+        logarithmic(axes)
+    if row.signed and axes.lines:
+        axes.axhline(0, color='black', lw=0.8)
 
 
 def logarithmic(axes: Axes) -> None:

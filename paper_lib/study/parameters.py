@@ -4,9 +4,9 @@ import dataclasses
 import difflib
 import re
 
+from paper_lib.contract.agents import OWN
 from paper_lib.contract.errors import UserError
 from paper_lib.study import scales
-from paper_lib.study.agents import OWN
 from paper_lib.study.names import choose, hint
 
 PLAIN = (bool, int, float, str, bytes, list, tuple, dict, set, type(None))

@@ -3,58 +3,20 @@
 published.csv holds his scores at size S on two tasks (danijar/dreamerv3 at commit 423291a), the tasks under our ids.
 """
 
-import dataclasses
 from pathlib import Path
 
 import pandas as pd
 
-from paper_lib.contract import maze_layout, tasks
+from paper_lib.contract import agents, maze_layout, tasks
 from paper_lib.contract.errors import RunError
+from paper_lib.contract.facts import facts
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import agents
 from paper_lib.study.frames import Frames
-from paper_lib.study.style import LOOKS
 
 FILE = Path(__file__).with_name('published.csv')
 AT = 250_000  # environment steps at which ours is compared with theirs
 LAST = 5  # evaluations up to there that count: a single one is noisy
 ALARM = {'walker_walk-proprio': 700, 'cup_catch-proprio': 850}  # below this something is wrong; set before any run
-NAMES = {  # fields that may differ from v1 at size S, in words
-    'deter': 'recurrent units',
-    'stoch': 'latents',
-    'classes': 'classes per latent',
-    'units': 'units per layer',
-    'layers': 'layers per head',
-    'mlp_units': 'units of encoder and decoder',
-    'mlp_layers': 'layers of encoder and decoder',
-    'cnn_depth': 'channels of the first convolution',
-    'bins': 'two-hot bins',
-    'batch': 'sequences per batch',
-    'length': 'steps per sequence',
-    'horizon': 'imagined steps',
-    'discount_horizon': 'discount horizon in agent steps',
-    'starts': 'starts of imagination per update',
-    'obs_scale': 'factor of observed vectors',
-    'vector_scale': 'weight of their reconstruction',
-    'ratio': 'updates per agent step',
-    'lr_model': 'learning rate of the world model',
-    'lr_actor': 'learning rate of the actor',
-    'lr_critic': 'learning rate of the critic',
-    'chunk': 'agent steps between bursts of updates',
-    'prefill': 'random agent steps at the start',
-    'ensemble': 'networks that disagree',
-    'disag_target': 'what they predict',
-    'disag_scale': 'factor of the disagreement reward',
-    'lr_expl': 'their learning rate',
-    'precision': 'operands of matrix products',
-}
-EXPLORING = {'ensemble', 'disag_target', 'disag_scale', 'lr_expl'}  # nothing to a run that does not explore
-SEEING = {'cnn_depth'}  # nothing to one without pictures
-# What says which run it is and how it is watched; what `mixed`, `goal` and `schedule` say; what makes it the agent it
-# is; how MuJoCo draws; what serves A.3 alone.
-OTHER = {'task', 'agent', 'seed', 'init_seed', 'budget', 'eval_every', 'eval_episodes', 'data', 'source', 'alpha',
-         'w_expl', 'expl_until', 'world_model', 'part', 'interact_every', 'interact_steps', 'interact_above',
-         'goal_radius', 'render', 'probe_units'}  # fmt: skip
 
 
 def scores(task: str) -> pd.DataFrame:
@@ -90,10 +52,13 @@ def verdict(score: float, task: str) -> str:
 
 def table(frames: Frames) -> pd.DataFrame:
     """One row per planned run: mean of its last evaluations, the published range, and where it lies."""
-    lost, rows = frames.missing, []
+    there, rows = set(frames.runs.run_id), []
     for spec in frames.specs:
         score = last(frames.metrics, spec)
-        result = 'missing' if spec in lost else 'too short' if spec.budget < AT else verdict(score, spec.task)
+        if spec.run_id not in there:
+            result = 'missing'
+        else:
+            result = 'too short' if spec.budget < AT else verdict(score, spec.task)
         rows.append({'task': spec.task, 'seed': spec.seed, f'mean of last {LAST} evaluations': score,
                      'published at 250K': _words(spec.task), 'alarm below': ALARM[spec.task],
                      'result': result})  # fmt: skip
@@ -106,14 +71,29 @@ def _words(task):
 
 def deviations(spec: RunSpec) -> list[str]:
     """Values of the run that differ from v1 at size S, theirs in brackets."""
-    own, theirs = ({**vars(s), **dataclasses.asdict(s.model)} for s in (spec, RunSpec(spec.task)))
-    for values in (own, theirs):
-        values['starts'] = values['starts'] or values['batch'] * values['length']
-    left = OTHER | {'model'} | (set() if spec.w_expl else EXPLORING)
-    left |= set() if tasks.get(spec.task).obs == 'vision' else SEEING
-    names = sorted(own.keys() - left, key=[*NAMES, *own].index)
-    return [f'{NAMES.get(name, name)} {_plain(own[name])} ({_plain(theirs[name])})'
-            for name in names if own[name] != theirs[name]]  # fmt: skip
+    found = []
+    original = RunSpec(spec.task)
+    for own, theirs in ((spec.model, original.model), (spec, original)):
+        for each, fact in facts(own):
+            if not fact.caption or not _means_anything(fact, spec):
+                continue
+            ours, default = _value(own, each.name), _value(theirs, each.name)
+            if ours != default:
+                found.append(f'{fact.about} {_plain(ours)} ({_plain(default)})')
+    return found
+
+
+def _means_anything(fact, spec):
+    """Whether a field has an effect on this run."""
+    if fact.needs == 'explore':
+        return spec.w_expl > 0
+    return fact.needs != 'see' or tasks.get(spec.task).obs == 'vision'
+
+
+def _value(record, name):
+    """The value of a field; 0 starts of imagination are as many as a batch has steps."""
+    value = getattr(record, name)
+    return value or record.batch * record.length if name == 'starts' else value
 
 
 def _plain(value):
@@ -130,11 +110,11 @@ def differences(specs) -> str:
 
 
 def mixed(spec: RunSpec) -> str:
-    """What an agent acts on while it collects, '' if that is what its preset says or it collects nothing."""
+    """What an agent acts on while it collects, '' if that is what its row says or it collects nothing."""
     if not spec.expl_until and spec.w_expl == agents.get(spec.agent).values.get('w_expl', 0):
         return ''
     until = f' until {spec.expl_until:,} environment steps, then on the task reward alone' if spec.expl_until else ''
-    return (f'{LOOKS[spec.agent].label} collects its data acting on {1 - spec.w_expl:g} task + {spec.w_expl:g} '
+    return (f'{agents.get(spec.agent).label} collects its data acting on {1 - spec.w_expl:g} task + {spec.w_expl:g} '
             f'disagreement reward{until}.')  # fmt: skip
 
 
@@ -142,7 +122,7 @@ def schedule(spec: RunSpec) -> str:
     """When an offline run collects data of its own, '' if as in the paper or never."""
     own, theirs = (_schedule(*(values.get(f'interact_{key}', 0) for key in ('every', 'steps', 'above')))
                    for values in (vars(spec), agents.get(spec.agent).values))  # fmt: skip
-    return f'{LOOKS[spec.agent].label} adds {own}; in the paper {theirs}.' if own != theirs else ''
+    return f'{agents.get(spec.agent).label} adds {own}; in the paper {theirs}.' if own != theirs else ''
 
 
 def _schedule(every, steps, above):
@@ -161,9 +141,9 @@ def goal(spec: RunSpec) -> str:
 
 def summary(frames: Frames) -> str:
     """For the caption: every seed against the published range and the alarm."""
-    lines = []
-    for task in dict.fromkeys(spec.task for spec in frames.specs):
-        own = [last(frames.metrics, spec) for spec in frames.specs if spec.task == task and spec not in frames.missing]
+    lines, there = [], set(frames.runs.run_id)
+    for task in frames.tasks:
+        own = [last(frames.metrics, spec) for spec in frames.specs if spec.task == task and spec.run_id in there]
         values = ', '.join(f'{score:.0f}' for score in own) or 'no finished run'
         lines.append(f'{task}, mean of the last {LAST} evaluations up to {AT:,} steps per seed: {values} '
                      f'(aim: {_words(task)}, the published range there; alarm: below {ALARM[task]}).')  # fmt: skip

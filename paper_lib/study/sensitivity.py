@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from paper_lib.contract import quantities
 from paper_lib.study import claims, stats
 from paper_lib.study.frames import Frames
 
@@ -10,15 +11,17 @@ SHARES = (0.05, 0.1, 0.2)
 SUMMARIES = {'interquartile mean': stats.iqm, 'mean': stats.mean}
 USED = (0.1, 'interquartile mean')  # in every other table
 IDS = ('C1', 'C2', 'C3')
-KEPT = ['env_step', 'added']  # the last evaluation's, not a mean
 
 
 def cut(metrics: pd.DataFrame, share: float) -> pd.DataFrame:
-    """Metrics with one row per run: the mean of its last evaluations, this share of them and at least one."""
+    """Metrics with one row per run: the mean of its last evaluations, this share of them and at least one.
+
+    The step and totals are the last evaluation's.
+    """
     runs = metrics.sort_values('env_step').groupby('run_id', sort=False)
     count = np.maximum(1, np.floor(share * runs.run_id.transform('size') + 1e-9))
     last = metrics[(runs.cumcount(ascending=False) < count).reindex(metrics.index)].sort_values('env_step')
-    values = last.select_dtypes('number').columns.difference([*KEPT, 'pair_seed', 'seed'])
+    values = last.select_dtypes('number').columns.difference(['env_step', *quantities.totals(), 'pair_seed', 'seed'])
     means = last.groupby('run_id')[list(values)].agg(lambda x: x.mean(skipna=False))
     ends = last.groupby('run_id').tail(1).set_index('run_id')
     return ends.drop(columns=values).join(means).reset_index()
@@ -35,7 +38,7 @@ def table(frames: Frames, random) -> pd.DataFrame:
     for share in SHARES:
         runs = claims.gather(cut(frames.metrics, share), random)
         for name, summary in SUMMARIES.items():
-            for claim in (claim for claim in claims.CLAIMS if claim.id == 'C1'):
+            for claim in (claim for claim in claims.every_claim() if claim.id == 'C1'):
                 used = 'as used' if (share, name) == USED else ''
                 rows.append({'final': f'last {share:.0%}', 'summary': name, 'choice': used}
                             | claims.tested(claim, runs, summary))  # fmt: skip

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import trim_mean
 
+from paper_lib.contract import quantities
+
 RESAMPLES = 10_000
 EXACT = 20_000  # resamples that are all made, instead of RESAMPLES by chance, if there are no more
 LEVEL = 0.95
@@ -106,18 +108,23 @@ def reference(frame: pd.DataFrame, column: str) -> pd.Series:
 
 
 def normalised(frame: pd.DataFrame, random: typing.Callable[[str], float]) -> pd.DataFrame:
-    """Metrics or final values with scores as (score - random) / (reference - random) per task, losses over reference.
+    """Metrics or final values with every quantity normalised per task, as its row in `quantities` says.
 
-    `random` gives the uniform random policy's mean score of a task; `reference` is of the Active runs. Scores are NaN
-    where these are no better than random or not there: then there is nothing to normalise by.
+    Scores are (score - random) / (reference - random), losses are over the reference. `random` gives the uniform random
+    policy's mean score of a task; `reference` is of the Active runs. Scores are NaN where these are no better than
+    random or not there: then there is nothing to normalise by.
     """
     values = {}
-    if 'score' in frame:
-        floor = by_task(frame, {task: random(task) for task in frame.task.unique()})
-        scale = by_task(frame, reference(frame, 'score')) - floor
-        values['score'] = (frame.score - floor) / scale.where(scale > 0)
-    if 'wm_loss' in frame:
-        values['wm_loss'] = frame.wm_loss / by_task(frame, reference(frame, 'wm_loss'))
+    for name, row in quantities.QUANTITIES.items():
+        if name not in frame or not row.normalised:
+            continue
+        base = by_task(frame, reference(frame, name))
+        if row.normalised == 'loss':
+            values[name] = frame[name] / base
+        else:
+            floor = by_task(frame, {task: random(task) for task in frame.task.unique()})
+            gain = base - floor
+            values[name] = (frame[name] - floor) / gain.where(gain > 0)
     return frame.assign(**values)
 
 
@@ -138,7 +145,7 @@ def mean_curve(metrics: pd.DataFrame, column: str, random: typing.Callable[[str]
     Columns MEAN: low and high are of 95 %, from resampling pair seeds within tasks (NaN where a task has fewer than
     FEWEST), tasks is their number. Of scores, tasks that nothing can be normalised by are left out (`unlearned`).
     """
-    if column == 'score':
+    if quantities.get(column).normalised == 'score':
         metrics = metrics[~metrics.task.isin(unlearned(metrics, random))]
     found, rows = normalised(metrics, random), []
     for agent, own in found.groupby('agent', sort=False):

@@ -3,11 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from paper_lib.contract import maze_layout
+from paper_lib.contract import agents, maze_layout
 from paper_lib.study.frames import Frames
-from paper_lib.study.style import LOOKS
 
-PAPER = {'active': 608.5, 'passive': 12.5, 'tandem': 9.0}  # stated in the caption of the paper's Fig. 2
+PAPER = {'active': 608.5, 'passive': 12.5, 'tandem': 9.0}  # agent -> median in the caption of the paper's Fig. 2
 
 
 def cell(position, cells: int = maze_layout.CELLS) -> np.ndarray:
@@ -32,14 +31,14 @@ def medians(frames: Frames) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*keys, 'median']).drop(columns='run_id')
 
 
-def table(frames: Frames) -> pd.DataFrame:
+def table(frames: Frames, names) -> pd.DataFrame:
     """Median visitation count along the trajectory: the one shown, over all episodes and seeds, and the paper's."""
-    found = medians(frames)
-
-    def row(agent):
+    found, rows = medians(frames), []
+    for agent in names:
         own = found[found.agent == agent]
         shown = own[(own.pair_seed == frames.first) & (own.episode == 0)]['median']
-        return {'agent': LOOKS[agent].label, 'shown': shown.max(), 'median of all': own['median'].median(),
-                'mean of all': own['median'].mean(), 'episodes': len(own), 'paper': PAPER[agent]}  # fmt: skip
-
-    return pd.DataFrame([row(agent) for agent in PAPER])
+        rows.append({
+            'agent': agents.get(agent).label, 'shown': shown.max(), 'median of all': own['median'].median(),
+            'mean of all': own['median'].mean(), 'episodes': len(own), 'paper': PAPER.get(agent, np.nan),
+        })  # fmt: skip
+    return pd.DataFrame(rows)

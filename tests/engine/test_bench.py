@@ -23,7 +23,7 @@ from paper_lib.engine.bench import costs, measure, tables
 from paper_lib.engine.bench.flops import flops
 from paper_lib.engine.bench.measure import BetweenUpdates, Case, Updates
 from paper_lib.engine.bench.processes import together
-from paper_lib.study import agents, scales
+from paper_lib.study import plan, scales
 
 
 def test_flops_are_counted_as_often_as_loops_run():
@@ -49,7 +49,7 @@ def test_an_update_of_a_real_run_is_measured():
 
 def test_flops_of_an_update_are_those_of_its_products_by_hand():
     """At scale laptop, of the base agent; 15 % for all that is no product. Biases and norms are left out."""
-    spec = agents.make('active', 'walker_walk-proprio', 0, scales.get('laptop'))
+    spec = plan.make('active', 'walker_walk-proprio', 0, scales.get('laptop'))
     m, vector, action = spec.model, 24, 6
     latent, feat = m.stoch * m.classes, m.deter + m.stoch * m.classes
 
@@ -228,7 +228,9 @@ def killed(case):
 
 @pytest.mark.slow
 def test_every_table_is_measured(capsys, monkeypatch):
-    one = dataclasses.replace(scales.get('smoke'), plans={'base_agent': scales.get('smoke').plans['base_agent']})
+    smoke = scales.get('smoke')
+    base = tuple(entry for entry in smoke.planned if entry.chapter == 'base_agent')
+    one = dataclasses.replace(smoke, planned=base)
     monkeypatch.setitem(scales.SCALES, 'smoke', one)  # a process for every number: the whole plan takes half an hour
     options = ['--scales', 'smoke', '--lanes', '1', '2', '--precisions', 'float32', '--seconds', '0.01', '--json']
     assert cli.main(['bench', *options]) == 0

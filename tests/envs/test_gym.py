@@ -13,7 +13,7 @@ from paper_lib.contract.errors import UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data.store import Store
 from paper_lib.envs.check import check_reproducible
-from paper_lib.study import agents, scales
+from paper_lib.study import plan, scales
 
 gymnasium = pytest.importorskip('gymnasium')
 from gymnasium import spaces  # noqa: E402
@@ -239,7 +239,7 @@ def test_they_train(task, quick, tmp_path):
     from paper_lib.run import train
 
     values = {'budget': 320, 'eval_every': 160, 'eval_episodes': 1, 'prefill': 80, 'chunk': 20, 'ratio': 0.05}
-    store, spec = Store(tmp_path), agents.make('active', task, 0, scales.get('smoke'), **values)
+    store, spec = Store(tmp_path), plan.make('active', task, 0, scales.get('smoke'), **values)
     train.train([spec], store)
     metrics = store.metrics(spec)
     assert store.status(spec) == 'done' and metrics.env_step.tolist() == [160, 320]
@@ -251,4 +251,4 @@ def test_the_command_line_finds_values_for_them(scale):
     from paper_lib import cli
 
     (spec,) = cli._parse(['train', '--task', PENDULUM, '--scale', scale]).specs()
-    assert spec == agents.make('active', PENDULUM, 0, scales.get(scale))
+    assert spec == plan.make('active', PENDULUM, 0, scales.get(scale))

@@ -16,7 +16,7 @@ from paper_lib.contract import tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data.store import Store
-from paper_lib.study import agents, scales
+from paper_lib.study import plan, scales
 from paper_lib.study.paper import PAPER_TASKS
 
 HERE = Path(__file__).parent
@@ -135,7 +135,7 @@ def test_facts_of_a_task_are_its_suites(registry):
 
 
 def spec_of(task, agent='active', scale='smoke', **values):
-    return agents.make(agent, task, 0, scales.get(scale), **values)
+    return plan.make(agent, task, 0, scales.get(scale), **values)
 
 
 def test_a_suite_from_outside_trains(registry, quick, tmp_path):
@@ -163,14 +163,14 @@ def test_a_process_that_trains_finds_it(named, tmp_path):
 def test_the_study_does_not_grow():
     code = """
 from paper_lib.contract import tasks
-from paper_lib.study import agents, reference, scales, supplement
+from paper_lib.study import plan, reference, scales, supplement
 print(len(tasks.known()))
 for name, scale in scales.SCALES.items():
-    for section in scale.plans:
-        print(name, section, *(spec.run_id for spec in agents.plan(section, scale, further=True)))
+    for chapter in scale.chapters:
+        print(name, chapter, *(spec.run_id for spec in plan.specs(chapter, scale, optional=True)))
 print(*reference.pictures(), supplement.environments().to_csv())
 """
     alone, more = python(code), python(code, PAPER_LIB_SUITES='point')
     assert alone.startswith('31\n') and more == alone.replace('31', '32', 1)
-    trained = {spec.task for spec in agents.plan('study', scales.get('paper'))}
+    trained = {spec.task for spec in plan.specs('study', scales.get('paper'))}
     assert trained == set(PAPER_TASKS)

@@ -8,9 +8,9 @@ import safetensors.numpy
 
 from paper_lib.contract.errors import RunError
 from paper_lib.explore import weights
-from paper_lib.study import agents, paths, scales
+from paper_lib.study import paths, plan, scales
 
-SPEC = agents.make('active', 'point_mass_maze-proprio', 0, scales.get('smoke'))
+SPEC = plan.make('active', 'point_mass_maze-proprio', 0, scales.get('smoke'))
 ARRAYS = {
     'wm/a': np.arange(6, dtype=np.float32).reshape(2, 3),
     'task/b': np.ones((), np.float32),

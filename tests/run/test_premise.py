@@ -115,6 +115,12 @@ def test_a_follower_reads_the_rows_that_its_source_had_read(clocked):
     assert clocked.metrics(control).equals(clocked.metrics(CLOCKED))
 
 
+def test_followers_of_runs_of_unequal_length_share_no_program():
+    """Their replays differ in length, also where they learn for as long."""
+    longer = tiny.follower(dataclasses.replace(CLOCKED, budget=480))
+    assert dataclasses.replace(longer, budget=240).signature != tiny.follower(CLOCKED).signature
+
+
 # Seeds.
 
 ONLINE = tiny.run(tiny.task(tiny.Noise, limit=3), budget=60, eval_every=60, **STILL)

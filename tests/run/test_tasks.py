@@ -7,9 +7,10 @@ import pytest
 import smoke
 
 from paper_lib.contract import tasks
+from paper_lib.contract.scales import Rule
 from paper_lib.data.store import Store
 from paper_lib.run import train
-from paper_lib.study import agents, scales
+from paper_lib.study import plan, scales
 from paper_lib.study.paper import PAPER_TASKS
 
 KINDS = ('active', 'passive', 'passive_same', 'tandem', 'tandem_alpha_1e-3', 'tandem_same_wm', 'passive_frozen_wm',
@@ -27,11 +28,15 @@ def test_every_kind_of_agent_trains_on_every_task(task, tmp_path, monkeypatch):
            'ratio': 0.05}  # fmt: skip
     added = {'interact_every': 120 * repeat, 'interact_steps': 40 * repeat}
     model = dataclasses.replace(smoke.MODEL, disag_target='stoch', cnn_depth=2)
-    interacting = {'passive_50': added, 'passive_auto': added | {'interact_above': 1e-9}}
-    scale = dataclasses.replace(scales.get('smoke'), model=model, values=few, agents=interacting)
+    rules = (
+        Rule(few | {'model': dataclasses.asdict(model)}),
+        Rule(added, agents=('passive_50', 'passive_auto')),
+        Rule({'interact_above': 1e-9}, agents=('passive_auto',)),
+    )
+    scale = dataclasses.replace(scales.get('smoke'), rules=rules)
     store = Store(tmp_path)
     for agent in KINDS:
-        spec = agents.make(agent, task, 0, scale)
+        spec = plan.make(agent, task, 0, scale)
         train.train([spec], store)
         metrics = store.metrics(spec)
         assert metrics['update'].tolist() == [4, 10] and np.isfinite(metrics[['score', 'wm_loss', 'value_error']]).all(

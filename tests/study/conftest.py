@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paper_lib.contract import tasks
+from paper_lib.contract import agents, tasks
 from paper_lib.contract.maze_layout import CELLS
-from paper_lib.study import agents, frames, reference, scales, visitation
+from paper_lib.study import archive, extract, frames, plan, reference, scales, visitation
+
+SMOKE = scales.get('smoke')
 
 
 class FakeStore:
@@ -20,7 +22,7 @@ class FakeStore:
 
     def metrics(self, spec):
         level = ('active', 'passive', 'tandem').index(spec.agent.split('_')[0])
-        noise = 0.1 * agents.pair_seed(spec)
+        noise = 0.1 * spec.pair_seed
         steps = np.arange(1, 4) * 2000
         added = {'added': steps // 20} if spec.interact_every else {}
         return pd.DataFrame({
@@ -51,7 +53,7 @@ class FakeStore:
 
 @pytest.fixture
 def specs():
-    return agents.plan('toy_maze', scales.get('smoke'))
+    return plan.specs('toy_maze', SMOKE)
 
 
 @pytest.fixture
@@ -60,24 +62,24 @@ def make_store():
 
 
 @pytest.fixture(scope='session')
-def sections(tmp_path_factory):
-    """Frames of every section, complete, at scale smoke: read, never changed."""
-    found, folder = {}, tmp_path_factory.mktemp('sections')
-    for section in frames.TABLES:
-        specs = agents.plan(section, scales.get('smoke'))
-        frames.archive(specs, FakeStore(specs), folder, section)
-        found[section] = frames.load(specs, folder, section)
+def chapters(tmp_path_factory):
+    """Frames of every chapter, complete, at scale smoke: read, never changed."""
+    found, folder = {}, tmp_path_factory.mktemp('chapters')
+    for chapter in extract.CHAPTERS:
+        specs = plan.specs(chapter, SMOKE)
+        archive.add(specs, FakeStore(specs), folder, chapter)
+        found[chapter] = archive.load(specs, folder, chapter, scale='smoke', warning=SMOKE.warning)
     return found
 
 
 def number(spec) -> float:
     """A normalised score of its own for every agent and pair seed, of Active 1 on average."""
-    return 1 - 0.02 * list(agents.PRESETS).index(spec.agent) + (0.1, -0.1)[agents.pair_seed(spec)]
+    return 1 - 0.02 * list(agents.AGENTS).index(spec.agent) + (0.1, -0.1)[spec.pair_seed]
 
 
 def _made(spec):
     """Metrics, steps of an episode and pictures of one run."""
-    keys = frames._keys(spec)
+    keys = frames.keys(spec)
     at, level = np.array([2000, 4000, 6000]), number(spec) + 0.5 * (np.arange(3) - 2)
     metrics = pd.DataFrame({
         'env_step': at, 'score': reference.random_score(spec.task) + 100 * level, 'wm_loss': 4 * level + 8,
@@ -93,7 +95,7 @@ def _made(spec):
         'step': 20 + np.arange(9), 'image': [view.tobytes() for view in views],
         'decoded': [(view + 1).tobytes() for view in views], 'height': side, 'width': side, 'shown': np.arange(9) == 4,
     })  # fmt: skip
-    shown = agents.pair_seed(spec) == 0
+    shown = spec.pair_seed == 0
     kept = {'metrics': metrics, 'traces': steps[: 40 * shown],
             'pictures': pictures[: 9 * shown * (tasks.get(spec.task).obs == 'vision')]}  # fmt: skip
     return {name: table.assign(**keys) for name, table in kept.items()} | {'runs': pd.DataFrame([keys])}
@@ -101,15 +103,16 @@ def _made(spec):
 
 @pytest.fixture(scope='session')
 def study():
-    """Frames of section 'study' at scale smoke, two pair seeds, with numbers that differ by agent and seed."""
-    specs = agents.plan('study', scales.get('smoke'), 2)
+    """Frames of chapter 'study' at scale smoke, two pair seeds, with numbers that differ by agent and seed."""
+    specs = plan.specs('study', SMOKE, 2)
     parts = [_made(spec) for spec in specs]
     tables = {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
-    return frames.Frames(tuple(specs), visits=pd.DataFrame(columns=[*frames.KEYS, 'ix', 'iy', 'count']), **tables)
+    visits = pd.DataFrame(columns=[*frames.KEYS, 'ix', 'iy', 'count'])
+    return frames.Frames(tuple(specs), visits=visits, scale='smoke', warning=SMOKE.warning, **tables)
 
 
 @pytest.fixture
 def full(specs, tmp_path):
     """Frames of a complete smoke study."""
-    frames.archive(specs, FakeStore(specs), tmp_path / 'full')
-    return frames.load(specs, tmp_path / 'full')
+    archive.add(specs, FakeStore(specs), tmp_path / 'full')
+    return archive.load(specs, tmp_path / 'full', scale='smoke', warning=SMOKE.warning)

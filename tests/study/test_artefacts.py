@@ -1,7 +1,7 @@
 import pytest
 
 from paper_lib.contract.errors import UserError
-from paper_lib.study import agents, artefacts, figures, frames, paths, scales, section
+from paper_lib.study import archive, artefacts, catalogue, paths, plan, scales
 
 
 @pytest.fixture(autouse=True)
@@ -15,18 +15,17 @@ def test_lists_the_papers_25_figures_and_2_tables_once():
         *(f'Fig. {i}' for i in range(1, 9)), *(f'Fig. S{i}' for i in range(1, 18)), 'Table S1', 'Table S2'
     ]  # fmt: skip
     files = [name for row in rows for name in row['file'].split(', ')]
-    known = {name for book in section.BOOKS for name in artefacts.stems(book)}
     assert len(files) == len(set(files))
-    assert {name.partition('.')[0] for name in files} <= known
+    assert {name.partition('.')[0] for name in files} <= set(catalogue.ENTRIES)
     assert 'figure_2.png, figure_2_curves.png' in {row['file'] for row in rows}
-    assert all(row['file'].split('.')[0] in artefacts.stems(row['notebook']) for row in rows)
+    assert all(catalogue.ENTRIES[row['file'].split('.')[0]].notebook == row['notebook'] for row in rows)
 
 
 def test_a_scale_counts_where_its_archive_has_a_run_that_is_shown(make_store):
     """A Tandem run of breakout is in Fig. 3, not in Fig. 8."""
-    specs = agents.plan('study', scales.get('smoke'))
+    specs = plan.specs('study', scales.get('smoke'))
     one = [spec for spec in specs if (spec.agent, spec.task) == ('tandem', 'breakout-vision')]
-    frames.archive(one, make_store(one), paths.archive('smoke'), 'study')
+    archive.add(one, make_store(one), paths.archive('smoke'), 'study')
     found = {row['figure']: row['scales (agents)'] for row in artefacts.listing()}
     assert (found['Fig. 3'], found['Fig. 8'], found['Fig. 2']) == ('smoke (1 of 3)', '', '')
 
@@ -41,7 +40,3 @@ def test_seconds_are_measured_when_asked_for(monkeypatch, make_store):
 def test_an_unknown_scale_is_named():
     with pytest.raises(UserError, match="scale='latpop'"):
         artefacts.listing('latpop')
-
-
-def test_every_figure_is_in_a_notebook():
-    assert {name for book in section.BOOKS.values() for name in book.figures} == set(figures.FIGURES)

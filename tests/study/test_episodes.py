@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
-from paper_lib.study import episodes, figures
-from paper_lib.study.style import LOOKS
+from paper_lib.contract import agents
+from paper_lib.study import catalogue, episodes
 
 
 @pytest.mark.parametrize(('losses', 'stretches'), [
@@ -25,23 +25,23 @@ def test_one_high_loss_in_a_hundred_is_usual():
 
 
 def test_every_step_of_the_shown_episode_is_drawn_and_abnormal_ones_shaded(study):
-    entry = figures.FIGURES['figure_S3']
+    entry = catalogue.ENTRIES['figure_S3']
     found = entry.of(study)
     shown = list(dict.fromkeys(spec.task for spec in found.specs))
-    panels = np.reshape(entry.draw(found, 'smoke').axes, (3, 2))
+    panels = np.reshape(entry.make(found).axes, (3, 2))
     for column, task in zip(panels.T, shown, strict=True):
         for axes, quantity in zip(column, ('reward', 'wm_loss', 'recon_loss'), strict=True):
-            for agent in figures.AGENTS:
+            for agent in agents.group('compared'):
                 steps = found.of([task], 'task').episode(agent)
-                drawn = next(x for x in axes.lines if x.get_label() == LOOKS[agent].label)
+                drawn = next(x for x in axes.lines if x.get_label() == agents.get(agent).label)
                 np.testing.assert_allclose(drawn.get_xydata(), steps[['step', quantity]])
             spans = [x.get_bbox() for x in axes.patches if isinstance(x, Rectangle)]
             assert [(span.x0, span.x1) for span in spans] == [(10, 16), (10, 16)]  # Passive and Tandem
 
 
 def test_pictures_are_those_seen_and_decoded_with_the_shown_step_framed(study):
-    entry = figures.FIGURES['figure_S4']
-    figure = entry.draw(entry.of(study), 'smoke')
+    entry = catalogue.ENTRIES['figure_S4']
+    figure = entry.make(entry.of(study))
     seen, decoded = np.reshape(figure.axes, (2, 9))
     assert seen[0].get_ylabel() == 'breakout-vision\nseen'
     for i in range(9):
@@ -54,6 +54,6 @@ def test_pictures_are_those_seen_and_decoded_with_the_shown_step_framed(study):
 
 def test_without_the_baseline_nothing_is_called_abnormal(study):
     traces = study.traces[study.traces.agent != 'active']
-    entry = figures.FIGURES['figure_S3']
-    figure = entry.draw(entry.of(dataclasses.replace(study, traces=traces)), 'smoke')
+    entry = catalogue.ENTRIES['figure_S3']
+    figure = entry.make(entry.of(dataclasses.replace(study, traces=traces)))
     assert not any(axes.patches for axes in figure.axes)

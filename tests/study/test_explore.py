@@ -12,8 +12,7 @@ from paper_lib import explore
 from paper_lib.contract.errors import UserError
 from paper_lib.explore import parts, weights
 from paper_lib.explore.controls import Interactive, slider
-from paper_lib.study import agents, paths, scales, section
-from paper_lib.study.section import Entry
+from paper_lib.study import book, paths, plan, scales
 
 OF = {'maze': '1_toy_maze', 'episode': '2_validation', 'steps': '3_deep_dive', 'threshold': '4_remedies',
       'final': '5_ablations'}  # fmt: skip
@@ -28,8 +27,8 @@ def folder(tmp_path, monkeypatch):
 def opened(make_store):
     def make(name, full=True):
         values = {'scale': 'smoke', 'train': 'no'}
-        found = section.open(OF[name], values, make_store([]))
-        found = section.open(OF[name], values, make_store(found.specs if full else []))
+        found = book.open(OF[name], values, make_store([]))
+        found = book.open(OF[name], values, make_store(found.specs if full else []))
         found.archive()
         return found
 
@@ -96,7 +95,7 @@ def test_controls_decide_what_is_drawn():
 
 def test_would_collect_where_the_schedule_and_the_ratio_say_so():
     """Of the evaluations at 2000, 4000 and 6000 steps the last is the end, where nothing is collected any more."""
-    auto = agents.make('passive_auto', 'breakout-vision', 0, scales.get('smoke'))
+    auto = plan.make('passive_auto', 'breakout-vision', 0, scales.get('smoke'))
     metrics = pd.DataFrame({'env_step': [2000, 4000, 6000], 'ood_ratio': [1.2, 1.5, 2.0]})
     due, percent = parts.would_collect(metrics, auto, 1.35)
     assert due.tolist() == [False, True, False]
@@ -107,10 +106,10 @@ def test_would_collect_where_the_schedule_and_the_ratio_say_so():
 
 def test_thresholds_begin_with_a_pair_that_is_there(opened):
     """The first task has no run of the lowest seed, another has."""
-    found = opened('threshold').frames(Entry(None, 'study', ['passive', 'passive_auto']))
+    found = opened('threshold').frames(parts._compared('study', 'passive', 'passive_auto'))
     task, scale = found.metrics.task.iloc[0], scales.get('smoke')
     metrics = found.metrics.assign(pair_seed=found.metrics.pair_seed + (found.metrics.task == task))
-    more = [agents.make(agent, task, 1, scale) for agent in ('passive', 'passive_auto')]
+    more = [plan.make(agent, task, 1, scale) for agent in ('passive', 'passive_auto')]
     found = dataclasses.replace(found, metrics=metrics, specs=(*found.specs, *more))
     drawn = explore.threshold(types.SimpleNamespace(scale='smoke', frames=lambda entry: found))
     assert f'Passive on {task}, pair seed 1' in drawn.first and drawn.again() == drawn.first

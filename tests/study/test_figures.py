@@ -10,10 +10,12 @@ from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
+from paper_lib.contract import agents
 from paper_lib.contract.maze_layout import CELLS, GOAL, START
-from paper_lib.study import agents, captions, drawing, figures, frames, panels, published, scales, style
+from paper_lib.study import archive, captions, catalogue, drawing, panels, plan, published, scales
 
-FIGURES = figures.FIGURES
+FIGURES = {name: entry for name, entry in catalogue.ENTRIES.items() if entry.is_figure}
+WARNING = scales.get('smoke').warning
 RUN, MAZE, PICK = 'quadruped_run-vision', 'point_mass_maze-vision', 'pick-place-proprio'
 CUP, BREAKOUT = 'cup_catch-proprio', 'breakout-vision'
 DRAWN_AGAIN = ['figure_base_agent', 'figure_1', 'figure_2', 'figure_5', 'figure_7', 'figure_S1', 'figure_S3',
@@ -21,31 +23,34 @@ DRAWN_AGAIN = ['figure_base_agent', 'figure_1', 'figure_2', 'figure_5', 'figure_
 
 
 @pytest.fixture
-def sections(sections, study):
-    """Frames of every section, complete; in 'study' every run has numbers of its own."""
-    return sections | {'study': study}
+def chapters(chapters, study):
+    """Frames of every chapter, complete; in 'study' every run has numbers of its own."""
+    return chapters | {'study': study}
 
 
 def text(figure):
     return ' '.join(artist.get_text() for artist in figure.findobj(matplotlib.text.Text))
 
 
-def draw(name, found, folder, scale='smoke'):
+def draw(name, found, folder):
     entry = FIGURES[name]
-    drawing.save(entry.draw(entry.of(found), scale), folder / name, drawing.provenance(found, scale))
+    drawing.save(entry.make(entry.of(found)), folder / name, drawing.provenance(found))
     return [(folder / f'{name}.{kind}').read_bytes() for kind in ('png', 'pdf')]
+
+
+def caption(name, found):
+    return captions.caption(FIGURES[name], found)
 
 
 def test_every_figure_of_the_paper_is_there_and_has_a_caption():
     wanted = {f'figure_{i}' for i in range(1, 9)} | {f'figure_S{i}' for i in range(1, 18)}
     assert wanted | {'figure_base_agent', 'figure_2_curves', 'figure_5_curves'} == set(FIGURES)
-    assert set(FIGURES) < set(captions.CONTENT)
-    for name, (count, named) in captions.NAMED.items():
-        assert len(FIGURES[name].tasks) == count
-        assert set(named) <= set(FIGURES[name].tasks)
+    for entry in catalogue.ENTRIES.values():
+        assert entry.text
+        assert set(entry.named or ()) <= set(entry.tasks or ())
 
 
-@pytest.mark.parametrize(('shown', 'section', 'expected'), [
+@pytest.mark.parametrize(('shown', 'chapter', 'expected'), [
     (None, ['b-vision', 'a'], ['b-vision', 'a']),
     ([RUN, PICK], [PICK, CUP, RUN], [RUN, PICK]),  # the paper's, as the paper orders them
     ([RUN, PICK], [CUP, PICK], [PICK]),
@@ -53,12 +58,13 @@ def test_every_figure_of_the_paper_is_there_and_has_a_caption():
     ([RUN, MAZE], [CUP, PICK, BREAKOUT], [CUP, PICK]),
     ([RUN, MAZE, PICK], [CUP, BREAKOUT], [CUP, BREAKOUT]),
 ])  # fmt: skip
-def test_where_none_of_the_papers_tasks_is_there_as_many_others_are_shown(shown, section, expected):
-    assert figures.Entry(None, 'study', [], shown).over(section) == expected
+def test_where_none_of_the_papers_tasks_is_there_as_many_others_are_shown(shown, chapter, expected):
+    assert catalogue.Entry('', '', 'study', (), None, tasks=shown).over(chapter) == expected
 
 
 def test_pictures_are_drawn_of_a_task_that_is_seen_as_pictures():
-    assert figures.Entry(None, 'study', [], [MAZE], pictures=True).over([CUP, BREAKOUT]) == [BREAKOUT]
+    entry = catalogue.Entry('', '', 'study', (), None, tasks=(MAZE,), pictures=True)
+    assert entry.over([CUP, BREAKOUT]) == [BREAKOUT]
 
 
 def test_an_entry_takes_its_agents_and_tasks(study):
@@ -68,8 +74,8 @@ def test_an_entry_takes_its_agents_and_tasks(study):
 
 
 @pytest.mark.parametrize('name', DRAWN_AGAIN)
-def test_drawn_again_from_equal_data_the_bytes_are_equal(name, sections, tmp_path):
-    full = sections[FIGURES[name].section]
+def test_drawn_again_from_equal_data_the_bytes_are_equal(name, chapters, tmp_path):
+    full = chapters[FIGURES[name].chapter]
     first = draw(name, full, tmp_path / 'a')
     with matplotlib.rc_context({'font.size': 30, 'lines.linewidth': 9}):  # a user's own settings
         assert draw(name, full, tmp_path / 'b') == first
@@ -83,7 +89,7 @@ def test_other_data_give_another_picture(full, tmp_path):
 
 def test_provenance_is_in_both_files(full, tmp_path):
     png, pdf = draw('figure_5', full, tmp_path)
-    words = drawing.provenance(full, 'smoke')
+    words = drawing.provenance(full)
     assert set(words) == {'scale', 'runs', 'code'}
     assert f'scale=smoke runs={words["runs"]}'.encode() in png
     assert f'runs={words["runs"]}'.encode() in pdf
@@ -91,65 +97,69 @@ def test_provenance_is_in_both_files(full, tmp_path):
 
 
 def test_provenance_changes_with_the_runs(full):
-    assert drawing.provenance(full, 'smoke')['runs'] != drawing.provenance(full.of(['active']), 'smoke')['runs']
+    assert drawing.provenance(full)['runs'] != drawing.provenance(full.of(['active']))['runs']
 
 
 @pytest.mark.parametrize('name', FIGURES)
-def test_smoke_says_on_its_face_what_it_is(name, sections):
+def test_smoke_says_on_its_face_what_it_is(name, chapters):
     entry = FIGURES[name]
-    full = entry.of(sections[entry.section])
-    assert style.WARNING in text(entry.draw(full, 'smoke'))
-    assert style.WARNING in drawing.caption(name, full, 'smoke')
-    assert style.WARNING not in text(entry.draw(full, 'laptop'))
+    full = entry.of(chapters[entry.chapter])
+    assert WARNING in text(entry.make(full))
+    assert WARNING in caption(name, full)
+    assert WARNING not in text(entry.make(dataclasses.replace(full, warning='')))
 
 
 @pytest.mark.parametrize('name', FIGURES)
-def test_with_no_runs_every_figure_names_what_is_missing_and_the_command(name, sections, tmp_path):
+def test_with_no_runs_every_figure_names_what_is_missing_and_its_caption_the_command(name, chapters, tmp_path):
     entry = FIGURES[name]
-    specs = sections[entry.section].specs
-    words = ' '.join(text(entry.draw(entry.of(frames.load(specs, tmp_path, entry.section)), 'smoke')).split())
-    assert 'make figures SCALE=smoke' in words
+    found = entry.of(archive.load(chapters[entry.chapter].specs, tmp_path, entry.chapter, scale='smoke'))
+    words = ' '.join(text(entry.make(found)).split())
+    assert 'planned (no result yet)' in words
     for agent in entry.agents:
-        assert f'{style.LOOKS[agent].label}: ' in words
+        assert f'{agents.get(agent).label} ' in words
+    assert '`make figures SCALE=smoke` trains them.' in caption(name, found)
 
 
-@pytest.mark.parametrize('name', [name for name, entry in FIGURES.items() if entry.section == 'study'])
-def test_agents_that_are_not_part_of_the_scale_are_named_and_the_others_drawn(name, study):
-    entry, scale = FIGURES[name], scales.get('laptop')
-    specs = [spec for spec in study.specs if spec.agent in scales.TRAINED]
-    found = entry.of(dataclasses.replace(study.of(scales.TRAINED), specs=study.specs))
-    words = ' '.join(text(entry.draw(found, 'laptop')).split())
-    lost = [agent for agent in entry.agents if agent not in scales.TRAINED]
-    assert ('-p train all' in words) == bool(lost)
-    assert 'make figures' not in words
-    noted = words.partition('only on request: ')[2].partition(';')[0]
-    assert [label for label in noted.split(', ') if label] == [style.LOOKS[agent].label for agent in lost]
-    if specs and any(agent in scales.TRAINED for agent in entry.agents):
+@pytest.mark.parametrize('name', [name for name, entry in FIGURES.items() if entry.chapter == 'study'])
+def test_optional_agents_are_named_and_the_others_drawn(name, study):
+    entry, planned = FIGURES[name], agents.group('core')
+    optional = frozenset(spec.run_id for spec in study.specs if spec.agent not in planned)
+    found = entry.of(dataclasses.replace(study.of(planned), specs=study.specs, optional=optional, scale='laptop'))
+    figure = entry.make(found)
+    words, lost = text(figure), [agent for agent in entry.agents if agent not in planned]
+    assert 'planned (no result yet)' not in words
+    lines = ' '.join(words.partition('optional (not trained):')[2].replace('\n', ' ').split())
+    for agent in lost:
+        assert agents.get(agent).label in lines
+    if any(agent in planned for agent in entry.agents):
         assert 'no finished run' not in words
-    labels = ', '.join(style.LOOKS[agent].label for agent in style.LOOKS if agent in lost)
-    assert (f'Only on request: {labels}.' in drawing.caption(name, found, scale.name)) == bool(lost)
+    labels = ', '.join(agents.get(agent).label for agent in lost)
+    said = f'Optional, not trained: {labels}; `paper-lib notebooks --scale laptop -p train all` trains them.'
+    assert (said in caption(name, found)) == bool(lost)
 
 
-def test_a_task_without_runs_is_named_with_the_command(study):
+def test_a_task_without_runs_is_named(study):
     task, others = 'breakout-vision', ['cup_catch-proprio', 'window-open-proprio']
-    found = dataclasses.replace(study.of(others, 'task'), specs=study.specs)
-    words = ' '.join(text(FIGURES['figure_3'].draw(FIGURES['figure_3'].of(found), 'laptop')).split())
-    assert f'only on request: all of {task}; paper-lib notebooks --scale' in words
-    assert 'all of' not in ' '.join(text(FIGURES['figure_3'].draw(FIGURES['figure_3'].of(study), 'laptop')).split())
+    optional = frozenset(spec.run_id for spec in study.specs if spec.task == task)
+    found = dataclasses.replace(study.of(others, 'task'), specs=study.specs, optional=optional)
+    entry = FIGURES['figure_3']
+    assert f'optional (not trained): all of {task}' in ' '.join(text(entry.make(entry.of(found))).split())
+    assert 'all of' not in ' '.join(text(entry.make(entry.of(study))).split())
 
 
 def test_one_missing_run_is_named_and_the_rest_drawn(specs, make_store, tmp_path):
     done = [spec for spec in specs if spec.agent != 'tandem' and spec.run_id != specs[1].run_id]
-    frames.archive(specs, make_store(done), tmp_path)
-    words = text(figures.figure_2(frames.load(specs, tmp_path), 'smoke'))
+    archive.add(specs, make_store(done), tmp_path)
+    found = FIGURES['figure_2'].of(archive.load(specs, tmp_path))
+    words = text(FIGURES['figure_2'].make(found))
     assert 'Active (n=1 of 2)' in words
     assert 'Passive (n=2)' in words
-    assert 'Tandem: 2 missing' in words
+    assert 'planned (no result yet):\nTandem 2' in words
 
 
 def test_curve_is_the_mean_over_seeds(full):
     axes = Figure().subplots()
-    panels.curves(axes, full, 'smoke', ['active'], 'score')
+    panels.curves(axes, full, ['active'], 'score')
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [30.05] * 3)  # seeds 0 and 1: 30 and 30.1
     assert len(axes.lines) == 3  # the mean and one line per seed
 
@@ -173,9 +183,8 @@ def test_path_colours_belong_to_the_segments_that_end_there():
 
 
 def test_every_agent_has_a_look_of_its_own():
-    assert set(style.LOOKS) == set(agents.PRESETS)
-    assert len({(look.color, look.marker) for look in style.LOOKS.values()}) == len(agents.PRESETS)
-    assert len({look.label for look in style.LOOKS.values()}) == len(agents.PRESETS)
+    assert len({(row.color, row.marker) for row in agents.AGENTS.values()}) == len(agents.AGENTS)
+    assert len({row.label for row in agents.AGENTS.values()}) == len(agents.AGENTS)
 
 
 def seen(color, matrix):
@@ -194,34 +203,35 @@ def seen(color, matrix):
 ])  # fmt: skip
 def test_the_agents_of_a_grid_are_told_apart_by_colour_blind_readers(matrix):
     for name, entry in FIGURES.items():
-        if 'columns' in getattr(entry.draw, 'keywords', ()):
-            colors = [seen(style.LOOKS[agent].color, matrix) for agent in entry.agents]
+        if entry.chapter == 'study' and 'columns' in getattr(entry.draw, 'keywords', ()):
+            colors = [seen(agents.get(agent).color, matrix) for agent in entry.agents]
             nearest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(colors, 2))
             assert nearest > 20, name
 
 
 def test_caption_names_scale_task_budget_seeds_and_what_is_missing(full, specs, tmp_path):
-    words = drawing.caption('figure_2', full.of(figures.AGENTS), 'smoke')
+    words = caption('figure_2', full.of(agents.group('compared')))
     for part in (
         'Scale smoke',
         'point_mass_maze-proprio',
         '6,000 environment steps',
         '2 Active, 2 Passive, 2 Tandem',
-        style.WARNING,
+        WARNING,
     ):
         assert part in words
     assert 'recurrent units 16 (512)' in words
     assert 'full reward' not in words  # the paper's goal
-    assert 'Missing' not in words
-    assert 'Missing: 12 of 12 runs' in drawing.caption('figure_2', frames.load(specs, tmp_path), 'smoke')
+    assert 'no result' not in words
+    empty = archive.load(specs, tmp_path, scale='smoke')
+    assert 'Planned, no result yet: 12 of 12 runs' in caption('figure_2', empty)
 
 
 def test_caption_at_laptop_says_how_active_collects():
-    specs = agents.plan('toy_maze', scales.get('laptop'))
+    specs = plan.specs('toy_maze', scales.get('laptop'))
     for name, entry in FIGURES.items():
-        if entry.section != 'toy_maze':
+        if entry.chapter != 'toy_maze':
             continue
-        words = drawing.caption(name, entry.of(frames.load(specs, Path('nowhere'))), 'laptop')
+        words = caption(name, entry.of(archive.load(specs, Path('nowhere'), scale='laptop')))
         assert words.count(published.mixed(specs[0])) == 1
         assert words.count('The full reward is given within 50 mm of the goal, in the paper within 15 mm.') == 1
         assert all(text in words for text in published.deviations(specs[0]))
@@ -239,17 +249,17 @@ def test_start_square_and_goal_are_where_the_simulator_has_them():
 
 class TestCaptionOfSeveralTasks:
     def test_says_what_the_paper_shows_where_it_is_something_else(self, study):
-        assert captions.in_paper('figure_S10', study) == 'The paper shows all 31 tasks.'
-        assert captions.in_paper('figure_S4', study) == f'The paper shows {MAZE}.'
-        assert captions.in_paper('figure_6', study) == f'The paper shows {RUN}, {PICK} among 4 tasks.'
-        assert captions.in_paper('figure_S1', study) == 'The paper shows 3 tasks.'
-        assert captions.in_paper('figure_2', study) == ''
+        assert captions.in_paper(FIGURES['figure_S10'], study) == 'The paper shows all 31 tasks.'
+        assert captions.in_paper(FIGURES['figure_S4'], study) == f'The paper shows {MAZE}.'
+        assert captions.in_paper(FIGURES['figure_6'], study) == f'The paper shows {RUN}, {PICK} among 4 tasks.'
+        assert captions.in_paper(FIGURES['figure_S1'], study) == 'The paper shows 3 tasks.'
+        assert captions.in_paper(FIGURES['figure_2'], study) == ''
 
     def test_says_nothing_where_it_is_what_the_paper_shows(self):
-        specs = agents.plan('study', scales.get('paper'), 1)
+        specs = plan.specs('study', scales.get('paper'), 1)
         for name in ('figure_S4', 'figure_8', 'figure_S10'):
-            found = FIGURES[name].of(frames.load(specs, Path('nowhere'), 'study'))
-            assert captions.in_paper(name, found) == ''
+            found = FIGURES[name].of(archive.load(specs, Path('nowhere'), 'study'))
+            assert captions.in_paper(FIGURES[name], found) == ''
 
     def test_counts_seeds_per_task(self, study):
         found = study.of(['active', 'passive'])
@@ -260,9 +270,9 @@ class TestCaptionOfSeveralTasks:
         assert captions.seeds(found) == f'Number of seeds per task: {expected}'
 
     def test_says_once_what_tasks_share(self):
-        specs = agents.plan('study', scales.get('smoke'))
-        found = FIGURES['figure_3'].of(frames.load(specs, Path('nowhere'), 'study'))
-        words = drawing.caption('figure_3', found, 'smoke')
+        specs = plan.specs('study', scales.get('smoke'))
+        found = FIGURES['figure_3'].of(archive.load(specs, Path('nowhere'), 'study', scale='smoke'))
+        words = caption('figure_3', found)
         assert words.count('Not as in DreamerV3 v1') == words.count('recurrent units') == 1
         assert words.endswith(f'{BREAKOUT}: the same, and channels of the first convolution 4 (32).')
         assert f'{CUP}, window-open-proprio, ' in words

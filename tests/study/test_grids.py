@@ -7,12 +7,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from paper_lib.contract import tasks
-from paper_lib.study import agents, figures, grids, overview, reference, scales, stats
+from paper_lib.contract import agents, quantities, tasks
+from paper_lib.study import catalogue, grids, overview, plan, reference, scales, stats
 from paper_lib.study.paper import PAPER_TASKS
-from paper_lib.study.style import LOOKS
 
-GRIDS = [name for name, entry in figures.FIGURES.items() if getattr(entry.draw, 'func', None) is grids.curves]
+GRIDS = [name for name, entry in catalogue.ENTRIES.items() if getattr(entry.draw, 'func', None) is grids.curves]
+GRIDS += ['figure_S1', 'figure_S7']
 TASKS = ['cup_catch-proprio', 'window-open-proprio', 'breakout-vision']
 
 
@@ -22,22 +22,23 @@ def text(figure):
 
 def line(axes, agent):
     """The line of an agent with its label, None if there is none."""
-    return next((x for x in axes.lines if str(x.get_label()).startswith(f'{LOOKS[agent].label} (')), None)
+    return next((x for x in axes.lines if str(x.get_label()).startswith(f'{agents.get(agent).label} (')), None)
 
 
 def level(agent):
     """The agent's mean normalised final score in the made-up study."""
-    return 1 - 0.02 * list(agents.PRESETS).index(agent)
+    return 1 - 0.02 * list(agents.AGENTS).index(agent)
 
 
 @pytest.mark.parametrize('name', GRIDS)
 def test_every_panel_shows_the_means_of_its_agents_task_and_quantity(name, study):
-    entry = figures.FIGURES[name]
-    columns, faded, found = entry.draw.keywords['columns'], entry.draw.keywords['faded'], entry.of(study)
-    panels = np.reshape(entry.draw(found, 'smoke').axes, (len(columns), -1))
+    entry = catalogue.ENTRIES[name]
+    options, found = entry.draw.keywords, entry.of(study)
+    columns, faded = options['columns'], options.get('faded', ())
+    panels = np.reshape(entry.make(found).axes, (len(columns), -1))
     metrics = grids.percent(found).metrics
     for row, column in zip(panels, columns, strict=True):
-        assert row[0].get_ylabel() == grids.QUANTITIES[column]
+        assert row[0].get_ylabel() == quantities.get(column).axis
         for axes, task in zip(row, TASKS, strict=False):
             for agent in entry.agents:
                 own = metrics[(metrics.agent == agent) & (metrics.task == task)].groupby('env_step')[column].mean()
@@ -47,17 +48,17 @@ def test_every_panel_shows_the_means_of_its_agents_task_and_quantity(name, study
                 drawn = line(axes, agent)
                 np.testing.assert_allclose(drawn.get_xydata(), np.stack([own.index, own], 1))
                 assert (drawn.get_color(), drawn.get_linestyle()) == (
-                    LOOKS[agent].color,
+                    agents.get(agent).color,
                     '--' if agent in faded else '-',
                 )
     assert [axes.get_title('left') for axes in panels[0, :3]] == TASKS
-    assert panels.shape[1] == 3 + entry.draw.keywords['mean']
+    assert panels.shape[1] == 3 + options.get('mean', False)
 
 
 def test_single_seeds_are_drawn_but_of_a_baseline(study):
-    axes = figures.FIGURES['figure_6'].draw(figures.FIGURES['figure_6'].of(study), 'smoke').axes[0]
-    assert len([x for x in axes.lines if x.get_color() == LOOKS['active'].color]) == 1
-    assert len([x for x in axes.lines if x.get_color() == LOOKS['passive_expl'].color]) == 3
+    axes = catalogue.ENTRIES['figure_6'].make(catalogue.ENTRIES['figure_6'].of(study)).axes[0]
+    assert len([x for x in axes.lines if x.get_color() == agents.get('active').color]) == 1
+    assert len([x for x in axes.lines if x.get_color() == agents.get('passive_expl').color]) == 3
 
 
 @pytest.mark.parametrize(('name', 'title', 'expected'), [
@@ -66,8 +67,8 @@ def test_single_seeds_are_drawn_but_of_a_baseline(study):
     ('figure_S14', 'mean, 3 tasks', lambda x: 3 + x),
 ])  # fmt: skip
 def test_last_panel_is_the_mean_over_tasks(name, title, expected, study):
-    entry = figures.FIGURES[name]
-    axes = entry.draw(entry.of(study), 'smoke').axes[3]
+    entry = catalogue.ENTRIES[name]
+    axes = entry.make(entry.of(study)).axes[3]
     assert axes.get_title('left') == title
     for agent in entry.agents:
         values = [expected(level(agent) + 0.5 * shift) for shift in (-2, -1, 0)]
@@ -78,28 +79,28 @@ def test_a_mean_over_tasks_is_over_those_that_all_have(study):
     """An agent that one task lacks takes it from the mean of all: others would be compared over other tasks."""
     lost = (study.metrics.agent == 'passive') & (study.metrics.task == TASKS[0])
     found = dataclasses.replace(study, metrics=study.metrics[~lost])
-    entry = figures.FIGURES['figure_S11']
-    axes = entry.draw(entry.of(found), 'smoke').axes[3]
+    entry = catalogue.ENTRIES['figure_S11']
+    axes = entry.make(entry.of(found)).axes[3]
     assert axes.get_title('left') == 'normalised mean, 2 tasks'
-    whole = entry.draw(entry.of(study.of(TASKS[1:], 'task')), 'smoke').axes[2]
+    whole = entry.make(entry.of(study.of(TASKS[1:], 'task'))).axes[2]
     for agent in entry.agents:
         np.testing.assert_array_equal(line(axes, agent).get_ydata(), line(whole, agent).get_ydata())
 
 
 def test_a_band_is_drawn_where_it_is_more_than_the_range_of_its_seeds(study):
     more = [study.metrics[study.metrics.pair_seed == 0].assign(pair_seed=seed) for seed in (2, 3)]
-    entry = figures.FIGURES['figure_3']
+    entry = catalogue.ENTRIES['figure_3']
     for count, bands in ((0, 0), (1, 0), (2, 3)):
         metrics = pd.concat([study.metrics, *more[:count]])
-        axes = entry.draw(entry.of(dataclasses.replace(study, metrics=metrics)), 'smoke').axes[0]
+        axes = entry.make(entry.of(dataclasses.replace(study, metrics=metrics))).axes[0]
         assert len(axes.collections) == bands
 
 
 def test_what_was_not_trained_leaves_a_gap_in_a_sweep(study):
-    entry = figures.FIGURES['figure_7']
+    entry = catalogue.ENTRIES['figure_7']
     found = entry.of(study).of(['active', 'active_expl'])
-    axes = entry.draw(found, 'smoke').axes[0]
-    drawn = next(x for x in axes.lines if x.get_label() == LOOKS['active'].label)
+    axes = entry.make(found).axes[0]
+    drawn = next(x for x in axes.lines if x.get_label() == agents.get('active').label)
     assert np.isnan(drawn.get_ydata()).tolist() == [False, True, True, True, False]
 
 
@@ -116,25 +117,25 @@ def test_tasks_that_active_does_not_learn_are_left_out_and_named(study):
     metrics.loc[lost, 'score'] = reference.random_score(TASKS[0]) - 1
     found = dataclasses.replace(study, metrics=metrics)
     for name in ('figure_S10', 'figure_1', 'figure_S15'):
-        words = text(figures.FIGURES[name].draw(figures.FIGURES[name].of(found), 'laptop'))
+        words = text(catalogue.ENTRIES[name].make(catalogue.ENTRIES[name].of(found)))
         assert f'no better than random or not there: {TASKS[0]}' in words
     assert set(overview.normalised(found)['passive']) == set(TASKS[1:])
 
 
 @pytest.mark.parametrize('name', ['figure_7', 'figure_S9'])
 def test_sweep_is_over_the_weight_of_exploration(name, study):
-    entry = figures.FIGURES[name]
+    entry = catalogue.ENTRIES[name]
     found = entry.of(study)
     shown = dict.fromkeys(spec.task for spec in found.specs)
-    figure = entry.draw(found, 'smoke')
+    figure = entry.make(found)
     assert [axes.get_title('left') for axes in figure.axes] == list(shown)
     finals = stats.final(found.metrics, 'score')
     for axes, task in zip(figure.axes, shown, strict=True):
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ['0', '0.1', '0.5', '0.9', '1']
-        for i, agent in enumerate(figures.AGENTS):
+        for i, agent in enumerate(agents.group('compared')):
             names = [agent, f'{agent}_mixed_10', f'{agent}_mixed', f'{agent}_mixed_90', f'{agent}_expl']
             means = finals[finals.task == task].groupby('agent').score.mean()[names]
-            drawn = next(x for x in axes.lines if x.get_label() == LOOKS[agent].label)
+            drawn = next(x for x in axes.lines if x.get_label() == agents.get(agent).label)
             np.testing.assert_allclose(drawn.get_xydata(), np.stack([np.arange(5) + 0.1 * (i - 1), means], 1))
         dashed = next(x for x in axes.lines if x.get_linestyle() == '--')
         means = finals[(finals.task == task) & (finals.agent == 'active')].score.mean()
@@ -142,16 +143,16 @@ def test_sweep_is_over_the_weight_of_exploration(name, study):
 
 
 def test_families_learn_from_data_collected_with_these_weights():
-    for agent in figures.AGENTS:
-        for name, weight in grids.family(agent).items():
-            spec = agents.make(name, TASKS[0], 0, scales.get('smoke'))
+    for agent in agents.group('compared'):
+        for name, weight in agents.family(agent).items():
+            spec = plan.make(name, TASKS[0], 0, scales.get('smoke'))
             assert (spec.source or spec).w_expl == weight
 
 
 def test_score_is_drawn_over_added_data_with_a_marker_per_evaluation(study):
-    entry = figures.FIGURES['figure_S15']
-    axes = entry.draw(entry.of(study), 'smoke').axes[0]
-    for agent in grids.INTERACTING:
+    entry = catalogue.ENTRIES['figure_S15']
+    axes = entry.make(entry.of(study)).axes[0]
+    for agent in agents.group('interacting'):
         scores = np.array([level(agent) - 1, level(agent) - 0.5, level(agent)])
         added = 100 * np.array([2000, 4000, 6000]) * scores / 10 / 6000
         np.testing.assert_allclose(line(axes, agent).get_xydata(), np.stack([added, scores], 1))
@@ -160,27 +161,29 @@ def test_score_is_drawn_over_added_data_with_a_marker_per_evaluation(study):
 
 
 def test_bars_are_normalised_means(study):
-    figure = figures.FIGURES['figure_1'].draw(study, 'smoke')
+    figure = catalogue.ENTRIES['figure_1'].make(study)
     panels = [axes for axes in figure.findobj(lambda x: hasattr(x, 'patches') and hasattr(x, 'get_title'))
               if axes.get_title('left')[:3] in ('(c)', '(d)', '(e)')]  # fmt: skip
-    for axes, names in zip(panels, overview.BARS.values(), strict=True):
+    for axes, names in zip(panels, map(agents.group, overview.BARS.values()), strict=True):
         np.testing.assert_allclose([bar.get_height() for bar in axes.patches], [level(name) for name in names])
-        assert [to_hex(bar.get_facecolor()) for bar in axes.patches] == [LOOKS[name].color for name in names]
+        assert [to_hex(bar.get_facecolor()) for bar in axes.patches] == [agents.get(name).color for name in names]
 
 
 def test_montage_has_every_task_and_frames_those_of_the_scale(study):
-    figure = figures.FIGURES['figure_1'].draw(study, 'smoke')
+    figure = catalogue.ENTRIES['figure_1'].make(study)
     shown = {axes.get_title(): axes for axes in figure.axes if axes.images}
     assert set(shown) == {task.short for task in map(tasks.get, PAPER_TASKS)}
     framed = {name for name, axes in shown.items() if axes.spines['top'].get_visible()}
     assert framed == {'cup_catch', 'window-open', 'breakout'}
 
 
-def test_halves_of_the_replay_are_those_of_the_presets(study):
-    entry = figures.FIGURES['figure_S8']
-    axes = entry.draw(entry.of(study), 'smoke').axes[0]
+def test_halves_of_the_replay_are_those_of_the_rows(study):
+    entry = catalogue.ENTRIES['figure_S8']
+    axes = entry.make(entry.of(study)).axes[0]
     spans = {tick.get_text(): patches[0].get_bbox() for tick, patches in zip(axes.get_yticklabels(), axes.containers)}
-    parts = {LOOKS[name].label: agents.get(name).values.get('part', 'all') for name in grids.PARTS}
+    parts = {
+        agents.get(name).label: agents.get(name).values.get('part', 'all') for name in entry.agents if name != 'active'
+    }
     edges = {'all': (0, 1), 'mixed': (0, 1), 'first': (0, 0.5), 'second': (0.5, 1)}
     assert {name: (box.x0, box.x1) for name, box in spans.items()} == {name: edges[x] for name, x in parts.items()}
 
@@ -192,7 +195,7 @@ def test_at_most_six_panels_are_in_a_row_and_rows_are_full(panels, shape):
 
 def test_panels_of_several_quantities_stay_together():
     figure = Figure()
-    cells, wide = grids._cells(figure, [f'task {i}' for i in range(7)], quantities=2)
+    cells, wide = grids._cells(figure, [f'task {i}' for i in range(7)], rows_each=2)
     assert (len(cells), wide) == (7, 4)
     assert len(figure.axes) == 14
     for score, loss in cells:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from paper_lib import explore
-from paper_lib.study import parameters, section
+from paper_lib.study import catalogue, parameters
 
 NOTEBOOKS = sorted(Path(__file__).parents[2].glob('notebooks/*.ipynb'))
 PATHLIKE = ('/', '.parquet', '.png', 'runs', 'figures')
@@ -25,7 +25,7 @@ def nodes(path):
 
 
 def test_there_is_a_notebook_for_every_book():
-    assert [path.stem for path in NOTEBOOKS] == list(section.BOOKS)
+    assert [path.stem for path in NOTEBOOKS] == list(catalogue.CLAIMS)
 
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
@@ -66,10 +66,11 @@ class TestNotebook:
         assert found == {f.name: (f.type.__name__, f.default) for f in dataclasses.fields(parameters.Parameters)}
 
     def test_shows_all_that_is_its_own_and_nothing_else(self, path):
-        book = section.BOOKS[path.stem]
-        assert calls(path, 'figure') == list(book.figures)
-        assert sorted(calls(path, 'table')) == sorted(book.tables)
-        assert calls(path, 'claims') == [None] * bool(book.claims)
+        shown = catalogue.shown(path.stem)
+        tables = [entry.name.removeprefix('table_') for entry in shown if not entry.is_figure]
+        assert calls(path, 'figure') == [entry.name for entry in shown if entry.is_figure]
+        assert sorted(calls(path, 'table')) == sorted(tables)
+        assert calls(path, 'claims') == [None] * bool(catalogue.CLAIMS[path.stem])
         assert calls(path, 'open') == [path.stem]
 
     def test_has_one_interactive_part(self, path):
@@ -103,5 +104,5 @@ def test_every_figure_and_table_of_the_paper_is_shown_once():
 
 
 def test_every_claim_is_tested():
-    ids = {claim for book in section.BOOKS.values() for claim in book.claims}
+    ids = {claim for own in catalogue.CLAIMS.values() for claim in own}
     assert ids == {f'C{i}' for i in range(1, 13)}

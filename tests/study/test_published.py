@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from paper_lib.contract import agents
 from paper_lib.contract.errors import RunError
-from paper_lib.contract.spec import ModelSpec, RunSpec
-from paper_lib.study import agents, drawing, figures, frames, panels, published, scales
+from paper_lib.contract.spec import ModelSpec
+from paper_lib.study import captions, catalogue, frames, panels, plan, published, scales
 
 WALKER, CUP = 'walker_walk-proprio', 'cup_catch-proprio'
-LAPTOP = agents.plan('base_agent', scales.get('laptop'))
+LAPTOP = plan.specs('base_agent', scales.get('laptop'))
 STEPS = np.arange(1, 61) * 5000
 
 
@@ -23,7 +24,7 @@ def study(level, done=LAPTOP):
                           'env_step': STEPS, 'score': score}) for spec in done]  # fmt: skip
     metrics = pd.concat(rows, ignore_index=True)
     runs = metrics[['run_id', 'task', 'agent', 'pair_seed']].drop_duplicates()
-    return frames.Frames(tuple(LAPTOP), runs, metrics, *[metrics[:0]] * 3)
+    return frames.Frames(tuple(LAPTOP), runs, metrics, *[metrics[:0]] * 3, scale='laptop')
 
 
 def test_published_scores_are_five_seeds_every_10k_steps():
@@ -85,8 +86,8 @@ def test_table_takes_the_last_five_evaluations_up_to_250k():
     assert table.result.tolist() == ['inside'] * 4 + ['missing'] * 2
 
 
-def test_a_run_that_ends_early_is_too_short_to_compare(sections):
-    assert set(published.table(sections['base_agent']).result) == {'too short'}
+def test_a_run_that_ends_early_is_too_short_to_compare(chapters):
+    assert set(published.table(chapters['base_agent']).result) == {'too short'}
 
 
 def test_one_nan_evaluation_is_an_alarm():
@@ -105,7 +106,7 @@ def test_deviations_are_complete_and_follow_from_the_spec():
         'updates per agent step 0.1 (0.5)',
         'gradient reinforce (v1)',
     }
-    assert published.deviations(agents.plan('base_agent', scales.get('paper'))[0]) == []
+    assert published.deviations(plan.specs('base_agent', scales.get('paper'))[0]) == []
 
 
 def test_values_of_exploration_count_where_a_run_explores():
@@ -114,8 +115,8 @@ def test_values_of_exploration_count_where_a_run_explores():
     assert 'networks that disagree 3 (8)' in published.deviations(dataclasses.replace(spec, w_expl=0.25))
 
 
-def test_an_agent_that_collects_unlike_its_preset_is_named():
-    plain = agents.make('active_mixed', WALKER, 0, scales.get('paper'))
+def test_an_agent_that_collects_unlike_its_row_is_named():
+    plain = plan.make('active_mixed', WALKER, 0, scales.get('paper'))
     assert published.mixed(plain) == published.mixed(LAPTOP[0]) == ''
     spec = dataclasses.replace(LAPTOP[0], w_expl=0.25, expl_until=150_000)
     assert 'Active collects its data acting on 0.75 task + 0.25 disagreement reward until 150,000' in published.mixed(
@@ -125,18 +126,19 @@ def test_an_agent_that_collects_unlike_its_preset_is_named():
 
 
 def test_caption_states_sizes_scores_and_thresholds():
-    words = drawing.caption('figure_base_agent', study(920.0, LAPTOP[:4]), 'laptop')
+    words = captions.caption(catalogue.ENTRIES['figure_base_agent'], study(920.0, LAPTOP[:4]))
     for part in (f'{WALKER}, {CUP}', 'steps per sequence 32 (64)', 'per seed: 920, 920, 920 (aim: 827 to 946',
-                 'per seed: 920 (aim: 918 to 999', 'alarm: below 850', 'Missing: 2 of 6 runs'):  # fmt: skip
+                 'per seed: 920 (aim: 918 to 999', 'alarm: below 850',
+                 'Planned, no result yet: 2 of 6 runs; `make figures SCALE=laptop` trains them.'):  # fmt: skip
         assert part in words
 
 
 def test_figure_has_one_panel_per_task_up_to_250k():
-    figure = figures.figure_base_agent(study(920.0, LAPTOP[:4]), 'laptop')
+    figure = catalogue.ENTRIES['figure_base_agent'].make(study(920.0, LAPTOP[:4]))
     assert [axes.get_title('left') for axes in figure.axes] == [f'(a) {WALKER}', f'(b) {CUP}']
     assert all(250_000 < axes.get_xlim()[1] < 260_000 for axes in figure.axes)
-    assert 'make figures' not in figure.axes[0].get_xlabel()
-    assert 'Active: 2 of 3 missing, make figures SCALE=laptop' in figure.axes[1].get_xlabel()
+    assert figure.axes[0].get_xlabel() == 'environment steps'
+    assert figure.axes[1].get_xlabel() == 'environment steps\nplanned (no result yet): Active 2'
 
 
 def test_panel_marks_their_range_and_the_alarm():
@@ -150,30 +152,24 @@ def test_panel_marks_their_range_and_the_alarm():
     assert set(alarm.get_ydata()) == {850}
 
 
-@pytest.mark.parametrize('agent', agents.PRESETS)
+@pytest.mark.parametrize('agent', agents.AGENTS)
 def test_what_makes_an_agent_is_no_deviation(agent):
-    assert published.deviations(agents.make(agent, 'breakout-vision', 0, scales.get('paper'))) == []
-
-
-def test_names_are_of_fields_that_exist():
-    fields = {field.name for kind in (RunSpec, ModelSpec) for field in dataclasses.fields(kind)}
-    assert published.NAMES.keys() | published.OTHER <= fields
-    assert not published.NAMES.keys() & published.OTHER
+    assert published.deviations(plan.make(agent, 'breakout-vision', 0, scales.get('paper'))) == []
 
 
 def test_the_size_of_convolutions_counts_where_there_are_pictures():
-    seen, felt = (agents.make('active', task, 0, scales.get('laptop'), model=ModelSpec(cnn_depth=8))
-                  for task in ('breakout-vision', WALKER))  # fmt: skip
+    runs = [plan.make('active', task, 0, scales.get('paper')) for task in ('breakout-vision', WALKER)]
+    seen, felt = (dataclasses.replace(run, model=ModelSpec(cnn_depth=8)) for run in runs)
     assert set(published.deviations(seen)) - set(published.deviations(felt)) == {
         'channels of the first convolution 8 (32)'
     }
 
 
 def test_another_schedule_than_the_papers_is_named():
-    spec = agents.make('passive', WALKER, 0, scales.get('paper'))
+    spec = plan.make('passive', WALKER, 0, scales.get('paper'))
     assert published.schedule(spec) == published.schedule(spec.source) == ''
     for agent in ('passive_1', 'passive_auto'):
-        assert published.schedule(agents.make(agent, WALKER, 0, scales.get('paper'))) == ''
+        assert published.schedule(plan.make(agent, WALKER, 0, scales.get('paper'))) == ''
     own = dataclasses.replace(spec, interact_every=20_000, interact_steps=200, interact_above=1.2)
     assert published.schedule(own) == (
         'Passive adds 200 steps every 20,000 where the OOD ratio is above 1.2; in the paper nothing.'

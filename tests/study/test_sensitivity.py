@@ -40,7 +40,7 @@ def study():
     """Passive is behind at the end and ahead before; one pair is far from the others."""
     early = {('passive', seed): [20] * 18 + [5 - 4 * (seed == 0), 5] for seed in range(5)}
     table = metrics({('active', seed): [10] * 20 for seed in range(5)} | early)
-    empty = {name: pd.DataFrame() for name in frames.ORDER if name != 'metrics'}
+    empty = {name: pd.DataFrame() for name in frames.TABLES if name != 'metrics'}
     return frames.Frames((), metrics=table, **empty)
 
 

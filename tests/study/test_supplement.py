@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paper_lib.study import agents, frames, scales, supplement
+from paper_lib.study import frames, plan, scales, supplement
 from paper_lib.study.paper import PAPER_TASKS
 
 
@@ -23,7 +23,7 @@ def test_the_papers_percentages_are_of_all_tasks():
 def test_self_generated_by_hand():
     """Of two of three tasks; 0 + 4 + 8 % of one, 20 % of the other, as added at the end of 1000 steps."""
     names = ('cup_catch-proprio', 'breakout-vision', 'window-open-proprio')
-    specs = [agents.make('passive_auto', task, 0, scales.get('laptop')) for task in names]
+    specs = [plan.make('passive_auto', task, 0, scales.get('laptop')) for task in names]
     ends = [(names[0], 0, 0.0), (names[0], 1, 40.0), (names[0], 2, 80.0), (names[1], 0, 200.0)]
     rows = [{'task': task, 'agent': agent, 'run_id': f'{task}{seed}{agent}', 'env_step': step, 'added': part * end}
             for task, seed, end in ends for agent in ('passive_auto', 'passive_10')
@@ -39,7 +39,7 @@ def test_self_generated_by_hand():
 
 
 def test_nothing_run_yet():
-    specs = [agents.make('passive_auto', 'cup_catch-proprio', 0, scales.get('laptop'))]
+    specs = [plan.make('passive_auto', 'cup_catch-proprio', 0, scales.get('laptop'))]
     empty = pd.DataFrame({'task': [], 'agent': [], 'run_id': [], 'env_step': [], 'added': []})
     table = supplement.self_generated(frames.Frames(tuple(specs), *[empty] * 5))
     assert table.n.tolist() == [0, 0]

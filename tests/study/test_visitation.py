@@ -18,7 +18,7 @@ def test_along_counts_every_covered_cell_once():
 
 def test_table_by_hand(full):
     # The path has ten cells with counts 1 to 10; episode 0 ends after eight of them, the other three do not.
-    table = visitation.table(full).set_index('agent')
+    table = visitation.table(full, ['active', 'passive', 'tandem']).set_index('agent')
     assert table.paper.tolist() == [608.5, 12.5, 9.0]
     assert table.episodes.tolist() == [8, 8, 8]
     assert table.shown.tolist() == [4.5] * 3

@@ -1,13 +1,18 @@
 import dataclasses
+import hashlib
 
 import pytest
 
+from paper_lib.contract import agents
 from paper_lib.contract.errors import UserError
-from paper_lib.contract.spec import LATER, ModelSpec, RunSpec
-from paper_lib.study import agents, scales
+from paper_lib.contract.facts import ALWAYS, facts
+from paper_lib.contract.scales import Planned, Rule, Scale
+from paper_lib.contract.spec import ModelSpec, RunSpec
+from paper_lib.study import plan, scales
 
 TASK = 'point_mass_maze-proprio'
 SMOKE = scales.get('smoke')
+LATER = {each.name for kind in (ModelSpec, RunSpec) for each, fact in facts(kind) if fact.before is not ALWAYS}
 DEFAULTS = {
     'agent': 'active', 'seed': 0, 'init_seed': 0, 'budget': 1000000, 'ratio': 0.5, 'prefill': 1300, 'chunk': 4,
     'data': 'own', 'source': None, 'alpha': 1.0, 'w_expl': 0.0, 'expl_until': 0, 'eval_every': 5000, 'eval_episodes': 4,
@@ -17,12 +22,12 @@ DEFAULTS = {
     'gradient': 'v1', 'discount_horizon': 333.0, 'lam': 0.95, 'entropy': 0.0003, 'free_nats': 1.0, 'obs_scale': 1.0,
     'vector_scale': 1.0, 'ensemble': 8, 'disag_target': 'stoch', 'disag_scale': 1.0, 'probe_units': 256,
     'precision': 'float32', 'world_model': 'own', 'part': 'all', 'interact_every': 0, 'interact_steps': 0,
-    'interact_above': 0.0,
+    'interact_above': 0.0, 'collect_until': 0, 'capacity': 0,
 }  # fmt: skip
 
 
 def make(agent, seed=3, **values):
-    return agents.make(agent, TASK, seed, SMOKE, **values)
+    return plan.make(agent, TASK, seed, SMOKE, **values)
 
 
 def test_active_has_no_source_and_its_pair_seed():
@@ -78,10 +83,10 @@ def test_values_reach_the_source_too():
     assert spec.budget == spec.source.budget == 8000
 
 
-def test_pair_seed_and_preset_can_be_told_from_every_run():
-    for name in agents.PRESETS:
+def test_pair_seed_and_agent_can_be_told_from_every_run():
+    for name in agents.AGENTS:
         spec = make(name, seed=7)
-        assert agents.pair_seed(spec) == 7
+        assert spec.pair_seed == 7
         assert spec.run_id.startswith(f'{TASK}_{name}_s')
 
 
@@ -94,7 +99,7 @@ def test_the_identity_is_the_whole_spec():
     assert set(RunSpec('point_mass_maze-vision').canonical()) == set(maze) | {'render'}
     assert set(RunSpec('breakout-vision').canonical()) == set(walker)
     assert set(maze['model']) == {field.name for field in dataclasses.fields(ModelSpec)} - set(LATER)
-    auto = agents.make('passive_auto', TASK, 0, scales.get('paper')).canonical()
+    auto = plan.make('passive_auto', TASK, 0, scales.get('paper')).canonical()
     assert (auto['interact_every'], auto['interact_steps'], auto['interact_above']) == (5000, 2000, 1.35)
     half = RunSpec(TASK, model=ModelSpec(precision='bfloat16'))
     assert half.canonical()['model']['precision'] == 'bfloat16' and half.run_id != RunSpec(TASK).run_id
@@ -103,13 +108,13 @@ def test_the_identity_is_the_whole_spec():
 
 
 def test_defaults_are_v1_at_size_s():
-    defaults = {**vars(RunSpec(TASK)), **dataclasses.asdict(ModelSpec())}
+    defaults = dataclasses.asdict(RunSpec(TASK)) | dataclasses.asdict(ModelSpec())
     del defaults['task'], defaults['model']
     assert defaults == DEFAULTS
 
 
-def test_no_two_presets_are_the_same_run():
-    assert len({make(name).run_id for name in agents.PRESETS}) == len(agents.PRESETS)
+def test_no_two_agents_are_the_same_run():
+    assert len({make(name).run_id for name in agents.AGENTS}) == len(agents.AGENTS)
 
 
 def test_unknown_agent_is_named_with_the_nearest():
@@ -119,7 +124,7 @@ def test_unknown_agent_is_named_with_the_nearest():
 
 @pytest.mark.parametrize('name', scales.SCALES)
 def test_toy_maze_lists_every_source_before_its_followers(name):
-    specs = agents.plan('toy_maze', scales.get(name))
+    specs = plan.specs('toy_maze', scales.get(name))
     assert len({spec.run_id for spec in specs}) == len(specs)
     for i, spec in enumerate(specs):
         assert spec.source is None or spec.source in specs[:i]
@@ -127,55 +132,120 @@ def test_toy_maze_lists_every_source_before_its_followers(name):
 
 def test_laptop_has_five_pairs_and_two_of_each_explorer():
     counts = {}
-    for spec in agents.plan('toy_maze', scales.get('laptop')):
+    for spec in plan.specs('toy_maze', scales.get('laptop')):
         counts[spec.agent] = counts.get(spec.agent, 0) + 1
-    assert counts == dict.fromkeys(scales.COMPARED, 5) | dict.fromkeys(scales.EXPLORERS, 2)
+    assert counts == dict.fromkeys(agents.group('compared'), 5) | dict.fromkeys(agents.group('exploration', 'mixed'), 2)
 
 
 def test_seeds_replace_those_of_the_scale():
-    specs = agents.plan('toy_maze', scales.get('laptop'), seeds=1)
-    assert {agents.pair_seed(spec) for spec in specs} == {0}
-    assert len(specs) == len(scales.COMPARED) + len(scales.EXPLORERS)
+    specs = plan.specs('toy_maze', scales.get('laptop'), seeds=1)
+    assert {spec.pair_seed for spec in specs} == {0}
+    assert len(specs) == len(agents.group('compared', 'exploration', 'mixed'))
 
 
 @pytest.mark.parametrize(('name', 'seeds'), [('smoke', 1), ('laptop', 3), ('paper', 3)])
 def test_base_agent_is_active_on_two_tasks(name, seeds):
-    specs = agents.plan('base_agent', scales.get(name))
+    specs = plan.specs('base_agent', scales.get(name))
     tasks = ('walker_walk-proprio', 'cup_catch-proprio')
     assert [(spec.task, spec.agent, spec.seed) for spec in specs] == [
         (task, 'active', seed) for task in tasks for seed in range(seeds)
     ]
-    assert len(agents.plan('base_agent', scales.get(name), seeds=2)) == 4
+    assert len(plan.specs('base_agent', scales.get(name), seeds=2)) == 4
 
 
 def test_base_agent_at_laptop_is_the_run_that_was_chosen():
     """Finished runs are found by this id: another value anywhere in the plan or scale loses them."""
-    spec = agents.plan('base_agent', scales.get('laptop'))[0]
+    spec = plan.specs('base_agent', scales.get('laptop'))[0]
     assert spec.run_id == 'walker_walk-proprio_active_s0_8a5b90deaa333718'
 
 
 def test_base_agent_at_paper_scale_is_size_s():
-    for spec in agents.plan('base_agent', scales.get('paper')):
+    for spec in plan.specs('base_agent', scales.get('paper')):
         assert spec == RunSpec(spec.task, seed=spec.seed, init_seed=spec.seed)
 
 
 def test_paper_scale_is_the_paper():
-    spec = agents.plan('toy_maze', scales.get('paper'))[0]
+    spec = plan.specs('toy_maze', scales.get('paper'))[0]
     assert (spec.model.deter, spec.model.batch, spec.model.length, spec.model.starts) == (512, 16, 64, 0)
     assert (spec.budget, spec.eval_every, spec.eval_episodes, spec.ratio, spec.chunk) == (1_000_000, 5000, 4, 0.5, 4)
 
 
 @pytest.mark.parametrize(('name', 'render'), [('smoke', 'fast'), ('laptop', 'fast'), ('paper', 'suite')])
 def test_paper_scale_draws_as_the_suite_does(name, render):
-    spec = agents.make('tandem', 'walker_walk-vision', 0, scales.get(name))
+    spec = plan.make('tandem', 'walker_walk-vision', 0, scales.get(name))
     assert spec.render == spec.source.render == render and spec.options == {'render': render}
-    maze = agents.make('active', 'point_mass_maze-vision', 0, scales.get(name))
+    maze = plan.make('active', 'point_mass_maze-vision', 0, scales.get(name))
     assert maze.options == {'render': render, 'goal_radius': maze.goal_radius}
     for task in (TASK, 'breakout-vision', 'walker_walk-proprio'):
-        assert agents.make('active', task, 0, scales.get(name)).render == 'fast'
-    assert 'render' not in agents.make('active', TASK, 0, scales.get(name)).options
+        assert plan.make('active', task, 0, scales.get(name)).render == 'fast'
+    assert 'render' not in plan.make('active', TASK, 0, scales.get(name)).options
 
 
 def test_unknown_scale_is_named_with_the_allowed():
     with pytest.raises(UserError, match=r"scale='latpop': must be one of smoke, laptop, paper; did you mean 'laptop'"):
         scales.get('latpop')
+
+
+# The ids of all runs that the scales plan, the optional ones too: a hash of them in alphabetical order.
+IDS = {
+    ('smoke', 'base_agent'): '09228b36e5cd0312', ('smoke', 'toy_maze'): 'e83d91d8f26d38ba',
+    ('smoke', 'study'): '4f8ac5434e3154dc', ('laptop', 'base_agent'): '578ecc16eb97ef0f',
+    ('laptop', 'toy_maze'): 'cf8a93c06a1da950', ('laptop', 'study'): 'a03605b24761a026',
+    ('paper', 'base_agent'): '0a0aa772402a80f6', ('paper', 'toy_maze'): 'ed88001b7a412f52',
+    ('paper', 'study'): 'd130c6bf8ee38899',
+}  # fmt: skip
+
+
+def test_ids_of_planned_runs_stay():
+    """Finished runs are found by their ids: another value in any row, rule or default loses them."""
+    found = {}
+    for name, scale in scales.SCALES.items():
+        for chapter in scale.chapters:
+            ids = sorted(spec.run_id for spec in plan.specs(chapter, scale, optional=True))
+            found[name, chapter] = hashlib.sha256('\n'.join(ids).encode()).hexdigest()[:16]
+    assert found == IDS
+
+
+def test_planned_runs_are_not_the_optional_ones():
+    laptop = scales.get('laptop')
+    planned = {spec.agent for spec in plan.specs('study', laptop)}
+    assert planned == set(agents.group('core'))
+    assert len(plan.specs('study', laptop)) == 63 and len(plan.specs('study', laptop, optional=True)) == 141
+
+
+RULES = Scale(
+    'own', '', planned=(Planned('toy_maze', (TASK,), ('all',), 1), Planned('toy_maze', (TASK,), ('alphas',), 2, True)),
+    rules=(
+        Rule({'budget': 500_000, 'chunk': 20, 'ratio': 0.25, 'model': {'deter': 16, 'units': 8}}),
+        Rule({'ratio': 0.2, 'model': {'deter': 32}}, tasks=(TASK,)),
+        Rule({'eval_episodes': 1}, agents=('alphas', 'passive')),
+        Rule({'eval_episodes': 2}, agents=('passive',), chapter='study'),
+    ),
+)  # fmt: skip
+
+
+def test_the_last_rule_that_matches_wins_and_models_are_merged():
+    spec = plan.make('passive', TASK, 0, RULES)
+    assert (spec.budget, spec.ratio, spec.eval_episodes) == (500_000, 0.2, 1)
+    assert (spec.model.deter, spec.model.units, spec.model.stoch) == (32, 8, 32)
+    assert spec.source.eval_episodes == RunSpec(TASK).eval_episodes
+    assert plan.make('passive', TASK, 0, RULES, 'study').eval_episodes == 2
+    assert plan.make('tandem_alpha_0', TASK, 0, RULES, eval_episodes=3).eval_episodes == 3
+    assert plan.make('passive', TASK, 0, RULES, model={'units': 9}).model.units == 9
+
+
+def test_a_task_that_no_rule_names_takes_the_general_ones():
+    spec = plan.make('active', 'reacher_hard-proprio', 0, RULES)
+    assert (spec.budget, spec.ratio, spec.model.deter, spec.model.units) == (500_000, 0.25, 16, 8)
+
+
+def test_the_last_entry_of_the_plan_decides_how_many_pairs_and_whether_they_are_optional():
+    names = [spec.agent for spec in plan.specs('toy_maze', RULES)]
+    assert sorted(names) == sorted(name for name in agents.AGENTS if name not in agents.group('alphas'))
+    every = [spec.agent for spec in plan.specs('toy_maze', RULES, optional=True)]
+    assert all(every.count(name) == 2 for name in agents.group('alphas'))
+
+
+def test_an_unknown_chapter_is_named():
+    with pytest.raises(UserError, match="chapter='maze': must be one of base_agent, toy_maze, study"):
+        plan.specs('maze', SMOKE)

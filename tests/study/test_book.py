@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from paper_lib.contract.errors import UserError
-from paper_lib.study import agents, drawing, figures, frames, paths, scales, section
+from paper_lib.study import archive, book, captions, catalogue, paths, plan, scales
 
 
 @pytest.fixture(autouse=True)
@@ -14,14 +14,16 @@ def folder(tmp_path, monkeypatch):
 
 
 def make(store, name='maze', **values):
-    return section.open(name, {'scale': 'smoke', 'train': 'yes', 'seeds': 0} | values, store)
+    return book.open(name, {'scale': 'smoke', 'train': 'yes', 'seeds': 0} | values, store)
 
 
 @pytest.fixture(autouse=True)
 def maze(monkeypatch):
     """A notebook about the maze alone."""
-    shown = ('figure_2', 'figure_2_curves', 'figure_5', 'figure_5_curves')
-    monkeypatch.setitem(section.BOOKS, 'maze', section.Book(shown, ('visitation',)))
+    names = ('figure_2', 'figure_2_curves', 'figure_5', 'figure_5_curves', 'table_visitation')
+    maze, others = [catalogue.ENTRIES[name] for name in names], catalogue.shown
+    monkeypatch.setitem(catalogue.CLAIMS, 'maze', ())
+    monkeypatch.setattr(catalogue, 'shown', lambda notebook: maze if notebook == 'maze' else others(notebook))
 
 
 def test_all_is_trained_when_nothing_is_there(specs, make_store):
@@ -33,21 +35,21 @@ def test_nothing_is_trained_when_told_so(make_store):
 
 
 def test_archived_runs_are_not_trained_again(specs, make_store):
-    frames.archive(specs, make_store(specs), paths.archive('smoke'))
+    archive.add(specs, make_store(specs), paths.archive('smoke'))
     assert make(make_store([])).to_train() == []
 
 
 def test_a_lost_follower_needs_its_source_here(specs, make_store):
     lost = specs[-1]
-    frames.archive(specs, make_store(specs[:-1]), paths.archive('smoke'))
+    archive.add(specs, make_store(specs[:-1]), paths.archive('smoke'))
     assert make(make_store([])).to_train() == [lost.source, lost]
     assert make(make_store([lost.source])).to_train() == [lost]
 
 
 def test_runs_is_a_table_of_agents_by_pair_seed(make_store, specs):
     table = make(make_store(specs[:1])).runs()
-    assert table.loc['active'].tolist() == ['done', 'missing']
-    assert table.loc['tandem_expl'].tolist() == ['missing', '']
+    assert table.loc['active'].tolist() == ['done', 'planned']
+    assert table.loc['tandem_expl'].tolist() == ['planned', '']
 
 
 def test_several_tasks_are_the_rows(make_store):
@@ -55,13 +57,13 @@ def test_several_tasks_are_the_rows(make_store):
     base = make(make_store(base.specs[:1]), '0_base_agent', seeds=2)
     assert base.runs().to_dict('split') == {
         'index': ['walker_walk-proprio', 'cup_catch-proprio'], 'columns': [0, 1],
-        'data': [['done', 'missing'], ['missing', 'missing']],
+        'data': [['done', 'planned'], ['planned', 'planned']],
     }  # fmt: skip
-    assert base.archive().loc['walker_walk-proprio'].to_dict() == {'done': 1, 'missing': 1}
+    assert base.archive().loc['walker_walk-proprio'].to_dict() == {'done': 1, 'planned': 1}
     assert base.to_train() == list(base.specs[1:])
 
 
-def test_a_section_draws_its_own_figures_only(make_store):
+def test_a_notebook_draws_its_own_figures_only(make_store):
     with pytest.raises(UserError, match="figure='figure_2': must be one of figure_base_agent"):
         make(make_store([]), '0_base_agent').figure('figure_2')
 
@@ -84,22 +86,24 @@ def test_figure_and_table_are_saved_with_caption(folder, specs, make_store):
     assert (saved / 'table_claims_toy_maze.tex').exists()
 
 
-@pytest.mark.parametrize('name', section.BOOKS)
+@pytest.mark.parametrize('name', catalogue.CLAIMS)
 def test_every_table_and_caption_can_be_made_of_nothing_and_of_all(make_store, name):
     empty = make(make_store([]), name)
     for found in (empty, make(make_store(empty.specs), name)):
         found.archive()
-        assert all('Scale smoke' in found.table(table).caption for table in found.book.tables)
-        parts = {figure: found.frames(figures.FIGURES[figure]) for figure in found.book.figures}
-        assert all('Scale smoke' in drawing.caption(figure, part, 'smoke') for figure, part in parts.items())
-        assert all(bool(part.missing) == (found is empty) for part in parts.values())
-        if found.book.claims:
-            assert set(found.claims().frame.id) == set(found.book.claims)
+        for entry in found.entries:
+            part = found.frames(entry)
+            assert bool(part.missing) == (found is empty)
+            assert 'Scale smoke' in captions.caption(entry, part)
+            if not entry.is_figure:
+                assert 'Scale smoke' in found.table(entry.name.removeprefix('table_')).caption
+        if catalogue.CLAIMS[name]:
+            assert set(found.claims().frame.id) == set(catalogue.CLAIMS[name])
 
 
 def test_dropped_rows_are_told_in_one_line(specs, make_store, capsys):
-    old = agents.make('active', specs[0].task, 0, scales.get('smoke'), ratio=0.25)
-    frames.archive([old], make_store([old]), paths.archive('smoke'))
+    old = plan.make('active', specs[0].task, 0, scales.get('smoke'), ratio=0.25)
+    archive.add([old], make_store([old]), paths.archive('smoke'))
     make(make_store(specs)).archive()
     assert capsys.readouterr().out == (
         f'dropped from figures/data: {old.run_id}, as it is planned with other values now\n'
@@ -119,20 +123,21 @@ def test_figures_lie_in_the_checkout_from_any_working_directory(monkeypatch, tmp
     assert (paths.figures().parent / 'pyproject.toml').exists()
 
 
-@pytest.mark.parametrize('name', section.BOOKS)
+@pytest.mark.parametrize('name', catalogue.CLAIMS)
 def test_committed_captions_and_tables_are_what_the_code_makes_of_the_committed_data(name, folder, make_store):
-    committed = pathlib.Path(section.__file__).parents[2] / 'figures'
+    committed = pathlib.Path(book.__file__).parents[2] / 'figures'
     shutil.copytree(committed / 'data', folder / 'data')
-    study = section.open(name, {'scale': 'laptop', 'train': 'no'}, make_store([]))
-    for table in study.book.tables:
-        study.table(table)
-    if study.book.claims:
+    study = book.open(name, {'scale': 'laptop', 'train': 'no'}, make_store([]))
+    for entry in study.entries:
+        if entry.is_figure:
+            caption = captions.caption(entry, study.frames(entry))
+            assert f'{caption}\n' == (committed / 'laptop' / f'{entry.name}.md').read_text()
+        else:
+            study.table(entry.name.removeprefix('table_'))
+    if catalogue.CLAIMS[name]:
         study.claims()
     for file in (folder / 'laptop').glob('table_*'):
         assert file.read_text() == (committed / 'laptop' / file.name).read_text()
-    for figure in study.book.figures:
-        caption = drawing.caption(figure, study.frames(figures.FIGURES[figure]), 'laptop')
-        assert f'{caption}\n' == (committed / 'laptop' / f'{figure}.md').read_text()
 
 
 def test_a_notebook_that_does_not_exist_is_named(make_store):
@@ -144,22 +149,21 @@ def test_its_runs_are_those_of_what_it_shows(make_store):
     validation = make(make_store([]), '2_validation')
     assert {spec.agent for spec in validation.specs} == {'active', 'passive', 'tandem', 'passive_same'}
     remedies = make(make_store([]), '4_remedies')
-    assert list(remedies.plans) == ['toy_maze', 'study']
-    assert {spec.agent for spec in remedies.plans['toy_maze']} == {
+    assert list(remedies.runs_of) == ['toy_maze', 'study']
+    assert {spec.agent for spec in remedies.runs_of['toy_maze']} == {
         'active', *(f'{agent}_{data}' for agent in ('active', 'passive', 'tandem') for data in ('expl', 'mixed')),
     }  # fmt: skip
 
 
-def test_further_runs_are_trained_only_when_asked_for(make_store):
+def test_optional_runs_are_trained_only_when_asked_for(make_store):
     """At scale laptop no Tandem alpha is planned: they are trained with train='all', one seed of each."""
     asked = {train: make(make_store([]), '3_deep_dive', scale='laptop', train=train) for train in ('yes', 'all')}
-    table = asked['yes'].runs()
     task = asked['yes'].specs[0].task
-    assert table.loc[(task, 'tandem_alpha_0'), 0] == 'on request'
-    assert table.loc[(task, 'active'), 0] == 'missing'
+    for found in asked.values():
+        assert found.runs().loc[(task, 'tandem_alpha_0'), 0] == 'optional'
+        assert found.runs().loc[(task, 'active'), 0] == 'planned'
     assert not [spec for spec in asked['yes'].to_train() if spec.agent == 'tandem_alpha_0']
     assert [spec for spec in asked['all'].to_train() if spec.agent == 'tandem_alpha_0']
-    assert asked['all'].runs().loc[(task, 'tandem_alpha_0'), 0] == 'missing'
     done = make(make_store(asked['all'].specs), '3_deep_dive', scale='laptop', train='yes')
     assert done.runs().loc[(task, 'tandem_alpha_0'), 0] == 'done'
 

@@ -1,0 +1,72 @@
+"""The quantities that runs record and figures show: one row each. To record and plot another, add a row."""
+
+import dataclasses
+
+from paper_lib.contract.errors import UserError
+
+EVALUATION, STEP = 'evaluation', 'step'  # one value per evaluation; one per step of the final evaluation's episodes
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """One row.
+
+    `normalised` says how values of several tasks become comparable: 'score' puts random actions at 0 and the Active
+    runs at 1, 'loss' divides by the Active runs' mean, '' leaves values as they are. A `total` only grows; it counts
+    environment steps and is shown in percent of those in the source's replay.
+    """
+
+    name: str  # the column in the tables of runs and of the archive
+    words: str  # in a sentence
+    label: str = ''  # at an axis; the words where there is none
+    title: str = ''  # above a panel; the words where there is none
+    per: tuple[str, ...] = (EVALUATION,)
+    logarithmic: bool = False
+    normalised: str = ''
+    signed: bool = False  # a line marks zero
+    total: bool = False
+    environment: bool = True  # whether measuring it takes episodes in the environment
+
+    @property
+    def axis(self) -> str:
+        return self.label or self.words
+
+    @property
+    def heading(self) -> str:
+        return self.title or self.words[:1].upper() + self.words[1:]
+
+
+ROWS = (
+    Quantity('score', 'score', 'episode score', normalised='score'),
+    Quantity(
+        'wm_loss', 'world-model loss', title='World-model loss on own episodes', per=(EVALUATION, STEP),
+        logarithmic=True, normalised='loss',
+    ),
+    Quantity('value', 'value estimate', title='Value estimate of the first state', per=(EVALUATION, STEP)),
+    Quantity('mc_return', 'discounted return', title='Discounted Monte-Carlo return'),
+    Quantity('value_error', 'value error', 'estimate - return', 'Value error: estimate - return', signed=True),
+    Quantity('ood_ratio', 'OOD ratio'),
+    Quantity(
+        'recon_loss', 'policy-input reconstruction loss', 'policy-input\nreconstruction loss', per=(EVALUATION, STEP),
+    ),
+    Quantity('added', 'added data', 'added data (%)', total=True, environment=False),
+    Quantity('reward', 'reward', per=(STEP,)),
+)  # fmt: skip
+QUANTITIES: dict[str, Quantity] = {row.name: row for row in ROWS}
+
+
+def get(name: str) -> Quantity:
+    """The row of this name. Raises UserError with the allowed names for an unknown one."""
+    if name not in QUANTITIES:
+        raise UserError(f'quantity={name!r}: must be one of {", ".join(QUANTITIES)}')
+    return QUANTITIES[name]
+
+
+def recorded(per: str) -> list[str]:
+    """Names of the quantities that have a value per 'evaluation' or per 'step', in the order of the table."""
+    return [name for name, row in QUANTITIES.items() if per in row.per]
+
+
+def totals() -> list[str]:
+    """Names of the quantities that only grow."""
+    return [name for name, row in QUANTITIES.items() if row.total]
