@@ -17,6 +17,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from paper_lib import cli
@@ -26,6 +27,7 @@ from paper_lib.contract.spec import SCHEMA
 from paper_lib.data import writer
 from paper_lib.data.store import Store
 from paper_lib.engine import ensure, pool
+from paper_lib.run import lanes
 from paper_lib.study import plan, scales
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -330,10 +332,15 @@ def test_source_whose_replay_was_dropped_is_named(refused, whole, option):
     assert not Store(whole).path(PASSIVE).exists()
 
 
-def test_a_run_that_fails_does_not_stop_the_others(here, tmp_path):
-    """Divergence: a learning rate that makes the first actor after the prefill infinite."""
-    values = {'lr_actor': 1e30, 'prefill': 980}
-    bad, lost = (plan.make(agent, TASK, 1, SMOKE, **values) for agent in ('active', 'passive'))
+def test_a_run_that_fails_does_not_stop_the_others(here, tmp_path, monkeypatch):
+    """Divergence: an infinite learning rate, which no spec can have, makes the first weights after the prefill so."""
+    bad, lost = (plan.make(agent, TASK, 1, SMOKE, prefill=980) for agent in ('active', 'passive'))
+    hyper = lanes.hyper
+
+    def infinite(specs):
+        return hyper(specs) | ({'lr_actor': np.array([np.inf], np.float32)} if specs == [bad] else {})
+
+    monkeypatch.setattr(lanes, 'hyper', infinite)
     with pytest.raises(RunError, match=f'{bad.run_id}.*diverged.*lower the learning rates'):
         ensure.ensure([bad, lost, ACTIVE], Store(tmp_path))
     assert [Store(tmp_path).status(spec) for spec in (bad, lost, ACTIVE)] == ['failed', 'missing', 'done']
