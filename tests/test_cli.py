@@ -17,14 +17,15 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from paper_lib import cli, doctor, notebooks
+from paper_lib import cli, notebooks
 from paper_lib.contract import agents, files, plain, tasks
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import ModelSpec
 from paper_lib.data import writer
 from paper_lib.data.store import Store
-from paper_lib.run import cost, ensure
-from paper_lib.run.progress import Progress
+from paper_lib.engine import doctor, ensure
+from paper_lib.engine.progress import Progress
+from paper_lib.run import cost
 from paper_lib.study import plan, scales
 from paper_lib.study.paper import PAPER_TASKS
 
@@ -274,7 +275,7 @@ def test_tables_of_the_bench_are_aligned_although_rows_come_one_by_one(monkeypat
             yield 'a table', [{column: row[column] for column in columns} for row in rows]
         yield 'ways', [{'way': way, 'n': '#'} for way in ('one run on one core', '64 runs, a core each (default)')]
 
-    monkeypatch.setattr('paper_lib.run.bench.tables', tables)
+    monkeypatch.setattr('paper_lib.engine.bench.tables.tables', tables)
     assert cli.main(['bench', '--scales', *scales.SCALES]) == 0
     for table in capsys.readouterr().out.split('\n\n'):
         assert len({line.index('#') for line in table.splitlines() if '#' in line}) == 1
@@ -536,7 +537,7 @@ def test_bar_goes_to_the_terminal_that_is_named(monkeypatch):
     while b'50.0/100' not in text and select.select([ours], [], [], 5)[0]:
         text += os.read(ours, 10_000)
     assert b'50.0/100' in text
-    assert b'step/s' in text
+    assert b'steps/s' in text
     os.close(ours)
     os.close(theirs)
 
@@ -544,13 +545,13 @@ def test_bar_goes_to_the_terminal_that_is_named(monkeypatch):
 def test_lines_where_nobody_looks(monkeypatch, capsys):
     monkeypatch.setenv('PAPER_LIB_TERMINAL', '')
     monkeypatch.setitem(sys.modules, 'ipykernel', object())  # a notebook's kernel
-    monkeypatch.setattr('paper_lib.run.progress.EVERY', 0)
+    monkeypatch.setattr('paper_lib.engine.progress.EVERY', 0)
     with Progress(100) as progress:
         progress.update(['run'], 50)
         progress.note('once')
         progress.note('once')
         progress.update(['run'], 100)
     first, note, _, last = capsys.readouterr().err.splitlines()
-    assert first.startswith(' 50% of 100 agent steps')
+    assert first.startswith('50% of 100 agent steps')
     assert note == 'once'
-    assert last.endswith('done')
+    assert last.startswith('100% of 100 agent steps')

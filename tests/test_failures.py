@@ -3,13 +3,10 @@
 Training happens in this process, so that its program is compiled once for all tests of this file.
 """
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import json
-import multiprocessing
 import os
-import queue
 import resource
 import shutil
 import signal
@@ -18,9 +15,9 @@ import sys
 import tempfile
 import threading
 import time
-import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from paper_lib import cli
@@ -29,7 +26,8 @@ from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import SCHEMA
 from paper_lib.data import writer
 from paper_lib.data.store import Store
-from paper_lib.run import ensure
+from paper_lib.engine import ensure, pool
+from paper_lib.run import lanes
 from paper_lib.study import plan, scales
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,28 +39,20 @@ TRAIN = ['train', '--task', TASK, '--scale', 'smoke', '--agent']
 VARYING = ('provenance.json', 'lease.json', 'failed.json')
 
 
-class Here(concurrent.futures.Executor):
-    """In place of the pool of processes: works in this one, at once."""
+class Here(pool.Worker):
+    """In place of a process: works in this one, at once."""
 
-    _processes: dict = {}  # noqa: RUF012
+    def call(self, function, *args):
+        self.outcome = pool._outcome(function, args)
 
-    def __init__(self, workers, context, begin, args):
-        ensure._messages = args[-2]
-
-    def submit(self, work, *args):
-        future = concurrent.futures.Future()
-        try:
-            future.set_result(work(*args))
-        except Exception as error:
-            future.set_exception(error)
-        return future
+    def receive(self):
+        return self.outcome
 
 
 @pytest.fixture
 def here(monkeypatch):
-    context = types.SimpleNamespace(Queue=queue.Queue, Value=lambda kind, value: None)
-    monkeypatch.setattr(multiprocessing, 'get_context', lambda method: context)
-    monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', Here)
+    monkeypatch.setattr(pool, 'Worker', Here)
+    monkeypatch.setattr(pool, 'ready', lambda workers, seconds: workers)
     monkeypatch.setattr(ensure, 'RETRY', 0.1)
 
 
@@ -349,10 +339,15 @@ def test_source_whose_replay_was_dropped_is_named(refused, whole, option):
     assert not Store(whole).path(PASSIVE).exists()
 
 
-def test_a_run_that_fails_does_not_stop_the_others(here, tmp_path):
-    """Divergence: a learning rate that makes the first actor after the prefill infinite."""
-    values = {'lr_actor': 1e30, 'prefill': 980}
-    bad, lost = (plan.make(agent, TASK, 1, SMOKE, **values) for agent in ('active', 'passive'))
+def test_a_run_that_fails_does_not_stop_the_others(here, tmp_path, monkeypatch):
+    """Divergence: an infinite learning rate, which no spec can have, makes the first weights after the prefill so."""
+    bad, lost = (plan.make(agent, TASK, 1, SMOKE, prefill=980) for agent in ('active', 'passive'))
+    hyper = lanes.hyper
+
+    def infinite(specs):
+        return hyper(specs) | ({'lr_actor': np.array([np.inf], np.float32)} if specs == [bad] else {})
+
+    monkeypatch.setattr(lanes, 'hyper', infinite)
     with pytest.raises(RunError, match=f'{bad.run_id}.*diverged.*lower the learning rates'):
         ensure.ensure([bad, lost, ACTIVE], Store(tmp_path))
     assert [Store(tmp_path).status(spec) for spec in (bad, lost, ACTIVE)] == ['failed', 'missing', 'done']

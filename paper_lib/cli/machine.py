@@ -20,8 +20,8 @@ class Doctor:
     runs: Folder = None
 
     def __call__(self) -> int:
-        from paper_lib import doctor
         from paper_lib.data.store import Store
+        from paper_lib.engine import doctor
 
         found = 0
         for check in doctor.checks(Store(self.runs).root):
@@ -43,7 +43,8 @@ class Bench:
     json: Annotated[bool, tyro.conf.arg(help='print JSON instead of tables, everything at the end')] = False
 
     def __call__(self):
-        from paper_lib.run import bench, ensure
+        from paper_lib.engine import ensure
+        from paper_lib.engine.bench import tables
         from paper_lib.study import plan, scales
 
         if not 0 < self.seconds < math.inf:
@@ -60,16 +61,16 @@ class Bench:
         plans = {
             f'{scale.name} {chapter}': plan.specs(chapter, scale) for scale in chosen for chapter in scale.chapters
         }
-        tables = bench.tables(plans, self.lanes, self.precisions, self.seconds)
+        measured = tables.tables(plans, self.lanes, self.precisions, self.seconds)
         if self.json:
-            return print(json.dumps({title: list(rows) for title, rows in tables}, indent=1))
-        for title, rows in tables:
+            return print(json.dumps({title: list(rows) for title, rows in measured}, indent=1))
+        for title, rows in measured:
             print(f'\n{title}', flush=True)
             widths = None
             for row in rows:  # shown as they come: each takes a while
                 lines = [[str(value) for value in row.values()]]
                 if not widths:
-                    widths = [max(bench.WIDTHS.get(name, 8), len(name), len(value) + 2)
+                    widths = [max(tables.WIDTHS.get(name, 8), len(name), len(value) + 2)
                               for name, value in zip(row, lines[0])]  # fmt: skip
                     lines.insert(0, list(row))
                 for line in lines:

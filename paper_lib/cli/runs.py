@@ -45,7 +45,7 @@ class Train:
 
     def __call__(self):
         from paper_lib.data.store import Store
-        from paper_lib.run import ensure
+        from paper_lib.engine import ensure
 
         specs, store = self.specs(), Store(self.runs)
         if self.json and not self.dry_run:
@@ -56,7 +56,8 @@ class Train:
         for spec in done:
             store.require(spec).verify()
         if self.dry_run:
-            from paper_lib.run.cost import check_device, check_space, cost
+            from paper_lib.run.backend import check_device
+            from paper_lib.run.cost import check_space, cost
 
             check_device()
             missing = [

@@ -5,6 +5,7 @@ import importlib
 
 import numpy as np
 
+from paper_lib import machine
 from paper_lib.contract import tasks
 from paper_lib.envs import packages, remote
 from paper_lib.envs.base import Env, Spaces
@@ -41,7 +42,7 @@ class Batch:
     """
 
     def __init__(self, task_id: str, seeds: list[int | tuple[int, ...]], **options):
-        processes = min(len(seeds), len(remote.cores())) if tasks.get(task_id).rendered else 1
+        processes = min(len(seeds), len(machine.cores())) if tasks.get(task_id).rendered else 1
         calls = [functools.partial(make, task_id, seed, **options) for seed in seeds]
         self.envs = remote.spread(calls, processes) if processes > 1 else [call() for call in calls]
         self.spaces = self.envs[0].spaces

@@ -6,13 +6,9 @@ import os
 import signal
 from collections.abc import Callable
 
+from paper_lib import machine
 from paper_lib.contract.errors import RunError
 from paper_lib.envs.base import Env
-
-
-def cores() -> list[int]:
-    """Cores that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else list(range(os.cpu_count() or 1))
 
 
 class Remote:
@@ -67,7 +63,7 @@ def spread(makers: list[Callable[[], Env]], processes: int) -> list[Remote]:
     context, pipes = multiprocessing.get_context('spawn'), []
     for number in range(processes):
         ours, theirs = context.Pipe()
-        args = theirs, makers[number::processes], max(1, len(cores()) // processes)
+        args = theirs, makers[number::processes], max(1, len(machine.cores()) // processes)
         context.Process(target=_serve, args=args, daemon=True).start()
         theirs.close()  # else its end would go unnoticed
         pipes.append(ours)

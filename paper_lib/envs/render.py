@@ -12,7 +12,7 @@ import sys
 import mujoco
 import numpy as np
 
-from paper_lib import doctor
+from paper_lib import machine
 from paper_lib.contract.errors import UserError
 
 BACK_ENDS = ('egl', 'osmesa')
@@ -85,7 +85,8 @@ def _back_end():
             back_end(1, 1).free()
             return back_end
         except Exception as error:  # of any class: depends on which library is missing
-            failures.append(f'{name}: {doctor.absent(name) or " ".join(str(error).split())}')
+            missing = ', '.join(machine.missing_libraries(name))
+            failures.append(f'{name}: {f"no {missing}" if missing else " ".join(str(error).split())}')
             _forget(platform)
     raise UserError(f'pictures cannot be drawn here ({"; ".join(failures)}); `paper-lib doctor` says what is missing')
 

@@ -13,7 +13,7 @@ from paper_lib.agent.actor_critic import Policy
 from paper_lib.agent.kernels.actor_gradient import constant_actions
 from paper_lib.agent.world_model import State, WorldModel
 from paper_lib.contract import tasks
-from paper_lib.run import evaluate, lanes, rollout
+from paper_lib.run import backend, evaluate, lanes, rollout
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -41,6 +41,7 @@ class Player:
     """One trained agent: `arrays` are its weights by name, as a finished run has them."""
 
     def __init__(self, spec, arrays):
+        backend.prepare()
         self.spec, self.task = spec, tasks.get(spec.task)
         spaces = envs.make(spec.task, 0, **spec.options).spaces
         self.nets = dataclasses.replace(lanes.networks_of(spec, spaces), explore=False)

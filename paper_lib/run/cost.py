@@ -1,7 +1,6 @@
 """What a run costs, known before it is trained."""
 
 import functools
-import os
 import shutil
 from pathlib import Path
 
@@ -62,15 +61,6 @@ def cost(spec: RunSpec) -> dict:
 
 def megabytes(size: int) -> str:
     return f'{size / 1e6:.1f} MB'
-
-
-def check_device():
-    """Raise UserError if jax finds nothing to compute on."""
-    try:
-        jax.devices()
-    except (RuntimeError, AssertionError) as error:
-        chosen, reason = os.environ.get('JAX_PLATFORMS', ''), str(error).partition('\n')[0] or 'no such device'
-        raise UserError(f"JAX_PLATFORMS={chosen!r}: {reason}; 'cpu' works everywhere") from None
 
 
 def check_space(specs: list[RunSpec], folder: Path, at_once: int):

@@ -12,7 +12,6 @@ import paper_lib
 from paper_lib import envs
 from paper_lib.contract import tasks
 from paper_lib.contract.spec import RunSpec
-from paper_lib.run import processor
 
 ROOMS = ('agent', 'contract', 'data', 'envs', 'run')  # the folders whose code a run is trained with
 
@@ -30,14 +29,6 @@ def setting(specs: list[RunSpec]) -> dict[str, Any]:
     if tasks.get(first.task).rendered:
         found['pictures'] = envs.drawn_by(first.task, **first.options)
     return found
-
-
-def cpu() -> str:
-    """The processor's name: it decides the last bits too, but a run may go on on another one."""
-    for line in processor().splitlines():
-        if line.startswith('model name'):
-            return line.partition(': ')[2]
-    return platform.processor()
 
 
 def code() -> str:

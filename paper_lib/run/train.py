@@ -6,17 +6,14 @@ with what consumes its events.
 """
 
 import contextlib
-import os
-import pathlib
 import platform
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 import numpy as np
 
 import paper_lib
-from paper_lib import envs
+from paper_lib import envs, machine
 from paper_lib.contract import files, maze_layout, tasks
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
@@ -24,10 +21,10 @@ from paper_lib.data import sources
 from paper_lib.data.datasets import Recording
 from paper_lib.data.store import Finished, Store
 from paper_lib.data.writer import Run
-from paper_lib.run import cost, lanes, loop, provenance, rollout
+from paper_lib.run import backend, cost, lanes, loop, provenance, rollout
 from paper_lib.run.checkpoints import Checkpoints
 from paper_lib.run.evaluate import Evaluation
-from paper_lib.run.learner import Lane, Learner, trim
+from paper_lib.run.learner import Lane, Learner
 from paper_lib.run.recorder import Recorder
 
 
@@ -36,14 +33,14 @@ def train(
     store: Store,
     progress: Callable[[int], None] | None = None,
     checkpoint_seconds: float = 60.0,
-    lean: bool = False,
 ) -> None:
     """Train runs of equal `signature` together until each is finished. Finished ones are left alone.
 
-    `progress` is called with the clock after every chunk. With `lean`, programs of other runs are forgotten
-    first where much memory is held: for a process that trains many kinds of runs. Raises RunError for damaged
-    run data, a source that is missing or unfinished, and a run that another process is working on.
+    `progress` is called with the clock after every chunk. Raises RunError for damaged run data, a source that is
+    missing or unfinished, and a run that another process is working on; UserError if JAX has started otherwise than
+    `backend.prepare` would have it.
     """
+    backend.prepare()
     check_together(specs)
     spaces = envs.make(specs[0].task, 0, **specs[0].options).spaces  # fails here before a folder is made
     recordings = {spec.source: sources.recording(store, spec.source) for spec in specs if spec.source}
@@ -55,8 +52,6 @@ def train(
     with opened(specs, store) as runs:
         if not runs:
             return
-        if lean:
-            forget_programs(lanes.networks_of(specs[0], spaces), len(runs))
         try:
             train_group(runs, recordings, spaces, progress, checkpoint_seconds)
         except Exception as error:
@@ -75,7 +70,7 @@ def check_together(specs: list[RunSpec]) -> None:
 def check_same_setting(spec: RunSpec, source: Finished) -> None:
     """RunError unless this run, alone and on this machine, will compute what its source did, to the bit."""
     theirs = source.provenance()
-    ours = provenance.setting([spec]) | {'lanes': [spec.source.run_id], 'cpu': provenance.cpu()}
+    ours = provenance.setting([spec]) | {'lanes': [spec.source.run_id], 'cpu': machine.processor_name()}
     changed = [name for name in ours if theirs.get(name) != ours[name]]
     if changed:
         was = ', '.join(f'{name}={theirs.get(name)}' for name in changed)
@@ -182,7 +177,7 @@ def finish(group: list[Lane], parts: loop.Parts, recorder: Recorder, checkpoints
         'paper_lib': paper_lib.__version__,
         'code': checkpoints.code,
         'python': platform.python_version(),
-        'cpu': provenance.cpu(),
+        'cpu': machine.processor_name(),
     }
     rows = parts.rows(parts.schedule.steps)
     for number, lane in enumerate(group):
@@ -200,22 +195,3 @@ def visits(lane: Lane, rows: int) -> dict[str, np.ndarray]:
     edges = np.linspace(-maze_layout.ARENA, maze_layout.ARENA, maze_layout.CELLS + 1)
     counts, _, _ = np.histogram2d(place[:, 0], place[:, 1], (edges, edges))
     return {'visits': counts.astype(np.int64)}
-
-
-def forget_programs(nets: Any, count: int, most: float = 6e8) -> None:
-    """Drop compiled programs where this process holds over `most` bytes, unless these lanes have theirs already.
-
-    They are taken from the compilation cache when they are needed again. Where the system does not tell
-    how much is held, nothing is dropped.
-    """
-    hits = lanes.program.cache_info().hits
-    lanes.program(nets, count)
-    if lanes.program.cache_info().hits > hits:
-        return
-    with contextlib.suppress(OSError):
-        trim()
-        pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
-        if pages * os.sysconf('SC_PAGE_SIZE') > most:
-            lanes.program.cache_clear()
-            jax.clear_caches()
-            trim()

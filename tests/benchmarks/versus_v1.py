@@ -120,7 +120,7 @@ def child(python, side, size, args):
     environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'NPROC': str(len(args.cores.split(','))),
                    'TF_CPP_MIN_LOG_LEVEL': '3'}  # fmt: skip
     if side == 'ours' or args.large_pages:
-        environment['GLIBC_TUNABLES'] = 'glibc.malloc.hugetlb=1'  # as paper_lib.run sets it for several threads
+        environment['GLIBC_TUNABLES'] = 'glibc.malloc.hugetlb=1'  # as paper_lib.run.backend sets it for several threads
     command = [python, __file__, '--side', side, '--cores', args.cores, '--seconds', str(args.seconds), size]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from paper_lib import envs
+from paper_lib import envs, machine
 from paper_lib.contract import maze_layout, tasks
 from paper_lib.contract.errors import UserError
 
@@ -146,7 +146,7 @@ def batches():
     with pytest.MonkeyPatch.context() as patch:
         made = []
         for cores in ([0], [0, 1]):
-            patch.setattr(envs.remote, 'cores', lambda cores=cores: cores)
+            patch.setattr(machine, 'cores', lambda cores=cores: cores)
             made.append(envs.Batch(CUP, [(7, 0), (7, 1), (7, 2)], render='fast'))
     assert [type(batch.envs[0]) for batch in made] == [envs.Env, envs.remote.Remote]
     return made
@@ -188,7 +188,7 @@ def test_errors_of_another_process_are_those_of_this_one(batches):
 
 
 def test_a_task_that_cannot_be_made_in_another_process(monkeypatch):
-    monkeypatch.setattr(envs.remote, 'cores', lambda: [0, 1])
+    monkeypatch.setattr(machine, 'cores', lambda: [0, 1])
     monkeypatch.setenv('MUJOCO_GL', 'none-such')
     with pytest.raises(UserError, match='MUJOCO_GL=none-such'):
         envs.Batch(MAZE, [(0, 0), (0, 1)])
@@ -198,14 +198,14 @@ def test_processes_are_light_and_end_with_their_parent(tmp_path):
     """Without jax; and the pipe of the last one alive, which this process would read from, closes."""
     (tmp_path / 'script.py').write_text(f"""
 import os, sys
-from paper_lib import envs
+from paper_lib import envs, machine
 
 def modules(env):
     return os.getpid(), [name for name in ('jax', 'flax') if name in sys.modules]
 
 if __name__ == '__main__':
     import jax
-    envs.remote.cores = lambda: [0, 1]
+    machine.cores = lambda: [0, 1]
     batch = envs.Batch({MAZE!r}, [(0, 0), (0, 1)])
     print(*envs.remote.call(batch.envs, modules, [(), ()]), sep='\\n', flush=True)
     os.kill(os.getpid(), 9)

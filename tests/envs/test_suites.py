@@ -153,7 +153,7 @@ def test_a_suite_from_outside_trains(registry, quick, tmp_path):
 
 
 def test_a_process_that_trains_finds_it(named, tmp_path):
-    from paper_lib.run import ensure
+    from paper_lib.engine import ensure
 
     store, spec = Store(tmp_path), spec_of(POINT, **FEW)
     ensure.ensure([spec], store, workers=1)

@@ -7,7 +7,8 @@ import pytest
 import smoke
 
 from paper_lib.agent.networks import Networks
-from paper_lib.run import bench, lanes
+from paper_lib.engine.bench.measure import random_batch
+from paper_lib.run import lanes
 
 VECTORS = Networks(smoke.MODEL, (2, 2), None, 2, False)
 PICTURES = Networks(smoke.VISION.model, (), (32, 32, 3), 3, True)  # convolutions are products, which lanes batch
@@ -21,7 +22,7 @@ def test_lanes_of_a_program_agree_with_programs_of_one_lane(quick, nets, layout,
     """A chunk of two updates: seeds, weights, batches and learning rates are each lane's own."""
     rates = enumerate((1e-4, 4e-4))
     specs = [dataclasses.replace(smoke.PASSIVE, seed=seed, init_seed=seed, lr_model=rate) for seed, rate in rates]
-    batch = bench._random(layout, (2, 2, smoke.MODEL.batch, smoke.MODEL.length))  # (lanes, updates, B, T)
+    batch = random_batch(layout, (2, 2, smoke.MODEL.batch, smoke.MODEL.length))  # (lanes, updates, B, T)
 
     programs = {count: lanes.Program(nets, count) for count in (1, 2)}  # not the cached ones of other tests
 

@@ -6,7 +6,8 @@ import tempfile
 
 import pytest
 
-from paper_lib import doctor
+from paper_lib import machine
+from paper_lib.engine import doctor
 
 
 def test_this_machine_gets_a_report(tmp_path):
@@ -75,18 +76,18 @@ def test_unknown_back_end_is_named(monkeypatch):
 def test_missing_library_of_a_back_end_is_named(monkeypatch):
     monkeypatch.setenv('MUJOCO_GL', 'osmesa')
     monkeypatch.setitem(doctor.PROBES, 'render', 'raise OSError')
-    monkeypatch.setattr(doctor, '_loads', lambda library: False)
+    monkeypatch.setattr(machine, '_loads', lambda library: False)
     assert doctor.rendering().detail == 'MUJOCO_GL=osmesa: no libOSMesa.so.8'
 
 
 @pytest.mark.parametrize(('gpu', 'jax', 'ok'), [
-    ('', "print('0.1 on cpu cpu')", True),
-    ('NVIDIA H200', "print('0.1 on gpu NVIDIA H200')", True),
-    ('NVIDIA H200', "print('0.1 on cpu cpu')", False),
+    ((), "print('0.1 on cpu cpu')", True),
+    (('NVIDIA H200',), "print('0.1 on gpu NVIDIA H200')", True),
+    (('NVIDIA H200',), "print('0.1 on cpu cpu')", False),
 ])  # fmt: skip
 def test_idle_gpu_is_noticed(monkeypatch, gpu, jax, ok):
     monkeypatch.delenv('JAX_PLATFORMS', raising=False)
-    monkeypatch.setattr(doctor, '_gpu', lambda: gpu)
+    monkeypatch.setattr(machine, 'gpus', lambda: gpu)
     monkeypatch.setitem(doctor.PROBES, 'jax', jax)
     _, check = doctor.devices()
     assert check.ok == ok
@@ -94,10 +95,10 @@ def test_idle_gpu_is_noticed(monkeypatch, gpu, jax, ok):
 
 
 def test_gpu_names_come_from_the_driver(monkeypatch):
-    monkeypatch.setattr(doctor.shutil, 'which', lambda name: name)
+    monkeypatch.setattr(machine.shutil, 'which', lambda name: name)
     answer = subprocess.CompletedProcess([], 0, 'NVIDIA H200\nNVIDIA H200\n')
-    monkeypatch.setattr(doctor.subprocess, 'run', lambda *_, **__: answer)
-    assert doctor._gpu() == 'NVIDIA H200, NVIDIA H200'
+    monkeypatch.setattr(machine.subprocess, 'run', lambda *_, **__: answer)
+    assert machine.gpus.__wrapped__() == ('NVIDIA H200', 'NVIDIA H200')
 
 
 def test_kernel_of_another_environment_is_named(monkeypatch):

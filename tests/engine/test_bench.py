@@ -16,9 +16,13 @@ import numpy as np
 import pytest
 import smoke
 
-from paper_lib import cli
+from paper_lib import cli, machine
 from paper_lib.contract.errors import UserError
-from paper_lib.run import bench, ensure
+from paper_lib.engine import ensure, pool
+from paper_lib.engine.bench import costs, measure, tables
+from paper_lib.engine.bench.flops import flops
+from paper_lib.engine.bench.measure import BetweenUpdates, Case, Updates
+from paper_lib.engine.bench.processes import together
 from paper_lib.study import plan, scales
 
 
@@ -34,13 +38,13 @@ def test_flops_are_counted_as_often_as_loops_run():
         return jax.lax.scan(jax.jit(body), x @ b, None, length=11)[0]
 
     product, count = 2 * 5 * 7 * 7, 1 + 11 * (3 + 1)
-    assert bench.flops(program, a) == pytest.approx(count * product, rel=0.02)  # and some for the loops' counters
-    assert bench.flops(jax.vmap(jax.jit(program)), a[None].repeat(4, 0)) == pytest.approx(4 * count * product, rel=0.02)
+    assert flops(program, a) == pytest.approx(count * product, rel=0.02)  # and some for the loops' counters
+    assert flops(jax.vmap(jax.jit(program)), a[None].repeat(4, 0)) == pytest.approx(4 * count * product, rel=0.02)
 
 
 def test_an_update_of_a_real_run_is_measured():
-    found = bench.updates(bench.Case(smoke.ACTIVE, 0.01))
-    assert 0 < found['ms'] < 1e4 and found['compile'] > 0 and found['host'] > 1e8
+    found = measure.updates(Case(smoke.ACTIVE, 0.01))
+    assert 0 < found.milliseconds < 1e4 and found.compile_seconds > 0 and found.host_bytes > 1e8
 
 
 def test_flops_of_an_update_are_those_of_its_products_by_hand():
@@ -68,7 +72,7 @@ def test_flops_of_an_update_are_those_of_its_products_by_hand():
     step = 2 * (sequence + prior) + 2 * learns + 2 * reward[1] + cont[1] + 2 * reward[1]
     step += 3 * reward[1] - reward[0] + reward[1]  # critic as wide as reward: its loss, and the slow one
     by_hand = 2 * (m.batch * m.length * model + m.starts * m.horizon * step)
-    assert bench.work(bench.Case(spec, 1.0)) == pytest.approx(by_hand, rel=0.15)
+    assert measure.update_flops(Case(spec, 1.0)) == pytest.approx(by_hand, rel=0.15)
 
 
 def wait(path):
@@ -77,7 +81,7 @@ def wait(path):
 
 
 def measure_until_killed(path):
-    bench.together(wait, [path], [[0]])
+    together(wait, [path], [[0]])
 
 
 def test_a_measurement_ends_with_the_process_that_asked_for_it(tmp_path):
@@ -114,10 +118,10 @@ def test_the_cost_of_a_plan_is_worked_out_from_one_run_of_each_program(monkeypat
     plan = [smoke.EXPLORER, smoke.ACTIVE, smoke.TANDEM, follower]
     ms = {False: 18.0, True: 36.0}  # of both cores: an exploring run's update takes twice as long, for half of the run
     assert smoke.EXPLORER.expl_until == smoke.EXPLORER.budget / 2
-    monkeypatch.setattr(bench, '_busy', lambda case: ms[case.spec.w_expl > 0])
-    monkeypatch.setattr(bench, '_alone', lambda measure, case: {'collect': 0.01, 'evaluate': 7.0})
+    monkeypatch.setattr(costs, 'busy_milliseconds', lambda case: ms[case.spec.w_expl > 0])
+    monkeypatch.setattr(costs, 'alone', lambda measure, case: BetweenUpdates(0.01, 7.0))
     monkeypatch.setattr(ensure, 'layout', lambda: (2, 1))
-    (row,) = bench.study_rows({'some plan': plan}, 1.0)
+    (row,) = tables.study_rows({'some plan': plan}, 1.0)
     spec = smoke.ACTIVE
     work = spec.schedule.updates * (3.5 * 0.018 + 0.5 * 0.036)
     around = (4 * 3 * 7.0 + 2 * spec.schedule.steps * 0.01) / 2
@@ -129,33 +133,35 @@ def test_the_cost_of_a_plan_is_worked_out_from_one_run_of_each_program(monkeypat
 def test_on_a_gpu_runs_that_train_alone_are_worked_out_with_one_lane(monkeypatch):
     """An update takes 10 ms with one lane, 10 / 8 ms with eight: of a plan of four, two share a program."""
     others = [dataclasses.replace(smoke.ACTIVE, seed=seed) for seed in (1, 2)]
-    monkeypatch.setattr(bench, '_busy', lambda case: 10.0 / case.lanes)
-    monkeypatch.setattr(bench, '_alone', lambda measure, case: {'collect': 0.0, 'evaluate': 0.0})
+    monkeypatch.setattr(costs, 'busy_milliseconds', lambda case: 10.0 / case.lanes)
+    monkeypatch.setattr(costs, 'alone', lambda measure, case: BetweenUpdates(0.0, 0.0))
     monkeypatch.setattr(ensure, 'layout', lambda: (1, 8))
-    work, around = bench._seconds([*others, smoke.ACTIVE, smoke.CONTROL], 1.0)
-    assert work == pytest.approx(smoke.ACTIVE.schedule.updates * (2 * 10 + 2 * 10 / 8) / 1e3) and around == 0
+    predicted = costs.predicted([*others, smoke.ACTIVE, smoke.CONTROL], 1.0)
+    assert predicted.updating == pytest.approx(smoke.ACTIVE.schedule.updates * (2 * 10 + 2 * 10 / 8) / 1e3)
+    assert predicted.between == 0
 
 
 @pytest.mark.parametrize(('free', 'runs'), [(100, 2), (59, 1), (5, 1)])
 def test_as_many_runs_at_once_as_memory_holds(free, runs, monkeypatch):
     """Each takes 30 bytes here; 8 ms an update, whatever is beside it."""
-    monkeypatch.setattr(bench, '_free', lambda: free)
-    monkeypatch.setattr(bench, '_alone', lambda measure, case: {'host': 30, 'ms': 8.0})
-    monkeypatch.setattr(bench, 'together', lambda measure, cases, cores: [{'ms': 8.0}] * len(cases))
+    measured = Updates(1.0, 8.0, 1e9, 30, None)
+    monkeypatch.setattr(machine, 'free_memory', lambda: free)
+    monkeypatch.setattr(costs, 'alone', lambda measure, case: measured)
+    monkeypatch.setattr(costs, 'together', lambda measure, cases, cores: [measured] * len(cases))
     monkeypatch.setattr(ensure, 'layout', lambda: (2, 1))
-    monkeypatch.setattr(ensure, 'cores', lambda: [0, 1])
-    bench._busy.cache_clear()
-    assert bench._busy(bench.Case(smoke.ACTIVE, 1.0)) == 8.0 / runs
-    bench._busy.cache_clear()
+    monkeypatch.setattr(machine, 'cores', lambda: [0, 1])
+    costs.busy_milliseconds.cache_clear()
+    assert costs.busy_milliseconds(Case(smoke.ACTIVE, 1.0)) == 8.0 / runs
+    costs.busy_milliseconds.cache_clear()
     monkeypatch.setattr(ensure, 'layout', lambda: (1, 4))  # as on a GPU
-    assert bench._busy(bench.Case(smoke.ACTIVE, 1.0, 4)) == 8.0 / 4
-    bench._busy.cache_clear()
+    assert costs.busy_milliseconds(Case(smoke.ACTIVE, 1.0, 4)) == 8.0 / 4
+    costs.busy_milliseconds.cache_clear()
 
 
 def test_processes_that_measure_together_have_their_own_cores():
-    cores = ensure.cores()[:2]
-    case = bench.Case(smoke.ACTIVE, 0.01)
-    found = bench.together(affinity, [case] * len(cores), [[core] for core in cores])
+    cores = machine.cores()[:2]
+    case = Case(smoke.ACTIVE, 0.01)
+    found = together(affinity, [case] * len(cores), [[core] for core in cores])
     assert found == [[core] for core in cores]
 
 
@@ -164,10 +170,9 @@ OWN, ONE = 'glibc.malloc.hugetlb=0', 'glibc.malloc.hugetlb=1:glibc.malloc.arena_
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads what a process was started with')
 @pytest.mark.parametrize(('given', 'arenas'), [
-    ({}, [True, False, True]),
-    ({'NPROC': '2'}, [True, False, False]),
-    ({'NPROC': '2', 'GLIBC_TUNABLES': ONE}, [True, False, False]),  # a process of ours started this one
-    ({'GLIBC_TUNABLES': OWN}, [False, False, False]),
+    ({'NPROC': '2'}, [True, False]),
+    ({'NPROC': '2', 'GLIBC_TUNABLES': ONE}, [True, False]),  # a process of ours started this one
+    ({'GLIBC_TUNABLES': OWN}, [False, False]),
 ])  # fmt: skip
 def test_a_process_of_one_thread_alone_has_one_arena_of_malloc(given, arenas):
     """A process reads GLIBC_TUNABLES before any of our code: they must be right when it starts."""
@@ -175,15 +180,20 @@ def test_a_process_of_one_thread_alone_has_one_arena_of_malloc(given, arenas):
     free |= {'PYTHONPATH': os.pathsep.join(sys.path)}
     command = [sys.executable, '-c', 'import test_bench; test_bench.show()']
     done = subprocess.run(command, env=free | given, capture_output=True, text=True, check=True)
-    wanted = list(zip(['1', '2', given.get('NPROC', '1')], arenas))
-    assert [tuple(each) for each in json.loads(done.stdout)] == wanted
+    one, two, here = json.loads(done.stdout)
+    assert one == ['1', arenas[0]] and two == ['2', arenas[1]]
+    assert here == given
 
 
 def show():
-    """Of a process for one core, of one for two, and of this one afterwards: threads, and whether it has one arena."""
-    core, case = ensure.cores()[0], bench.Case(smoke.ACTIVE, 0.01)
-    found = [bench.together(started, [case], [cores])[0] for cores in ([core], [core, core])]
-    print(json.dumps([*found, [os.environ['NPROC'], 'arena_max=1' in os.environ['GLIBC_TUNABLES']]]))
+    """Print of a process for one core and of one for two: threads, and whether it has one arena; and what is set here.
+
+    The two processes are given the same core.
+    """
+    core, case = machine.cores()[0], Case(smoke.ACTIVE, 0.01)
+    found = [together(started, [case], [cores])[0] for cores in ([core], [core, core])]
+    here = {name: os.environ[name] for name in ('NPROC', 'GLIBC_TUNABLES') if name in os.environ}
+    print(json.dumps([*found, here]))
 
 
 def started(case):
@@ -191,29 +201,29 @@ def started(case):
 
 
 def test_a_measurement_that_fails_ends_all_of_them():
-    cores = ensure.cores()
-    cases = [bench.Case(smoke.ACTIVE, 0.01), bench.Case(smoke.TANDEM, 0.01)]
+    cores = machine.cores()
+    cases = [Case(smoke.ACTIVE, 0.01), Case(smoke.TANDEM, 0.01)]
     for fails in (refused, killed):
         with pytest.raises(UserError, match='out of memory'):
-            bench.together(fails, cases, [cores, cores])
+            together(fails, cases, [cores, cores])
 
 
 def test_a_table_that_fails_ends_with_a_row_that_says_so(monkeypatch):
-    monkeypatch.setattr(bench, '_alone', lambda measure, case: refused(case))
-    tables = bench.tables({'some plan': [smoke.TANDEM]}, [1], ['float32'], 1.0)
-    assert list(next(rows for _, rows in tables)) == [{'failed': 'out of memory'}]
+    monkeypatch.setattr(tables, 'alone', lambda measure, case: refused(case))
+    every = tables.tables({'some plan': [smoke.TANDEM]}, [1], ['float32'], 1.0)
+    assert list(next(rows for _, rows in every)) == [{'failed': 'out of memory'}]
 
 
 def refused(case):
     if case.spec.source:
         raise UserError('out of memory')
-    bench._start.wait()
+    pool.meet()
 
 
 def killed(case):
     if case.spec.source:
         os.kill(os.getpid(), signal.SIGKILL)
-    bench._start.wait()
+    pool.meet()
 
 
 @pytest.mark.slow
@@ -224,19 +234,19 @@ def test_every_table_is_measured(capsys, monkeypatch):
     monkeypatch.setitem(scales.SCALES, 'smoke', one)  # a process for every number: the whole plan takes half an hour
     options = ['--scales', 'smoke', '--lanes', '1', '2', '--precisions', 'float32', '--seconds', '0.01', '--json']
     assert cli.main(['bench', *options]) == 0
-    tables = json.loads(capsys.readouterr().out)
-    assert len(tables) == 5 and all(tables.values())
-    assert [row['lanes'] for row in tables['Updates, on one core or on the GPU']] == [1, 2]
-    assert all(row['hours'] >= 0 for row in list(tables.values())[-1])
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 5 and all(found.values())
+    assert [row['lanes'] for row in found['Updates, on one core or on the GPU']] == [1, 2]
+    assert all(row['hours'] >= 0 for row in list(found.values())[-1])
 
 
 def affinity(case):
-    return ensure.cores()
+    return machine.cores()
 
 
 def test_random_batches_look_like_those_of_a_replay():
     layout = {'image': ((4, 4, 3), 'uint8'), 'action': ((2,), 'float32')}
-    batch = bench._random(layout, (1, 2, 3))
+    batch = measure.random_batch(layout, (1, 2, 3))
     shapes = {key: (value.shape, value.dtype.name) for key, value in batch.items()}
     assert shapes == {'image': ((1, 2, 3, 4, 4, 3), 'uint8'), 'action': ((1, 2, 3, 2), 'float32'),
                       'reward': ((1, 2, 3), 'float32'), 'is_first': ((1, 2, 3), 'bool'),

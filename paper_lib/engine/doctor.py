@@ -3,7 +3,6 @@
 Whatever could hang, crash or print is tried in a process of its own.
 """
 
-import ctypes
 import dataclasses
 import importlib.metadata as metadata
 import os
@@ -16,9 +15,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from paper_lib import machine
+
 FREE_GB = 5  # room that the runs of scale laptop are sure to fit in
 TIMEOUT = 120  # seconds for one probe; the first import from a cold disk is slow
-LOCK = Path(__file__).resolve().parents[1] / 'requirements.lock'
+LOCK = Path(__file__).resolve().parents[2] / 'requirements.lock'
 EXTRAS = {'': 'analysis', 'train': 'training', 'notebooks': 'notebooks'}
 
 # Debian's package of each library that a Python package here may find missing.
@@ -29,7 +30,6 @@ LIBRARIES = {
     'libgomp.so.1': 'libgomp1',
     'libstdc++.so.6': 'libstdc++6',
 }
-RENDERERS = {'egl': ('libEGL.so.1', 'libGL.so.1'), 'osmesa': ('libOSMesa.so.8',)}
 
 PROBES = {
     'dm_control': """
@@ -83,7 +83,7 @@ class Check:
 
 def checks(runs: Path) -> Iterator[Check]:
     """Every check, each yielded when it is done (some take seconds). `runs` is the folder that runs are written to."""
-    yield machine()
+    yield computer()
     yield python()
     yield from map(packages, EXTRAS)
     yield locked(LOCK)
@@ -94,12 +94,11 @@ def checks(runs: Path) -> Iterator[Check]:
     yield disk(runs)
 
 
-def machine() -> Check:
-    try:
-        memory = f'{os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30:.0f} GiB of memory'
-    except (AttributeError, OSError, ValueError):  # not a POSIX system, or one that does not tell
-        memory = 'memory unknown'
-    return Check('machine', True, f'{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {memory}')
+def computer() -> Check:
+    size = machine.memory()
+    memory = f'{size / 2**30:.0f} GiB of memory' if size else 'memory unknown'
+    cores = len(machine.cores())
+    return Check('machine', True, f'{platform.system()} {platform.machine()}, {cores} cores, {memory}')
 
 
 def python(version: tuple[int, int] = sys.version_info[:2]) -> Check:
@@ -148,22 +147,17 @@ def rendering() -> Check:
         ok, text = _try('render', MUJOCO_GL=name)
         if ok:
             return Check('rendering', True, f'MUJOCO_GL={name} draws with {text}')
-        failures.append(f'MUJOCO_GL={name}: {absent(name) or text}')
+        missing = ', '.join(machine.missing_libraries(name))
+        failures.append(f'MUJOCO_GL={name}: {f"no {missing}" if missing else text}')
     todo = 'vision tasks need it, nothing else does; Debian, Ubuntu: apt-get install libegl1 libgl1 libgl1-mesa-dri'
     return Check('rendering', False, '; '.join(failures), todo)
-
-
-def absent(name: str) -> str:
-    """Which libraries of a rendering back end are not on this machine; '' if all are."""
-    libraries = [library for library in RENDERERS.get(name, ()) if not _loads(library)]
-    return f'no {", ".join(libraries)}' if libraries else ''
 
 
 def devices() -> Iterator[Check]:
     """JAX, and whether it uses the GPU where there is one."""
     ok, text = _try('jax', XLA_PYTHON_CLIENT_PREALLOCATE='false')  # a run may be using the GPU
     yield Check('jax', ok, text, '' if ok else _advice(text))
-    gpu = _gpu()
+    gpu = ', '.join(machine.gpus())
     if not gpu:
         yield Check('gpu', True, 'none: training runs on the CPU, which scales smoke and laptop are made for')
     elif ok and ' on cpu' in text and 'cpu' not in os.environ.get('JAX_PLATFORMS', ''):
@@ -232,23 +226,3 @@ def _advice(error):
     if 'No module named' in error:
         return "pip install -e '.[all]'"
     return f'install the locked versions: pip install -r {LOCK.name}'
-
-
-def _loads(library):
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
-
-
-def _gpu():
-    """Names of the NVIDIA GPUs, '' without any."""
-    if not shutil.which('nvidia-smi'):
-        return ''
-    command = ['nvidia-smi', '--query-gpu=name', '--format=csv,noheader']
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.TimeoutExpired):
-        return ''
-    return ', '.join(done.stdout.strip().splitlines()) if done.returncode == 0 else ''

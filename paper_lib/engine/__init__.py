@@ -1,0 +1,1 @@
+"""Machine matters: worker processes, training whatever is missing, progress, the bench, the doctor."""

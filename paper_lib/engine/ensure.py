@@ -1,0 +1,223 @@
+"""Makes sure that runs exist: trains what is missing, sources first, on all cores or one GPU.
+
+Each worker is a process of its own on its share of the cores, by default one core each: on a CPU two small runs side by
+side are faster than one on two cores, and a notebook's process never holds JAX.
+"""
+
+import os
+import time
+from pathlib import Path
+
+from paper_lib import machine
+from paper_lib.contract import files
+from paper_lib.contract.errors import RunError, UserError
+from paper_lib.contract.spec import RunSpec
+from paper_lib.data.lease import Busy
+from paper_lib.data.store import Store
+from paper_lib.engine import pool
+from paper_lib.engine.progress import Progress
+
+GPU_LANES = 8  # runs that train as one program where there is a GPU
+MOST = 1000  # workers, and lanes
+RETRY = 5.0  # seconds until a run that another process works on is looked at again
+
+
+def layout() -> tuple[int, int]:
+    """(workers, lanes) by default: one pinned worker per core, or one program of several lanes on a GPU."""
+    return (1, GPU_LANES) if machine.trains_on_gpu() else (len(machine.cores()), 1)
+
+
+def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, lanes: int = 0) -> None:
+    """Train every run that is not finished. Sources must be among `specs` or finished.
+
+    Returns when all are finished. Raises UserError for what the user can mend; runs then go on where they
+    stopped when the same call is made again. A run that another process works on is waited for.
+    """
+    store = store or Store()
+    waiting = unfinished(specs, store, workers, lanes)
+    if not waiting:
+        return
+    default_workers, default_lanes = layout()
+    workers, lanes = workers or default_workers, lanes or default_lanes
+    alone = trained_alone(specs)
+    tasks = [spec.task for spec in waiting]
+    waiting.sort(key=lambda spec: tasks.index(spec.task))
+    progress = Progress(sum(spec.schedule.steps for spec in waiting))
+    with progress, Crew(workers, store.root, progress) as crew:
+        crew.check([spec for spec in waiting if store.status(spec) == 'missing'], workers * lanes)
+        if len(waiting) > 1:
+            progress.note(f'runs to train: {len(waiting)}, agent steps: {progress.total:,}')
+        while waiting or crew.working:
+            ready = [spec for spec in waiting if spec.source is None or store.status(spec.source) == 'done']
+            if not (ready or crew.working):
+                raise RunError(f'{waiting[0].source.run_id}: is not there any more; run the same command again')
+            if crew.idle:
+                for group in groups(ready, lanes, store, alone)[: len(crew.idle)]:
+                    crew.start(group)
+                    waiting = [spec for spec in waiting if spec not in group]
+            waiting += crew.wait()
+            waiting = [spec for spec in waiting if spec.source not in crew.failed]
+            if waiting or crew.working:
+                for error in crew.failed.values():
+                    progress.note(f'failed: {error}')
+    if crew.failed:  # the others are finished
+        first, *more = dict.fromkeys(map(str, crew.failed.values()))
+        raise RunError(first + (f' (and {len(more)} more: see paper-lib runs)' if more else ''))
+
+
+def trained_alone(specs: list[RunSpec]) -> set[RunSpec]:
+    """The runs that must be trained alone because they, or a follower, must be equal to the bit."""
+    return {run for spec in specs if spec.exact for run in (spec, spec.source)}
+
+
+def unfinished(specs: list[RunSpec], store: Store, workers: int = 0, lanes: int = 0) -> list[RunSpec]:
+    """The runs that are not finished. Raises UserError for what shows before any is trained (as `ensure`)."""
+    for name, value in {'workers': workers, 'lanes': lanes}.items():
+        if not 0 <= value <= MOST:
+            raise UserError(f'{name}={value}: must be from 1 to {MOST}, or 0 for as many as suit this machine')
+    waiting = [spec for spec in dict.fromkeys(specs) if store.status(spec) != 'done']
+    for spec in waiting:
+        if spec.source and spec.source not in waiting:
+            store.source(spec.source)
+    if waiting:
+        store.check_writable()
+    return waiting
+
+
+def groups(
+    specs: list[RunSpec], size: int, store: Store, alone: frozenset[RunSpec] | set[RunSpec] = frozenset()
+) -> list[list[RunSpec]]:
+    """Split runs into groups of at most `size` that can share a program, in the order given.
+
+    Runs in `alone` share none. Runs that were interrupted go on with those that they were begun with, in the
+    same order: another grouping would change their last bits.
+    """
+    begun = {}
+    for spec in specs:
+        for path in store.path(spec).glob('checkpoint-*.npz'):
+            meta = files.read_meta(path, {'meta': {'setting': {'lanes': [str]}}})
+            together = meta['meta']['setting']['lanes'] if meta else []
+            begun |= dict.fromkeys(together, tuple(together))
+    alike = {}
+    for spec in specs:
+        own = spec.run_id if spec in alone else ''
+        alike.setdefault((spec.signature, begun.get(spec.run_id), own), []).append(spec)
+    cut = []
+    for (_, together, _), same in alike.items():
+        if together:
+            cut.append(sorted(same, key=lambda spec: together.index(spec.run_id)))
+        else:
+            cut += [same[i : i + size] for i in range(0, len(same), size)]
+    return sorted(cut, key=lambda group: specs.index(group[0]))
+
+
+class Crew:
+    """The workers that train: each trains one group of runs at a time and reports its clock."""
+
+    def __init__(self, workers: int, root: Path, progress: Progress):
+        threads = int(os.environ.get('NPROC', '1'))
+        self.idle = [pool.Worker(cores, threads) for cores in pool.shares(workers)]
+        self.working: dict[pool.Worker, list[RunSpec]] = {}
+        self.failed: dict[RunSpec, UserError] = {}
+        self.root, self.progress = root, progress
+        self._programs = {}  # worker: what decides which program it holds
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for worker in (*self.idle, *self.working):  # a run that is stopped resumes to the bit
+            worker.stop()
+
+    def check(self, specs: list[RunSpec], at_once: int) -> None:
+        """Raise UserError if the disk cannot hold what these runs will write, or JAX does not start."""
+        worker = self.idle[0]
+        worker.call(_check, specs, self.root, at_once)
+        match worker.receive():
+            case pool.Raised(error):
+                raise error
+            case pool.Died(exit_code):
+                flags = os.environ.get('XLA_FLAGS')
+                if flags and exit_code > 0:  # JAX ended it, and no signal
+                    raise UserError(f'XLA_FLAGS={flags!r}: jax does not start with it; see the line above')
+                raise _killed(specs)
+
+    def start(self, group: list[RunSpec]) -> None:
+        """Give a group to an idle worker: to one that holds its program, if there is one.
+
+        A worker that holds another program is replaced by a new process, since a process does not give back all of
+        the memory that its compiled programs took. The new one loads its program from the compilation cache.
+        """
+        program = (group[0].signature, len(group))
+        fitting = [worker for worker in self.idle if self._programs.get(worker) == program]
+        worker = fitting[0] if fitting else min(self.idle, key=lambda worker: worker in self._programs)
+        if self._programs.get(worker, program) != program:
+            worker.stop()
+        self._programs[worker] = program
+        self.idle.remove(worker)
+        self.working[worker] = group
+        worker.call(_train, group, self.root)
+
+    def wait(self) -> list[RunSpec]:
+        """Pass reports on, for a second or until a group ends; return the runs that must be tried again."""
+        again = []
+        for worker in pool.ready(list(self.working), 1.0):
+            group = self.working[worker]
+            match worker.receive():
+                case pool.Reported(clock):
+                    self.progress.update([spec.run_id for spec in group], clock)
+                    continue
+                case pool.Raised(Busy() as error):
+                    self.progress.note(f'waiting: {str(error).partition(";")[0]}')
+                    again += group
+                case pool.Raised(UserError() as error):
+                    self.failed |= dict.fromkeys(group, error)
+                case pool.Raised(error):
+                    raise error
+                case pool.Died():
+                    raise _killed(group)
+            del self.working[worker]
+            self.idle.append(worker)
+        if again:
+            time.sleep(RETRY)
+        return again
+
+
+def _killed(group):
+    names = ', '.join(spec.run_id for spec in group)
+    return RunError(f'{names}: a training process was killed (out of memory?); run the same command again to resume')
+
+
+def _check(specs, root, at_once):
+    """In a worker's process."""
+    from paper_lib.run import backend, cost
+
+    backend.check_device()
+    cost.check_space(specs, root, at_once)
+
+
+def _train(group, root):
+    """In a worker's process: train these runs, and report the clock once a second and at the end."""
+    from jax.errors import JaxRuntimeError
+
+    from paper_lib.run.train import train
+
+    last = 0.0
+
+    def report(clock):
+        nonlocal last
+        if time.monotonic() - last > 1 or clock == group[0].schedule.steps:
+            last = time.monotonic()
+            pool.report(clock)
+
+    try:
+        train(group, Store(root), report)
+    except UserError:
+        raise
+    except JaxRuntimeError as error:
+        names, reason = ', '.join(spec.run_id for spec in group), str(error).partition('\n')[0]
+        raise RunError(f'{names}: {reason}; if this is for want of memory, choose a smaller model or batch') from error
+    except OSError as error:
+        reason = error.strerror or error
+        what = f'{error.filename or root}: {reason}; remove the cause, then run the same command again'
+        raise RunError(what) from error
