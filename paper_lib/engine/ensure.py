@@ -12,6 +12,7 @@ from paper_lib import machine
 from paper_lib.contract import files
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
+from paper_lib.data import sources
 from paper_lib.data.lease import Busy
 from paper_lib.data.store import Store
 from paper_lib.engine import pool
@@ -48,7 +49,7 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
         if len(waiting) > 1:
             progress.note(f'runs to train: {len(waiting)}, agent steps: {progress.total:,}')
         while waiting or crew.working:
-            ready = [spec for spec in waiting if spec.source is None or store.status(spec.source) == 'done']
+            ready = [spec for spec in waiting if has_source(spec, store)]
             if not (ready or crew.working):
                 raise RunError(f'{waiting[0].source.run_id}: is not there any more; run the same command again')
             if crew.idle:
@@ -65,6 +66,11 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
         raise RunError(first + (f' (and {len(more)} more: see paper-lib runs)' if more else ''))
 
 
+def has_source(spec: RunSpec, store: Store) -> bool:
+    """Whether the run can be trained now: it has no source, or a dataset, or a finished run."""
+    return not isinstance(spec.source, RunSpec) or store.status(spec.source) == 'done'
+
+
 def trained_alone(specs: list[RunSpec]) -> set[RunSpec]:
     """The runs that must be trained alone because they, or a follower, must be equal to the bit."""
     return {run for spec in specs if spec.exact for run in (spec, spec.source)}
@@ -78,7 +84,7 @@ def unfinished(specs: list[RunSpec], store: Store, workers: int = 0, lanes: int 
     waiting = [spec for spec in dict.fromkeys(specs) if store.status(spec) != 'done']
     for spec in waiting:
         if spec.source and spec.source not in waiting:
-            store.source(spec.source)
+            sources.recording(store, spec.source)
     if waiting:
         store.check_writable()
     return waiting

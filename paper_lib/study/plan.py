@@ -1,6 +1,9 @@
 """The plan: which runs a scale trains, and the spec of each."""
 
+from typing import Any
+
 from paper_lib.contract import agents
+from paper_lib.contract.dataset import Dataset
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.facts import Side, names
 from paper_lib.contract.scales import Scale, merged
@@ -10,11 +13,14 @@ COLLECTS = names(RunSpec, side=Side.SOURCE)
 FOLLOWS = names(RunSpec, side=Side.FOLLOWER)
 
 
-def make(agent: str, task: str, seed: int, scale: Scale, chapter: str = '', **values) -> RunSpec:
+def make(
+    agent: str, task: str, seed: int, scale: Scale, chapter: str = '', source: Dataset | None = None, **values: Any
+) -> RunSpec:
     """The run of `agent` with this pair seed (below agents.OWN), with the values of a chapter of the scale.
 
     Without a chapter these are of the first that plans it. `values` come last, for the source too; those of the model
-    are a dict under 'model'. FOLLOWS are of the offline run alone, COLLECTS of its source alone.
+    are a dict under 'model'. FOLLOWS are of the offline run alone, COLLECTS of its source alone. A dataset given as
+    `source` takes the place of the agent's own source.
 
     Raises UserError for an unknown agent, a seed out of range, and values that no run can have.
     """
@@ -22,8 +28,9 @@ def make(agent: str, task: str, seed: int, scale: Scale, chapter: str = '', **va
     if not 0 <= seed < agents.OWN:
         raise UserError(f'seed={seed}: must be from 0 to {agents.OWN - 1}')
     chapter = chapter or scale.chapter_of(task, agent)
-    source = None
-    if row.source:
+    if source and row.data != 'final':
+        raise UserError(f'agent={agent!r}: must be one that learns from a finished recording, to learn from a dataset')
+    if row.source and not source:
         of_source = {key: value for key, value in values.items() if key not in FOLLOWS}
         source = make(row.source, task, seed, scale, chapter, **of_source)
         values = {key: value for key, value in values.items() if key not in COLLECTS}
