@@ -82,8 +82,8 @@ def test_help_explains_every_value(capsys):
         cli.main(['train', '--help'])
     assert ended.value.code == 0
     text = ' '.join(capsys.readouterr().out.replace('│', ' ').split())
-    assert '--budget INT environment steps (simulator control steps) (default: as the scale)' in text
-    assert '--model.classes INT of this many classes' in text
+    assert '--budget INT environment steps; an environment step is one control step of the simulator (default:' in text
+    assert '--model.classes INT classes per latent (default: as the scale)' in text
 
 
 def test_commands_load_only_what_they_need():
