@@ -140,7 +140,7 @@ class RunSpec:
     # How long, and how often it is updated.
     budget: int = field(1_000_000, 'environment steps', STEPS, NO_CAPTION,
                         more='an environment step is one control step of the simulator')
-    ratio: float = field(0.5, 'updates per agent step', above=0, high=1e4, more='gradient updates')
+    ratio: float = field(0.5, 'updates per agent step', above=0, high=1e4, more='an update is one gradient step')
     prefill: int = field(1300, 'random agent steps at the start', STEPS, more='before the first update')
     chunk: int = field(4, 'agent steps between bursts of updates', low=1, high=10**6, switch=True,
                        more='v1 updates every 4')
