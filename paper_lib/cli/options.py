@@ -23,7 +23,10 @@ def end(code: int, line: str) -> int:
 
 
 def convert(name: str, text: str, kind: type) -> Any:
-    """The value of a parameter that is given as text. Raises UserError if the text is not of this type."""
+    """The value of a parameter that is given as text.
+
+    Raises UserError if the text is not of this type.
+    """
     try:
         return kind(text)
     except ValueError:

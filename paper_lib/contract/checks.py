@@ -1,4 +1,6 @@
-"""Rules that fields of a run obey together. Each function raises UserError, one line, if one is broken.
+"""Rules that fields of a run obey together.
+
+Each function raises UserError, one line, if one is broken.
 
 Bounds of a single field stand beside the field, in `spec`.
 """

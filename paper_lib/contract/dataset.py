@@ -9,7 +9,10 @@ from paper_lib.contract.facts import MOST_STEPS, check, need, required
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A source that offline runs learn from. Its steps are in the run store (see `data.datasets`)."""
+    """A source that offline runs learn from.
+
+    Its steps are in the run store (see `data.datasets`).
+    """
 
     name: str = required('a name for readers; it is part of the id', option=False)
     task: str = required('the task that was recorded, on which its followers are evaluated', option=False)

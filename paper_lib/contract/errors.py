@@ -4,7 +4,10 @@ LONGEST = 2000  # characters of a message
 
 
 def one_line(text: str) -> str:
-    """The text as one printable line. Control characters are escaped; a long text loses its middle."""
+    """The text as one printable line.
+
+    Control characters are escaped; a long text loses its middle.
+    """
     if len(text) > LONGEST:
         text = f'{text[: LONGEST // 2]} ... {text[-LONGEST // 3 :]}'
     printable = [char if char.isprintable() else char.encode('unicode_escape').decode() for char in text]
@@ -12,7 +15,10 @@ def one_line(text: str) -> str:
 
 
 class UserError(Exception):
-    """A mistake that the user can correct. Its one line names the value and what is allowed."""
+    """A mistake that the user can correct.
+
+    Its one line names the value and what is allowed.
+    """
 
     def __str__(self) -> str:
         return one_line(super().__str__())
@@ -23,4 +29,7 @@ class UserError(Exception):
 
 
 class RunError(UserError):
-    """Run data that is missing, damaged, locked or of another run. Its one line names the file and what to do."""
+    """Run data that is missing, damaged, locked or of another run.
+
+    Its one line names the file and what to do.
+    """

@@ -1,7 +1,8 @@
 """The facts of a field of a spec, each said once, beside the field.
 
-Six things are derived from them: validation, the identity of a run, which runs can share a program,
-the values of each lane, command-line options with their help, and the captions of figures.
+Six things are derived from them: validation, the identity of a run, which runs can share a
+program, the values of each lane, command-line options with their help, and the captions of
+figures.
 """
 
 import dataclasses
@@ -93,7 +94,10 @@ class Fact:
 
 
 def field(default: Any, about: str, *shared: Mapping[str, Any], **facts: Any) -> Any:
-    """A dataclass field with its facts (see `Fact`). Each of `shared` holds facts that several fields have."""
+    """A dataclass field with its facts (see `Fact`).
+
+    Each of `shared` holds facts that several fields have.
+    """
     return dataclasses.field(default=default, metadata={'fact': _fact(about, shared, facts)})
 
 
@@ -159,8 +163,8 @@ def check(record: Any) -> None:
 def identity(record: Any) -> dict[str, Any]:
     """The fields that identify a record, by name.
 
-    A younger field is left out where it has the value that all records had before the field existed.
-    Equal numbers have one form: 1 and 1.0, and 0.0 and -0.0, are the same float.
+    A younger field is left out where it has the value that all records had before the field
+    existed. Equal numbers have one form: 1 and 1.0, and 0.0 and -0.0, are the same float.
     """
     values = {}
     for each, fact in facts(record):

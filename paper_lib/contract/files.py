@@ -1,8 +1,8 @@
 """Reads and writes files safely; every file of the package goes through here.
 
-A file is written atomically: it is whole or absent. Most files hold a checksum of themselves. JSON is read
-within limits of size, depth and shape. Every OSError becomes a RunError that names the file, the cause and
-what to do.
+A file is written atomically: it is whole or absent. Most files hold a checksum of
+themselves. JSON is read within limits of size, depth and shape. Every OSError becomes a
+RunError that names the file, the cause and what to do.
 """
 
 import contextlib
@@ -72,7 +72,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def reading(path: Path, advice: str = AGAIN) -> Iterator[BinaryIO]:
-    """Yield a file opened for reading bytes. Raises RunError if it is missing or cannot be read."""
+    """Yield a file opened for reading bytes.
+
+    Raises RunError if it is missing or cannot be read.
+    """
     try:
         with open(path, 'rb') as file:
             yield file
@@ -157,8 +160,8 @@ def _is_deep(value: Any) -> bool:
 def parse_json(path: Path, data: bytes, shape: Any = ANY, advice: str = AGAIN) -> Any:
     """The JSON value in `data`, a text from the file `path`.
 
-    Raises RunError if it is too long, too deep or of another shape. It does not check that the value is the
-    one that was written: `read_json` and `read_npz` do.
+    Raises RunError if it is too long, too deep or of another shape. It does not check that
+    the value is the one that was written: `read_json` and `read_npz` do.
     """
     if len(data) > LONGEST:
         raise RunError(f'{path}: damaged (over {LONGEST} bytes of JSON); {advice}')
@@ -202,7 +205,8 @@ def read_text(path: Path, advice: str = AGAIN) -> bytes:
 def read_json(path: Path, shape: Any = ANY, advice: str = AGAIN) -> dict:
     """The object that `write_json` wrote, without its checksum.
 
-    Raises RunError if the file is missing, has another schema or shape, or differs in any byte.
+    Raises RunError if the file is missing, has another schema or shape, or differs in any
+    byte.
     """
     data = read_text(path, advice)
     value = parse_json(path, data, {'schema': int}, advice)
@@ -235,10 +239,12 @@ def _digest(file: BinaryIO) -> bytes:
 
 
 def write_npz(path: Path, arrays: dict[str, Any], meta: dict | None = None) -> None:
-    """Write arrays as an .npz, and `meta` as its member meta.json. Equal content gives equal bytes.
+    """Write arrays as an .npz, and `meta` as its member meta.json.
 
-    The archive's comment is the sha256 of everything before it, because a zip's own checksums leave out its
-    headers.
+    Equal content gives equal bytes.
+
+    The archive's comment is the sha256 of everything before it, because a zip's own
+    checksums leave out its headers.
     """
     with replacing(path) as file:
         with zipfile.ZipFile(file, 'w') as archive:
@@ -259,7 +265,8 @@ def write_npz(path: Path, arrays: dict[str, Any], meta: dict | None = None) -> N
 def read_npz(path: Path, shape: Any = ANY, advice: str = AGAIN) -> tuple[dict[str, np.ndarray], dict]:
     """(arrays, meta) that `write_npz` wrote; `shape` is that of `meta`.
 
-    Raises RunError if the file is missing, differs in any byte, or its meta has another shape.
+    Raises RunError if the file is missing, differs in any byte, or its meta has another
+    shape.
     """
     with reading(path, advice) as file:
         seal = _digest(file)
@@ -287,7 +294,8 @@ def read_meta(path: Path, shape: Any = ANY) -> dict:
 def reserve(path: Path, size: int) -> None:
     """Make a file of `size` bytes with all its space on the disk, and keep what it holds.
 
-    If space were not reserved, a write through a memory map would end the process (SIGBUS) on a full disk.
+    If space were not reserved, a write through a memory map would end the process (SIGBUS)
+    on a full disk.
     """
     with guard(path), open(path, 'ab') as file:
         if file.tell() > size:
@@ -301,7 +309,10 @@ def reserve(path: Path, size: int) -> None:
 
 
 def memory_map(path: Path, shape: tuple[int, ...], dtype: Any, writable: bool = False) -> np.memmap:
-    """A file that holds one raw array. Raises RunError if it is missing or has another size."""
+    """A file that holds one raw array.
+
+    Raises RunError if it is missing or has another size.
+    """
     expected_size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     with reading(path) as file:
         size = file.seek(0, os.SEEK_END)
@@ -320,7 +331,10 @@ class Prefix:
         self.crcs = dict.fromkeys(arrays, 0)
 
     def extend(self, rows: int) -> dict[str, int]:
-        """Checksums of the first `rows` rows by name, and 'rows' itself. `rows` never shrinks."""
+        """Checksums of the first `rows` rows by name, and 'rows' itself.
+
+        `rows` never shrinks.
+        """
         assert rows >= self.rows, (rows, self.rows)
         for name, array in self.arrays.items():
             self.crcs[name] = zlib.crc32(array[self.rows : rows], self.crcs[name])

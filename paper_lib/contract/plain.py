@@ -1,7 +1,7 @@
 """Turns a spec into plain values for JSON and back, without loss.
 
-A run is `{"schema": 2, "run": {field: value, ...}}`. The field `source` is `{"run": {...}}`,
-`{"dataset": {...}}` or null. Run directories and jobs hold specs in this form.
+A run is `{"schema": 2, "run": {field: value, ...}}`. The field `source` is `{"run":
+{...}}`, `{"dataset": {...}}` or null. Run directories and jobs hold specs in this form.
 """
 
 import dataclasses
@@ -20,9 +20,12 @@ def to_plain(spec: RunSpec) -> dict[str, Any]:
 
 
 def from_plain(value: Any) -> RunSpec:
-    """The inverse of `to_plain`. Raises UserError, one line, for anything that is not a valid spec.
+    """The inverse of `to_plain`.
 
-    A field that the file lacks because it is younger gets the value that all runs had before it existed.
+    Raises UserError, one line, for anything that is not a valid spec.
+
+    A field that the file lacks because it is younger gets the value that all runs had
+    before it existed.
     """
     given = _object(value, 'a spec')
     if given.get('schema') != SCHEMA:

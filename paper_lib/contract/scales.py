@@ -46,7 +46,10 @@ class Planned:
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """Rules and plan of the whole study. If several entries of a list match, the last one counts."""
+    """Rules and plan of the whole study.
+
+    If several entries of a list match, the last one counts.
+    """
 
     name: str
     about: str
@@ -60,7 +63,10 @@ class Scale:
         return list(dict.fromkeys(entry.chapter for entry in self.planned))
 
     def tasks(self, chapter: str) -> list[str]:
-        """The tasks of a chapter. Raises UserError for a chapter that the scale does not have."""
+        """The tasks of a chapter.
+
+        Raises UserError for a chapter that the scale does not have.
+        """
         if chapter not in self.chapters:
             raise UserError(f'chapter={chapter!r}: must be one of {", ".join(self.chapters)}')
         names = []
@@ -80,7 +86,8 @@ class Scale:
     def values(self, task: str, agent: str, chapter: str = '') -> dict:
         """Fields of the RunSpec, those of its model as a dict under 'model'.
 
-        Later values replace earlier ones. The agent's row comes first, then every rule that matches, in order.
+        Later values replace earlier ones. The agent's row comes first, then every rule that
+        matches, in order.
         """
         row = agents.get(agent)
         rules = [rule.values for rule in self.rules if rule.matches(task, agent, chapter)]
@@ -88,7 +95,10 @@ class Scale:
 
 
 def merged(*layers: dict) -> dict:
-    """The values of all layers; a later one replaces an earlier one. Fields of the model are merged one by one."""
+    """The values of all layers; a later one replaces an earlier one.
+
+    Fields of the model are merged one by one.
+    """
     values = {}
     model = {}
     for layer in layers:

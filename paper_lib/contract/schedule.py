@@ -1,10 +1,12 @@
 """When everything happens in a run. Its clock counts agent steps.
 
-An agent step is one action in one environment. It lasts `repeat` control steps of the simulator, which
-are called environment steps: budgets count these. Reset transitions count as steps, as in v1.
+An agent step is one action in one environment. It lasts `repeat` control steps of the
+simulator, which are called environment steps: budgets count these. Reset transitions count
+as steps, as in v1.
 
-The clock advances chunk by chunk. In each chunk a run collects `chunk` agent steps and makes
-`chunk_updates` updates. Then it evaluates, and adds data of its own, if these are due.
+The clock advances chunk by chunk. In each chunk a run collects `chunk` agent steps and
+makes `chunk_updates` updates. Then it evaluates, and adds data of its own, if these are
+due.
 """
 
 import dataclasses
@@ -101,9 +103,9 @@ class Schedule:
     def explorer_rests(self, clock: int) -> bool:
         """Whether the updates of the chunk that ends at `clock` leave the exploring policy unchanged.
 
-        They do after the first evaluation at which it has acted for the last time. v1 trains it on, to no
-        effect. The switch is at an evaluation, so that the training metrics of every evaluation are means
-        over updates of one kind.
+        They do after the first evaluation at which it has acted for the last time. v1
+        trains it on, to no effect. The switch is at an evaluation, so that the training
+        metrics of every evaluation are means over updates of one kind.
         """
         last_evaluation = (clock - 1) // self.evaluate_every * self.evaluate_every
         return 0 < self.explore_until <= last_evaluation

@@ -244,14 +244,20 @@ class RunSpec:
 
     @property
     def own_rows(self) -> int:
-        """Rows of the replay that the run writes itself. An adaptive offline run may need fewer than these."""
+        """Rows of the replay that the run writes itself.
+
+        An adaptive offline run may need fewer than these.
+        """
         if self.data == 'own':
             return self.schedule.rows
         return self.schedule.interactions * self.schedule.interact_rows
 
     @property
     def pair_seed(self) -> int:
-        """The seed of the pair's online run. Evaluations of all runs of a pair start alike by it."""
+        """The seed of the pair's online run.
+
+        Evaluations of all runs of a pair start alike by it.
+        """
         return self.source.seed if isinstance(self.source, RunSpec) else self.seed
 
     @property
@@ -270,7 +276,10 @@ class RunSpec:
         return {name: getattr(self, name) for name in tasks.get(self.task).options}
 
     def takes(self, name: str) -> bool:
-        """Whether a field has a meaning for the task. Only an option of another simulator has none."""
+        """Whether a field has a meaning for the task.
+
+        Only an option of another simulator has none.
+        """
         simulator_options = {each.name for each, fact in facts(self) if fact.simulator}
         return name not in simulator_options or name in tasks.get(self.task).options
 
@@ -299,9 +308,10 @@ class RunSpec:
     def canonical(self) -> dict[str, Any]:
         """What identifies the run, ready for JSON: its fields by value, its source by its id.
 
-        A field that is new, or that only some simulators take, must not rename the runs that do without it.
-        So a simulator's option is left out for tasks of other simulators, and a younger field is left out
-        where it has the value that all runs had before the field existed.
+        A field that is new, or that only some simulators take, must not rename the runs
+        that do without it. So a simulator's option is left out for tasks of other
+        simulators, and a younger field is left out where it has the value that all runs had
+        before the field existed.
         """
         values = identity(self) | {'model': identity(self.model), 'source': self.source_id}
         taken = {name: value for name, value in values.items() if self.takes(name)}

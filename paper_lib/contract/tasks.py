@@ -1,12 +1,14 @@
 """Tasks, and the suites that they belong to.
 
-To add a suite, write a module that calls `register(Suite(...))`. It is found in any of three places:
+To add a suite, write a module that calls `register(Suite(...))`. It is found in any of
+three places:
 
 - as a file of `paper_lib/envs/suites`,
 - by its name in the environment variable PAPER_LIB_SUITES (names are separated by commas),
 - as an entry point of the group `paper_lib.suites` of an installed package.
 
-All these modules are imported when the first task is asked for. Worker processes find them in the same way.
+All these modules are imported when the first task is asked for. Worker processes find them
+in the same way.
 """
 
 import dataclasses
@@ -52,7 +54,10 @@ class Task:
 
     @property
     def short(self) -> str:
-        """The id without the kind of observation. Tasks that share it have the same dynamics."""
+        """The id without the kind of observation.
+
+        Tasks that share it have the same dynamics.
+        """
         return self.id.removesuffix(f'-{self.obs}')
 
     @property
@@ -66,9 +71,9 @@ class Task:
 class Suite:
     """What the tasks of one simulator package share.
 
-    `simulator(task, **options)` builds a simulator with the methods that `paper_lib.envs.base.Env` lists.
-    A suite whose tasks cannot be listed has `find`. It returns the task of an id, or None for an id that is
-    not of this suite.
+    `simulator(task, **options)` builds a simulator with the methods that
+    `paper_lib.envs.base.Env` lists. A suite whose tasks cannot be listed has `find`. It
+    returns the task of an id, or None for an id that is not of this suite.
     """
 
     name: str
@@ -88,7 +93,9 @@ _tasks: dict[str, Task] = {}
 
 
 def register(suite: Suite) -> Suite:
-    """Make a suite and its tasks known, and return the suite. The same suite may be registered again.
+    """Make a suite and its tasks known, and return the suite.
+
+    The same suite may be registered again.
 
     Raises UserError for a name or a task id that another suite has.
     """
@@ -148,7 +155,10 @@ def _find(task_id: str) -> Task:
 
 @functools.cache
 def _discover():
-    """Import every module that registers suites, once. Raises UserError if a user's module does not import."""
+    """Import every module that registers suites, once.
+
+    Raises UserError if a user's module does not import.
+    """
     folder = importlib.import_module(BUILT_IN)
     for module in pkgutil.iter_modules(folder.__path__, f'{BUILT_IN}.'):
         importlib.import_module(module.name)

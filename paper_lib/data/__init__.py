@@ -1,1 +1,4 @@
-"""Data on the host: replay, sources, datasets, run store, random streams. It uses numpy and files, never jax."""
+"""Data on the host: replay, sources, datasets, run store, random streams.
+
+It uses numpy and files, never jax.
+"""

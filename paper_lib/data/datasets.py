@@ -7,8 +7,8 @@ A dataset is added from arrays of N steps, which are whole episodes, one after t
     reward   (N,) float32
     is_first, is_last, is_terminal   (N,) bool
 
-A step holds an observation, the reward received on arriving at it, its flags, and the action chosen after
-it. The action of a last step is ignored.
+A step holds an observation, the reward received on arriving at it, its flags, and the
+action chosen after it. The action of a last step is ignored.
 """
 
 import hashlib
@@ -28,7 +28,10 @@ AGAIN = 'restore it, or delete this folder and add the dataset again'
 
 
 class Recording:
-    """The files of a dataset in the store. `sealed` is a file whose hash stands for all others."""
+    """The files of a dataset in the store.
+
+    `sealed` is a file whose hash stands for all others.
+    """
 
     def __init__(self, path: Path, dataset: Dataset):
         self.path = path
@@ -68,9 +71,12 @@ def find(root: Path, dataset: Dataset) -> Recording:
 
 
 def add(root: Path, name: str, task: str, steps: dict[str, np.ndarray]) -> Dataset:
-    """Add the steps of a task to a run store as a dataset. A dataset that is there already stays as it is.
+    """Add the steps of a task to a run store as a dataset.
 
-    Raises UserError, one line, for a wrong name or task, and for arrays that are not whole episodes.
+    A dataset that is there already stays as it is.
+
+    Raises UserError, one line, for a wrong name or task, and for arrays that are not whole
+    episodes.
     """
     check(steps)
     Dataset(name, task, rows=1, envs=1, sha256='0' * 64)  # raises for a wrong name or task

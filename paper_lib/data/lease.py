@@ -1,9 +1,11 @@
 """Leases: at most one process works on a run.
 
-A lease is a file that its holder locks, if the file system has locks, and touches at every heartbeat. A
-process of the same host looks at the lock; one of another host looks at the age of the last heartbeat.
+A lease is a file that its holder locks, if the file system has locks, and touches at every
+heartbeat. A process of the same host looks at the lock; one of another host looks at the
+age of the last heartbeat.
 
-The file has no checksum. No result of a run depends on it, and a file that cannot be read has no holder.
+The file has no checksum. No result of a run depends on it, and a file that cannot be read
+has no holder.
 """
 
 import contextlib
@@ -32,7 +34,10 @@ class Busy(RunError):
 
 
 def _host() -> str:
-    """The name of this machine and of its present boot. A lock is only seen by processes of equal host."""
+    """The name of this machine and of its present boot.
+
+    A lock is only seen by processes of equal host.
+    """
     boot = Path('/proc/sys/kernel/random/boot_id')
     boot_id = boot.read_text()[:8] if boot.exists() else ''
     return f'{socket.gethostname()}-{boot_id}'
@@ -41,8 +46,8 @@ def _host() -> str:
 def _holder(handle: int) -> tuple[dict, float]:
     """(content, seconds since the last heartbeat) of an open lease file.
 
-    The content is {} if no lease wrote it. The age is negative if the clock was set back, or if another host's
-    clock is ahead.
+    The content is {} if no lease wrote it. The age is negative if the clock was set back,
+    or if another host's clock is ahead.
     """
     age = time.time() - os.fstat(handle).st_mtime
     with contextlib.suppress(RunError):
@@ -53,7 +58,10 @@ def _holder(handle: int) -> tuple[dict, float]:
 
 
 def _lock(path: Path) -> tuple[int, bool]:
-    """(handle, whether the file system locked it). Raises Busy if a process of this host holds the lock."""
+    """(handle, whether the file system locked it).
+
+    Raises Busy if a process of this host holds the lock.
+    """
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -77,7 +85,10 @@ def _busy(path: Path, holder: dict) -> Busy:
 
 
 def alive(path: Path) -> bool:
-    """Whether a live process seems to hold the lease. It is for display: without a lock it may be wrong."""
+    """Whether a live process seems to hold the lease.
+
+    It is for display: without a lock it may be wrong.
+    """
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
@@ -95,7 +106,10 @@ def alive(path: Path) -> bool:
 
 
 class Lease:
-    """A context manager that holds a lease. After a kill -9 the next process of that host gets it at once."""
+    """A context manager that holds a lease.
+
+    After a kill -9 the next process of that host gets it at once.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -150,7 +164,8 @@ class Lease:
     def check(self) -> None:
         """Raise RunError if the run's folder or the lease was deleted.
 
-        Raise Busy if another host took the run over, e.g. after this process was suspended for a minute.
+        Raise Busy if another host took the run over, e.g. after this process was suspended
+        for a minute.
         """
         if self.held():
             return

@@ -1,7 +1,10 @@
-"""The replay of a run on the disk. Rows are only appended, and all steps of the run are kept.
+"""The replay of a run on the disk.
 
-A row holds one step of every environment: the observation, the reward received on arriving at it, its
-flags, and the action chosen after it (zeros at a last step). A batch is (start indices, length).
+Rows are only appended, and all steps of the run are kept.
+
+A row holds one step of every environment: the observation, the reward received on arriving
+at it, its flags, and the action chosen after it (zeros at a last step). A batch is (start
+indices, length).
 """
 
 from pathlib import Path
@@ -17,7 +20,8 @@ FIRST, LAST, TERMINAL = 1, 2, 4  # bits of a step's flags
 class Replay:
     """One raw time-major file per key, (rows, envs, ...), memory-mapped; `layout.json` says what they hold.
 
-    `arrays` maps each key to its (rows, envs, ...) array: `vector` or `image`, `action`, `reward`, `flags`.
+    `arrays` maps each key to its (rows, envs, ...) array: `vector` or `image`, `action`,
+    `reward`, `flags`.
     """
 
     even = True  # all rows have the same number of environments
@@ -41,15 +45,20 @@ class Replay:
 
     @classmethod
     def open(cls, path: Path, writable: bool = False) -> 'Replay':
-        """An existing replay. Raises RunError for a file that is missing or has a wrong size or layout."""
+        """An existing replay.
+
+        Raises RunError for a file that is missing or has a wrong size or layout.
+        """
         return cls(Path(path), writable)
 
     @classmethod
     def create(cls, path: Path, like: dict[str, tuple[tuple[int, ...], str]], rows: int, envs: int) -> 'Replay':
-        """A writable replay with all its space reserved. A replay of the same layout is continued.
+        """A writable replay with all its space reserved.
 
-        `like` has the shape and dtype of one step of `vector` or `image`, and of `action`. Raises RunError if
-        the disk is too small, or if a replay of another layout is there.
+        A replay of the same layout is continued.
+
+        `like` has the shape and dtype of one step of `vector` or `image`, and of `action`.
+        Raises RunError if the disk is too small, or if a replay of another layout is there.
         """
         path = Path(path)
         layout_path = path / 'layout.json'
@@ -72,7 +81,8 @@ class Replay:
     def write(self, row: int, step: dict[str, np.ndarray]) -> None:
         """Write one step of every environment: (envs, ...) per key, with the three flags as bools.
 
-        A row may be written again after a resume, and then gets the same bytes. Otherwise rows never change.
+        A row may be written again after a resume, and then gets the same bytes. Otherwise
+        rows never change.
         """
         if not 0 <= row < self.rows:
             raise IndexError(f'row {row} of a replay of {self.rows} rows')
@@ -97,7 +107,8 @@ class Replay:
     def sample(self, rng: np.random.Generator, rows: int, batch: int, length: int) -> np.ndarray:
         """(batch,) int32 starts, uniform over the windows of the first `rows` rows.
 
-        A start is `row * envs + env` of the window's first step. A window may hold steps of several episodes.
+        A start is `row * envs + env` of the window's first step. A window may hold steps of
+        several episodes.
         """
         return rng.integers(self.windows(rows, length), size=batch, dtype=np.int32)
 

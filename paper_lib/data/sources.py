@@ -1,7 +1,7 @@
 """What a run learns from: its own replay, a recording, a part of one, or a recording and own data.
 
-All of them have the methods of `Source`. In all of them a batch is (start indices, length): the start
-index of a window is `row * envs + env` of its first step.
+All of them have the methods of `Source`. In all of them a batch is (start indices, length):
+the start index of a window is `row * envs + env` of its first step.
 """
 
 from typing import Protocol
@@ -17,7 +17,10 @@ from paper_lib.data.store import Finished, Store
 
 
 class Source(Protocol):
-    """The methods of all sources. A source may grow: their argument `rows` says how many rows are written."""
+    """The methods of all sources.
+
+    A source may grow: their argument `rows` says how many rows are written.
+    """
 
     rows: int  # rows that there is space for
     envs: int  # environments of a row, in a joined source of a row of the recording
@@ -57,7 +60,10 @@ def recording(store: Store, source: RunSpec | Dataset) -> 'Finished | datasets.R
 
 
 def learned_from(spec: RunSpec, replay: Replay | None, own: Replay | None) -> Source:
-    """What a run learns from. `replay` belongs to its recording; `own` is the replay that it writes itself."""
+    """What a run learns from.
+
+    `replay` belongs to its recording; `own` is the replay that it writes itself.
+    """
     if spec.data == 'own':
         return latest(own, spec.capacity_rows)
     capacity = spec.source.capacity_rows if isinstance(spec.source, RunSpec) else 0
@@ -86,7 +92,8 @@ def part(spec: RunSpec, source: Source) -> 'Part':
 def half(name: str, rows: int, envs: int, piece: int, rng: np.random.Generator) -> np.ndarray:
     """(rows, envs) bools: the 'first' or 'second' half of the rows, or 'mixed'.
 
-    Mixed cuts the steps of every environment into pieces of `piece` rows, and keeps a random half of them.
+    Mixed cuts the steps of every environment into pieces of `piece` rows, and keeps a
+    random half of them.
     """
     row = np.arange(rows)
     if name != 'mixed':
@@ -182,7 +189,8 @@ class Part(_View):
 class Joined:
     """A finished recording, followed by a replay that grows (Alg. 2).
 
-    The rows of `second` are numbered on from those of `first`. No window and no episode has steps of both.
+    The rows of `second` are numbered on from those of `first`. No window and no episode has
+    steps of both.
     """
 
     def __init__(self, first: Source, second: Replay):

@@ -1,4 +1,6 @@
-"""The run store: one directory per spec, `<root>/<run id>/`. Finished runs are read, never changed.
+"""The run store: one directory per spec, `<root>/<run id>/`.
+
+Finished runs are read, never changed.
 
     with store.lease(spec) as lease:  # raises Busy if another process has the run
         if store.status(spec) != 'done':
@@ -9,9 +11,9 @@
             run.finish(weights, traces, provenance)
     store.metrics(spec)
 
-A finished run has `done.json`, which holds the hashes of the other files and a checksum of itself. Two files are not
-in it: `provenance.json` and, if the replay was dropped, `replay/dropped.json`. They hold a checksum of themselves and
-the run's id.
+A finished run has `done.json`, which holds the hashes of the other files and a checksum of
+itself. Two files are not in it: `provenance.json` and, if the replay was dropped,
+`replay/dropped.json`. They hold a checksum of themselves and the run's id.
 """
 
 import contextlib
@@ -45,7 +47,10 @@ def default_root() -> Path:
 
 
 class Store:
-    """All runs below a folder, which need not exist yet. Raises RunError for a root that is not a folder."""
+    """All runs below a folder, which need not exist yet.
+
+    Raises RunError for a root that is not a folder.
+    """
 
     def __init__(self, root: Path | str | None = None):
         self.root = Path(root) if root else default_root()
@@ -58,7 +63,9 @@ class Store:
         return self.root / spec.run_id
 
     def status(self, spec: RunSpec) -> str:
-        """'missing', 'running', 'partial', 'failed' or 'done'. It is fast, because it reads names of files only.
+        """'missing', 'running', 'partial', 'failed' or 'done'.
+
+        It is fast, because it reads names of files only.
 
         Raises RunError if the folder may not be read.
         """
@@ -86,11 +93,13 @@ class Store:
 
     @contextlib.contextmanager
     def lease(self, spec: RunSpec) -> Iterator[Lease]:
-        """Hold the right to write a run, and make its directory. Raises Busy if another live process has it.
+        """Hold the right to write a run, and make its directory.
 
-        Look at `status` inside of the block, because another process may have finished the run meanwhile. If the last
-        process was killed when all final files were written, this call finishes the run. It raises RunError if
-        those files are damaged.
+        Raises Busy if another live process has it.
+
+        Look at `status` inside of the block, because another process may have finished the
+        run meanwhile. If the last process was killed when all final files were written,
+        this call finishes the run. It raises RunError if those files are damaged.
         """
         path = self.path(spec)
         with files.guard(path):
@@ -103,20 +112,29 @@ class Store:
             yield held
 
     def open(self, spec: RunSpec, held: Lease) -> writer.Run:
-        """Create or reopen an unfinished run. Raises RunError if it is finished or its directory is damaged."""
+        """Create or reopen an unfinished run.
+
+        Raises RunError if it is finished or its directory is damaged.
+        """
         path = self.path(spec)
         if (path / 'done.json').exists():
             raise RunError(f'{path}: is finished and is never overwritten; delete the directory to train the run again')
         return writer.Run(path, spec, held)
 
     def source(self, spec: RunSpec) -> 'Finished':
-        """As `require`, for a run whose replay will be read. Raises RunError too if that was dropped."""
+        """As `require`, for a run whose replay will be read.
+
+        Raises RunError too if that was dropped.
+        """
         finished = self.require(spec)
         finished.check_kept()
         return finished
 
     def needed(self) -> set[str]:
-        """Ids of the sources of all unfinished runs in the store. Raises RunError for a damaged spec."""
+        """Ids of the sources of all unfinished runs in the store.
+
+        Raises RunError for a damaged spec.
+        """
         sources = set()
         for path in self.root.glob('*/spec.json'):
             if not (path.parent / 'done.json').exists():
@@ -126,7 +144,8 @@ class Store:
     def require(self, spec: RunSpec) -> 'Finished':
         """A finished run, to read.
 
-        Raises RunError if it is missing, unfinished or damaged, or if it has another spec or schema.
+        Raises RunError if it is missing, unfinished or damaged, or if it has another spec
+        or schema.
         """
         path = self.path(spec)
         status = self.status(spec)
@@ -176,7 +195,10 @@ class Store:
 
 
 class Finished:
-    """A finished run. The hash of a file is checked before its first use; RunError names a damaged file."""
+    """A finished run.
+
+    The hash of a file is checked before its first use; RunError names a damaged file.
+    """
 
     def __init__(self, path: Path, spec: RunSpec):
         self.path = path
@@ -217,7 +239,10 @@ class Finished:
         return sum(path.stat().st_size for path in self.steps if path.exists())
 
     def is_dropped(self) -> bool:
-        """Whether the replay's steps were deleted on purpose. Raises RunError for another run's mark."""
+        """Whether the replay's steps were deleted on purpose.
+
+        Raises RunError for another run's mark.
+        """
         if not self.dropped.exists():
             return False
         self._read_sealed(self.dropped)
@@ -241,11 +266,17 @@ class Finished:
         self.provenance()
 
     def provenance(self) -> dict[str, Any]:
-        """What the run was trained with. Raises RunError if the file is damaged or another run's."""
+        """What the run was trained with.
+
+        Raises RunError if the file is damaged or another run's.
+        """
         return self._read_sealed(self.path / 'provenance.json', {'provenance': files.ANY})['provenance']
 
     def _read_sealed(self, path: Path, shape: dict = files.ANY) -> dict[str, Any]:
-        """A file that `done.json` does not list. Raises RunError if it is damaged or another run's."""
+        """A file that `done.json` does not list.
+
+        Raises RunError if it is damaged or another run's.
+        """
         content = files.read_json(path, {'run_id': str} | shape)
         if content['run_id'] != self.spec.run_id:
             raise RunError(f'{path}: of another run, {content["run_id"]}; {files.AGAIN}')

@@ -1,4 +1,7 @@
-"""Random streams by name. Every draw follows from (seed, name, counters), so that no state is ever saved."""
+"""Random streams by name.
+
+Every draw follows from (seed, name, counters), so that no state is ever saved.
+"""
 
 import zlib
 
@@ -6,7 +9,9 @@ import numpy as np
 
 
 def rng(seed: int, stream: str, *counters: int) -> np.random.Generator:
-    """A fresh generator for one use, e.g. `rng(seed, 'replay', update)`. Counters are integers from 0.
+    """A fresh generator for one use, e.g.
+
+    `rng(seed, 'replay', update)`. Counters are integers from 0.
 
     Another stream or counter never shifts this one.
     """

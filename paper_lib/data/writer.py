@@ -1,7 +1,8 @@
 """Writes a run: metrics, batch log, replay, checkpoints, and at the end the files of a finished run.
 
-A checkpoint holds a checksum of itself, and checksums of the metrics, the batch log and the replay that a
-resumed run reads. No result depends on `failed.json`, which has its own checksum, or on the lease, which has none.
+A checkpoint holds a checksum of itself, and checksums of the metrics, the batch log and the
+replay that a resumed run reads. No result depends on `failed.json`, which has its own
+checksum, or on the lease, which has none.
 """
 
 import contextlib
@@ -31,7 +32,10 @@ CHECKPOINT = {'origin': (str, int), 'meta': files.ANY, 'written': WRITTEN}
 
 
 def read_spec(path: Path) -> RunSpec:
-    """The spec in a run's directory. Raises RunError if it is damaged or of another schema."""
+    """The spec in a run's directory.
+
+    Raises RunError if it is damaged or of another schema.
+    """
     data = files.read_text(path)
     values = files.parse_json(path, data, {'schema': int})
     files.check_schema(path, values['schema'])
@@ -57,7 +61,8 @@ def check_spec(path: Path, spec: RunSpec) -> None:
 def read_list(path: Path, spec: RunSpec, advice: str = files.AGAIN) -> dict[str, dict]:
     """Size and sha256 of each final file of a run, by name, from `done.json` or `finishing.json`.
 
-    Raises RunError if that file is damaged, is another run's, or lacks a file that every such run has.
+    Raises RunError if that file is damaged, is another run's, or lacks a file that every
+    such run has.
     """
     content = files.read_json(path, LISTED, advice)
     if content['run_id'] != spec.run_id:
@@ -95,7 +100,9 @@ def check_finishing(path: Path, spec: RunSpec) -> None:
 
 
 def complete(path: Path) -> None:
-    """Turn a run whose final files are all written into a finished one. It may be repeated after a kill.
+    """Turn a run whose final files are all written into a finished one.
+
+    It may be repeated after a kill.
 
     It deletes the checkpoints: call it only after `finishing.json` was written or checked.
     """
@@ -123,10 +130,13 @@ def _write_parquet(rows: list[dict[str, Any]], file: BinaryIO) -> None:
 
 
 class Run:
-    """The only writer of a run directory; `Store.open` makes it. Call `load` or `restart` first.
+    """The only writer of a run directory; `Store.open` makes it.
 
-    `batches` (updates, B) int32 holds the window starts of each update, and `lengths` (updates,) int32 the number of
-    replay rows at it; assign to their elements. `replay` is the run's own, None before `make_replay` or `load`.
+    Call `load` or `restart` first.
+
+    `batches` (updates, B) int32 holds the window starts of each update, and `lengths`
+    (updates,) int32 the number of replay rows at it; assign to their elements. `replay` is
+    the run's own, None before `make_replay` or `load`.
     """
 
     def __init__(self, path: Path, spec: RunSpec, lease: Lease):
@@ -176,14 +186,20 @@ class Run:
             file.truncate(size)
 
     def restart(self) -> None:
-        """Begin anew, without checkpoints and metrics. The replay and the batch log will be written again."""
+        """Begin anew, without checkpoints and metrics.
+
+        The replay and the batch log will be written again.
+        """
         self._remove(self.checkpoints())
         self._start(0, 0)
         self._updates = files.Prefix(self._logs)
         self._steps = None  # of the replay, which may not exist yet
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write one row of metrics as a JSON line. Raises Busy if another host has taken the run over."""
+        """Write one row of metrics as a JSON line.
+
+        Raises Busy if another host has taken the run over.
+        """
         self._lease.check()
         line = (json.dumps(row, default=_number) + '\n').encode()
         with files.guard(self._metrics_path), open(self._metrics_path, 'r+b') as file:
@@ -235,8 +251,9 @@ class Run:
     def save(self, clock: int, arrays: dict[str, np.ndarray], meta: dict, *, rows: int, updates: int) -> None:
         """Write `checkpoint-<clock>.npz` atomically, and remove all but the newest two.
 
-        `rows` and `updates` say how much of the replay and of the batch log is written. That part must not
-        change any more. `meta` is a JSON object. A crash at any point leaves an older checkpoint valid.
+        `rows` and `updates` say how much of the replay and of the batch log is written.
+        That part must not change any more. `meta` is a JSON object. A crash at any point
+        leaves an older checkpoint valid.
         """
         self._lease.check()
         self._flush()
@@ -247,8 +264,8 @@ class Run:
     def load(self, clock: int) -> tuple[dict[str, np.ndarray], dict]:
         """Return to a checkpoint: cut the metrics, remove newer checkpoints, and return its (arrays, meta).
 
-        Raises RunError if the checkpoint, the metrics, the batch log or the replay is damaged; then nothing
-        is changed.
+        Raises RunError if the checkpoint, the metrics, the batch log or the replay is
+        damaged; then nothing is changed.
         """
         older = [other for other in self.checkpoints() if other < clock]
         then = f'resume from checkpoint-{older[0]}.npz' if older else 'train the run from its beginning'
@@ -279,7 +296,10 @@ class Run:
 
     @staticmethod
     def _prefix(folder: Path, arrays: dict[str, np.ndarray], expected: dict[str, int]) -> files.Prefix:
-        """The checksums as they were at a checkpoint. Raises RunError if the files have changed."""
+        """The checksums as they were at a checkpoint.
+
+        Raises RunError if the files have changed.
+        """
         prefix = files.Prefix(arrays)
         checksums = prefix.extend(expected['rows'])
         for name in arrays:
@@ -290,16 +310,20 @@ class Run:
     # The end.
 
     def fail(self, error: str) -> None:
-        """Note why the run stopped, for `Store.failure`. The next attempt removes the note."""
+        """Note why the run stopped, for `Store.failure`.
+
+        The next attempt removes the note.
+        """
         with contextlib.suppress(RunError):  # a full disk may refuse the note too; the first error counts
             files.write_json(self.path / 'failed.json', {'error': one_line(error)})
 
     def finish(self, weights: dict[str, np.ndarray], traces: dict[str, np.ndarray], provenance: dict[str, Any]) -> None:
         """Write the final files, and last of all `done.json` with their hashes; remove the checkpoints.
 
-        A run that is killed before `finishing.json` is written resumes from its checkpoint. After that,
-        `Store.lease` completes it. `done.json` lists only files that are functions of the spec; so
-        `provenance.json` has its own checksum and the run's id instead.
+        A run that is killed before `finishing.json` is written resumes from its checkpoint.
+        After that, `Store.lease` completes it. `done.json` lists only files that are
+        functions of the spec; so `provenance.json` has its own checksum and the run's id
+        instead.
         """
         self._lease.check()
         self._flush()

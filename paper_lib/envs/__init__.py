@@ -1,4 +1,7 @@
-"""Environments: one interface for all suites. A suite's packages are imported when one of its tasks is made."""
+"""Environments: one interface for all suites.
+
+A suite's packages are imported when one of its tasks is made.
+"""
 
 import functools
 import importlib
@@ -14,9 +17,12 @@ __all__ = ['Batch', 'Env', 'Spaces', 'build', 'make']
 
 
 def make(task_id: str, seed: int | tuple[int, ...], **options: Any) -> Env:
-    """One environment of a task. The seed s means the same as (s, 0); options are those of the simulator.
+    """One environment of a task.
 
-    Raises UserError, one line, for an unknown task, and if a package or library is missing on this machine.
+    The seed s means the same as (s, 0); options are those of the simulator.
+
+    Raises UserError, one line, for an unknown task, and if a package or library is missing
+    on this machine.
     """
     return build(tasks.get(task_id), seed, **options)
 
@@ -29,7 +35,10 @@ def build(task: tasks.Task, seed: int | tuple[int, ...], **options: Any) -> Env:
 
 
 def drawn_by(task_id: str, **options: Any) -> str:
-    """The renderer of a task's images on this machine. Another one may draw them with other last bits."""
+    """The renderer of a task's images on this machine.
+
+    Another one may draw them with other last bits.
+    """
     make(task_id, 0, **options)
     return importlib.import_module('paper_lib.envs.render').device()
 
@@ -37,8 +46,9 @@ def drawn_by(task_id: str, **options: Any) -> str:
 class Batch:
     """Environments of one task, one for every seed; seeds and options as in `make`.
 
-    They are stepped one after the other in this process. Rendered ones are distributed over new processes,
-    one per core. A script that makes them needs `if __name__ == '__main__':`, because processes are spawned.
+    They are stepped one after the other in this process. Rendered ones are distributed over
+    new processes, one per core. A script that makes them needs `if __name__ ==
+    '__main__':`, because processes are spawned.
     """
 
     def __init__(self, task_id: str, seeds: list[int | tuple[int, ...]], **options: Any):

@@ -8,7 +8,10 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Spaces:
-    """The shapes of observations and actions. An agent observes either `vector` or `image`."""
+    """The shapes of observations and actions.
+
+    An agent observes either `vector` or `image`.
+    """
 
     vector: tuple[int, ...]  # sizes of the parts of the vector, in the suite's order; () for images
     image: tuple[int, int, int] | None  # (height, width, channels)
@@ -31,8 +34,9 @@ class Env:
         observe() -> dict                             `vector` float32 (D,) or `image` uint8 (H, W, C);
                                                       also `place` float32 if the spaces have one
 
-    `episode` is the index of the NEXT episode, and may be set. An episode is a function of (seed, index) and
-    the actions alone: a reset and the same actions lead back to any point of it, bit for bit.
+    `episode` is the index of the NEXT episode, and may be set. An episode is a function of
+    (seed, index) and the actions alone: a reset and the same actions lead back to any point
+    of it, bit for bit.
     """
 
     def __init__(self, simulator: Any, repeat: int, limit: int, seed: int | tuple[int, ...]):
@@ -48,9 +52,10 @@ class Env:
     def step(self, action: dict) -> dict:
         """Take {'action': (A,), 'reset': bool}; a reset starts the next episode and ignores the action.
 
-        Returns `vector` or `image`, `reward` (float32, summed over the action repeat), `is_first`,
-        `is_last`, `is_terminal`. The time limit ends an episode without making it terminal.
-        Raises ValueError for an action of another shape or not finite, RuntimeError after `is_last`.
+        Returns `vector` or `image`, `reward` (float32, summed over the action repeat),
+        `is_first`, `is_last`, `is_terminal`. The time limit ends an episode without making
+        it terminal. Raises ValueError for an action of another shape or not finite,
+        RuntimeError after `is_last`.
         """
         if action['reset']:
             return self._reset()

@@ -11,8 +11,9 @@ from paper_lib.contract.errors import UserError
 def check_reproducible(task_id: str, steps: int = 200, **options: Any) -> None:
     """Play an episode twice with the same random actions: in a new environment, and after another episode.
 
-    Raises UserError, one line, that names the first difference. There must be none, because a run that is
-    resumed plays an episode again, and runs of a pair are evaluated on episodes that start alike.
+    Raises UserError, one line, that names the first difference. There must be none, because
+    a run that is resumed plays an episode again, and runs of a pair are evaluated on
+    episodes that start alike.
     """
     fresh = envs.make(task_id, 0, **options)
     used = envs.make(task_id, 0, **options)

@@ -1,4 +1,7 @@
-"""Imports the packages of a suite. An error names what is missing on this machine in one line."""
+"""Imports the packages of a suite.
+
+An error names what is missing on this machine in one line.
+"""
 
 import importlib
 import os
@@ -10,7 +13,8 @@ from paper_lib.contract.errors import UserError
 def load(packages: tuple[str, ...]) -> None:
     """Import packages, each given as `name==version`.
 
-    Raises UserError if one is missing or does not load, or if the simulators do not run on this Python.
+    Raises UserError if one is missing or does not load, or if the simulators do not run on
+    this Python.
     """
     if not (3, 11) <= sys.version_info[:2] <= (3, 12):
         raise UserError(f'Python {sys.version_info[0]}.{sys.version_info[1]}: the simulators need Python 3.11 or 3.12')

@@ -20,7 +20,10 @@ def cores() -> list[int]:
 
 
 class Remote:
-    """Environment number `index` of the process behind a pipe. It has the methods and errors of an Env."""
+    """Environment number `index` of the process behind a pipe.
+
+    It has the methods and errors of an Env.
+    """
 
     def __init__(self, pipe: Connection, index: int):
         self._pipe = pipe

@@ -1,6 +1,7 @@
 """Draws images of MuJoCo's simulators off screen, with MuJoCo's own bindings.
 
-It also works with `MUJOCO_GL=disabled`, which only stops MuJoCo from loading a renderer when it is imported.
+It also works with `MUJOCO_GL=disabled`, which only stops MuJoCo from loading a renderer
+when it is imported.
 """
 
 import atexit
@@ -59,7 +60,10 @@ class Renderer:
         atexit.register(self._close)
 
     def draw(self, model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-        """The image of a state, uint8 (size, size, 3). `data` must hold the positions of bodies and cameras."""
+        """The image of a state, uint8 (size, size, 3).
+
+        `data` must hold the positions of bodies and cameras.
+        """
         everything = mujoco.mjtCatBit.mjCAT_ALL
         mujoco.mjv_updateScene(model, data, self._option, None, self._camera, everything, self._scene)
         self._gl.make_current()  # another renderer may have drawn last

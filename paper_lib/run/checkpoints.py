@@ -16,10 +16,16 @@ SHARE = 0.05  # the largest share of a run's time that saving may take
 
 
 class Checkpoints:
-    """A consumer of the loop's events. It also restores checkpoints and counts the seconds of training."""
+    """A consumer of the loop's events.
+
+    It also restores checkpoints and counts the seconds of training.
+    """
 
     def __init__(self, group: list[Lane], setting: dict[str, Any], parts: Parts, recorder: Recorder, every: float):
-        """`setting` is that of `provenance.setting`. `every` is in seconds; 0 saves after every chunk."""
+        """`setting` is that of `provenance.setting`.
+
+        `every` is in seconds; 0 saves after every chunk.
+        """
         self.group = group
         self.setting = setting
         self.parts = parts
@@ -61,7 +67,10 @@ class Checkpoints:
         self.due = now + pause
 
     def _trees(self) -> dict[str, Any]:
-        """Everything that the rest of the training depends on. All arrays begin with the lane axis."""
+        """Everything that the rest of the training depends on.
+
+        All arrays begin with the lane axis.
+        """
         trees = {'state': self.parts.learner.state}
         if self.parts.collector:
             trees['carry'] = self.parts.collector.carry
@@ -74,7 +83,10 @@ class Checkpoints:
         return trees
 
     def restore(self) -> int:
-        """Return to the newest checkpoint that all runs have, else to the beginning. Returns the clock."""
+        """Return to the newest checkpoint that all runs have, else to the beginning.
+
+        Returns the clock.
+        """
         clocks = [set(lane.run.checkpoints()) for lane in self.group]
         common = set.intersection(*clocks)
         if not common and all(clocks):
@@ -107,7 +119,10 @@ class Checkpoints:
             self.recorder.evaluated = Evaluated(clock, [], traces)
 
     def _read(self, run: Run, clock: int) -> dict[str, np.ndarray]:
-        """The arrays of one run. Raises RunError if it was trained in another setting so far."""
+        """The arrays of one run.
+
+        Raises RunError if it was trained in another setting so far.
+        """
         arrays, meta = run.load(clock)
         setting = meta['setting']
         changed = [name for name, value in self.setting.items() if setting.get(name) != value]

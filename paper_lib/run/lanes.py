@@ -1,7 +1,7 @@
 """Trains several runs as lanes of one program: arrays have a leading lane axis, L.
 
-Every lane has its own seeds and values, and none has an effect on another. A single lane is compiled
-without the axis; several lanes are vmapped.
+Every lane has its own seeds and values, and none has an effect on another. A single lane is
+compiled without the axis; several lanes are vmapped.
 """
 
 import functools
@@ -33,7 +33,10 @@ def keys(specs: list[RunSpec], stream: str) -> jax.Array:
 
 
 def hyper(specs: list[RunSpec]) -> dict[str, np.ndarray]:
-    """The traced values of all lanes, each (L,). Those of the source's side come from `RunSpec.like`."""
+    """The traced values of all lanes, each (L,).
+
+    Those of the source's side come from `RunSpec.like`.
+    """
     values = {}
     for each, fact in facts(RunSpec):
         if fact.role is Role.TRACED:
@@ -86,7 +89,10 @@ class Program:
         self._act = jax.jit(_lift(act, lanes))
 
     def act(self, behaviour: str, params: Any, carry: Any, obs: dict, keys: jax.Array, counter: int) -> Any:
-        """One policy step of every lane. Only the weights that acting needs go into the program."""
+        """One policy step of every lane.
+
+        Only the weights that acting needs go into the program.
+        """
         wm = {name: params['wm'][name] for name in ('encoder', 'rssm')}
         return self._act({'wm': wm, 'actor': params[behaviour]['actor']}, carry, obs, keys, counter)
 
@@ -95,7 +101,9 @@ class Program:
         return jax.tree.map(lambda x: jnp.repeat(x[None], self.lanes, 0), dreamer.init_carry(self.nets, size))
 
     def initial_state(self, specs: list[RunSpec]) -> dict[str, Any]:
-        """The state before the first update: own initial weights, mixed with the source's by alpha (Eq. S3).
+        """The state before the first update: own initial weights, mixed with the source's by alpha (Eq.
+
+        S3).
 
         With world_model='copied', the world model starts from the source's weights.
         """

@@ -54,7 +54,10 @@ class Learner:
         return self.state['params']
 
     def compile(self) -> None:
-        """Compile the updates. Doing it before environments are made saves memory: it needs the most."""
+        """Compile the updates.
+
+        Doing it before environments are made saves memory: it needs the most.
+        """
         size = (len(self.group), self.schedule.chunk_updates, self.model.batch)
         batches = self.windows.gather(np.zeros(size, np.int64), 0)
         phases = (False, True) if self.schedule.explore_until else (False,)
@@ -65,7 +68,10 @@ class Learner:
         trim()
 
     def update(self, numbers: range, rows: int, explorer_rests: bool) -> dict[str, Any]:
-        """Make these updates on windows of the first `rows` rows. Returns (L,) means of their metrics."""
+        """Make these updates on windows of the first `rows` rows.
+
+        Returns (L,) means of their metrics.
+        """
         starts = np.stack([self._starts(lane, numbers, rows) for lane in self.group])
         batches = self.windows.gather(starts, rows)
         program, state = self._active(explorer_rests)
@@ -83,7 +89,10 @@ class Learner:
         return self.program_at_rest, state
 
     def _starts(self, lane: Lane, numbers: range, rows: int) -> np.ndarray:
-        """(K, B) window starts of K updates of a lane: its source's, or newly drawn ones. They are recorded."""
+        """(K, B) window starts of K updates of a lane: its source's, or newly drawn ones.
+
+        They are recorded.
+        """
         if lane.batches is not None:
             starts = np.array(lane.batches[numbers.start : numbers.stop])
         else:

@@ -1,4 +1,7 @@
-"""The training loop, as a generator of events. Its consumers record, save and show what happens."""
+"""The training loop, as a generator of events.
+
+Its consumers record, save and show what happens.
+"""
 
 import dataclasses
 from collections.abc import Iterator
@@ -12,7 +15,10 @@ from paper_lib.run.rollout import Collector
 
 @dataclasses.dataclass
 class Parts:
-    """What trains a group of runs of one signature. Only the loop changes it, and the restoring of a checkpoint."""
+    """What trains a group of runs of one signature.
+
+    Only the loop changes it, and the restoring of a checkpoint.
+    """
 
     schedule: Schedule
     learner: Learner
@@ -50,7 +56,10 @@ class Updated:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluated:
-    """An evaluation has ended. Each lane has a row of metrics, and the arrays of its episodes."""
+    """An evaluation has ended.
+
+    Each lane has a row of metrics, and the arrays of its episodes.
+    """
 
     clock: int
     metrics: list[dict[str, Any]]
@@ -66,7 +75,10 @@ class Interacted:
 
 @dataclasses.dataclass(frozen=True)
 class Advanced:
-    """The chunk has ended. Weights, replays and logs belong together now, so that a checkpoint can be saved."""
+    """The chunk has ended.
+
+    Weights, replays and logs belong together now, so that a checkpoint can be saved.
+    """
 
     clock: int
 

@@ -18,7 +18,10 @@ ROOMS = ('agent', 'contract', 'data', 'envs', 'run')  # the folders whose code a
 
 
 def setting(specs: list[RunSpec]) -> dict[str, Any]:
-    """What decides the last bits of these runs besides their specs. It must not change when a run is resumed."""
+    """What decides the last bits of these runs besides their specs.
+
+    It must not change when a run is resumed.
+    """
     first = specs[0]
     values = {
         'lanes': [spec.run_id for spec in specs],
@@ -33,7 +36,10 @@ def setting(specs: list[RunSpec]) -> dict[str, Any]:
 
 
 def cpu() -> str:
-    """The processor's name. It decides last bits too, but a run may be resumed on another processor."""
+    """The processor's name.
+
+    It decides last bits too, but a run may be resumed on another processor.
+    """
     for line in processor().splitlines():
         if line.startswith('model name'):
             return line.partition(': ')[2]
@@ -41,7 +47,10 @@ def cpu() -> str:
 
 
 def code() -> str:
-    """Hash of the code that a run is trained with. A change of a comment alone changes it too."""
+    """Hash of the code that a run is trained with.
+
+    A change of a comment alone changes it too.
+    """
     root = pathlib.Path(paper_lib.__file__).parent
     files = set(root.glob('*.py'))
     for room in ROOMS:

@@ -19,8 +19,8 @@ STEPS = 25  # steps of the random policy before a picture, or fewer if the episo
 def random_scores(task_ids: Iterable[str], episodes: int) -> Iterator[dict]:
     """For every task: its id, mean and standard deviation of the scores, and the number of episodes.
 
-    Suites with short episodes play ten times as many. Tasks that differ only in the kind of observation have
-    the same dynamics, so that they share one measurement.
+    Suites with short episodes play ten times as many. Tasks that differ only in the kind of
+    observation have the same dynamics, so that they share one measurement.
     """
     scores = {}
     for task in map(tasks.get, task_ids):

@@ -61,7 +61,10 @@ def uniform_action(rng: np.random.Generator, spaces: envs.Spaces, count: int) ->
 
 
 def finite(specs: Sequence[RunSpec], actions: jax.Array) -> np.ndarray:
-    """A copy of the actions (L, n, A) on the host. Raises RunError if those of a lane are not finite."""
+    """A copy of the actions (L, n, A) on the host.
+
+    Raises RunError if those of a lane are not finite.
+    """
     actions = np.array(actions)
     diverged = []
     for spec, lane_actions in zip(specs, actions):
@@ -139,7 +142,10 @@ class Collector:
 
 
 class Evaluator:
-    """Plays evaluation episodes with the task policy. They start alike in all runs of a pair."""
+    """Plays evaluation episodes with the task policy.
+
+    They start alike in all runs of a pair.
+    """
 
     def __init__(self, program: lanes.Program, specs: Sequence[RunSpec]):
         self.program = program
@@ -153,8 +159,8 @@ class Evaluator:
     def play(self, params: Any, index: int) -> list[Arrays]:
         """The episodes of evaluation number `index`: per lane a dict of (episodes, N, ...) arrays.
 
-        'valid' is true up to the end of each episode; the other arrays are zero after it. N is the length of
-        the longest episode, the reset step included.
+        'valid' is true up to the end of each episode; the other arrays are zero after it. N
+        is the length of the longest episode, the reset step included.
         """
         keys = self._keys(index)
         done = np.zeros((len(self.specs), self.count), bool)

@@ -1,8 +1,8 @@
 """Trains a group of runs, from the beginning or from a checkpoint, to finished run directories.
 
-`loop` has the order of events. This file builds the parts of the loop and connects it with the consumers of
-its events. Every random draw is a function of a seed, a stream and a counter, so that a checkpoint needs to
-hold arrays and the clock only.
+`loop` has the order of events. This file builds the parts of the loop and connects it with
+the consumers of its events. Every random draw is a function of a seed, a stream and a
+counter, so that a checkpoint needs to hold arrays and the clock only.
 """
 
 import contextlib
@@ -38,11 +38,14 @@ def train(
     checkpoint_seconds: float = 60.0,
     lean: bool = False,
 ) -> None:
-    """Train runs of equal `signature` together until each is finished. Finished runs stay as they are.
+    """Train runs of equal `signature` together until each is finished.
 
-    `progress` is called with the clock after every chunk. With `lean`, a process that holds much memory first
-    forgets the compiled programs of other runs. Raises RunError for damaged run data, for a source that is
-    missing or unfinished, and for a run that another process is working on.
+    Finished runs stay as they are.
+
+    `progress` is called with the clock after every chunk. With `lean`, a process that holds
+    much memory first forgets the compiled programs of other runs. Raises RunError for
+    damaged run data, for a source that is missing or unfinished, and for a run that another
+    process is working on.
     """
     check_together(specs)
     spaces = envs.make(specs[0].task, 0, **specs[0].options).spaces  # an error comes before a folder is made
@@ -150,7 +153,10 @@ def check_layout(spec: RunSpec, arrays: dict[str, np.ndarray], layout: dict[str,
 
 
 def make_parts(group: list[Lane], spaces: envs.Spaces) -> loop.Parts:
-    """The learner, the evaluation and the collector of a group. Updates are compiled first, to save memory."""
+    """The learner, the evaluation and the collector of a group.
+
+    Updates are compiled first, to save memory.
+    """
     specs = [lane.spec for lane in group]
     first = specs[0]
     learner = Learner(group, spaces)
@@ -207,8 +213,8 @@ def visits(lane: Lane, rows: int) -> dict[str, np.ndarray]:
 def forget_programs(nets: Any, count: int, most: float = 6e8) -> None:
     """Forget all compiled programs if this process holds over `most` bytes, unless these lanes have theirs.
 
-    A forgotten program is read from the compilation cache when it is needed again. If the system does not say
-    how much memory is held, nothing is forgotten.
+    A forgotten program is read from the compilation cache when it is needed again. If the
+    system does not say how much memory is held, nothing is forgotten.
     """
     hits = lanes.program.cache_info().hits
     lanes.program(nets, count)

@@ -1,6 +1,7 @@
 """Cuts the batches of a chunk out of replays: from the files on the disk, or from a copy on the device.
 
-Both give the same bytes. Shapes: L lanes, K updates, B batch, T time, R rows x environments.
+Both give the same bytes. Shapes: L lanes, K updates, B batch, T time, R rows x
+environments.
 """
 
 import functools
@@ -20,7 +21,10 @@ Arrays = dict[str, np.ndarray | jax.Array]
 
 
 def fit(replays: Sequence[Source]) -> bool:
-    """Whether the replays are copied to the device. A device needs memory of its own, and enough of it."""
+    """Whether the replays are copied to the device.
+
+    A device needs memory of its own, and enough of it.
+    """
     device = jax.devices()[0]
     if device.platform == 'cpu':
         return False

@@ -1,12 +1,14 @@
 """Any environment of Gymnasium: `gym:Pendulum-v1`, or `gym:my_module:MyEnv-v0` where a module registers it.
 
-Observations are Box, Discrete, MultiDiscrete and MultiBinary spaces, alone or inside Dict and Tuple spaces. They
-become one vector, in which a Discrete value is one-hot and the entries of a Dict are in the order of their names.
-Or they are one image, uint8 of H x W, H x W x 1 or H x W x 3. Actions are Discrete, or a Box with finite bounds.
+Observations are Box, Discrete, MultiDiscrete and MultiBinary spaces, alone or inside Dict
+and Tuple spaces. They become one vector, in which a Discrete value is one-hot and the
+entries of a Dict are in the order of their names. Or they are one image, uint8 of H x W, H
+x W x 1 or H x W x 3. Actions are Discrete, or a Box with finite bounds.
 
-An episode must be a function of the seed that `reset` gets and of the actions. So an environment may draw random
-numbers from `self.np_random` only, and a reset must leave nothing behind. Resumed runs and pairs of runs rely on
-this; `paper_lib.envs.check.check_reproducible` tests it.
+An episode must be a function of the seed that `reset` gets and of the actions. So an
+environment may draw random numbers from `self.np_random` only, and a reset must leave
+nothing behind. Resumed runs and pairs of runs rely on this;
+`paper_lib.envs.check.check_reproducible` tests it.
 """
 
 import dataclasses
@@ -93,9 +95,12 @@ class Simulator:
 
 
 def find(task_id: str) -> Task | None:
-    """The task `gym:ID`; None for another id. The environment is made once, to see what it observes.
+    """The task `gym:ID`; None for another id.
 
-    Raises UserError, one line, for an environment that cannot be made, and for spaces that no agent can use.
+    The environment is made once, to see what it observes.
+
+    Raises UserError, one line, for an environment that cannot be made, and for spaces that
+    no agent can use.
     """
     if not task_id.startswith(PREFIX):
         return None
@@ -172,7 +177,10 @@ def _sizes(entries) -> tuple[int, ...]:
 
 
 def _action(space, task_id) -> tuple[bool, int]:
-    """(whether actions are discrete, A) of an action space. Raises UserError for one that no agent can use."""
+    """(whether actions are discrete, A) of an action space.
+
+    Raises UserError for one that no agent can use.
+    """
     from gymnasium import spaces
 
     if isinstance(space, spaces.Discrete):

@@ -1,8 +1,11 @@
-"""Meta-World (V3). Each episode has a new goal, which the agent observes. Only figures use images.
+"""Meta-World (V3).
 
-V3 is the maintained version of the suite. Its tasks and rewards (`v2`, 0 to 10 per step) are those of V2, ported
-from mujoco-py to MuJoCo's own bindings and to Gymnasium. Scores may differ from those published for V2, because
-the physics is not the same to the bit, and because a reset settles the hand and draws the goal twice.
+Each episode has a new goal, which the agent observes. Only figures use images.
+
+V3 is the maintained version of the suite. Its tasks and rewards (`v2`, 0 to 10 per step)
+are those of V2, ported from mujoco-py to MuJoCo's own bindings and to Gymnasium. Scores may
+differ from those published for V2, because the physics is not the same to the bit, and
+because a reset settles the hand and draws the goal twice.
 """
 
 import numpy as np
@@ -27,7 +30,10 @@ SIZE = 39  # the hand, its opening and the object (18), the same one control ste
 
 
 class Simulator:
-    """Simulator of one task; see base.Env for its methods. It never ends by itself: only the time limit does."""
+    """Simulator of one task; see base.Env for its methods.
+
+    It never ends by itself: only the time limit does.
+    """
 
     def __init__(self, task: Task, render: str = 'fast'):
         import metaworld

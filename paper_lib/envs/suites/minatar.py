@@ -1,7 +1,8 @@
 """MinAtar as images, with the package's defaults: sticky actions (0.1) and rising difficulty.
 
-An agent has those of the six actions that have an effect in the game. The image is what the package draws: a cell
-has the colour of its highest active channel, on black. It is enlarged to the task's size without smoothing.
+An agent has those of the six actions that have an effect in the game. The image is what the
+package draws: a cell has the colour of its highest active channel, on black. It is enlarged
+to the task's size without smoothing.
 """
 
 import numpy as np
@@ -23,7 +24,10 @@ GRID = 10  # cells per side
 
 
 class Simulator:
-    """Simulator of one game; see base.Env for its methods. An action is an index into the game's minimal set."""
+    """Simulator of one game; see base.Env for its methods.
+
+    An action is an index into the game's minimal set.
+    """
 
     def __init__(self, task: Task):
         import minatar
