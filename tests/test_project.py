@@ -116,7 +116,9 @@ def test_no_file_names_a_path_of_a_machine():
 
 
 def test_readme_links_lead_somewhere():
-    links = re.findall(r'\]\(([^)#:]+)\)', (ROOT / 'README.md').read_text())
+    text = (ROOT / 'README.md').read_text()
+    assert '](docs/glossary.md)' in text
+    links = re.findall(r'\]\(([^)#:]+)\)', text)
     assert not [link for link in links if not (ROOT / link).exists()]
 
 
@@ -148,3 +150,21 @@ def test_import_is_light(module):
     code = f'import sys, paper_lib{module}; print(*sorted(set({HEAVY}) & set(sys.modules)))'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_glossary_has_words_that_are_used_each_once():
+    """A word of the glossary occurs in the code or in README; hyphens and line ends count as spaces."""
+
+    def plain(text):
+        return re.sub(r'[\W_]+', ' ', text.lower())
+
+    paths = [ROOT / 'README.md', *(ROOT / 'paper_lib').rglob('*.py')]
+    used = ' '.join(plain(path.read_text()) for path in paths)
+    words = re.findall(r'^- \*\*(.+?)\*\*: ', (ROOT / 'docs/glossary.md').read_text(), re.MULTILINE)
+    assert len(words) > 50 and len(words) == len(set(words))
+    assert not [word for word in words if f' {plain(word)}' not in used]
+
+
+def test_glossary_names_files_that_exist():
+    text = (ROOT / 'docs/glossary.md').read_text()
+    assert not [name for name in re.findall(r'`(\w+/\w+\.py)`', text) if not (ROOT / 'paper_lib' / name).exists()]

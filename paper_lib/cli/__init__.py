@@ -1,8 +1,13 @@
-"""The command line `paper-lib`: every command is a frozen dataclass, its fields are its options.
+"""The command line `paper-lib`: every command is a frozen dataclass, and its fields are its options.
 
-Exit codes: 0 fine; 1 the doctor found a problem; 2 a mistake in the command, run data that cannot be used, or something
-that the system refuses, as space on a disk (one line on stderr says what to do); 130 interrupted, 143 terminated
-(training resumes with the same command); 141 nobody reads the output. A traceback is a bug.
+Exit codes:
+    0    the command succeeded
+    1    the doctor found a problem
+    2    the command has a mistake, run data cannot be used, or the system refuses something, e.g. space on a disk;
+         one line on stderr says what to do
+    130  interrupted, and 143 terminated: training resumes with the same command
+    141  nobody reads the output any more
+A traceback is a bug.
 """
 
 import contextlib
@@ -14,6 +19,7 @@ import re
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 
 import tyro
 
@@ -23,17 +29,17 @@ from paper_lib.cli.runs import Prune, Runs, Train
 from paper_lib.cli.study import Agents, Claims, Export, Figures, Html, Notebooks, Scales, Sizes, Tasks, Verify
 from paper_lib.contract.errors import UserError, one_line
 
-NARROWEST = 40  # columns that help is printed in, at least: the library that wraps it never ends in very few
+NARROWEST = 40  # columns of help at least; in much fewer the library that wraps it never ends
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command and return the exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     for name in ('stdout', 'stderr'):
         if not getattr(sys, name):  # closed: `>&-`
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w'))
         if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
-            stream.reconfigure(errors='backslashreplace')  # a path may have letters that the output has not
+            stream.reconfigure(errors='backslashreplace')  # a path may have letters that the output cannot encode
     try:
         _check_umask()
         code = _parse(args)() or 0
@@ -45,7 +51,7 @@ def main(args: list[str] | None = None) -> int:
         if (error.name or 'paper_lib').startswith('paper_lib'):
             raise
         return end(2, f"error: this command needs the package {error.name}: pip install -e '.[all]'")
-    except ImportError as error:  # a package is there, a system library that it loads is not
+    except ImportError as error:  # the package is installed, but a system library that it loads is missing
         reason = ' '.join(str(error).split())
         return end(2, f'error: {error.name or "a package"} does not load ({reason}); see `paper-lib doctor`')
     except BrokenPipeError:  # `| head`
@@ -56,7 +62,7 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return end(130, 'interrupted; a training resumes with the same command')
     except Exception as error:
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:  # of what could not be done or left in order after it
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:  # an error while a termination was tidied up
             return end(143, 'terminated; a training resumes with the same command')
         if not isinstance(error, OSError):
             raise
@@ -64,16 +70,16 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _check_umask():
-    """UserError where files that are made here could not be read again."""
+    """Raise UserError if this process could not read the files that it makes."""
     mask = os.umask(0)
     os.umask(mask)
     if mask & 0o700:
-        raise UserError(f'umask={mask:04o}: files that you make would be closed to yourself; run `umask 022` first')
+        raise UserError(f'umask={mask:04o}: you could not read the files that you make; run `umask 022` first')
 
 
 def _refusal(error: OSError) -> str:
     """What the system refuses, as one line."""
-    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # a folder was copied
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # from copying a folder
         *_, reason = error.args[0][0]
         return one_line(f'{reason}; remove the cause and run again')
     name = error.filename
@@ -81,25 +87,27 @@ def _refusal(error: OSError) -> str:
         name = 'output'
         _discard()
     text = error.strerror or str(error)
-    return one_line(f'{f"{name}: " if name else ""}{text}; remove the cause and run again')
+    prefix = f'{name}: ' if name else ''
+    return one_line(f'{prefix}{text}; remove the cause and run again')
 
 
-def _discard():
-    """What is left of the output must not be written at the exit either."""
+def _discard() -> None:
+    """Throw away the rest of the output, which would otherwise be written at the exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: whatever an interrupt tidies up is tidied up."""
+    """SIGTERM arrived. It is handled like an interrupt, so that everything is tidied up."""
 
 
-def _terminate(number, _):
-    signal.signal(number, signal.SIG_IGN)  # `timeout` and schedulers send it more than once
-    logging.disable()  # what is tidied up would be reported: a kernel that died, a cell that was left
+def _terminate(number: int, _: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # `timeout` and schedulers send the signal more than once
+    logging.disable()  # the packages that are stopped would report it, e.g. that a kernel died
     raise Terminated
 
 
-def _parse(args):
+def _parse(args: list[str] | None) -> Callable[[], int | None]:
+    """The command that the arguments name. Raises UserError for a mistake in them."""
     study = Train | Runs | Notebooks | Html | Verify | Figures | Claims | Export | Tasks | Agents | Scales | Sizes
     commands = study | Doctor | Bench | Prune | Reference
     args = sys.argv[1:] if args is None else args
@@ -113,14 +121,16 @@ def _parse(args):
         if not end.code:
             sys.stdout.flush()
             raise
-        command = [name for name in args[:1] if name in [each.__name__.lower() for each in commands.__args__]]
-        raise UserError(f'{_line(box.getvalue())}; see `{" ".join(["paper-lib", *command, "--help"])}`') from None
+        names = [command.__name__.lower() for command in commands.__args__]
+        command = [name for name in args[:1] if name in names]
+        help_command = ' '.join(['paper-lib', *command, '--help'])
+        raise UserError(f'{_line(box.getvalue())}; see `{help_command}`') from None
 
 
-def _line(box):
-    """tyro's message, a title and sections with rules between, as one line; options without their descriptions."""
+def _line(box: str) -> str:
+    """tyro's error box as one line: its sections, without the descriptions of options."""
     _, *rows = box.replace('\u2502', ' ').splitlines()
     text = '\n'.join(row for row in rows if row[:10].strip())  # descriptions are indented
-    text = re.sub(r'Argument helptext: *\n(.*)(\n +[^ \u2500-].*)*', r'expected \1', text)  # but this one
+    text = re.sub(r'Argument helptext: *\n(.*)(\n +[^ \u2500-].*)*', r'expected \1', text)  # this one is needed
     sections = [' '.join(section.split()).rstrip('.') for section in re.split(r'(?m)^[ \u2500-\u257f-]+$', text)]
     return '; '.join(section for section in sections if section and not section.startswith('For full helptext'))

@@ -1,4 +1,4 @@
-"""Options that commands share, and how they print tables."""
+"""Options that commands share, and the printing of tables."""
 
 import contextlib
 import dataclasses
@@ -6,24 +6,27 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from paper_lib.contract.errors import UserError
-from paper_lib.contract.facts import facts
+from paper_lib.contract.facts import Fact, facts
 from paper_lib.contract.spec import ModelSpec, RunSpec
 
 
 def end(code: int, line: str) -> int:
-    """Print a line to stderr; returns the exit code."""
+    """Print a line to stderr and return the exit code."""
     with contextlib.suppress(OSError):  # stderr may be full too
         print(line, file=sys.stderr, flush=True)
     return code
 
 
-def convert(name: str, text: str, kind: type):
-    """The value of a parameter given as text. Raises UserError where it is not of this type."""
+def convert(name: str, text: str, kind: type) -> Any:
+    """The value of a parameter that is given as text.
+
+    Raises UserError if the text is not of this type.
+    """
     try:
         return kind(text)
     except ValueError:
@@ -34,17 +37,22 @@ def show(rows: list[dict], as_json: bool) -> None:
     """Print rows of equal keys as JSON or as a table."""
     if as_json:
         return print(json.dumps(rows, indent=1))
-    lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)] if rows else []
+    if not rows:
+        return None
+    lines = [list(rows[0])]
+    for row in rows:
+        lines.append([str(value) for value in row.values()])
     widths = [max(map(len, column)) for column in zip(*lines)]
     for line in lines:
-        print('  '.join(text.ljust(width) for text, width in zip(line, widths)).rstrip())
+        cells = [text.ljust(width) for text, width in zip(line, widths)]
+        print('  '.join(cells).rstrip())
 
 
-# Values of a spec as options, of which only those that are given count.
+# Fields of a spec as options. An option that is not given is None and leaves the value of the scale.
 
 
-def _option(field, fact):
-    """A field whose default is None and whose text is converted to the field's type."""
+def _option(field: dataclasses.Field, fact: Fact) -> tuple[str, Any, None]:
+    """Name, type and default of the option of a field."""
     name, kind = field.name, field.type
     given = tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
@@ -57,13 +65,14 @@ def _option(field, fact):
     return name, Annotated[object, given, about], None
 
 
-def _values(cls):
-    """A dataclass of the fields of a spec that can be set by name, None where not given."""
+def _values(cls: type) -> type:
+    """A dataclass of the fields of a spec that have an option."""
     options = [_option(field, fact) for field, fact in facts(cls) if fact.option]
     return dataclasses.make_dataclass(f'{cls.__name__}Values', options, frozen=True)
 
 
-def given(values):
+def given(values: Any) -> dict[str, Any]:
+    """The values of the options that are given, by name."""
     return {name: value for name, value in dataclasses.asdict(values).items() if value is not None}
 
 
@@ -74,10 +83,10 @@ Json = Annotated[bool, tyro.conf.arg(help='print JSON instead of a table')]
 Scale = Annotated[str, tyro.conf.arg(help='see `paper-lib scales`')]
 
 
-def _path(text):
+def _path(text: str) -> Path:
     if not text:
-        raise UserError("folder='': must be the name of one")
-    return Path(os.path.expanduser(text))  # shells leave `--runs=~/x` as it is
+        raise UserError("folder='': must be the name of a folder")
+    return Path(os.path.expanduser(text))  # shells do not expand `--runs=~/x`
 
 
 NAMED = tyro.constructors.PrimitiveConstructorSpec(

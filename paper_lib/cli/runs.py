@@ -1,8 +1,8 @@
-"""Commands that train runs, show them and tidy up."""
+"""Commands that train runs, list them and delete replays."""
 
 import dataclasses
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -10,28 +10,34 @@ from paper_lib.cli.options import Folder, Json, ModelValues, RunValues, Scale, g
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
 
+if TYPE_CHECKING:
+    from paper_lib.data.store import Store
+
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train one run, after the source that it learns from. Called again it resumes; a finished run is checked."""
+    """Train one run, after the source that it learns from.
+
+    The same command resumes an unfinished run, and checks the files of a finished one.
+    """
 
     task: str  # see `paper-lib tasks`
     agent: str = 'active'  # see `paper-lib agents`
-    seed: int = 0  # of the pair: the online run's, or that of an offline run's source
+    seed: int = 0  # the pair seed: an online run's seed, or that of an offline run's source
     scale: Scale = 'laptop'
     chapter: Annotated[str, tyro.conf.arg(help_behavior_hint='(default: the first that has this run)')] = ''
-    """whose values: base_agent, toy_maze or study"""
+    """the chapter that gives the values: base_agent, toy_maze or study"""
     size: Annotated[str | None, tyro.conf.arg(metavar='STR', help_behavior_hint='(default: as the scale)')] = None
-    """another model: see `paper-lib sizes`"""
+    """a model size: see `paper-lib sizes`"""
     values: Annotated[RunValues, tyro.conf.arg(name='')] = dataclasses.field(default_factory=RunValues)
     model: ModelValues = dataclasses.field(default_factory=ModelValues)
     runs: Folder = None
-    workers: int = 0  # processes; 0: one per core, or one where there is a GPU
-    dry_run: bool = False  # show what would be trained, and what it costs; refuses what training would
+    workers: int = 0  # number of processes; 0: one per core, or one if there is a GPU
+    dry_run: bool = False  # show what would be trained and what it costs; errors are those of training
     json: Json = False  # with --dry-run
 
     def specs(self) -> list[RunSpec]:
-        """The run after its source. Raises UserError for a wrong name or value."""
+        """The run, preceded by its source if it has one. Raises UserError for a wrong name or value."""
         from paper_lib.study import plan, scales
         from paper_lib.study.names import choose
 
@@ -47,12 +53,14 @@ class Train:
         from paper_lib.data.store import Store
         from paper_lib.engine import ensure
 
-        specs, store = self.specs(), Store(self.runs)
+        specs = self.specs()
+        store = Store(self.runs)
         if self.json and not self.dry_run:
             raise UserError('json=True: training prints no table; only with --dry-run')
         self._say_chapter()
         done = [spec for spec in specs if store.status(spec) == 'done']
-        specs = done if specs[-1] in done else specs  # its source is not needed again, wherever that is
+        if specs[-1] in done:
+            specs = done  # the source of a finished run is not needed again
         for spec in done:
             store.require(spec).verify()
         if self.dry_run:
@@ -60,24 +68,26 @@ class Train:
             from paper_lib.run.cost import check_space, cost
 
             check_device()
-            missing = [
-                spec for spec in ensure.unfinished(specs, store, self.workers) if store.status(spec) == 'missing'
-            ]
+            unfinished = ensure.unfinished(specs, store, self.workers)
+            missing = [spec for spec in unfinished if store.status(spec) == 'missing']
             workers, lanes = ensure.layout()
             check_space(missing, store.root, (self.workers or workers) * lanes)
-            return show([{'run_id': s.run_id, 'state': store.status(s)} | cost(s) for s in specs], self.json)
+            rows = []
+            for spec in specs:
+                rows.append({'run_id': spec.run_id, 'state': store.status(spec)} | cost(spec))
+            return show(rows, self.json)
         ensure.ensure(specs, store, self.workers)
         print(f'done: {store.path(specs[-1])}')
 
-    def _say_chapter(self):
-        """Where chapters train this task with other values, say whose these are."""
+    def _say_chapter(self) -> None:
+        """Say which chapter gives the values, if several chapters train this task."""
         from paper_lib.study import scales
 
         scale = scales.get(self.scale)
-        having = {entry.chapter for entry in scale.planned if self.task in entry.tasks}
-        if not self.chapter and len(having) > 1:
-            taken = scale.chapter_of(self.task, self.agent)
-            text = f'{self.task} is trained in chapters {", ".join(sorted(having))}; these are the values of {taken}'
+        chapters = sorted({entry.chapter for entry in scale.planned if self.task in entry.tasks})
+        if not self.chapter and len(chapters) > 1:
+            chosen = scale.chapter_of(self.task, self.agent)
+            text = f'{self.task} is trained in chapters {", ".join(chapters)}; these are the values of {chosen}'
             print(f'{text}, see --chapter', file=sys.stderr)
 
 
@@ -85,8 +95,8 @@ class Train:
 class Runs:
     """Show the state of every run of the study.
 
-    With a result it is done (on this machine) or archived (in figures/data); begun, it is running, partial or failed.
-    The others are planned, or optional: those are trained by `-p train all` only.
+    A run with a result is done (on this machine) or archived (in figures/data). One that was begun is running,
+    partial or failed. All others are planned or optional; only `-p train all` trains optional runs.
     """
 
     scale: Scale = 'laptop'
@@ -97,39 +107,54 @@ class Runs:
         from paper_lib.data.store import Store
         from paper_lib.study import archive, paths, plan, scales
 
-        store, scale, rows = Store(self.runs), scales.get(self.scale), []
+        store = Store(self.runs)
+        scale = scales.get(self.scale)
         planned = plan.planned(scale)
+        rows = []
         for chapter in scale.chapters:
             specs = plan.specs(chapter, scale, optional=True)
             states = archive.state(specs, store, paths.archive(self.scale), chapter, planned).state
             for spec, state in zip(specs, states):
-                rows.append({'chapter': chapter, 'task': spec.task, 'agent': spec.agent,
-                             'pair_seed': spec.pair_seed, 'state': state, 'run_id': spec.run_id,
-                             'reason': _failure(store, spec)})  # fmt: skip
+                row = {
+                    'chapter': chapter,
+                    'task': spec.task,
+                    'agent': spec.agent,
+                    'pair_seed': spec.pair_seed,
+                    'state': state,
+                    'run_id': spec.run_id,
+                    'reason': _failure(store, spec),
+                }
+                rows.append(row)
         show(rows, self.json)
 
 
 @dataclasses.dataclass(frozen=True)
 class Prune:
-    """Drop the replays of a scale's plan that no unfinished run will read; without --yes, only list them.
+    """Drop the replays of a scale's runs that no unfinished run will read; without --yes, only list them.
 
-    By default every replay is kept: new runs may want its data. The run stays, and its metrics and weights. To have a
-    replay again, delete the run and those that learned from it, and train them again.
+    Everything else of these runs stays, metrics and weights included. To have a replay again, delete the run and
+    its followers and train them again. Without this command every replay is kept, because new runs may learn from it.
     """
 
     scale: Scale = 'laptop'
     runs: Folder = None
-    yes: bool = False  # delete, and do not only list
+    yes: bool = False  # delete instead of list
     json: Json = False
 
     def __call__(self):
         from paper_lib.data.store import Store
         from paper_lib.study import plan, scales
 
-        store, scale = Store(self.runs), scales.get(self.scale)
-        specs = list(dict.fromkeys(x for chapter in scale.chapters for x in plan.specs(chapter, scale, optional=True)))
+        store = Store(self.runs)
+        scale = scales.get(self.scale)
+        specs = {}  # without repetition, in order
+        for chapter in scale.chapters:
+            specs |= dict.fromkeys(plan.specs(chapter, scale, optional=True))
         done = [spec for spec in specs if store.status(spec) == 'done']
-        needed = store.needed() | {spec.source.run_id for spec in specs if spec.source and spec not in done}
+        needed = store.needed()
+        for spec in specs:
+            if spec.source and spec not in done:
+                needed.add(spec.source.run_id)
         sizes = {spec: store.require(spec).size() for spec in done if spec.run_id not in needed}
         rows = []
         for spec, size in sizes.items():
@@ -139,11 +164,12 @@ class Prune:
                 rows.append({'run_id': spec.run_id, 'MB': round(size / 1e6, 1), 'dropped': self.yes})
         if rows or self.json:
             return show(rows, self.json)
-        print(f'{store.root}: ' + ('no replay to drop' if store.root.is_dir() else 'no such folder, nothing to drop'))
+        reason = 'no replay to drop' if store.root.is_dir() else 'no such folder, nothing to drop'
+        print(f'{store.root}: {reason}')
 
 
-def _failure(store, spec):
-    """Why a run stopped, '' if it did not."""
+def _failure(store: 'Store', spec: RunSpec) -> str:
+    """Why a run stopped; '' if it did not."""
     try:
         return store.failure(spec) or ''
     except RunError as error:

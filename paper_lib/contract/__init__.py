@@ -1,1 +1,4 @@
-"""What everybody agrees on: errors, tasks, what a run is and what it is called. Standard library only."""
+"""The ground floor: what a run is and how its id follows, schedules, tasks, agents, scales, errors, files.
+
+It needs the standard library alone, and numpy for files.
+"""

@@ -1,6 +1,11 @@
-"""What the fields of a run must fulfil together. Each function raises UserError, one line, where they do not."""
+"""Rules that fields of a run obey together.
 
-from typing import TYPE_CHECKING
+Each function raises UserError, one line, if one is broken.
+
+Bounds of a single field stand beside the field, in `spec`.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from paper_lib.contract.dataset import Dataset
 from paper_lib.contract.facts import facts, need
@@ -9,7 +14,7 @@ from paper_lib.contract.tasks import Task
 if TYPE_CHECKING:
     from paper_lib.contract.spec import RunSpec
 
-# What a run learns from whose world model is its source's.
+# What a run must learn from if its world model is its source's: see `data` and `world_model` in `spec`.
 DATA_OF_WORLD_MODEL = {'copied': 'batches', 'frozen': 'final'}
 
 
@@ -26,16 +31,16 @@ def all_together(spec: 'RunSpec', task: Task) -> None:
 
 
 def simulator_options(spec: 'RunSpec', task: Task) -> None:
-    """An option of the simulator stays at its default where the task's simulator does not take it."""
+    """A simulator's option has its default value if the task's simulator does not take it."""
     for each, fact in facts(spec):
         if fact.simulator and not spec.takes(each.name):
             value = getattr(spec, each.name)
-            allowed = f'{each.default!r} for {task.id}: its simulator has no such option'
+            allowed = f'{each.default!r} for {task.id}, whose simulator has no such option'
             need(value == each.default, each.name, value, allowed)
 
 
 def schedule(spec: 'RunSpec', task: Task) -> None:
-    """Everything happens at whole chunks; a chunk is whole in environments, updates and evaluations."""
+    """Updates and evaluations happen at the ends of chunks, and a chunk has a whole number of updates."""
     chunk_steps = spec.chunk * task.repeat
     updates = round(spec.chunk * spec.ratio, 9)
     need(
@@ -48,7 +53,7 @@ def schedule(spec: 'RunSpec', task: Task) -> None:
         updates % 1 == 0 and updates >= 1,
         'chunk',
         spec.chunk,
-        f'such that chunk x ratio ({spec.ratio}) is 1 or more, and whole',
+        f'such that chunk x ratio ({spec.ratio}) is a whole number of updates, at least 1',
     )
     need(
         spec.eval_every % chunk_steps == 0,
@@ -83,7 +88,7 @@ def schedule(spec: 'RunSpec', task: Task) -> None:
 
 
 def replay(spec: 'RunSpec', task: Task) -> None:
-    """An online run stops collecting after its prefill, and its replay holds more than a sequence."""
+    """An online run may stop collecting only after its prefill; its replay holds more than one sequence."""
     chunk_steps = spec.chunk * task.repeat
     row_steps = task.envs * task.repeat
     prefill_steps = spec.prefill * task.repeat
@@ -105,19 +110,19 @@ def replay(spec: 'RunSpec', task: Task) -> None:
 
 
 def exploration(spec: 'RunSpec', task: Task) -> None:
-    """Exploration has networks that can disagree, about something that the task has."""
+    """An ensemble has at least two networks, and predicts something that the task has."""
     chunk_steps = spec.chunk * task.repeat
     need(
         spec.model.disag_target == 'stoch' or task.obs == 'proprio',
         'disag_target',
         spec.model.disag_target,
-        f"'stoch' for {spec.task}: it has no vector",
+        f"'stoch' for {spec.task}, which has no vectors",
     )
     need(
         spec.w_expl == 0 or spec.model.ensemble > 1,
         'ensemble',
         spec.model.ensemble,
-        'at least 2 for a run that explores: one network disagrees with none',
+        'at least 2 for a run that explores: one network alone cannot disagree',
     )
     need(
         spec.expl_until % chunk_steps == 0 and spec.expl_until <= spec.budget,
@@ -146,7 +151,7 @@ def source(spec: 'RunSpec') -> None:
         return
     for name in ('w_expl', 'collect_until', 'capacity'):
         value = getattr(spec, name)
-        need(value == 0, name, value, '0 for offline runs: it says how their source collects')
+        need(value == 0, name, value, '0 for an offline run: only its source collects by this value')
     need(
         spec.source.task == spec.task,
         'source',
@@ -159,12 +164,13 @@ def source(spec: 'RunSpec') -> None:
         _source_run(spec)
 
 
-def _source_dataset(spec):
+def _source_dataset(spec: 'RunSpec') -> None:
     """A dataset has steps, but neither weights nor a batch sequence."""
-    why = 'where the source is a dataset'
-    need(spec.data == 'final', 'data', spec.data, f"'final' {why}: it has no batch sequence")
-    need(spec.alpha == 1, 'alpha', spec.alpha, f'1 {why}: it has no weights')
-    need(spec.world_model == 'own', 'world_model', spec.world_model, f"'own' {why}: it has no weights")
+    needs_batches = 'because the source is a dataset, which has no batch sequence'
+    needs_weights = 'because the source is a dataset, which has no weights'
+    need(spec.data == 'final', 'data', spec.data, f"'final' {needs_batches}")
+    need(spec.alpha == 1, 'alpha', spec.alpha, f'1 {needs_weights}')
+    need(spec.world_model == 'own', 'world_model', spec.world_model, f"'own' {needs_weights}")
     need(
         spec.source.rows >= spec.model.length,
         'length',
@@ -173,43 +179,51 @@ def _source_dataset(spec):
     )
 
 
-def _source_run(spec):
+def _source_run(spec: 'RunSpec') -> None:
+    """A run that others learn from is online, and has the values that its followers need to share."""
     need(spec.source.data == 'own', 'source', spec.source.agent, 'an online run')
     for each, fact in facts(spec):
         if fact.simulator:
-            _as_source(spec, each.name)
+            _same(spec, spec.source, each.name)
     if spec.data == 'batches':
         for name in ('budget', 'ratio', 'prefill', 'chunk'):
-            _as_source(spec, name, ': a Tandem run reads its batches')
+            _same(spec, spec.source, name, ': a Tandem run repeats its batches')
         for name in ('batch', 'length'):
-            own, theirs = getattr(spec.model, name), getattr(spec.source.model, name)
-            need(own == theirs, name, own, f"the source's {theirs}: a Tandem run reads its batches")
+            _same(spec.model, spec.source.model, name, ': a Tandem run repeats its batches')
     if spec.alpha != 1:
-        same = spec.model == spec.source.model
-        need(same, 'model', 'other', "the source's: alpha mixes the two runs' weights")
+        _same_model(spec, "alpha mixes the two runs' weights")
     if spec.exact:
-        rates = ('lr_model',) if spec.alpha else ('lr_model', 'lr_actor', 'lr_critic')
+        rates = ('lr_model', 'lr_actor', 'lr_critic')
+        if spec.alpha:  # only the world model is reproduced
+            rates = ('lr_model',)
         for name in ('seed', *rates):
-            _as_source(spec, name, ': it is trained as there, to the bit')
+            _same(spec, spec.source, name, ': the run reproduces its source exactly')
 
 
-def _as_source(spec, name, reason=''):
-    own, theirs = getattr(spec, name), getattr(spec.source, name)
-    need(own == theirs, name, own, f"the source's {theirs}{reason}")
+def _same(follower: Any, source: Any, name: str, reason: str = '') -> None:
+    """Raise UserError unless a field has the same value in two specs."""
+    value = getattr(follower, name)
+    wanted = getattr(source, name)
+    need(value == wanted, name, value, f"the source's {wanted}{reason}")
+
+
+def _same_model(spec: 'RunSpec', reason: str) -> None:
+    """Raise UserError unless a run has the networks of its source."""
+    need(spec.model == spec.source.model, 'model', 'other', f"the source's: {reason}")
 
 
 def world_model(spec: 'RunSpec') -> None:
-    """A copied model is trained again, on the source's batches with its noise; a frozen one is read."""
+    """A copied model needs its source's batches, on which it is trained again; a frozen one only its end."""
     if spec.world_model == 'own':
         return
     data = DATA_OF_WORLD_MODEL[spec.world_model]
     need(spec.data == data, 'world_model', spec.world_model, f"'own' unless data is {data!r}")
-    need(spec.model == spec.source.model, 'model', 'other', "the source's: the world model is")
-    need(spec.alpha == 1, 'alpha', spec.alpha, '1 where the world model is not its own')
+    _same_model(spec, "the world model is the source's")
+    need(spec.alpha == 1, 'alpha', spec.alpha, "1 if the world model is the source's")
 
 
 def part(spec: 'RunSpec') -> None:
-    """Only an agent that learns from a whole finished recording can learn from a part of it."""
+    """A part is taken from a finished recording that the run itself adds nothing to."""
     if spec.part == 'all':
         return
     need(spec.data == 'final', 'part', spec.part, "'all' unless data is 'final'")
@@ -219,7 +233,10 @@ def part(spec: 'RunSpec') -> None:
 
 
 def interaction(spec: 'RunSpec', task: Task) -> None:
-    """Own data are collected at whole chunks, in whole rows, by agents that learn from a finished recording."""
+    """A run that learns from a finished recording may add data: at the ends of chunks, in whole rows.
+
+    If the OOD ratio decides, it adds them at evaluations only.
+    """
     if spec.interact_every == 0:
         for name in ('interact_steps', 'interact_above'):
             value = getattr(spec, name)

@@ -1,17 +1,24 @@
-"""Errors that end a command with one line instead of a traceback."""
+"""Errors that end a command with one line in place of a traceback."""
 
 LONGEST = 2000  # characters of a message
 
 
 def one_line(text: str) -> str:
-    """The text as one printable line: control characters are escaped, the middle of a long text is left out."""
+    """The text as one printable line.
+
+    Control characters are escaped; a long text loses its middle.
+    """
     if len(text) > LONGEST:
         text = f'{text[: LONGEST // 2]} ... {text[-LONGEST // 3 :]}'
-    return ''.join(x if x.isprintable() else x.encode('unicode_escape').decode() for x in text)
+    printable = [char if char.isprintable() else char.encode('unicode_escape').decode() for char in text]
+    return ''.join(printable)
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: one line that names the value and what is allowed."""
+    """A mistake that the user can correct.
+
+    Its one line names the value and what is allowed.
+    """
 
     def __str__(self) -> str:
         return one_line(super().__str__())
@@ -22,4 +29,7 @@ class UserError(Exception):
 
 
 class RunError(UserError):
-    """Run data that is missing, damaged, locked or of another run: one line that names the file and what to do."""
+    """Run data that is missing, damaged, locked or of another run.
+
+    Its one line names the file and what to do.
+    """

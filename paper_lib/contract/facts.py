@@ -1,74 +1,76 @@
-"""What is known of a field of a spec, said once, beside the field.
+"""The facts of a field of a spec, each said once, beside the field.
 
-Validation, identity, grouping into programs, lane values, command-line options and documentation
-are derived from these facts.
+Six things are derived from them: validation, the identity of a run, which runs can share a
+program, the values of each lane, command-line options with their help, and the captions of
+figures.
 """
 
 import dataclasses
 import enum
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from paper_lib.contract.errors import UserError
 
 
 class Role(enum.Enum):
-    """What a field decides about the program that trains a run, and so about grouping runs as lanes."""
+    """What a field means for the lanes of a program, that is for runs that are trained together."""
 
-    STATIC = 'static'  # it fixes shapes, the program or the schedule: runs that share a program agree in it
-    TRACED = 'traced'  # a value per lane that enters the compiled program
-    HOST = 'host'  # a value per lane that only the host reads
-    ALONE = 'alone'  # a run that departs from its default trains alone: its lanes would not stay in step
-    WATCHES = 'watches'  # it changes what is recorded, and no weight of the agent; lanes agree in it
+    STATIC = 'static'  # fixes shapes, the program or the schedule: equal in all lanes
+    TRACED = 'traced'  # one value per lane, an argument of the compiled program
+    HOST = 'host'  # one value per lane, read outside of the compiled program
+    ALONE = 'alone'  # a run with another value than the default is trained without other lanes
+    WATCHES = 'watches'  # changes what is recorded but no weight of the agent: equal in all lanes
 
 
 class Side(enum.Enum):
-    """Whose field it is where an offline run learns from an online one."""
+    """Which runs use a field: online runs, which collect, or the offline runs that learn from them."""
 
     BOTH = 'both'
-    SOURCE = 'source'  # it says how data are collected
-    FOLLOWER = 'follower'  # it says how an offline run learns from them
+    SOURCE = 'source'  # says how an online run collects
+    FOLLOWER = 'follower'  # says how an offline run learns
 
 
 class _Always:
-    """The field is as old as the schema: it is part of every identity."""
+    """Marks a field that is as old as the schema and so is part of every identity."""
 
 
 ALWAYS = _Always()
-MOST_STEPS = 10**12  # environment steps: bounds what a loop over a schedule can be asked for
+MOST_STEPS = 10**12  # environment steps: no schedule is longer
 MOST_WIDTH = 65_536  # units, bins and such
 MOST_LAYERS = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Fact:
-    """What is known of a field beside its name, type and default."""
+    """Everything about a field that its name, type and default do not say."""
 
-    about: str  # its meaning with the unit, as options' help and captions say it
-    more: str = ''  # what the help says besides
+    about: str  # its meaning with the unit; captions and the help of options show it
+    more: str = ''  # an explanation that only the help shows
     role: Role = Role.STATIC
     side: Side = Side.BOTH
     low: float | None = None  # smallest value allowed
     high: float | None = None  # largest value allowed
     above: float | None = None  # values must be larger than this
     choices: tuple[str, ...] = ()
-    before: Any = ALWAYS  # a younger field: the value of all older runs; runs with this value keep their ids
-    switch: bool = False  # v1 has no such field, or departs from it when it is changed
-    simulator: bool = False  # only runs whose simulator takes an option of this name have it in their identity
-    option: bool = True  # it can be set by name; the others follow from the agent's row and the pair's seed
-    caption: bool = True  # captions name its value where that is not v1's
-    needs: str = ''  # what a run must do for the field to mean anything: 'explore' or 'see' pictures
+    before: Any = ALWAYS  # of a younger field: the value of all older runs, whose ids thereby stay
+    switch: bool = False  # v1 has no such field, or another value departs from v1's algorithm
+    simulator: bool = False  # an option of some simulators; runs of other simulators leave it out of their ids
+    option: bool = True  # the command line can set it; others follow from the agent's row and the pair seed
+    caption: bool = True  # captions list its value where that is not v1's
+    needs: str = ''  # the field has an effect only if a run does this: 'explore', or 'see' images
 
     @property
     def help(self) -> str:
-        """What the help of a command-line option says."""
+        """The help of a command-line option."""
         mark = '[switch] ' if self.switch else ''
-        return f'{mark}{self.about}; {self.more}' if self.more else f'{mark}{self.about}'
+        explanation = f'; {self.more}' if self.more else ''
+        return f'{mark}{self.about}{explanation}'
 
     @property
     def allowed(self) -> str:
-        """The bounds in words."""
+        """The allowed values in words."""
         if self.choices:
             return ' or '.join(repr(choice) for choice in self.choices)
         if self.low is not None:
@@ -78,7 +80,7 @@ class Fact:
         return 'any text'
 
     def admits(self, value: Any) -> bool:
-        """Whether a value lies within the bounds."""
+        """Whether a value is one of the choices and lies within the bounds."""
         if self.choices:
             return value in self.choices
         if self.above is not None and not value > self.above:
@@ -88,14 +90,24 @@ class Fact:
         return self.high is None or value <= self.high
 
 
-def field(default: Any, about: str, **facts: Any) -> Any:
-    """A dataclass field with its facts (see `Fact`)."""
-    return dataclasses.field(default=default, metadata={'fact': Fact(about, **facts)})
+def field(default: Any, about: str, *shared: Mapping[str, Any], **facts: Any) -> Any:
+    """A dataclass field with its facts (see `Fact`).
+
+    Each of `shared` holds facts that several fields have.
+    """
+    return dataclasses.field(default=default, metadata={'fact': _fact(about, shared, facts)})
 
 
-def required(about: str, **facts: Any) -> Any:
-    """A dataclass field without a default, with its facts (see `Fact`)."""
-    return dataclasses.field(metadata={'fact': Fact(about, **facts)})
+def required(about: str, *shared: Mapping[str, Any], **facts: Any) -> Any:
+    """As `field`, for a field without a default."""
+    return dataclasses.field(metadata={'fact': _fact(about, shared, facts)})
+
+
+def _fact(about, shared, facts):
+    merged = {}
+    for group in (*shared, facts):
+        merged |= group
+    return Fact(about, **merged)
 
 
 def facts(record: Any) -> Iterator[tuple[dataclasses.Field, Fact]]:
@@ -105,12 +117,12 @@ def facts(record: Any) -> Iterator[tuple[dataclasses.Field, Fact]]:
 
 
 def names(record: Any, role: Role | None = None, side: Side | None = None) -> tuple[str, ...]:
-    """Names of the fields with this role and on this side."""
-    found = []
+    """Names of the fields with this role and this side; None stands for every role or side."""
+    chosen = []
     for each, fact in facts(record):
-        if (role is None or fact.role is role) and (side is None or fact.side is side):
-            found.append(each.name)
-    return tuple(found)
+        if role in (None, fact.role) and side in (None, fact.side):
+            chosen.append(each.name)
+    return tuple(chosen)
 
 
 def need(condition: bool, name: str, value: Any, allowed: str) -> None:
@@ -120,31 +132,36 @@ def need(condition: bool, name: str, value: Any, allowed: str) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value as an error shows it: on one line and short."""
+    """The repr of a value, shortened for an error message."""
     text = repr(value)
     return text if len(text) <= 80 else f'{text[:60]}... ({len(text)} characters)'
 
 
 def check(record: Any) -> None:
-    """Raise UserError unless every plain field holds its type and lies within its bounds. An int is a valid float."""
+    """Raise UserError unless every plain field has its type and an allowed value.
+
+    Plain fields are those of type int, float or str. An int is a valid float.
+    """
     for each, fact in facts(record):
-        value = getattr(record, each.name)
         if each.type not in (int, float, str):
             continue
+        value = getattr(record, each.name)
         kinds = (int, float) if each.type is float else (each.type,)
         if not isinstance(value, kinds) or isinstance(value, bool):
-            kind = type(value).__name__
-            raise UserError(f'{each.name}={shown(value)}: must be {each.type.__name__}, got {kind}')
+            wanted = each.type.__name__
+            given = type(value).__name__
+            raise UserError(f'{each.name}={shown(value)}: must be {wanted}, got {given}')
         if each.type is float:
-            finite = not isinstance(value, int) or abs(value) < 2**1023
-            need(finite and math.isfinite(value), each.name, value, 'finite')
+            too_large = isinstance(value, int) and abs(value) >= 2**1023  # for a float
+            need(not too_large and math.isfinite(value), each.name, value, 'finite')
         need(fact.admits(value), each.name, value, fact.allowed)
 
 
 def identity(record: Any) -> dict[str, Any]:
-    """The plain fields that identify a record: all but younger ones that have the value of the older records.
+    """The fields that identify a record, by name.
 
-    Numbers are brought to one form: 1 and 1.0, and 0.0 and -0.0, are the same value of a float.
+    A younger field is left out where it has the value that all records had before the field
+    existed. Equal numbers have one form: 1 and 1.0, and 0.0 and -0.0, are the same float.
     """
     values = {}
     for each, fact in facts(record):

@@ -1,7 +1,8 @@
-"""The package's one place for files: they are whole or absent, sealed where they matter, and read with suspicion.
+"""Reads and writes files safely; every file of the package goes through here.
 
-A write is atomic. JSON is read within limits of size, depth and shape. Every OSError becomes a RunError that names
-the file, the cause and what to do.
+A file is written atomically: it is whole or absent. Most files hold a checksum of
+themselves. JSON is read within limits of size, depth and shape. Every OSError becomes a
+RunError that names the file, the cause and what to do.
 """
 
 import contextlib
@@ -11,7 +12,9 @@ import json
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -24,12 +27,12 @@ DEEPEST = 20  # levels of lists and objects within each other in a JSON text
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _SEAL = 64  # length of a sha256 in hexadecimal
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError)  # of a damaged zip
+_DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError)
 
 
 @contextlib.contextmanager
-def guard(path: Path):
-    """Turn an OSError inside the block into one line that names `path`, the cause and what to do."""
+def guard(path: Path) -> Iterator[None]:
+    """Turn an OSError inside the block into a RunError that names `path`, the cause and what to do."""
     try:
         yield
     except OSError as error:
@@ -41,8 +44,8 @@ def guard(path: Path):
         raise RunError(f'{path}: {error.strerror or error}; {advice}, then run the same command again') from error
 
 
-def sync_folder(path: Path):
-    """Make renames and removals in a folder durable."""
+def sync_folder(path: Path) -> None:
+    """Make renames and removals in a folder survive a power failure."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -51,7 +54,7 @@ def sync_folder(path: Path):
 
 
 @contextlib.contextmanager
-def replacing(path: Path):
+def replacing(path: Path) -> Iterator[BinaryIO]:
     """Yield a binary file that becomes `path`, whole and on the disk, if the block ends without an error."""
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')  # two processes may draw the same figure
     with guard(path):
@@ -68,8 +71,11 @@ def replacing(path: Path):
 
 
 @contextlib.contextmanager
-def reading(path: Path, advice: str = AGAIN):
-    """Yield a file opened for reading bytes; RunError if there is none or it cannot be read."""
+def reading(path: Path, advice: str = AGAIN) -> Iterator[BinaryIO]:
+    """Yield a file opened for reading bytes.
+
+    Raises RunError if it is missing or cannot be read.
+    """
     try:
         with open(path, 'rb') as file:
             yield file
@@ -80,17 +86,18 @@ def reading(path: Path, advice: str = AGAIN):
 
 
 def sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
     with reading(path) as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
-def measure(path: Path) -> dict:
-    """Size in bytes and sha256 of a file, as `check` expects them."""
+def measure(path: Path) -> dict[str, Any]:
+    """The 'size' in bytes and the 'sha256' of a file, as `check` expects them."""
     return {'size': path.stat().st_size, 'sha256': sha256(path)}
 
 
-def check(path: Path, expected: dict, advice: str = AGAIN):
-    """RunError unless the file has the size and the sha256 that `measure` found."""
+def check(path: Path, expected: dict[str, Any], advice: str = AGAIN) -> None:
+    """Raise RunError unless the file has the size and the sha256 that `measure` returned."""
     with reading(path, advice) as file:
         size = file.seek(0, os.SEEK_END)
         if size != expected['size']:
@@ -100,19 +107,24 @@ def check(path: Path, expected: dict, advice: str = AGAIN):
             raise RunError(f'{path}: damaged (checksum); {advice}')
 
 
-def write_bytes(path: Path, data: bytes):
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file atomically."""
     with replacing(path) as file:
         file.write(data)
 
 
-# JSON. A shape is a type; {str: shape}, an object of any names; {'name': shape}, an object with at least these names;
-# [shape], a list of any length; or (shape, shape), a list of this length. `True` is no int.
+# JSON. A shape describes a value that may be read:
+#   a type                 a value of this type; True is no int
+#   {'name': shape}        an object with at least these names
+#   {str: shape}           an object with any names
+#   [shape]                a list of any length
+#   (shape, shape)         a list of this length
 
 ANY: dict = {}  # the shape of any object
 
 
-def _misfit(value, shape, name='value') -> str:
-    """The first part of a JSON value that has not its shape, by name; '' if all has."""
+def _misfit(value: Any, shape: Any, name: str = 'value') -> str:
+    """The name of the first part of a JSON value that does not have its shape; '' if there is none."""
     if isinstance(shape, type):
         fits = isinstance(value, shape) and (shape is bool or not isinstance(value, bool))
         return '' if fits else name
@@ -128,13 +140,13 @@ def _misfit(value, shape, name='value') -> str:
         parts = [(item, shape[str], key) for key, item in value.items()]
     else:
         parts = [(value.get(key), part, key) for key, part in shape.items()]
-    for part in parts:
-        if found := _misfit(*part):
-            return found
+    for item, part, key in parts:
+        if misfit := _misfit(item, part, key):
+            return misfit
     return ''
 
 
-def _is_deep(value) -> bool:
+def _is_deep(value: Any) -> bool:
     """Whether a JSON value has more than DEEPEST levels."""
     level = [value]
     for _ in range(DEEPEST + 1):
@@ -145,10 +157,11 @@ def _is_deep(value) -> bool:
     return bool(level)
 
 
-def parse_json(path: Path, data: bytes, shape=ANY, advice: str = AGAIN):
-    """The JSON value in `data`, a text from the file `path`. RunError if it is too long or deep, or of another shape.
+def parse_json(path: Path, data: bytes, shape: Any = ANY, advice: str = AGAIN) -> Any:
+    """The JSON value in `data`, a text from the file `path`.
 
-    Nothing here says that the value is the one that was written: see `read_json` and `read_npz`.
+    Raises RunError if it is too long, too deep or of another shape. It does not check that
+    the value is the one that was written: `read_json` and `read_npz` do.
     """
     if len(data) > LONGEST:
         raise RunError(f'{path}: damaged (over {LONGEST} bytes of JSON); {advice}')
@@ -162,32 +175,39 @@ def parse_json(path: Path, data: bytes, shape=ANY, advice: str = AGAIN):
     return value
 
 
-def _check_shape(path, value, shape, advice):
+def _check_shape(path: Path, value: Any, shape: Any, advice: str) -> None:
     if misfit := _misfit(value, shape):
         raise RunError(f'{path}: damaged ({misfit} is missing or of another type); {advice}')
 
 
 def json_text(value: dict) -> str:
+    """The one text of a JSON object: equal objects have equal texts."""
     return json.dumps(value, indent=1, sort_keys=True) + '\n'
 
 
-def _sealed(value):
-    return json_text(value | {'sha256': hashlib.sha256(json_text(value).encode()).hexdigest()}).encode()
+def _sealed(value: dict) -> bytes:
+    """The text of a JSON object with its own checksum."""
+    checksum = hashlib.sha256(json_text(value).encode()).hexdigest()
+    return json_text(value | {'sha256': checksum}).encode()
 
 
-def write_json(path: Path, value: dict):
+def write_json(path: Path, value: dict) -> None:
     """Write a JSON object with the schema number and its own checksum."""
     write_bytes(path, _sealed({'schema': SCHEMA} | value))
 
 
 def read_text(path: Path, advice: str = AGAIN) -> bytes:
-    """The bytes of a file of JSON: no more of them than `parse_json` needs to refuse it."""
+    """The bytes of a JSON file, cut off where `parse_json` refuses it as too long."""
     with reading(path, advice) as file:
         return file.read(LONGEST + 1)
 
 
-def read_json(path: Path, shape=ANY, advice: str = AGAIN) -> dict:
-    """What `write_json` wrote. RunError if missing, of another schema or shape, or changed in any byte."""
+def read_json(path: Path, shape: Any = ANY, advice: str = AGAIN) -> dict:
+    """The object that `write_json` wrote, without its checksum.
+
+    Raises RunError if the file is missing, has another schema or shape, or differs in any
+    byte.
+    """
     data = read_text(path, advice)
     value = parse_json(path, data, {'schema': int}, advice)
     check_schema(path, value['schema'])
@@ -198,7 +218,8 @@ def read_json(path: Path, shape=ANY, advice: str = AGAIN) -> dict:
     return value
 
 
-def check_schema(path: Path, schema):
+def check_schema(path: Path, schema: Any) -> None:
+    """Raise RunError unless a file has the schema that this code reads."""
     if schema != SCHEMA:
         raise RunError(
             f'{path}: has schema {schema!r}, this code reads schema {SCHEMA}; '
@@ -206,9 +227,10 @@ def check_schema(path: Path, schema):
         )
 
 
-def _digest(file):
-    """Hexadecimal sha256 of everything in an open file but its last 64 bytes."""
-    digest, left = hashlib.sha256(), file.seek(0, os.SEEK_END) - _SEAL
+def _digest(file: BinaryIO) -> bytes:
+    """Hexadecimal sha256 of an open file without its last 64 bytes, before which the file then stands."""
+    digest = hashlib.sha256()
+    left = file.seek(0, os.SEEK_END) - _SEAL
     file.seek(0)
     while chunk := file.read(max(0, min(left, 2**20))):
         digest.update(chunk)
@@ -216,16 +238,21 @@ def _digest(file):
     return digest.hexdigest().encode()
 
 
-def write_npz(path: Path, arrays: dict, meta: dict | None = None):
-    """Write arrays as an .npz (sorted, fixed dates: equal content, equal bytes), `meta` as its member meta.json.
+def write_npz(path: Path, arrays: dict[str, Any], meta: dict | None = None) -> None:
+    """Write arrays as an .npz, and `meta` as its member meta.json.
 
-    The comment of the archive is the sha256 of everything before it: a zip's own checksums leave out its headers.
+    Equal content gives equal bytes.
+
+    The archive's comment is the sha256 of everything before it, because a zip's own
+    checksums leave out its headers.
     """
     with replacing(path) as file:
         with zipfile.ZipFile(file, 'w') as archive:
             for name in sorted(arrays):
-                with archive.open(zipfile.ZipInfo(f'{name}.npy'), 'w', force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asarray(arrays[name], order='C'), allow_pickle=False)
+                array = np.asarray(arrays[name], order='C')
+                undated = zipfile.ZipInfo(f'{name}.npy')
+                with archive.open(undated, 'w', force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
             if meta is not None:
                 archive.writestr(zipfile.ZipInfo('meta.json'), json.dumps(meta, sort_keys=True))
             archive.comment = b'0' * _SEAL
@@ -235,8 +262,12 @@ def write_npz(path: Path, arrays: dict, meta: dict | None = None):
         file.write(seal)
 
 
-def read_npz(path: Path, shape=ANY, advice: str = AGAIN) -> tuple[dict[str, np.ndarray], dict]:
-    """(arrays, meta) as `write_npz` got them. RunError if missing, changed in any byte, or of another shape (meta)."""
+def read_npz(path: Path, shape: Any = ANY, advice: str = AGAIN) -> tuple[dict[str, np.ndarray], dict]:
+    """(arrays, meta) that `write_npz` wrote; `shape` is that of `meta`.
+
+    Raises RunError if the file is missing, differs in any byte, or its meta has another
+    shape.
+    """
     with reading(path, advice) as file:
         seal = _digest(file)
         if seal != file.read():
@@ -246,24 +277,25 @@ def read_npz(path: Path, shape=ANY, advice: str = AGAIN) -> tuple[dict[str, np.n
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files if name != 'meta.json'}
                 text = archive['meta.json'] if 'meta.json' in archive.files else b'{}'
-        except _ZIP_ERRORS:
+        except _DAMAGED_ZIP:
             raise RunError(f'{path}: damaged; {advice}') from None
     return arrays, parse_json(path, text, shape, advice)
 
 
-def read_meta(path: Path, shape=ANY) -> dict:
-    """What `write_npz` got as `meta`, its seal unchecked; {} where it cannot be read (`read_npz` says why)."""
+def read_meta(path: Path, shape: Any = ANY) -> dict:
+    """The `meta` of an .npz without a check of its checksum; {} if it cannot be read (`read_npz` says why)."""
     try:
         with zipfile.ZipFile(path) as archive:
             return parse_json(path, archive.read('meta.json'), shape)
-    except (OSError, RunError, *_ZIP_ERRORS):
+    except (OSError, RunError, *_DAMAGED_ZIP):
         return {}
 
 
-def reserve(path: Path, size: int):
-    """Make a file of `size` bytes whose space is on the disk, keeping what it holds.
+def reserve(path: Path, size: int) -> None:
+    """Make a file of `size` bytes with all its space on the disk, and keep what it holds.
 
-    Without the reservation a full disk would end a write through a memory map with SIGBUS, not with an error.
+    If space were not reserved, a write through a memory map would end the process (SIGBUS)
+    on a full disk.
     """
     with guard(path), open(path, 'ab') as file:
         if file.tell() > size:
@@ -276,24 +308,33 @@ def reserve(path: Path, size: int):
         os.fsync(file.fileno())
 
 
-def memory_map(path: Path, shape: tuple, dtype, writable: bool = False) -> np.memmap:
-    """A file of one raw array. RunError if missing or of another size."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+def memory_map(path: Path, shape: tuple[int, ...], dtype: Any, writable: bool = False) -> np.memmap:
+    """A file that holds one raw array.
+
+    Raises RunError if it is missing or has another size.
+    """
+    expected_size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     with reading(path) as file:
-        if (found := file.seek(0, os.SEEK_END)) != size:
-            raise RunError(f'{path}: has {found} bytes, not {size}; {AGAIN}')
+        size = file.seek(0, os.SEEK_END)
+        if size != expected_size:
+            raise RunError(f'{path}: has {size} bytes, not {expected_size}; {AGAIN}')
     with guard(path):
         return np.memmap(path, dtype, 'r+' if writable else 'r', shape=shape)
 
 
 class Prefix:
-    """Running checksums of the first rows of append-only arrays, kept without reading a row twice."""
+    """Checksums of the first rows of append-only arrays, which read every row once."""
 
     def __init__(self, arrays: dict[str, np.ndarray]):
-        self.arrays, self.rows, self.crcs = arrays, 0, dict.fromkeys(arrays, 0)
+        self.arrays = arrays
+        self.rows = 0
+        self.crcs = dict.fromkeys(arrays, 0)
 
     def extend(self, rows: int) -> dict[str, int]:
-        """Checksums of the first `rows` rows, by name; `rows` never shrinks."""
+        """Checksums of the first `rows` rows by name, and 'rows' itself.
+
+        `rows` never shrinks.
+        """
         assert rows >= self.rows, (rows, self.rows)
         for name, array in self.arrays.items():
             self.crcs[name] = zlib.crc32(array[self.rows : rows], self.crcs[name])

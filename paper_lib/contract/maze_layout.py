@@ -1,7 +1,7 @@
-"""Geometry of the point-mass maze in metres; standard library only.
+"""Geometry of the point-mass maze in metres: x to the right, y up.
 
-The simulator's model is generated from these numbers and the figures draw them, so that the two
-cannot differ. The layout is `reach_bottom_right` of ExORL (arXiv:2201.13425): x to the right, y up.
+The simulator's model is made from these numbers, and figures draw them. The layout is
+`reach_bottom_right` of ExORL (arXiv:2201.13425).
 """
 
 ARENA = 0.3  # the floor is [-ARENA, ARENA]^2, closed by four boundary planes
@@ -11,6 +11,6 @@ WALLS = ((0.0, 0.0, 0.18, 0.02), (0.0, 0.0, 0.02, 0.18))  # (cx, cy, half_x, hal
 WALL_HALF_HEIGHT = 0.02
 GOAL = (0.15, -0.15)
 GOAL_RADIUS = 0.015
-WIDEST_GOAL = 0.065  # there the reward at the nearest wall is 0.1; wider ones reach through the walls
+WIDEST_GOAL = 0.065  # the reward of a wider one would reach through the walls: here it is 0.1 at the nearest wall
 START = ((-0.29, -0.15), (0.15, 0.29))  # ((x low, x high), (y low, y high)), uniform: top left
 CELLS = 60  # cells per side of the grid on which visits are counted

@@ -1,4 +1,4 @@
-"""What a scale is: an ordered list of rules that give a run its values, and a list of what is planned.
+"""A scale is an ordered list of rules, which give a run its values, and a list of planned runs.
 
 The scales themselves are in `paper_lib/study/scales.py`.
 """
@@ -11,9 +11,9 @@ from paper_lib.contract.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """Values of the runs that it matches: fields of RunSpec, and under 'model' those of ModelSpec.
+    """Gives values to the runs that it matches: fields of RunSpec, and under 'model' fields of ModelSpec.
 
-    What is left empty matches everything. `agents` holds names or groups.
+    An empty condition matches every run. `agents` holds names or groups.
     """
 
     values: dict
@@ -34,7 +34,7 @@ class Rule:
 class Planned:
     """Runs of one chapter: every agent (names or groups) on every task, with pair seeds 0 to `pairs` - 1.
 
-    Optional runs are trained only when asked for.
+    Optional runs are trained only if a user asks for them.
     """
 
     chapter: str  # 'base_agent', 'toy_maze', or 'study' for all other notebooks
@@ -46,37 +46,48 @@ class Planned:
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """Rules and plan of the whole study. In both lists the last entry that matches wins."""
+    """Rules and plan of the whole study.
+
+    If several entries of a list match, the last one counts.
+    """
 
     name: str
     about: str
     rules: tuple[Rule, ...]
     planned: tuple[Planned, ...]
-    trains: bool = True  # whether a notebook trains what is planned unless told otherwise
-    warning: str = ''  # stands on every figure
+    trains: bool = True  # a notebook trains the planned runs by default
+    warning: str = ''  # a text on every figure
 
     @property
     def chapters(self) -> list[str]:
         return list(dict.fromkeys(entry.chapter for entry in self.planned))
 
     def tasks(self, chapter: str) -> list[str]:
-        """The tasks that a chapter plans. Raises UserError for a chapter that the scale has not got."""
+        """The tasks of a chapter.
+
+        Raises UserError for a chapter that the scale does not have.
+        """
         if chapter not in self.chapters:
             raise UserError(f'chapter={chapter!r}: must be one of {", ".join(self.chapters)}')
-        found = [entry.tasks for entry in self.planned if entry.chapter == chapter]
-        return list(dict.fromkeys(task for names in found for task in names))
+        names = []
+        for entry in self.planned:
+            if entry.chapter == chapter:
+                names.extend(entry.tasks)
+        return list(dict.fromkeys(names))
 
     def chapter_of(self, task: str, agent: str) -> str:
         """The first chapter that plans this agent on this task, else the first with the task, else ''."""
-        having = [entry for entry in self.planned if task in entry.tasks]
-        both = [entry for entry in having if agent in agents.group(*entry.agents)]
-        return next((entry.chapter for entry in [*both, *having]), '')
+        with_task = [entry for entry in self.planned if task in entry.tasks]
+        with_both = [entry for entry in with_task if agent in agents.group(*entry.agents)]
+        for entry in (*with_both, *with_task):
+            return entry.chapter
+        return ''
 
     def values(self, task: str, agent: str, chapter: str = '') -> dict:
         """Fields of the RunSpec, those of its model as a dict under 'model'.
 
-        The agent's own row comes first, then every rule that matches, in order. A task that no rule names takes the
-        values of the general rules.
+        Later values replace earlier ones. The agent's row comes first, then every rule that
+        matches, in order.
         """
         row = agents.get(agent)
         rules = [rule.values for rule in self.rules if rule.matches(task, agent, chapter)]
@@ -84,9 +95,13 @@ class Scale:
 
 
 def merged(*layers: dict) -> dict:
-    """Values of which a later one replaces an earlier one; fields of the model are merged one by one."""
-    found, model = {}, {}
+    """The values of all layers; a later one replaces an earlier one.
+
+    Fields of the model are merged one by one.
+    """
+    values = {}
+    model = {}
     for layer in layers:
-        found |= layer
+        values |= layer
         model |= layer.get('model', {})
-    return found | {'model': model}
+    return values | {'model': model}

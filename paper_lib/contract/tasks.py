@@ -1,9 +1,14 @@
-"""Tasks, and the suites that they belong to. Standard library only.
+"""Tasks, and the suites that they belong to.
 
-A suite says once what all its tasks share, and `register` makes its tasks known. Suites are looked for when the first
-task is asked for: in every file of `paper_lib/envs/suites`, in the modules that the environment variable
-PAPER_LIB_SUITES names (separated by commas), and in those that installed packages offer as entry points of the group
-`paper_lib.suites`. Importing such a module registers its suites. Processes that train find them in the same way.
+To add a suite, write a module that calls `register(Suite(...))`. It is found in any of
+three places:
+
+- as a file of `paper_lib/envs/suites`,
+- by its name in the environment variable PAPER_LIB_SUITES (names are separated by commas),
+- as an entry point of the group `paper_lib.suites` of an installed package.
+
+All these modules are imported when the first task is asked for. Worker processes find them
+in the same way.
 """
 
 import dataclasses
@@ -29,26 +34,30 @@ class Task:
 
     id: str
     suite: str  # the name of its suite
-    name: str  # the suite's own name of it
+    name: str  # how the suite itself calls the task
     obs: str  # 'proprio' (vectors) or 'vision' (one image)
-    repeat: int  # simulator control steps per agent step
-    limit: int  # longest episode in agent steps, the reset transition not counted
+    repeat: int  # environment steps per agent step
+    limit: int  # agent steps of the longest episode, without the reset transition
     image: int = 64  # pixels per side
     envs: int = 4  # parallel environments
 
     @property
     def rendered(self) -> bool:
-        """Whether its observations are pictures that MuJoCo draws."""
+        """Whether its observations are images that MuJoCo draws."""
         return self.obs == 'vision' and suite_of(self).rendered
 
     @property
     def options(self) -> tuple[str, ...]:
         """Names of the RunSpec fields that its simulator takes."""
-        return (*suite_of(self).options, *(('render',) if self.rendered else ()))
+        rendering = ('render',) if self.rendered else ()
+        return (*suite_of(self).options, *rendering)
 
     @property
     def short(self) -> str:
-        """The id without what is observed: tasks that share it differ in nothing else."""
+        """The id without the kind of observation.
+
+        Tasks that share it have the same dynamics.
+        """
         return self.id.removesuffix(f'-{self.obs}')
 
     @property
@@ -62,20 +71,21 @@ class Task:
 class Suite:
     """What the tasks of one simulator package share.
 
-    `simulator(task, **options)` builds a simulator; `paper_lib.envs.base.Env` says what one offers. `find` is for a
-    suite whose tasks cannot be listed: it returns the task of an id, or None for an id that is not of this suite.
+    `simulator(task, **options)` builds a simulator with the methods that
+    `paper_lib.envs.base.Env` lists. A suite whose tasks cannot be listed has `find`. It
+    returns the task of an id, or None for an id that is not of this suite.
     """
 
     name: str
     simulator: Callable
     tasks: tuple[Task, ...] = ()
     find: Callable[[str], Task | None] | None = None
-    packages: tuple[str, ...] = ()  # that must be installed, as `name==version`; imported before a simulator is built
-    options: tuple[str, ...] = ()  # names of the RunSpec fields that its simulators take; `render` is implied
-    highest: float | None = None  # highest reward of a control step
-    rendered: bool = False  # MuJoCo draws its pictures
-    visits: bool = False  # its vectors (else places) begin with a position in maze_layout's arena; visits are counted
-    short_episodes: bool = False  # a random policy's episodes end after some dozen steps: means take more of them
+    packages: tuple[str, ...] = ()  # needed packages, as `name==version`
+    options: tuple[str, ...] = ()  # RunSpec fields that its simulators take; add no `render`, it is implied
+    highest: float | None = None  # highest reward of an environment step
+    rendered: bool = False  # MuJoCo draws its images
+    visits: bool = False  # visits are counted: vectors (or places) begin with a position in the maze
+    short_episodes: bool = False  # episodes of random actions end early, so that means need more of them
 
 
 _suites: dict[str, Suite] = {}
@@ -83,17 +93,19 @@ _tasks: dict[str, Task] = {}
 
 
 def register(suite: Suite) -> Suite:
-    """Make a suite and its tasks known, and return it. The same suite may be registered again.
+    """Make a suite and its tasks known, and return the suite.
+
+    The same suite may be registered again.
 
     Raises UserError for a name or a task id that another suite has.
     """
-    former = _suites.get(suite.name)
-    if former and former.tasks != suite.tasks:
+    registered = _suites.get(suite.name)
+    if registered and registered.tasks != suite.tasks:
         raise UserError(f'suite={suite.name!r}: another suite has this name')
     for task in suite.tasks:
         if task.suite != suite.name:
             raise UserError(f'suite={task.suite!r}: must be {suite.name!r} in the task {task.id}')
-        if task.id in _tasks and not former:
+        if task.id in _tasks and not registered:
             raise UserError(f'task={task.id!r}: suite {_tasks[task.id].suite} has a task of this id')
     _suites[suite.name] = suite
     _tasks.update({task.id: task for task in suite.tasks})
@@ -125,8 +137,8 @@ def suite_of(task: Task) -> Suite:
     return suites()[task.suite]
 
 
-def _find(task_id) -> Task:
-    """The task that one of the suites finds for an id that none lists."""
+def _find(task_id: str) -> Task:
+    """The task of an id that no suite lists. Raises UserError if no suite finds one."""
     if not isinstance(task_id, str):
         raise UserError(f'task={task_id!r}: must be str, got {type(task_id).__name__}')
     for suite in _suites.values():
@@ -134,29 +146,34 @@ def _find(task_id) -> Task:
         if task:
             return task
     listed = [task.id for task in known()]
-    near = [other for other in listed if task_id in other] or difflib.get_close_matches(task_id, listed)
-    hint = f'nearest: {", ".join(near[:3])}; ' if near else ''
+    nearest = [other for other in listed if task_id in other]
+    if not nearest:
+        nearest = difflib.get_close_matches(task_id, listed)
+    hint = f'nearest: {", ".join(nearest[:3])}; ' if nearest else ''
     raise UserError(f'task={task_id!r}: unknown; {hint}`paper-lib tasks` lists all {len(listed)}')
 
 
 @functools.cache
 def _discover():
-    """Import every module that registers suites, once. UserError for one of a user's that does not import."""
+    """Import every module that registers suites, once.
+
+    Raises UserError if a user's module does not import.
+    """
     folder = importlib.import_module(BUILT_IN)
     for module in pkgutil.iter_modules(folder.__path__, f'{BUILT_IN}.'):
         importlib.import_module(module.name)
-    for origin, module in _further():
+    for origin, module in _outside():
         try:
             importlib.import_module(module)
         except UserError as error:
             raise UserError(f'{origin}: {error}') from error
-        except Exception as error:  # whatever a user's module may raise
+        except Exception as error:  # a user's module may raise anything
             reason = ' '.join(f'{type(error).__name__}: {error}'.split())
             raise UserError(f'{origin}: the module {module!r} does not import ({reason})') from error
 
 
-def _further() -> Iterator[tuple[str, str]]:
-    """(who names it, module) of every module with suites outside this package."""
+def _outside() -> Iterator[tuple[str, str]]:
+    """(where it is named, module) of every module with suites outside this package."""
     for name in os.environ.get(VARIABLE, '').split(','):
         if name.strip():
             yield VARIABLE, name.strip()

@@ -1,1 +1,4 @@
-"""Host half: replay, named random streams, run store. numpy and files; never jax."""
+"""Data on the host: replay, sources, datasets, run store, random streams.
+
+It uses numpy and files, never jax.
+"""

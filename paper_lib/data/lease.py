@@ -1,6 +1,11 @@
-"""One process per run: a lock where the file system has locks, and a heartbeat for other hosts to judge.
+"""Leases: at most one process works on a run.
 
-The lease file is not sealed: nothing that a run computes depends on it, and one that cannot be read is nobody's.
+A lease is a file that its holder locks, if the file system has locks, and touches at every
+heartbeat. A process of the same host looks at the lock; one of another host looks at the
+age of the last heartbeat.
+
+The file has no checksum. No result of a run depends on it, and a file that cannot be read
+has no holder.
 """
 
 import contextlib
@@ -12,31 +17,37 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Self
 
 from paper_lib.contract import files
 from paper_lib.contract.errors import RunError
 
-BEAT = 10.0  # seconds between heartbeats (the file's modification time)
-STALE = 60.0  # seconds without one after which another host takes over
-SETTLE = 2.0  # seconds in which a competitor that took over at the same moment shows itself
+BEAT = 10.0  # seconds between heartbeats, which set the file's modification time
+STALE = 60.0  # seconds without a heartbeat after which another host may take over
+SETTLE = 2.0  # seconds after which a takeover is final: of two at the same time the later one wins
 CONTENT = {'host': str, 'pid': int, 'token': str}
 LAST_PID = 2**31 - 1
 
 
 class Busy(RunError):
-    """Another live process has the run."""
+    """Another live process is working on the run."""
 
 
-def _host():
-    """This machine and this boot of it: only here does getting the lock prove that the holder is dead."""
+def _host() -> str:
+    """The name of this machine and of its present boot.
+
+    A lock is only seen by processes of equal host.
+    """
     boot = Path('/proc/sys/kernel/random/boot_id')
-    return f'{socket.gethostname()}-{boot.read_text()[:8] if boot.exists() else ""}'
+    boot_id = boot.read_text()[:8] if boot.exists() else ''
+    return f'{socket.gethostname()}-{boot_id}'
 
 
-def _holder(handle):
-    """(content, seconds since the last heartbeat) of an open lease file; ({}, age) for one that no lease wrote.
+def _holder(handle: int) -> tuple[dict, float]:
+    """(content, seconds since the last heartbeat) of an open lease file.
 
-    The age is negative where the clock was set back, or another host's clock is ahead.
+    The content is {} if no lease wrote it. The age is negative if the clock was set back,
+    or if another host's clock is ahead.
     """
     age = time.time() - os.fstat(handle).st_mtime
     with contextlib.suppress(RunError):
@@ -46,8 +57,11 @@ def _holder(handle):
     return {}, age
 
 
-def _lock(path):
-    """(handle, whether the file system locked it). Raises Busy if a process of this host has it."""
+def _lock(path: Path) -> tuple[int, bool]:
+    """(handle, whether the file system locked it).
+
+    Raises Busy if a process of this host holds the lock.
+    """
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -58,20 +72,23 @@ def _lock(path):
             os.close(handle)
             raise _busy(path, holder) from None
         except OSError:
-            locked = False  # a file system without locks: the heartbeat alone decides
+            locked = False  # the file system has no locks: the heartbeat alone decides
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(handle), os.stat(path)):
                 return handle, locked
-        os.close(handle)  # its holder removed it between our open and our lock
+        os.close(handle)  # its holder removed the file after it was opened here
 
 
-def _busy(path, holder):
+def _busy(path: Path, holder: dict) -> Busy:
     who = f'process {holder.get("pid", "?")} on {holder.get("host", "?")}'
     return Busy(f'{path}: {who} is working on this run; wait for it or stop it, then run the same command again')
 
 
 def alive(path: Path) -> bool:
-    """Whether a live process seems to hold the lease. For display: it takes no lock and promises nothing."""
+    """Whether a live process seems to hold the lease.
+
+    It is for display: without a lock it may be wrong.
+    """
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
@@ -89,14 +106,18 @@ def alive(path: Path) -> bool:
 
 
 class Lease:
-    """Context manager over a lease file. After a kill -9 the next process of that host gets it at once."""
+    """A context manager that holds a lease.
+
+    After a kill -9 the next process of that host gets it at once.
+    """
 
     def __init__(self, path: Path):
-        self.path, self.token = path, secrets.token_hex(8)
+        self.path = path
+        self.token = secrets.token_hex(8)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         with files.guard(self.path):
             self._handle, locked = _lock(self.path)
             try:
@@ -107,62 +128,63 @@ class Lease:
         self._thread.start()
         return self
 
-    def _take(self, locked):
+    def _take(self, locked: bool) -> None:
+        """Become the holder. Raises Busy if another one may be alive."""
         holder, age = _holder(self._handle)
-        dead = locked and holder.get('host', _host()) == _host()
-        empty = os.fstat(self._handle).st_size == 0
-        if not dead and age < 0:
-            # A time in the future would count as alive until it comes. So it is set to now: if the holder is alive it
-            # goes on beating, and if it is dead the lease grows old from here.
+        is_dead = locked and holder.get('host', _host()) == _host()  # else its lock would be in the way
+        is_empty = os.fstat(self._handle).st_size == 0
+        if not is_dead and age < 0:
+            # A time in the future would count as alive until it has come. The time of now does not: a live
+            # holder goes on beating, and the lease of a dead one grows old from here.
             os.utime(self._handle)
-        if not dead and not empty and age < STALE:
+        if not is_dead and not is_empty and age < STALE:
             raise _busy(self.path, holder)
         self._write()
-        if not dead:
+        if not is_dead:
             time.sleep(SETTLE)
             if not self.held():
                 raise _busy(self.path, _holder(self._handle)[0])
 
-    def _write(self):
+    def _write(self) -> None:
         text = json.dumps({'host': _host(), 'pid': os.getpid(), 'token': self.token})
         os.pwrite(self._handle, text.encode(), 0)
         os.ftruncate(self._handle, len(text))
         os.fsync(self._handle)
 
-    def _beat(self):
+    def _beat(self) -> None:
         while not self._stop.wait(BEAT):
-            with contextlib.suppress(OSError):  # a beat that the disk refuses is only a late beat
+            with contextlib.suppress(OSError):  # if the disk refuses this heartbeat, the next one follows
                 if self.held():
                     self._write()
 
     def held(self) -> bool:
-        """Whether the lease is still ours: the file is in place and carries our token."""
+        """Whether this process still holds the lease: the file is in place and has this lease's token."""
         return os.fstat(self._handle).st_nlink > 0 and _holder(self._handle)[0].get('token') == self.token
 
-    def check(self):
-        """RunError if the run's folder or the lease was deleted.
+    def check(self) -> None:
+        """Raise RunError if the run's folder or the lease was deleted.
 
-        It is Busy if another host took the run over, e.g. after this process was suspended for a minute.
+        Raise Busy if another host took the run over, e.g. after this process was suspended
+        for a minute.
         """
         if self.held():
             return
         if not self.path.parent.exists():
             what = 'this folder was deleted while its run was trained here'
-            raise RunError(
-                f'{self.path.parent}: {what}; run the same command again to train the run from its beginning'
-            )
+            advice = 'run the same command again to train the run from its beginning'
+            raise RunError(f'{self.path.parent}: {what}; {advice}')
         if not self.path.exists():
             what = 'was deleted while this process worked on the run'
             raise RunError(f'{self.path}: {what}; run the same command again to resume')
-        raise _busy(self.path, self._other())
+        raise _busy(self.path, self._new_holder())
 
-    def _other(self):
-        """Who has the lease file that is in place now."""
+    def _new_holder(self) -> dict:
+        """The content of the lease file that is in place now."""
         with contextlib.suppress(OSError), open(self.path, 'rb') as file:
             return _holder(file.fileno())[0]
         return {}
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
         with contextlib.suppress(OSError):

@@ -1,7 +1,10 @@
-"""Append-only replay on the disk, as long as the run. A batch is (start indices, length), nothing else.
+"""The replay of a run on the disk.
 
-A row is one step of every environment: obs_t, the reward received on arriving at it, its flags, and the
-action chosen after it (zeros where is_last).
+Rows are only appended, and all steps of the run are kept.
+
+A row holds one step of every environment: the observation, the reward received on arriving
+at it, its flags, and the action chosen after it (zeros at a last step). A batch is (start
+indices, length).
 """
 
 from pathlib import Path
@@ -17,75 +20,95 @@ FIRST, LAST, TERMINAL = 1, 2, 4  # bits of a step's flags
 class Replay:
     """One raw time-major file per key, (rows, envs, ...), memory-mapped; `layout.json` says what they hold.
 
-    `arrays` maps each key to its (rows, envs, ...) array: `vector` or `image`, `action`, `reward`, `flags`.
+    `arrays` maps each key to its (rows, envs, ...) array: `vector` or `image`, `action`,
+    `reward`, `flags`.
     """
 
-    even = True  # all rows have as many environments
+    even = True  # all rows have the same number of environments
 
     def __init__(self, path: Path, writable: bool):
         """Use `Replay.create` or `Replay.open`."""
         layout = files.read_json(path / 'layout.json')
-        self.path, self.rows, self.envs = path, layout['rows'], layout['envs']
-        self._maps = {
-            key: files.memory_map(path / f'{key}.bin', (self.rows, self.envs, *shape), dtype, writable)
-            for key, (shape, dtype) in layout['keys'].items()
-        }
-        self.arrays = {key: np.asarray(array) for key, array in self._maps.items()}  # plain views index faster
-        self._flat = {key: array.reshape(-1, *array.shape[2:]) for key, array in self.arrays.items()}
+        self.path = path
+        self.rows = layout['rows']
+        self.envs = layout['envs']
+        self._maps = {}
+        self.arrays = {}
+        self._flat = {}  # (rows * envs, ...)
+        for key, (shape, dtype) in layout['keys'].items():
+            size = (self.rows, self.envs, *shape)
+            memory_map = files.memory_map(path / f'{key}.bin', size, dtype, writable)
+            array = np.asarray(memory_map)  # a plain view is faster to index
+            self._maps[key] = memory_map
+            self.arrays[key] = array
+            self._flat[key] = array.reshape(-1, *shape)
 
     @classmethod
     def open(cls, path: Path, writable: bool = False) -> 'Replay':
-        """An existing replay. RunError names a file that is missing or damaged in its size or layout."""
+        """An existing replay.
+
+        Raises RunError for a file that is missing or has a wrong size or layout.
+        """
         return cls(Path(path), writable)
 
     @classmethod
     def create(cls, path: Path, like: dict[str, tuple[tuple[int, ...], str]], rows: int, envs: int) -> 'Replay':
-        """A writable replay with all its space reserved; continues one of the same layout.
+        """A writable replay with all its space reserved.
 
-        `like` gives shape and dtype of one step of `vector` or `image` and `action`. RunError if the disk cannot
-        hold it or another layout is there.
+        A replay of the same layout is continued.
+
+        `like` has the shape and dtype of one step of `vector` or `image`, and of `action`.
+        Raises RunError if the disk is too small, or if a replay of another layout is there.
         """
-        keys = {**like, 'reward': ((), 'float32'), 'flags': ((), 'uint8')}
-        keys = {key: [list(shape), np.dtype(dtype).str] for key, (shape, dtype) in keys.items()}
-        path, layout = Path(path), {'rows': rows, 'envs': envs, 'keys': keys}
-        if not (path / 'layout.json').exists():
+        path = Path(path)
+        layout_path = path / 'layout.json'
+        keys = {}
+        for key, (shape, dtype) in {**like, 'reward': ((), 'float32'), 'flags': ((), 'uint8')}.items():
+            keys[key] = [list(shape), np.dtype(dtype).str]
+        layout = {'rows': rows, 'envs': envs, 'keys': keys}
+        if not layout_path.exists():
             with files.guard(path):
                 path.mkdir(parents=True, exist_ok=True)
             for key, (shape, dtype) in keys.items():
-                files.reserve(path / f'{key}.bin', rows * envs * int(np.prod(shape)) * np.dtype(dtype).itemsize)
-            files.write_json(path / 'layout.json', layout)
-        found = files.read_json(path / 'layout.json')
-        if found != layout | {'schema': found['schema']}:
-            raise RunError(f'{path / "layout.json"}: is of another layout than this run needs; {files.AGAIN}')
+                step_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+                files.reserve(path / f'{key}.bin', rows * envs * step_bytes)
+            files.write_json(layout_path, layout)
+        written = files.read_json(layout_path)
+        if written != layout | {'schema': written['schema']}:
+            raise RunError(f'{layout_path}: is of another layout than this run needs; {files.AGAIN}')
         return cls(path, writable=True)
 
-    def write(self, row: int, step: dict[str, np.ndarray]):
+    def write(self, row: int, step: dict[str, np.ndarray]) -> None:
         """Write one step of every environment: (envs, ...) per key, with the three flags as bools.
 
-        After a resume a row is written again with the same bytes; nothing else ever changes one.
+        A row may be written again after a resume, and then gets the same bytes. Otherwise
+        rows never change.
         """
         if not 0 <= row < self.rows:
             raise IndexError(f'row {row} of a replay of {self.rows} rows')
         for key, array in self.arrays.items():
             if key != 'flags':
                 array[row] = step[key]
-        first, last, terminal = (np.asarray(step[f'is_{name}'], np.uint8) for name in ('first', 'last', 'terminal'))
+        first = np.asarray(step['is_first'], np.uint8)
+        last = np.asarray(step['is_last'], np.uint8)
+        terminal = np.asarray(step['is_terminal'], np.uint8)
         self.arrays['flags'][row] = first * FIRST + last * LAST + terminal * TERMINAL
 
-    def flush(self):
-        """Put everything written so far on the disk."""
+    def flush(self) -> None:
+        """Put everything that is written on the disk."""
         with files.guard(self.path):
             for array in self._maps.values():
                 array.flush()
 
     def windows(self, rows: int, length: int) -> int:
-        """How many windows of `length` steps (stride 1) the first `rows` rows hold, over all environments."""
+        """Number of windows of `length` steps (stride 1) in the first `rows` rows of all environments."""
         return self.envs * max(0, rows - length + 1)
 
     def sample(self, rng: np.random.Generator, rows: int, batch: int, length: int) -> np.ndarray:
-        """(batch,) int32 starts, uniform over the windows of the first `rows` rows, episode borders ignored.
+        """(batch,) int32 starts, uniform over the windows of the first `rows` rows.
 
-        A start is `row * envs + env` of the window's first step.
+        A start is `row * envs + env` of the window's first step. A window may hold steps of
+        several episodes.
         """
         return rng.integers(self.windows(rows, length), size=batch, dtype=np.int32)
 
@@ -97,21 +120,22 @@ class Replay:
         return {**batch, 'is_first': (flags & FIRST) > 0, 'is_terminal': (flags & TERMINAL) > 0}
 
     def episodes(self, rows: int) -> np.ndarray:
-        """(n, 3) integers (env, first row, last row inclusive): the complete episodes among the first `rows` rows.
+        """(n, 3) integers (env, first row, last row inclusive): the complete episodes in the first `rows` rows.
 
-        Ordered by first row, then environment.
+        They are ordered by first row, then environment.
         """
-        found = []
+        of_envs = []
         for env in range(self.envs):
             flags = self.arrays['flags'][:rows, env]
             lasts = np.flatnonzero(flags & LAST)
-            firsts = np.flatnonzero(flags & FIRST)[: len(lasts)]  # all but an episode that is still running
-            found.append(np.stack([np.full_like(lasts, env), firsts, lasts], 1))
-        found = np.concatenate(found)
-        return found[np.lexsort((found[:, 0], found[:, 1]))]
+            firsts = np.flatnonzero(flags & FIRST)[: len(lasts)]  # without an episode that has no last step yet
+            of_envs.append(np.stack([np.full_like(lasts, env), firsts, lasts], 1))
+        episodes = np.concatenate(of_envs)
+        order = np.lexsort((episodes[:, 0], episodes[:, 1]))
+        return episodes[order]
 
     def oldest(self, rows: int) -> int:
-        """The oldest row that is in use when `rows` are written."""
+        """The oldest row that is in use."""
         return 0
 
     def steps(self, key: str, rows: int) -> np.ndarray:

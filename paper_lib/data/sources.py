@@ -1,6 +1,7 @@
-"""What a run learns from: its own replay, a recording, a part of it, or a recording and own data.
+"""What a run learns from: its own replay, a recording, a part of one, or a recording and own data.
 
-All of them answer the verbs of `Source`. A batch is (start indices, length) in every one.
+All of them have the methods of `Source`. In all of them a batch is (start indices, length):
+the start index of a window is `row * envs + env` of its first step.
 """
 
 from typing import Protocol
@@ -16,24 +17,27 @@ from paper_lib.data.store import Finished, Store
 
 
 class Source(Protocol):
-    """The verbs. `rows` is how many rows are written: a source may grow, and nothing behind them is seen."""
+    """The methods of all sources.
 
-    rows: int  # the most rows that it can hold
-    envs: int
-    even: bool  # whether all of its rows have as many environments
-    arrays: dict[str, np.ndarray]  # of its first replay: key -> (rows, envs, ...)
+    A source may grow: their argument `rows` says how many rows are written.
+    """
+
+    rows: int  # rows that there is space for
+    envs: int  # environments of a row, in a joined source of a row of the recording
+    even: bool  # whether all rows have the same number of environments
+    arrays: dict[str, np.ndarray]  # key -> (rows, envs, ...), in a joined source of the recording
 
     def oldest(self, rows: int) -> int:
-        """The oldest row that a learner may see."""
+        """The oldest row that is in use. Older ones are not drawn any more."""
 
     def sample(self, rng: np.random.Generator, rows: int, batch: int, length: int) -> np.ndarray:
-        """(batch,) int32 starts, uniform over the windows of `length` steps that a learner may see."""
+        """(batch,) int32 starts, uniform over the windows of `length` steps in use."""
 
     def gather(self, starts: np.ndarray, length: int) -> dict[str, np.ndarray]:
         """Windows from (..., B) starts: (..., B, length, ...) per key, is_first and is_terminal as bools."""
 
     def episodes(self, rows: int) -> np.ndarray:
-        """(n, 3) integers (env, first row, last row inclusive): complete episodes that a learner may see whole."""
+        """(n, 3) integers (env, first row, last row inclusive): complete episodes, all steps of which are in use."""
 
     def episode(self, env: int, first: int, last: int) -> dict[str, np.ndarray]:
         """Copies of rows first..last (inclusive) of one environment, (n, ...) per key, all three flags as bools."""
@@ -42,16 +46,24 @@ class Source(Protocol):
         """Rows first..last - 1 of a key, (last - first, envs, ...)."""
 
     def steps(self, key: str, rows: int) -> np.ndarray:
-        """All values of a key that a learner may see, (n, ...)."""
+        """The values of a key in all steps in use, (n, ...)."""
 
 
 def recording(store: Store, source: RunSpec | Dataset) -> 'Finished | datasets.Recording':
-    """The finished run or the dataset. RunError where it is missing, unfinished or damaged, or has no replay."""
-    return datasets.find(store.root, source) if isinstance(source, Dataset) else store.source(source)
+    """The finished run, or the dataset, of the store.
+
+    Raises RunError if it is missing, unfinished or damaged, or if its replay was dropped.
+    """
+    if isinstance(source, Dataset):
+        return datasets.find(store.root, source)
+    return store.source(source)
 
 
 def learned_from(spec: RunSpec, replay: Replay | None, own: Replay | None) -> Source:
-    """What the run learns from: `replay` is that of its recording, `own` the one that it writes itself."""
+    """What a run learns from.
+
+    `replay` belongs to its recording; `own` is the replay that it writes itself.
+    """
     if spec.data == 'own':
         return latest(own, spec.capacity_rows)
     capacity = spec.source.capacity_rows if isinstance(spec.source, RunSpec) else 0
@@ -62,14 +74,15 @@ def learned_from(spec: RunSpec, replay: Replay | None, own: Replay | None) -> So
 
 
 def latest(replay: Replay, capacity: int) -> Source:
-    """The replay itself, or a window on its newest `capacity` rows."""
+    """The replay itself, or only its newest `capacity` rows if that is not 0."""
     return Latest(replay, capacity) if capacity else replay
 
 
 def part(spec: RunSpec, source: Source) -> 'Part':
-    """Half of the steps of a recording: the first or the second half of its rows, or every second piece at random."""
+    """The half of a recording's steps that `spec.part` names."""
     rows = np.arange(source.oldest(source.rows), source.rows)
-    piece = min(tasks.get(spec.task).limit + 1, len(rows) // 2)  # as long as the longest episode
+    longest_episode = tasks.get(spec.task).limit + 1
+    piece = min(longest_episode, len(rows) // 2)
     rng = streams.rng(spec.seed, 'half')
     kept = np.zeros((source.rows, source.envs), bool)
     kept[rows] = half(spec.part, len(rows), source.envs, piece, rng)
@@ -77,25 +90,34 @@ def part(spec: RunSpec, source: Source) -> 'Part':
 
 
 def half(name: str, rows: int, envs: int, piece: int, rng: np.random.Generator) -> np.ndarray:
-    """(rows, envs) bools: the 'first' or 'second' half of the rows, or 'mixed': every second piece, at random."""
+    """(rows, envs) bools: the 'first' or 'second' half of the rows, or 'mixed'.
+
+    Mixed cuts the steps of every environment into pieces of `piece` rows, and keeps a
+    random half of them.
+    """
     row = np.arange(rows)
     if name != 'mixed':
-        return np.repeat(((row < rows // 2) == (name == 'first'))[:, None], envs, 1)
+        in_first_half = row < rows // 2
+        kept = in_first_half == (name == 'first')
+        return np.repeat(kept[:, None], envs, 1)
     count = rows // piece
-    chosen = rng.permutation(count * envs).reshape(count, envs) < count * envs // 2
-    return chosen[np.minimum(row // piece, count - 1)]
+    order = rng.permutation(count * envs).reshape(count, envs)
+    chosen = order < count * envs // 2
+    piece_of_row = np.minimum(row // piece, count - 1)  # the last piece takes the rest
+    return chosen[piece_of_row]
 
 
 class _View:
-    """A part of a source: what may be seen differs, what lies where does not."""
+    """A source of which only some steps are in use. Rows keep their numbers."""
 
     def __init__(self, source: Source):
-        self.source, self.rows, self.arrays = source, source.rows, source.arrays
-        self.envs, self.even = source.envs, source.even
+        self.source = source
+        self.rows, self.envs = source.rows, source.envs
+        self.arrays, self.even = source.arrays, source.even
         self.gather, self.episode, self.read = source.gather, source.episode, source.read
 
     def in_use(self, rows: int) -> np.ndarray:
-        """(rows, envs) bools: which steps a learner may see."""
+        """(rows, envs) bools: the steps in use."""
         raise NotImplementedError
 
     def oldest(self, rows: int) -> int:
@@ -108,41 +130,51 @@ class _View:
 
     def episodes(self, rows: int) -> np.ndarray:
         """As `Source.episodes`."""
-        found = self.source.episodes(rows)
-        env, first, last = found.T
-        unseen = np.pad(np.cumsum(~self.in_use(rows), axis=0), ((1, 0), (0, 0)))  # steps before each row
-        return found[unseen[last + 1, env] == unseen[first, env]]
+        episodes = self.source.episodes(rows)
+        env, first, last = episodes.T
+        unused = _counts_before(~self.in_use(rows))
+        whole = unused[last + 1, env] == unused[first, env]
+        return episodes[whole]
+
+
+def _counts_before(steps: np.ndarray) -> np.ndarray:
+    """(rows, envs) bools -> (rows + 1, envs) ints: how many are true before each row."""
+    return np.pad(np.cumsum(steps, axis=0), ((1, 0), (0, 0)))
 
 
 class Latest(_View):
-    """A window on the newest rows of a replay that forgets: first in, first out. The replay itself keeps all."""
+    """The newest `capacity` rows of a replay. The replay itself keeps all rows."""
 
     def __init__(self, replay: Replay, capacity: int):
         super().__init__(replay)
         self.capacity = capacity
 
     def oldest(self, rows: int) -> int:
-        """The oldest row that is in use when `rows` are written."""
+        """As `Source.oldest`."""
         return max(0, rows - self.capacity)
 
     def in_use(self, rows: int) -> np.ndarray:
         """(rows, envs) bools: the newest rows."""
-        return np.repeat((np.arange(rows) >= self.oldest(rows))[:, None], self.envs, 1)
+        newest = np.arange(rows) >= self.oldest(rows)
+        return np.repeat(newest[:, None], self.envs, 1)
 
     def sample(self, rng: np.random.Generator, rows: int, batch: int, length: int) -> np.ndarray:
         """As `Source.sample`."""
         oldest = self.oldest(rows)
-        return self.source.sample(rng, rows - oldest, batch, length) + np.int32(oldest * self.envs)
+        starts = self.source.sample(rng, rows - oldest, batch, length)
+        return starts + np.int32(oldest * self.envs)
 
 
 class Part(_View):
-    """The steps of a finished recording that `kept`, (rows, envs) bools, names; windows have `length` steps."""
+    """Some steps of a finished recording, `kept` as (rows, envs) bools, in windows of `length` steps."""
 
     def __init__(self, source: Source, kept: np.ndarray, length: int):
         super().__init__(source)
-        self.kept, self.length = kept, length
-        missing = np.pad(np.cumsum(~kept, axis=0), ((1, 0), (0, 0)))
-        self.starts = np.flatnonzero(missing[length:] == missing[:-length]).astype(np.int32)
+        self.kept = kept
+        self.length = length
+        missing = _counts_before(~kept)
+        whole = missing[length:] == missing[:-length]
+        self.starts = np.flatnonzero(whole).astype(np.int32)
 
     def in_use(self, rows: int) -> np.ndarray:
         """(rows, envs) bools: the steps that are kept."""
@@ -150,59 +182,68 @@ class Part(_View):
 
     def sample(self, rng: np.random.Generator, rows: int, batch: int, length: int) -> np.ndarray:
         """As `Source.sample`."""
-        assert (rows, length) == (self.rows, self.length), 'a part is of a finished recording, for one length'
+        assert (rows, length) == (self.rows, self.length), 'a part has all its rows, and windows of one length'
         return self.starts[rng.integers(len(self.starts), size=batch)]
 
 
 class Joined:
-    """A finished recording and, behind its last row, a replay that grows: read as one (Alg. 2).
+    """A finished recording, followed by a replay that grows (Alg. 2).
 
-    No window and no episode crosses from one into the other.
+    The rows of `second` are numbered on from those of `first`. No window and no episode has
+    steps of both.
     """
 
     def __init__(self, first: Source, second: Replay):
         self.first, self.second = first, second
-        self.rows, self.arrays = first.rows + second.rows, first.arrays
-        self.envs, self.even = first.envs, first.envs == second.envs
+        self.rows = first.rows + second.rows
+        self.arrays = first.arrays
+        self.envs = first.envs
+        self.even = first.envs == second.envs
 
     @property
     def border(self) -> int:
-        """Starts from here on are of the second one."""
+        """The first start index of the second replay."""
         return self.first.rows * self.first.envs
 
     def sample(self, rng: np.random.Generator, rows: int, batch: int, length: int) -> np.ndarray:
         """As `Source.sample`, uniform over the windows of both."""
         oldest = self.first.oldest(self.first.rows)
-        ahead = self.first.envs * max(0, self.first.rows - oldest - length + 1)
-        behind = self.second.windows(rows - self.first.rows, length)
-        index = rng.integers(ahead + behind, size=batch, dtype=np.int32)
-        starts = np.where(index < ahead, index + oldest * self.first.envs, index - ahead + self.border)
-        return starts.astype(np.int32)
+        first_count = self.first.envs * max(0, self.first.rows - oldest - length + 1)
+        second_count = self.second.windows(rows - self.first.rows, length)
+        index = rng.integers(first_count + second_count, size=batch, dtype=np.int32)
+        in_first = index + oldest * self.first.envs
+        in_second = index - first_count + self.border
+        return np.where(index < first_count, in_first, in_second).astype(np.int32)
 
     def gather(self, starts: np.ndarray, length: int) -> dict[str, np.ndarray]:
         """As `Source.gather`."""
-        behind = starts >= self.border
-        batch = self.first.gather(np.where(behind, 0, starts), length)
-        if behind.any():
-            for key, values in self.second.gather(starts[behind] - self.border, length).items():
-                batch[key][behind] = values
+        in_second = starts >= self.border
+        batch = self.first.gather(np.where(in_second, 0, starts), length)
+        if in_second.any():
+            windows = self.second.gather(starts[in_second] - self.border, length)
+            for key, values in windows.items():
+                batch[key][in_second] = values
         return batch
 
     def read(self, key: str, first: int, last: int) -> np.ndarray:
         """As `Source.read`."""
-        rows = self.first.rows
-        ahead = self.first.read(key, first, last)
-        behind = self.second.read(key, max(0, first - rows), max(0, last - rows))
-        return np.concatenate([ahead, behind])
+        border = self.first.rows
+        of_first = self.first.read(key, first, last)
+        of_second = self.second.read(key, max(0, first - border), max(0, last - border))
+        return np.concatenate([of_first, of_second])
 
     def steps(self, key: str, rows: int) -> np.ndarray:
         """As `Source.steps`."""
-        return np.concatenate([self.first.steps(key, self.first.rows), self.second.steps(key, rows - self.first.rows)])
+        of_first = self.first.steps(key, self.first.rows)
+        of_second = self.second.steps(key, rows - self.first.rows)
+        return np.concatenate([of_first, of_second])
 
     def episodes(self, rows: int) -> np.ndarray:
-        """As `Source.episodes`; rows of the second one are counted on."""
-        behind = self.second.episodes(rows - self.first.rows) + np.array([0, self.first.rows, self.first.rows])
-        return np.concatenate([self.first.episodes(self.first.rows), behind])
+        """As `Source.episodes`."""
+        border = self.first.rows
+        of_first = self.first.episodes(border)
+        of_second = self.second.episodes(rows - border) + np.array([0, border, border])
+        return np.concatenate([of_first, of_second])
 
     def episode(self, env: int, first: int, last: int) -> dict[str, np.ndarray]:
         """As `Source.episode`."""

@@ -1,23 +1,28 @@
-"""The run store: one directory per spec, `<root>/<run id>/`. Finished runs are read, never changed.
+"""The run store: one directory per spec, `<root>/<run id>/`.
 
-with store.lease(spec) as lease:  # Busy if another process has the run
-    if store.status(spec) != 'done':
-        run = store.open(spec, lease)
-        clocks = run.checkpoints()
-        run.load(clocks[0]) if clocks else run.restart()
-        ...
-        run.finish(weights, traces, provenance)
-store.metrics(spec)
+Finished runs are read, never changed.
 
-Of a finished run `done.json`, which is sealed, holds the hashes of all files but two, which are sealed themselves and
-hold the id of the run: `provenance.json` and, where the replay was dropped, `replay/dropped.json`.
+    with store.lease(spec) as lease:  # raises Busy if another process has the run
+        if store.status(spec) != 'done':
+            run = store.open(spec, lease)
+            clocks = run.checkpoints()
+            run.load(clocks[0]) if clocks else run.restart()
+            ...
+            run.finish(weights, traces, provenance)
+    store.metrics(spec)
+
+A finished run has `done.json`, which holds the hashes of the other files and a checksum of
+itself. Two files are not in it: `provenance.json` and, if the replay was dropped,
+`replay/dropped.json`. They hold a checksum of themselves and the run's id.
 """
 
 import contextlib
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,17 +34,23 @@ from paper_lib.data import writer
 from paper_lib.data.lease import Lease, alive
 from paper_lib.data.replay import Replay
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def default_root() -> Path:
-    """PAPER_LIB_RUNS, else `runs/` of the source checkout, else `runs/` here."""
+    """The folder PAPER_LIB_RUNS, else `runs/` of the source checkout, else `runs/` of the current folder."""
     if named := os.environ.get('PAPER_LIB_RUNS'):
-        return Path(os.path.expanduser(named))  # `~nosuch` stays, as in --runs
+        return Path(os.path.expanduser(named))  # an unknown `~name` stays as it is, as in --runs
     checkout = Path(paper_lib.__file__).parents[1]
     return checkout / 'runs' if (checkout / 'pyproject.toml').exists() else Path('runs')
 
 
 class Store:
-    """RunError for a root that is not a folder; it need not exist yet."""
+    """All runs below a folder, which need not exist yet.
+
+    Raises RunError for a root that is not a folder.
+    """
 
     def __init__(self, root: Path | str | None = None):
         self.root = Path(root) if root else default_root()
@@ -48,12 +59,15 @@ class Store:
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self.root))
 
     def path(self, spec: RunSpec) -> Path:
+        """The directory of a run."""
         return self.root / spec.run_id
 
     def status(self, spec: RunSpec) -> str:
-        """'missing', 'running', 'partial', 'failed' or 'done'. Cheap: looks at names, not into files.
+        """'missing', 'running', 'partial', 'failed' or 'done'.
 
-        RunError if the folder may not be read.
+        It is fast, because it reads names of files only.
+
+        Raises RunError if the folder may not be read.
         """
         path = self.path(spec)
         with files.guard(path):
@@ -65,24 +79,27 @@ class Store:
                 return 'failed'
             return 'partial' if (path / 'spec.json').exists() else 'missing'
 
-    def check_writable(self):
-        """RunError if runs cannot be written here, or in the nearest folder above that exists. Makes nothing."""
+    def check_writable(self) -> None:
+        """Raise RunError if nothing can be written to the root, or to the nearest folder above it that exists."""
+        root = self.root.absolute()
         with files.guard(self.root):
-            there = next(path for path in (self.root.absolute(), *self.root.absolute().parents) if path.exists())
-            tempfile.TemporaryFile(dir=there).close()
+            existing = next(path for path in (root, *root.parents) if path.exists())
+            tempfile.TemporaryFile(dir=existing).close()
 
     def failure(self, spec: RunSpec) -> str | None:
-        """Why the run failed, if it did."""
+        """Why the run failed, or None if it did not."""
         path = self.path(spec) / 'failed.json'
         return files.read_json(path, {'error': str})['error'] if path.exists() else None
 
     @contextlib.contextmanager
-    def lease(self, spec: RunSpec):
-        """Hold the right to write a run; makes its directory. Raises Busy if another live process has it.
+    def lease(self, spec: RunSpec) -> Iterator[Lease]:
+        """Hold the right to write a run, and make its directory.
 
-        Look at `status` inside: the run may have been finished meanwhile, or be finished by this call if the
-        last process was killed when only its tidying was left. RunError if the files that it had written by then are
-        damaged.
+        Raises Busy if another live process has it.
+
+        Look at `status` inside of the block, because another process may have finished the
+        run meanwhile. If the last process was killed when all final files were written,
+        this call finishes the run. It raises RunError if those files are damaged.
         """
         path = self.path(spec)
         with files.guard(path):
@@ -95,49 +112,72 @@ class Store:
             yield held
 
     def open(self, spec: RunSpec, held: Lease) -> writer.Run:
-        """Create or reopen an unfinished run. RunError if it is finished or the directory is damaged."""
+        """Create or reopen an unfinished run.
+
+        Raises RunError if it is finished or its directory is damaged.
+        """
         path = self.path(spec)
         if (path / 'done.json').exists():
             raise RunError(f'{path}: is finished and is never overwritten; delete the directory to train the run again')
         return writer.Run(path, spec, held)
 
     def source(self, spec: RunSpec) -> 'Finished':
-        """As `require`, for a run whose replay will be read: RunError too if that was dropped."""
+        """As `require`, for a run whose replay will be read.
+
+        Raises RunError too if that was dropped.
+        """
         finished = self.require(spec)
         finished.check_kept()
         return finished
 
     def needed(self) -> set[str]:
-        """Ids of the sources of all unfinished runs here, whoever began them. RunError for a damaged spec."""
-        unfinished = [path for path in self.root.glob('*/spec.json') if not (path.parent / 'done.json').exists()]
-        return {writer.read_spec(path).source_id for path in unfinished} - {None}
+        """Ids of the sources of all unfinished runs in the store.
+
+        Raises RunError for a damaged spec.
+        """
+        sources = set()
+        for path in self.root.glob('*/spec.json'):
+            if not (path.parent / 'done.json').exists():
+                sources.add(writer.read_spec(path).source_id)
+        return sources - {None}
 
     def require(self, spec: RunSpec) -> 'Finished':
-        """A finished run, to read. RunError if it is missing, unfinished, of another spec or schema, or damaged."""
+        """A finished run, to read.
+
+        Raises RunError if it is missing, unfinished or damaged, or if it has another spec
+        or schema.
+        """
         path = self.path(spec)
-        if (status := self.status(spec)) != 'done':
-            what = {'missing': 'does not exist; train it first', 'running': 'is still running; wait for it to finish'}
-            raise RunError(f'{path}: this run {what.get(status, "is unfinished; resume it first")}')
+        status = self.status(spec)
+        if status != 'done':
+            reasons = {
+                'missing': 'does not exist; train it first',
+                'running': 'is still running; wait for it to finish',
+            }
+            reason = reasons.get(status, 'is unfinished; resume it first')
+            raise RunError(f'{path}: this run {reason}')
         return Finished(path, spec)
 
-    def metrics(self, spec: RunSpec):
-        """The metrics as a pandas.DataFrame, one row per evaluation."""
+    def metrics(self, spec: RunSpec) -> 'pd.DataFrame':
+        """The metrics, one row per evaluation."""
         return self.require(spec).metrics()
 
     def weights(self, spec: RunSpec) -> dict[str, np.ndarray]:
+        """The final weights by their path, e.g. 'wm/rssm/...'."""
         return self.require(spec).arrays('weights.npz')
 
     def traces(self, spec: RunSpec) -> dict[str, np.ndarray]:
+        """The steps of the last evaluation's episodes, (episodes, N, ...) each."""
         return self.require(spec).arrays('traces.npz')
 
     def replay(self, spec: RunSpec) -> Replay:
-        """The run's own replay, read-only. RunError for an offline run."""
+        """The run's own replay, read-only. Raises RunError for an offline run."""
         return self.require(spec).replay()
 
-    def drop_replay(self, spec: RunSpec):
-        """Delete the steps of a finished run's replay, nothing else of the run.
+    def drop_replay(self, spec: RunSpec) -> None:
+        """Delete the steps of a finished run's replay, and nothing else of the run.
 
-        Marked first: a replay without the mark that lacks a file is damaged.
+        The replay is marked as dropped first: without the mark it would count as damaged.
         """
         finished = self.require(spec)
         with self.lease(spec):
@@ -150,23 +190,28 @@ class Store:
         return self.require(spec).log('batches.bin', (spec.schedule.updates, spec.model.batch))
 
     def lengths(self, spec: RunSpec) -> np.ndarray:
-        """(updates,) int32 replay rows at each update, read-only."""
+        """(updates,) int32 number of replay rows at each update, read-only."""
         return self.require(spec).log('lengths.bin', (spec.schedule.updates,))
 
 
 class Finished:
-    """A finished run. A file's hash is checked before it is first read; RunError names the file."""
+    """A finished run.
+
+    The hash of a file is checked before its first use; RunError names a damaged file.
+    """
 
     def __init__(self, path: Path, spec: RunSpec):
-        self.path, self.spec = path, spec
-        self.files, self._checked = writer.read_list(path / 'done.json', spec), set()
+        self.path = path
+        self.spec = spec
+        self.files = writer.read_list(path / 'done.json', spec)
+        self._checked = set()
         writer.check_spec(path / 'spec.json', spec)
 
     def file(self, name: str) -> Path:
         """Path of one of the run's files, checked against `done.json`."""
         path = self.path / name
         if name.startswith('replay/') and not self.spec.own_rows:
-            raise RunError(f'{path}: not part of this run; an offline run has no replay, read the one of its source')
+            raise RunError(f'{path}: is not part of an offline run; read the replay of its source')
         if name not in self._checked:
             writer.check_listed(self.path / 'done.json', [name], self.files)
             files.check(path, self.files[name])
@@ -175,13 +220,14 @@ class Finished:
 
     @property
     def sealed(self) -> Path:
-        """The file whose hash stands for all others."""
+        """A file whose hash stands for all others."""
         return self.path / 'done.json'
 
     @property
     def steps(self) -> list[Path]:
-        """The listed files of the replay that hold its steps."""
-        return [self.path / name for name in self.files if name.startswith('replay/') and name.endswith('.bin')]
+        """The files that hold the steps of the replay."""
+        names = [name for name in self.files if name.startswith('replay/') and name.endswith('.bin')]
+        return [self.path / name for name in names]
 
     @property
     def dropped(self) -> Path:
@@ -189,24 +235,27 @@ class Finished:
         return self.path / 'replay' / 'dropped.json'
 
     def size(self) -> int:
-        """Bytes of the replay's steps that are there."""
+        """Bytes of the replay's steps on the disk."""
         return sum(path.stat().st_size for path in self.steps if path.exists())
 
     def is_dropped(self) -> bool:
-        """Whether the replay's steps were deleted on purpose. RunError for another run's mark."""
+        """Whether the replay's steps were deleted on purpose.
+
+        Raises RunError for another run's mark.
+        """
         if not self.dropped.exists():
             return False
-        self._own(self.dropped)
+        self._read_sealed(self.dropped)
         return True
 
-    def check_kept(self):
-        """RunError if the replay was dropped."""
+    def check_kept(self) -> None:
+        """Raise RunError if the replay was dropped."""
         if self.is_dropped():
-            raise RunError(f'{self.path}: its replay was dropped (paper-lib prune); to learn from it, delete this run '
-                           'and its followers and train them again')  # fmt: skip
+            advice = 'to learn from it, delete this run and its followers and train them again'
+            raise RunError(f'{self.path}: its replay was dropped (paper-lib prune); {advice}')
 
-    def verify(self):
-        """Check every file of the run, but those of a replay that was dropped."""
+    def verify(self) -> None:
+        """Check every file of the run, except for a replay that was dropped."""
         if self.spec.own_rows:
             self.file('replay/layout.json')
             writer.check_listed(self.path / 'done.json', writer.replay_files(self.path), self.files)
@@ -216,29 +265,39 @@ class Finished:
                 self.file(name)
         self.provenance()
 
-    def provenance(self) -> dict:
-        """What the run was trained with. RunError if it is damaged or another run's."""
-        return self._own(self.path / 'provenance.json', {'provenance': files.ANY})['provenance']
+    def provenance(self) -> dict[str, Any]:
+        """What the run was trained with.
 
-    def _own(self, path, shape=files.ANY):
-        """A sealed file that `done.json` does not list. RunError if it is damaged or another run's."""
-        found = files.read_json(path, {'run_id': str} | shape)
-        if found['run_id'] != self.spec.run_id:
-            raise RunError(f'{path}: of another run, {found["run_id"]}; {files.AGAIN}')
-        return found
+        Raises RunError if the file is damaged or another run's.
+        """
+        return self._read_sealed(self.path / 'provenance.json', {'provenance': files.ANY})['provenance']
 
-    def metrics(self):
+    def _read_sealed(self, path: Path, shape: dict = files.ANY) -> dict[str, Any]:
+        """A file that `done.json` does not list.
+
+        Raises RunError if it is damaged or another run's.
+        """
+        content = files.read_json(path, {'run_id': str} | shape)
+        if content['run_id'] != self.spec.run_id:
+            raise RunError(f'{path}: of another run, {content["run_id"]}; {files.AGAIN}')
+        return content
+
+    def metrics(self) -> 'pd.DataFrame':
+        """As `Store.metrics`."""
         import pyarrow.parquet
 
         return pyarrow.parquet.read_table(self.file('metrics.parquet')).to_pandas()
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """The arrays of an .npz file of the run."""
         return files.read_npz(self.file(name))[0]
 
-    def log(self, name: str, shape: tuple) -> np.ndarray:
+    def log(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """One of the batch logs: an int32 array of this shape, read-only."""
         return files.memory_map(self.file(name), shape, np.int32)
 
     def replay(self) -> Replay:
+        """As `Store.replay`."""
         self.check_kept()
         self.file('replay/layout.json')
         for name in writer.replay_files(self.path):

@@ -1,4 +1,7 @@
-"""Named, counted random streams: every draw is a function of (seed, name, counters), so no state is ever saved."""
+"""Random streams by name.
+
+Every draw follows from (seed, name, counters), so that no state is ever saved.
+"""
 
 import zlib
 
@@ -6,10 +9,13 @@ import numpy as np
 
 
 def rng(seed: int, stream: str, *counters: int) -> np.random.Generator:
-    """A fresh generator for one use, e.g. `rng(seed, 'replay', update)`. Counters are integers from 0.
+    """A fresh generator for one use, e.g.
 
-    Adding a stream or a counter never shifts another one.
+    `rng(seed, 'replay', update)`. Counters are integers from 0.
+
+    Another stream or counter never shifts this one.
     """
-    # Their number is part of the entropy because SeedSequence pads with zeros: (1, 2) and (1, 2, 0) would be equal.
+    # The number of counters is a word too: SeedSequence pads with zeros and so takes (1, 2) and (1, 2, 0) as equal.
     words = [seed, zlib.crc32(stream.encode()), len(counters), *counters]
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([int(word) for word in words])))
+    entropy = np.random.SeedSequence([int(word) for word in words])
+    return np.random.Generator(np.random.PCG64(entropy))

@@ -1,23 +1,27 @@
-"""What every environment has in common: one dict in, one dict out."""
+"""The interface of every environment: one dict in, one dict out."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
 class Spaces:
-    """Shapes that an agent needs to know. Exactly one of `vector` and `image` is used."""
+    """The shapes of observations and actions.
 
-    vector: tuple[int, ...]  # size of each flattened observation key, in the suite's order; () for images
+    An agent observes either `vector` or `image`.
+    """
+
+    vector: tuple[int, ...]  # sizes of the parts of the vector, in the suite's order; () for images
     image: tuple[int, int, int] | None  # (height, width, channels)
     action: int  # A
     discrete: bool = False  # actions are one-hot (A,), else continuous in [-1, 1]^A
-    place: int = 0  # size of a position that accompanies images for analysis; no agent sees it
+    place: int = 0  # size of a position that is recorded beside images; no agent sees it
 
 
 def nearest(size: int, side: int) -> np.ndarray:
-    """(size,) ints: for each pixel of an image with `size` pixels a side, the nearest of `side` cells."""
+    """(size,) ints: the nearest of `side` cells for each of `size` pixels along one side of an image."""
     return (2 * np.arange(size) + 1) * side // (2 * size)
 
 
@@ -27,26 +31,31 @@ class Env:
         spaces                                        a Spaces
         reset(seeds: np.random.SeedSequence)          start an episode; all its randomness comes from `seeds`
         act(action) -> (reward, is_last, is_terminal) one control step; float64 (A,) in [-1, 1], or an int
-        observe() -> dict                             the present `vector` float32 (D,), or `image` uint8 (H, W, C);
-                                                      and `place` float32 where there is one
+        observe() -> dict                             `vector` float32 (D,) or `image` uint8 (H, W, C);
+                                                      also `place` float32 if the spaces have one
 
-    `episode` is the index of the NEXT episode. It may be set: an episode is a function of
-    (seed, index) alone, so a reset and the same actions lead back to any point of it, bit for bit.
+    `episode` is the index of the NEXT episode, and may be set. An episode is a function of
+    (seed, index) and the actions alone: a reset and the same actions lead back to any point
+    of it, bit for bit.
     """
 
-    def __init__(self, simulator, repeat, limit, seed):
-        """`repeat` control steps per agent step, `limit` agent steps per episode; `seed` an int >= 0 or several."""
+    def __init__(self, simulator: Any, repeat: int, limit: int, seed: int | tuple[int, ...]):
+        """`repeat` is in control steps per agent step, `limit` in agent steps per episode; seeds are not negative."""
         self.spaces = simulator.spaces
         self.episode = 0
-        self._simulator, self._repeat, self._limit, self._seed = simulator, repeat, limit, seed
+        self._simulator = simulator
+        self._repeat = repeat
+        self._limit = limit
+        self._seed = seed
         self._left = 0  # agent steps until the end of the episode
 
     def step(self, action: dict) -> dict:
         """Take {'action': (A,), 'reset': bool}; a reset starts the next episode and ignores the action.
 
-        Returns `vector` or `image`, `reward` (float32, summed over the action repeat), `is_first`,
-        `is_last`, `is_terminal`. The time limit ends an episode without making it terminal.
-        Raises ValueError for an action of another shape or not finite, RuntimeError after `is_last`.
+        Returns `vector` or `image`, `reward` (float32, summed over the action repeat),
+        `is_first`, `is_last`, `is_terminal`. The time limit ends an episode without making
+        it terminal. Raises ValueError for an action of another shape or not finite,
+        RuntimeError after `is_last`.
         """
         if action['reset']:
             return self._reset()
@@ -74,7 +83,7 @@ class Env:
         action = np.asarray(action, np.float64)
         if action.shape != (self.spaces.action,):
             raise ValueError(f'action has shape {action.shape}, expected {(self.spaces.action,)}')
-        if not np.isfinite(action).all():  # MuJoCo would reset itself and go on
+        if not np.isfinite(action).all():  # MuJoCo would silently reset itself
             raise ValueError(f'action is not finite: {action}')
         return int(action.argmax()) if self.spaces.discrete else action.clip(-1.0, 1.0)
 

@@ -1,4 +1,7 @@
-"""Imports the packages of a suite, and says in one line what is missing on this machine."""
+"""Imports the packages of a suite.
+
+An error names what is missing on this machine in one line.
+"""
 
 import importlib
 import os
@@ -8,9 +11,10 @@ from paper_lib.contract.errors import UserError
 
 
 def load(packages: tuple[str, ...]) -> None:
-    """Import packages that are named as `name==version`.
+    """Import packages, each given as `name==version`.
 
-    Raises UserError where one is missing or does not load, and for a Python that the simulators do not run on.
+    Raises UserError if one is missing or does not load, or if the simulators do not run on
+    this Python.
     """
     if not (3, 11) <= sys.version_info[:2] <= (3, 12):
         raise UserError(f'Python {sys.version_info[0]}.{sys.version_info[1]}: the simulators need Python 3.11 or 3.12')
@@ -22,8 +26,9 @@ def load(packages: tuple[str, ...]) -> None:
             importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise UserError(f'module {error.name!r} is missing: run `pip install {" ".join(packages)}`') from error
-    except (ImportError, RuntimeError, AttributeError) as error:  # what the GL bindings raise where there is none
-        backend, reason = os.environ.get('MUJOCO_GL'), ' '.join(str(error).split())
+    except (ImportError, RuntimeError, AttributeError) as error:  # GL bindings raise these if a library is missing
+        backend = os.environ.get('MUJOCO_GL')
+        reason = ' '.join(str(error).split())
         vectors = '' if backend == 'disabled' else '; MUJOCO_GL=disabled runs the -proprio tasks'
         raise UserError(f'the simulator does not load with MUJOCO_GL={backend} ({reason}); '
                         f'`paper-lib doctor` says what is missing{vectors}') from error  # fmt: skip

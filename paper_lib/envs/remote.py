@@ -1,10 +1,12 @@
-"""Environments in processes of their own, stepped at the same time."""
+"""Environments in other processes, which are stepped at the same time."""
 
 import contextlib
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
 
 from paper_lib import machine
 from paper_lib.contract.errors import RunError
@@ -12,10 +14,14 @@ from paper_lib.envs.base import Env
 
 
 class Remote:
-    """Environment number `index` of the process behind a pipe; offers what an Env does, and raises what it raises."""
+    """Environment number `index` of the process behind a pipe.
 
-    def __init__(self, pipe, index):
-        self._pipe, self._index = pipe, index
+    It has the methods and errors of an Env.
+    """
+
+    def __init__(self, pipe: Connection, index: int):
+        self._pipe = pipe
+        self._index = index
         self.spaces = self._call(getattr, 'spaces')
 
     @property
@@ -23,7 +29,7 @@ class Remote:
         return self._call(getattr, 'episode')
 
     @episode.setter
-    def episode(self, value):
+    def episode(self, value: int) -> None:
         self._call(setattr, 'episode', value)
 
     def step(self, action: dict) -> dict:
@@ -34,16 +40,20 @@ class Remote:
 
 
 def call(envs: list[Remote], function: Callable, args: list[tuple]) -> list:
-    """function(env, *args) of every environment, all processes at once. Raises the first error when all are done."""
-    calls = {}
-    for number, (env, own) in enumerate(zip(envs, args, strict=True)):
-        calls.setdefault(env._pipe, []).append((number, (env._index, function, own)))
+    """function(env, *args) for every environment; the processes work at the same time.
+
+    Raises the first error after all calls have ended.
+    """
+    numbers, requests = {}, {}  # by process: which environments are called, and the calls
+    for number, (env, env_args) in enumerate(zip(envs, args, strict=True)):
+        numbers.setdefault(env._pipe, []).append(number)
+        requests.setdefault(env._pipe, []).append((env._index, function, env_args))
     answers = [None] * len(envs)
     try:
-        for pipe, own in calls.items():
-            pipe.send([each for _, each in own])  # one message each way: more could fill both pipes at once
-        for pipe, own in calls.items():
-            for (number, _), answer in zip(own, pipe.recv(), strict=True):
+        for pipe, request in requests.items():
+            pipe.send(request)  # one message each way: several could fill both pipes and block
+        for pipe in requests:
+            for number, answer in zip(numbers[pipe], pipe.recv(), strict=True):
                 answers[number] = answer
     except (EOFError, OSError) as error:
         what = 'a process of environments has ended (out of memory?)'
@@ -51,7 +61,8 @@ def call(envs: list[Remote], function: Callable, args: list[tuple]) -> list:
     return _checked(answers)
 
 
-def _checked(answers):
+def _checked(answers: list) -> list:
+    """The answers. Raises the first one that is an error."""
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
@@ -59,14 +70,16 @@ def _checked(answers):
 
 
 def spread(makers: list[Callable[[], Env]], processes: int) -> list[Remote]:
-    """The environments that `makers` make, in order, shared out over new processes. These end with this one."""
-    context, pipes = multiprocessing.get_context('spawn'), []
+    """The environments of `makers`, in order, distributed over new processes, which end with this one."""
+    context = multiprocessing.get_context('spawn')
+    threads = max(1, len(machine.cores()) // processes)
+    pipes = []
     for number in range(processes):
-        ours, theirs = context.Pipe()
-        args = theirs, makers[number::processes], max(1, len(machine.cores()) // processes)
+        parent_end, child_end = context.Pipe()
+        args = (child_end, makers[number::processes], threads)
         context.Process(target=_serve, args=args, daemon=True).start()
-        theirs.close()  # else its end would go unnoticed
-        pipes.append(ours)
+        child_end.close()  # so that the parent notices when the child ends
+        pipes.append(parent_end)
     try:
         answers = [pipe.recv() for pipe in pipes]
     except (EOFError, OSError):
@@ -76,10 +89,11 @@ def spread(makers: list[Callable[[], Env]], processes: int) -> list[Remote]:
     return [Remote(pipes[index % processes], index // processes) for index in range(len(makers))]
 
 
-def _serve(pipe, makers, threads):
-    """Answer calls until the other end is closed, at the latest by the end of that process."""
+def _serve(pipe: Connection, makers: list[Callable[[], Env]], threads: int) -> None:
+    """Make environments, and answer calls until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches every process; the parent ends this one
-    os.environ.setdefault('LP_NUM_THREADS', str(threads if threads > 1 else 0))  # llvmpipe's own: one for every core
+    # The software renderer would start a thread for every core. It takes 0 as: draw in the calling thread.
+    os.environ.setdefault('LP_NUM_THREADS', str(threads if threads > 1 else 0))
     envs = []
     with contextlib.suppress(EOFError, OSError):
         pipe.send(_tried(lambda: envs.extend(make() for make in makers)))
@@ -87,7 +101,8 @@ def _serve(pipe, makers, threads):
             pipe.send([_tried(function, envs[index], *args) for index, function, args in pipe.recv()])
 
 
-def _tried(function, *args):
+def _tried(function: Callable, *args: Any) -> Any:
+    """The result of a call, or the error that it raised."""
     try:
         return function(*args)
     except Exception as error:

@@ -1,6 +1,7 @@
-"""Pictures of MuJoCo's simulators, drawn off screen on the bindings directly.
+"""Draws images of MuJoCo's simulators off screen, with MuJoCo's own bindings.
 
-`MUJOCO_GL=disabled` is no obstacle: it only keeps what is not needed for vectors from being loaded with MuJoCo.
+It also works with `MUJOCO_GL=disabled`, which only stops MuJoCo from loading a renderer
+when it is imported.
 """
 
 import atexit
@@ -14,16 +15,17 @@ import numpy as np
 
 from paper_lib import machine
 from paper_lib.contract.errors import UserError
+from paper_lib.contract.tasks import Task
 
 BACK_ENDS = ('egl', 'osmesa')
 _renderers = {}
 
 
-def renderer(task, setting: str, model: mujoco.MjModel, camera: int) -> 'Renderer':
-    """The renderer of a task with RunSpec's `render` setting, shared by all environments of this process.
+def renderer(task: Task, setting: str, model: mujoco.MjModel, camera: int) -> 'Renderer':
+    """The renderer of a task with RunSpec's `render` setting; all environments of this process share it.
 
-    Their models may differ in what is drawn where, in colours and sizes, but not in textures and meshes.
-    Raises UserError, one line, where nothing here can draw.
+    Their models may differ in positions, colours and sizes, but not in textures and meshes.
+    Raises UserError, one line, if no renderer works on this machine.
     """
     if (task.id, setting) not in _renderers:
         _renderers[task.id, setting] = Renderer(model, task.image, camera, setting)
@@ -31,8 +33,8 @@ def renderer(task, setting: str, model: mujoco.MjModel, camera: int) -> 'Rendere
 
 
 def device() -> str:
-    """What draws here, e.g. `GLContext of mujoco.egl on llvmpipe (...)`; a renderer must have been made."""
-    from OpenGL import GL  # loaded by the back end, and not before: it must be told which one that is
+    """The renderer of this machine, e.g. `GLContext of mujoco.egl on llvmpipe (...)`. Make one first."""
+    from OpenGL import GL  # the back end must load it first, because it decides how it loads
 
     back_end = _back_end()
     next(iter(_renderers.values()))._gl.make_current()
@@ -42,9 +44,9 @@ def device() -> str:
 class Renderer:
     """Draws one camera of a model, `size` pixels square."""
 
-    def __init__(self, model, size, camera, setting):
+    def __init__(self, model: mujoco.MjModel, size: int, camera: int, setting: str):
         self.shape = (size, size, 3)
-        if setting == 'fast':  # shadows differ by less than one can see
+        if setting == 'fast':  # the difference in shadows cannot be seen
             model.vis.quality.shadowsize = 256
             model.vis.global_.offwidth = model.vis.global_.offheight = size
         self._gl = _back_end()(size, size)
@@ -58,16 +60,19 @@ class Renderer:
         atexit.register(self._close)
 
     def draw(self, model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-        """The picture of this state, uint8 (size, size, 3). `data` must hold the positions of bodies and cameras."""
+        """The image of a state, uint8 (size, size, 3).
+
+        `data` must hold the positions of bodies and cameras.
+        """
         everything = mujoco.mjtCatBit.mjCAT_ALL
         mujoco.mjv_updateScene(model, data, self._option, None, self._camera, everything, self._scene)
-        self._gl.make_current()  # whoever drew last may have been another one
+        self._gl.make_current()  # another renderer may have drawn last
         mujoco.mjr_render(self._rect, self._scene, self._context)
         mujoco.mjr_readPixels(self._pixels, None, self._rect, self._context)
-        return self._pixels[::-1].copy()  # the first row read is the lowest
+        return self._pixels[::-1].copy()  # rows are read from the lowest up
 
     def _close(self):
-        """At the end of the process, while the back end is still there: later the bindings would complain."""
+        """Free everything while the back end still exists; later the bindings would complain."""
         self._gl.make_current()
         self._context.free()
         self._gl.free()
@@ -92,7 +97,7 @@ def _back_end():
 
 
 def _forget(platform):
-    """Undo what a failed import leaves behind, else the next back end would meet it."""
+    """Undo what the failed import of a back end leaves behind, so that the next one starts clean."""
     os.environ.pop('PYOPENGL_PLATFORM', None)
     if platform:
         os.environ['PYOPENGL_PLATFORM'] = platform

@@ -1,4 +1,4 @@
-"""Saves a group of runs now and then, and brings it back to where it was saved, bit for bit."""
+"""Saves a group of runs at intervals, and restores it bit for bit."""
 
 import time
 from typing import Any
@@ -6,66 +6,92 @@ from typing import Any
 import numpy as np
 
 from paper_lib.contract.errors import RunError
+from paper_lib.data.writer import Run
 from paper_lib.run import lanes, provenance
 from paper_lib.run.learner import Lane
 from paper_lib.run.loop import Advanced, Evaluated, Parts
 from paper_lib.run.recorder import Recorder
 
-SHARE = 0.05  # of a run's time, at most, goes into saving
+SHARE = 0.05  # the largest share of a run's time that saving may take
 
 
 class Checkpoints:
-    """A consumer of the loop's events, which also restores what it has saved and counts the seconds of training."""
+    """A consumer of the loop's events.
+
+    It also restores checkpoints and counts the seconds of training.
+    """
 
     def __init__(self, group: list[Lane], setting: dict[str, Any], parts: Parts, recorder: Recorder, every: float):
-        """`setting` decides the last bits of the runs (`provenance.setting`); `every` is in seconds, 0: every chunk."""
-        self.group, self.setting, self.parts, self.recorder = group, setting, parts, recorder
-        self.every, self.due = every, time.monotonic() + every
-        self.started, self.seconds_before = time.monotonic(), 0.0
-        self.code = [provenance.CODE]  # all code that a run was trained with
+        """`setting` is that of `provenance.setting`.
+
+        `every` is in seconds; 0 saves after every chunk.
+        """
+        self.group = group
+        self.setting = setting
+        self.parts = parts
+        self.recorder = recorder
+        self.every = every
+        self.started = time.monotonic()
+        self.due = self.started + every
+        self.seconds_before = 0.0  # seconds of training before an interruption
+        self.code = [provenance.CODE]  # the hashes of all code that the runs were trained with
 
     @property
     def seconds(self) -> float:
-        """Seconds of training, those before an interruption included."""
+        """Seconds of training, including those before an interruption."""
         return self.seconds_before + time.monotonic() - self.started
 
     def __call__(self, event: Any) -> None:
         if not isinstance(event, Advanced):
             return
-        last = event.clock == self.parts.schedule.steps
-        if last or time.monotonic() >= self.due:  # the last one keeps a group killed between two finishes whole
+        # A checkpoint at the end lets a group resume that is killed after only some of its runs are finished.
+        is_last = event.clock == self.parts.schedule.steps
+        if is_last or time.monotonic() >= self.due:
             self._save(event.clock)
 
-    def _save(self, clock):
+    def _save(self, clock: int) -> None:
         began = time.monotonic()
         arrays = lanes.flatten(self._trees())
         evaluated = self.recorder.evaluated
         meta = {'setting': self.setting, 'seconds': self.seconds, 'code': self.code, 'added': self.parts.added}
+        rows = self.parts.own_rows(clock)
+        updates = self.parts.schedule.updates_at(clock)
         for number, lane in enumerate(self.group):
-            own = {name: array[number] for name, array in arrays.items()}
+            lane_arrays = {name: array[number] for name, array in arrays.items()}
             if evaluated and evaluated.clock == clock:
-                own |= {f'trace/{name}': array for name, array in evaluated.traces[number].items()}
-            rows, updates = self.parts.own_rows(clock), self.parts.schedule.updates_at(clock)
-            lane.run.save(clock, own, meta, rows=rows, updates=updates)
+                for name, array in evaluated.traces[number].items():
+                    lane_arrays[f'trace/{name}'] = array
+            lane.run.save(clock, lane_arrays, meta, rows=rows, updates=updates)
         now = time.monotonic()
-        self.due = now + (max(self.every, (now - began) / SHARE) if self.every else 0.0)
+        pause = max(self.every, (now - began) / SHARE) if self.every else 0.0
+        self.due = now + pause
 
-    def _trees(self):
-        """Everything that the rest of the training follows from; all arrays begin with the lane axis."""
+    def _trees(self) -> dict[str, Any]:
+        """Everything that the rest of the training depends on.
+
+        All arrays begin with the lane axis.
+        """
         trees = {'state': self.parts.learner.state}
         if self.parts.collector:
             trees['carry'] = self.parts.collector.carry
-        if chunks := self.recorder.updates:
-            trees['updates'] = {name: np.stack([np.asarray(chunk[name]) for chunk in chunks], 1) for name in chunks[0]}
+        chunks = self.recorder.updates
+        if chunks:
+            trees['updates'] = {}
+            for name in chunks[0]:
+                values = [np.asarray(chunk[name]) for chunk in chunks]
+                trees['updates'][name] = np.stack(values, 1)  # (L, chunks)
         return trees
 
     def restore(self) -> int:
-        """Go to the newest checkpoint that all runs have, or to the beginning; returns the clock."""
+        """Return to the newest checkpoint that all runs have, else to the beginning.
+
+        Returns the clock.
+        """
         clocks = [set(lane.run.checkpoints()) for lane in self.group]
         common = set.intersection(*clocks)
         if not common and all(clocks):
             paths = ', '.join(str(lane.run.path) for lane in self.group)
-            raise RunError(f'{paths}: no checkpoint in common; resume them with the command that began them')
+            raise RunError(f'{paths}: have no common checkpoint; resume them with the command that began them')
         if not common:
             for lane in self.group:
                 lane.run.restart()
@@ -74,7 +100,7 @@ class Checkpoints:
         self._load(clock)
         return clock
 
-    def _load(self, clock):
+    def _load(self, clock: int) -> None:
         loaded = [self._read(lane.run, clock) for lane in self.group]
         learner, collector = self.parts.learner, self.parts.collector
         learner.state = lanes.unflatten(learner.state, _stacked(loaded, 'state'))
@@ -84,31 +110,38 @@ class Checkpoints:
         updates = _stacked(loaded, 'updates')  # (L, chunks) per name
         if updates:
             count = next(iter(updates.values())).shape[1]
-            self.recorder.updates = [
-                {name: array[:, chunk] for name, array in updates.items()} for chunk in range(count)
-            ]
+            chunks = []
+            for chunk in range(count):
+                chunks.append({name: array[:, chunk] for name, array in updates.items()})
+            self.recorder.updates = chunks
         traces = [_branch(arrays, 'trace') for arrays in loaded]
         if all(traces):
             self.recorder.evaluated = Evaluated(clock, [], traces)
 
-    def _read(self, run, clock):
+    def _read(self, run: Run, clock: int) -> dict[str, np.ndarray]:
+        """The arrays of one run.
+
+        Raises RunError if it was trained in another setting so far.
+        """
         arrays, meta = run.load(clock)
-        changed = [name for name, value in self.setting.items() if meta['setting'].get(name) != value]
+        setting = meta['setting']
+        changed = [name for name, value in self.setting.items() if setting.get(name) != value]
         if changed and clock < self.parts.schedule.steps:
-            was = ', '.join(f'{name}={meta["setting"].get(name)}' for name in changed)
+            was = ', '.join(f'{name}={setting.get(name)}' for name in changed)
             raise RunError(f'{run.path}: was begun with {was}; resume it so, or delete the directory to train it again')
-        self.seconds_before, self.code = meta['seconds'], list(dict.fromkeys([*meta['code'], provenance.CODE]))
+        self.seconds_before = meta['seconds']
+        self.code = list(dict.fromkeys([*meta['code'], provenance.CODE]))
         self.parts.added = meta['added']
         return arrays
 
 
-def _branch(arrays, name):
+def _branch(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
     """The arrays below `name/`, without that prefix."""
     prefix = f'{name}/'
     return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
 
 
-def _stacked(loaded, name):
-    """The branch of every lane, one array per key with the lane axis first."""
+def _stacked(loaded: list[dict[str, np.ndarray]], name: str) -> dict[str, np.ndarray]:
+    """The branch `name/` of all lanes: one array per key, with the lane axis first."""
     branches = [_branch(arrays, name) for arrays in loaded]
     return {key: np.stack([branch[key] for branch in branches]) for key in branches[0]}

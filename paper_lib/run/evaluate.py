@@ -1,21 +1,31 @@
 """What an evaluation measures: score, world-model loss, OOD ratio, value error, policy-input reconstruction."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
 import numpy as np
 
 from paper_lib.contract import tasks
+from paper_lib.contract.spec import RunSpec
 from paper_lib.data import streams
+from paper_lib.data.sources import Source
 from paper_lib.run import lanes, rollout
 
 MODEL_KEYS = ('image', 'vector', 'action', 'reward', 'is_first', 'is_terminal')
 
+Arrays = dict[str, np.ndarray]
 
-def padded_length(task, longest):
-    """A length for whole episodes: few different ones, so that few programs are compiled."""
+
+def padded_length(task: tasks.Task, longest: int) -> int:
+    """The length that episodes are padded to. Few lengths occur, so that few programs are compiled."""
     whole = task.limit + 1
     return min(whole, max(64, 1 << (longest - 1).bit_length())) if longest < whole else whole
 
 
-def assess(function, task, params, groups, keys, counter):
+def assess(
+    function: Callable, task: tasks.Task, params: Any, groups: list[Arrays], keys: jax.Array, counter: int
+) -> list[Arrays]:
     """Teacher-force episodes of every lane (dicts of (n, N, ...)): per lane a dict of (n, N, ...) host arrays.
 
     `function` is a program's `assess` or `decode`.
@@ -31,18 +41,18 @@ def assess(function, task, params, groups, keys, counter):
     ]
 
 
-def episode_means(values, valid):
+def episode_means(values: np.ndarray, valid: np.ndarray) -> float:
     """(n, N) per-step values -> mean over the steps of each episode, then over episodes."""
     return float(((values * valid).sum(1) / valid.sum(1)).mean())
 
 
-def discounted(reward, gamma):
+def discounted(reward: np.ndarray, gamma: float) -> np.ndarray:
     """(n, N) rewards received at steps 0..N-1 (0 at the reset) -> (n,) discounted return from the first state."""
     return (reward[:, 1:] * gamma ** np.arange(reward.shape[1] - 1)).sum(1)
 
 
-def replay_episodes(spec, replay, rows, index):
-    """As many complete episodes as an evaluation plays, drawn uniformly from the replay; None before the first."""
+def replay_episodes(spec: RunSpec, replay: Source, rows: int, index: int) -> Arrays | None:
+    """Complete episodes drawn uniformly from the replay, as many as an evaluation plays; None if there are none."""
     complete = replay.episodes(rows)
     if not len(complete):
         return None
@@ -57,16 +67,19 @@ def replay_episodes(spec, replay, rows, index):
 class Evaluation:
     """Evaluates every lane of a group; the result is a function of weights, replay and index alone."""
 
-    def __init__(self, program, specs, replays):
+    def __init__(self, program: lanes.Program, specs: Sequence[RunSpec], replays: Sequence[Source]):
         self.program, self.specs, self.replays = program, specs, replays
         self.task = tasks.get(specs[0].task)
         self.evaluator = rollout.Evaluator(program, specs)
         self.keys = lanes.keys(specs, 'eval_model')
 
-    def __call__(self, params, index, rows, pictures=False):
-        """Metric rows, and the episodes behind them, one per lane. `rows`: replay rows in use.
+    def __call__(
+        self, params: Any, index: int, rows: int, pictures: bool = False
+    ) -> tuple[list[dict[str, Any]], list[Arrays]]:
+        """Evaluation number `index`: per lane a row of metrics, and the arrays of its episodes.
 
-        With `pictures`, agents that see some are shown what they see in the first episode, and what they decode.
+        `rows` is the number of replay rows in use. With `pictures`, the arrays of agents that see images hold
+        the images of the first episode and what the world model decodes.
         """
         episodes = self.evaluator.play(params, index)
         results = assess(self.program.assess, self.task, params, episodes, self.keys, 2 * index)
@@ -84,8 +97,8 @@ class Evaluation:
         return metrics, traces
 
 
-def summary(spec, episodes, result, seen):
-    """One row of metrics."""
+def summary(spec: RunSpec, episodes: Arrays, result: Arrays, seen: Arrays | None) -> dict[str, Any]:
+    """One row of metrics. `result` assesses the episodes, and `seen` those from the replay."""
     valid, gamma = result['valid'], 1 - 1 / spec.model.discount_horizon
     scores = episodes['reward'].sum(1, dtype=np.float64)
     value, monte_carlo = result['value'][:, 0], discounted(episodes['reward'].astype(np.float64), gamma)
@@ -105,7 +118,7 @@ def summary(spec, episodes, result, seen):
     return row
 
 
-def trace(episodes, result):
+def trace(episodes: Arrays, result: Arrays) -> Arrays:
     """Per-step arrays of the evaluation's episodes, (n, N) each, for the figures."""
     length = episodes['valid'].shape[1]
     steps = {key: np.asarray(result[key][:, :length], np.float32) for key in ('wm_loss', 'recon_loss', 'value')}

@@ -1,9 +1,11 @@
-"""Several runs as one program: every array carries a leading lane axis, every lane its own seed and values.
+"""Trains several runs as lanes of one program: arrays have a leading lane axis, L.
 
-A lane never sees another one. One lane is compiled without the axis, several are vmapped.
+Every lane has its own seeds and values, and none has an effect on another. A single lane is
+compiled without the axis; several lanes are vmapped.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +16,9 @@ from paper_lib.agent.networks import Networks
 from paper_lib.contract.facts import Role, Side, facts
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import streams
+from paper_lib.envs import Spaces
 
-# For programs that run seldom: compiled in a fifth to a half of the time, with less memory.
+# Compiler options of programs that run seldom: they compile in a fifth to a half of the time, in less memory.
 QUICK = {'xla_cpu_use_fusion_emitters': False, 'xla_backend_optimization_level': 1}
 
 
@@ -24,30 +27,33 @@ def number(seed: int, stream: str) -> int:
     return int(streams.rng(seed, stream).integers(2**31))
 
 
-def keys(specs: list[RunSpec], stream: str):
+def keys(specs: list[RunSpec], stream: str) -> jax.Array:
     """(L,) jax keys of a named stream, one per lane."""
     return jnp.stack([jax.random.key(number(spec.seed, stream)) for spec in specs])
 
 
-def hyper(specs: list[RunSpec]) -> dict:
-    """Traced values, each (L,); what a run's source collected with is that of the run whose program is run."""
+def hyper(specs: list[RunSpec]) -> dict[str, np.ndarray]:
+    """The traced values of all lanes, each (L,).
+
+    Those of the source's side come from `RunSpec.like`.
+    """
     values = {}
     for each, fact in facts(RunSpec):
         if fact.role is Role.TRACED:
-            of_source = fact.side is Side.SOURCE
-            own = [getattr(spec.like if of_source else spec, each.name) for spec in specs]
-            values[each.name] = np.array(own, np.float32)
+            owners = [spec.like for spec in specs] if fact.side is Side.SOURCE else specs
+            lane_values = [getattr(owner, each.name) for owner in owners]
+            values[each.name] = np.array(lane_values, np.float32)
     return values
 
 
-def networks_of(spec: RunSpec, spaces) -> Networks:
+def networks_of(spec: RunSpec, spaces: Spaces) -> Networks:
     """The networks of a run in an environment of these spaces."""
     kind = {'explore': spec.like.w_expl > 0, 'frozen': spec.world_model == 'frozen'}
     return Networks(spec.model, spaces.vector, spaces.image, spaces.action, spaces.discrete, **kind)
 
 
 def _lift(fn, lanes):
-    """Apply `fn(*lane_args, counter)` to lanes; the counter is shared."""
+    """The function of one lane, `fn(*lane_args, counter)`, for `lanes` lanes, which share the counter."""
     if lanes > 1:
         return lambda *args: jax.vmap(fn, (0,) * (len(args) - 1) + (None,))(*args)
     squeeze, expand = (functools.partial(jax.tree.map, f) for f in (lambda x: x[0], lambda x: x[None]))
@@ -82,17 +88,22 @@ class Program:
         self.decode = jax.jit(_lift(decode, lanes), compiler_options=QUICK)
         self._act = jax.jit(_lift(act, lanes))
 
-    def act(self, behaviour, params, carry, obs, keys, counter):
-        """One policy step of every lane; hands over only the weights that acting needs."""
+    def act(self, behaviour: str, params: Any, carry: Any, obs: dict, keys: jax.Array, counter: int) -> Any:
+        """One policy step of every lane.
+
+        Only the weights that acting needs go into the program.
+        """
         wm = {name: params['wm'][name] for name in ('encoder', 'rssm')}
         return self._act({'wm': wm, 'actor': params[behaviour]['actor']}, carry, obs, keys, counter)
 
-    def carry(self, size):
-        """Policy state of `size` environments per lane, before their first step."""
+    def carry(self, size: int) -> Any:
+        """The policy's state in `size` environments per lane before their first step."""
         return jax.tree.map(lambda x: jnp.repeat(x[None], self.lanes, 0), dreamer.init_carry(self.nets, size))
 
-    def initial_state(self, specs: list[RunSpec]):
-        """State at update 0: own initial weights, mixed with the source's by alpha (Eq. S3).
+    def initial_state(self, specs: list[RunSpec]) -> dict[str, Any]:
+        """The state before the first update: own initial weights, mixed with the source's by alpha (Eq.
+
+        S3).
 
         With world_model='copied', the world model starts from the source's weights.
         """
@@ -106,21 +117,20 @@ class Program:
         source = draw([spec.like.init_seed for spec in specs])
         alpha = np.array([spec.alpha for spec in specs], np.float32)
 
-        def mix(own, theirs):
-            a = alpha.reshape((-1,) + (1,) * (own.ndim - 1))
-            return (1 - a) * theirs + a * own
+        def mix(own_weights, source_weights):
+            share = alpha.reshape((-1,) + (1,) * (own_weights.ndim - 1))
+            return (1 - share) * source_weights + share * own_weights
 
         params = jax.tree.map(mix, state['params'], source['params'])
         copied = np.array([spec.world_model == 'copied' for spec in specs])
-        params['wm'] = jax.tree.map(
-            lambda own, theirs: _where(copied, theirs, own), params['wm'], source['params']['wm']
-        )
+        choose = functools.partial(_where, copied)
+        params['wm'] = jax.tree.map(choose, source['params']['wm'], params['wm'])
         return {**state, 'params': params}
 
 
-def _where(chosen, yes, no):
-    """The array `yes` (L, ...) in the lanes that are `chosen` (L,), `no` in the others."""
-    return jnp.where(chosen.reshape((-1,) + (1,) * (yes.ndim - 1)), yes, no)
+def _where(chosen, array, other):
+    """`array` (L, ...) in the lanes that are `chosen` (L,), and `other` (L, ...) in the rest."""
+    return jnp.where(chosen.reshape((-1,) + (1,) * (array.ndim - 1)), array, other)
 
 
 @functools.lru_cache(maxsize=8)
@@ -129,13 +139,13 @@ def program(nets: Networks, lanes: int) -> Program:
     return Program(nets, lanes)
 
 
-def flatten(tree) -> dict[str, np.ndarray]:
-    """Pytree of nested dicts, tuples and lists -> {'a/b/0': array} on the host."""
+def flatten(tree: Any) -> dict[str, np.ndarray]:
+    """A pytree of nested dicts, tuples and lists -> {'a/b/0': array} on the host."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {jax.tree_util.keystr(path, simple=True, separator='/'): np.asarray(leaf) for path, leaf in leaves}
 
 
-def unflatten(like, arrays: dict[str, np.ndarray]):
+def unflatten(like: Any, arrays: dict[str, np.ndarray]) -> Any:
     """Inverse of `flatten`, in the structure of `like`."""
     paths, treedef = jax.tree_util.tree_flatten_with_path(like)
     names = [jax.tree_util.keystr(path, simple=True, separator='/') for path, _ in paths]

@@ -1,4 +1,4 @@
-"""The agents of a group of lanes, and what changes them: batches in, updated weights out."""
+"""Updates the agents of a group of lanes: draws batches, runs the compiled updates, records the batches."""
 
 import contextlib
 import ctypes
@@ -16,30 +16,33 @@ from paper_lib.data.writer import Run
 from paper_lib.envs import Spaces
 from paper_lib.run import lanes, windows
 
-EXPLORER = ('expl', 'disag')  # branches of the state that only the exploring behaviour has
+EXPLORER = ('expl', 'disag')  # branches of the state that only the exploring policy needs
 
 
 @dataclasses.dataclass(frozen=True)
 class Lane:
-    """One run of a group: its spec, its directory, what it learns from, and the batches that it repeats, if any."""
+    """One run of a group of runs that are trained together."""
 
     spec: RunSpec
-    run: Run
-    source: Source
-    batches: np.ndarray | None  # (updates, B) window starts of the run that a Tandem agent follows
+    run: Run  # its directory
+    source: Source  # what it learns from
+    batches: np.ndarray | None  # (updates, B) window starts of its source that a Tandem agent repeats
 
 
 class Learner:
-    """The state of all lanes, which train as one program; `state` is a tree whose arrays begin with the lane axis."""
+    """Holds and updates the `state` of all lanes, a tree whose arrays begin with the lane axis, L."""
 
     def __init__(self, group: list[Lane], spaces: Spaces):
         self.group = group
         specs = [lane.spec for lane in group]
         nets = lanes.networks_of(specs[0], spaces)
-        self.schedule, self.model = specs[0].schedule, specs[0].model
+        self.schedule = specs[0].schedule
+        self.model = specs[0].model
         self.program = lanes.program(nets, len(group))
-        self.program_at_rest = lanes.program(dataclasses.replace(nets, explore=False), len(group))
-        self.keys, self.rates = lanes.keys(specs, 'train'), lanes.hyper(specs)
+        without_explorer = dataclasses.replace(nets, explore=False)
+        self.program_at_rest = lanes.program(without_explorer, len(group))  # while the exploring policy rests
+        self.keys = lanes.keys(specs, 'train')
+        self.rates = lanes.hyper(specs)
         sources = [lane.source for lane in group]
         place = windows.OnDevice if windows.fit(sources) else windows.OnDisk
         self.windows = place(sources, self.model.length)
@@ -51,17 +54,24 @@ class Learner:
         return self.state['params']
 
     def compile(self) -> None:
-        """Compile the updates before the environments are made: nothing else of a small run takes as much memory."""
+        """Compile the updates.
+
+        Doing it before environments are made saves memory: it needs the most.
+        """
         size = (len(self.group), self.schedule.chunk_updates, self.model.batch)
         batches = self.windows.gather(np.zeros(size, np.int64), 0)
-        for resting in (False, True) if self.schedule.explore_until else (False,):
+        phases = (False, True) if self.schedule.explore_until else (False,)
+        for resting in phases:
             program, state = self._active(resting)
             trim()
             program.chunk.lower(state, batches, self.rates, self.keys, np.int32(0)).compile()
         trim()
 
     def update(self, numbers: range, rows: int, explorer_rests: bool) -> dict[str, Any]:
-        """Make these updates on windows of the first `rows` rows; returns (L,) means of their metrics."""
+        """Make these updates on windows of the first `rows` rows.
+
+        Returns (L,) means of their metrics.
+        """
         starts = np.stack([self._starts(lane, numbers, rows) for lane in self.group])
         batches = self.windows.gather(starts, rows)
         program, state = self._active(explorer_rests)
@@ -69,8 +79,8 @@ class Learner:
         self.state = {kind: tree | state[kind] for kind, tree in self.state.items()}
         return metrics
 
-    def _active(self, explorer_rests):
-        """The program of the updates and the part of the state that it changes."""
+    def _active(self, explorer_rests: bool) -> tuple[lanes.Program, dict[str, Any]]:
+        """The program of the updates, and the part of the state that it changes."""
         if not explorer_rests:
             return self.program, self.state
         state = {}
@@ -78,8 +88,11 @@ class Learner:
             state[kind] = {name: branch for name, branch in tree.items() if name not in EXPLORER}
         return self.program_at_rest, state
 
-    def _starts(self, lane, numbers, rows):
-        """Window starts (K, B) of a lane: those that it repeats, or newly drawn ones. They are recorded."""
+    def _starts(self, lane: Lane, numbers: range, rows: int) -> np.ndarray:
+        """(K, B) window starts of K updates of a lane: its source's, or newly drawn ones.
+
+        They are recorded.
+        """
         if lane.batches is not None:
             starts = np.array(lane.batches[numbers.start : numbers.stop])
         else:
@@ -92,7 +105,7 @@ class Learner:
         return starts
 
     def check_finite(self, clock: int) -> None:
-        """RunError if weights are not finite: they would stay so for the rest of the run."""
+        """Raise RunError if the weights of a lane are not finite: they would never be finite again."""
         sums = jax.tree.map(lambda x: x.reshape(len(self.group), -1).sum(1), self.params)
         finite = np.isfinite(np.stack(jax.tree.leaves(sums))).all(0)
         for lane, good in zip(self.group, finite):
@@ -101,6 +114,6 @@ class Learner:
 
 
 def trim() -> None:
-    """Give back the memory that compilations leave behind, more than a small run needs; where malloc is glibc's."""
+    """Give the memory that compilations leave behind back to the system, if malloc is glibc's."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)

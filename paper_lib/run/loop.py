@@ -1,4 +1,7 @@
-"""The training loop as a generator of events. What is recorded, saved or shown is the business of its consumers."""
+"""The training loop, as a generator of events.
+
+Its consumers record, save and show what happens.
+"""
 
 import dataclasses
 from collections.abc import Iterator
@@ -12,22 +15,27 @@ from paper_lib.run.rollout import Collector
 
 @dataclasses.dataclass
 class Parts:
-    """What trains a group of runs of one signature. The loop changes it, and nothing else does."""
+    """What trains a group of runs of one signature.
+
+    Only the loop changes it, and the restoring of a checkpoint.
+    """
 
     schedule: Schedule
     learner: Learner
     evaluation: Evaluation
-    collector: Collector | None  # of runs that write a replay
-    source_rows: int  # rows of the recording that runs learn from whose source is finished, else 0
-    surprising: float  # an offline run adds data where its OOD ratio is above this; 0: always
+    collector: Collector | None  # None for runs that write no replay
+    source_rows: int  # rows of a finished recording; 0 for runs that learn from a growing replay
+    threshold: float  # an offline run adds data if its OOD ratio is above this; 0: always
     added: int = 0  # rows that an offline run has added
 
     def rows(self, clock: int) -> int:
-        """Rows in use: all of a finished recording and what was added, else those written by now."""
-        return self.source_rows + self.added if self.source_rows else self.schedule.rows_at(clock)
+        """Number of rows to learn from at this time."""
+        if self.source_rows:
+            return self.source_rows + self.added
+        return self.schedule.rows_at(clock)
 
     def own_rows(self, clock: int) -> int:
-        """Rows that the runs have written themselves."""
+        """Number of rows that each run has written itself by this time."""
         return self.schedule.rows_at(clock) if self.schedule.online else self.added
 
 
@@ -40,7 +48,7 @@ class Collected:
 
 @dataclasses.dataclass(frozen=True)
 class Updated:
-    """The updates of this chunk are made; `metrics` are their means, (L,) per name."""
+    """The updates of this chunk are made. `metrics` has their means, (L,) per name."""
 
     clock: int
     metrics: dict[str, Any]
@@ -48,7 +56,10 @@ class Updated:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluated:
-    """An evaluation: per lane one row of metrics, and the arrays of the episodes behind it."""
+    """An evaluation has ended.
+
+    Each lane has a row of metrics, and the arrays of its episodes.
+    """
 
     clock: int
     metrics: list[dict[str, Any]]
@@ -64,7 +75,10 @@ class Interacted:
 
 @dataclasses.dataclass(frozen=True)
 class Advanced:
-    """The chunk is over: weights, replays and logs fit each other, and a checkpoint can be made."""
+    """The chunk has ended.
+
+    Weights, replays and logs belong together now, so that a checkpoint can be saved.
+    """
 
     clock: int
 
@@ -91,7 +105,7 @@ def events(parts: Parts, clock: int) -> Iterator[Event]:
             evaluated = evaluate(parts, clock)
             yield evaluated
 
-        if schedule.interaction_due(clock) and (not parts.surprising or surprised(parts, evaluated)):
+        if schedule.interaction_due(clock) and wants_data(parts, evaluated):
             interact(parts)
             yield Interacted(clock)
 
@@ -99,21 +113,26 @@ def events(parts: Parts, clock: int) -> Iterator[Event]:
 
 
 def evaluate(parts: Parts, clock: int) -> Evaluated:
-    """Play the evaluation's episodes with the weights as they are now."""
+    """Evaluate the present weights; the last evaluation keeps images too."""
     number = parts.schedule.evaluation_at(clock)
-    last = clock == parts.schedule.steps
-    metrics, traces = parts.evaluation(parts.learner.params, number, parts.rows(clock), last)
+    is_last = clock == parts.schedule.steps
+    metrics, traces = parts.evaluation(parts.learner.params, number, parts.rows(clock), is_last)
     return Evaluated(clock, metrics, traces)
 
 
-def surprised(parts: Parts, evaluated: Evaluated) -> bool:
-    """Whether the OOD ratio of the evaluation is above the threshold (Alg. 2, adaptive). Such a run is alone."""
+def wants_data(parts: Parts, evaluated: Evaluated | None) -> bool:
+    """Whether a run adds data when that is due: always, or if its OOD ratio is above the threshold (Alg. 2).
+
+    A run that interacts is trained alone, so that the first lane decides.
+    """
+    if not parts.threshold:
+        return True
     ratio = evaluated.metrics[0]['ood_ratio']
-    return ratio is not None and ratio > parts.surprising
+    return ratio is not None and ratio > parts.threshold
 
 
 def interact(parts: Parts) -> None:
-    """Add rows with the policy as it is now; episodes go on where they stood the last time."""
+    """Add rows with the present policy. Episodes continue from the last time."""
     for _ in range(parts.schedule.interact_rows):
         parts.collector.collect(parts.learner.params, parts.added)
         parts.added += 1

@@ -1,4 +1,4 @@
-"""What made a run: the code, the machine, and what else decides the last bits of its weights beside its spec."""
+"""Where a run comes from: the code, the machine, and whatever else decides the last bits of its weights."""
 
 import hashlib
 import os
@@ -17,9 +17,12 @@ ROOMS = ('agent', 'contract', 'data', 'envs', 'run')  # the folders whose code a
 
 
 def setting(specs: list[RunSpec]) -> dict[str, Any]:
-    """What decides the last bits of these runs beside their specs. A resumed run must find it unchanged."""
+    """What decides the last bits of these runs besides their specs.
+
+    It must not change when a run is resumed.
+    """
     first = specs[0]
-    found = {
+    values = {
         'lanes': [spec.run_id for spec in specs],
         'threads': os.environ.get('NPROC', ''),
         'device': jax.devices()[0].device_kind,
@@ -27,12 +30,15 @@ def setting(specs: list[RunSpec]) -> dict[str, Any]:
         'jax': jax.__version__,
     }
     if tasks.get(first.task).rendered:
-        found['pictures'] = envs.drawn_by(first.task, **first.options)
-    return found
+        values['pictures'] = envs.drawn_by(first.task, **first.options)
+    return values
 
 
 def code() -> str:
-    """Hash of the code that a run is trained with, comments included: equal code has equal hashes, not the reverse."""
+    """Hash of the code that a run is trained with.
+
+    A change of a comment alone changes it too.
+    """
     root = pathlib.Path(paper_lib.__file__).parent
     files = set(root.glob('*.py'))
     for room in ROOMS:
@@ -43,4 +49,4 @@ def code() -> str:
     return digest.hexdigest()[:12]
 
 
-CODE = code()  # as it was loaded: the files may change while a process runs
+CODE = code()  # of the files as they were loaded: they may change while the process runs

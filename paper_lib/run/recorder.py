@@ -1,4 +1,4 @@
-"""Writes one row of metrics per evaluation: what the evaluation found, and means of the updates since the last one."""
+"""Writes one row of metrics per evaluation: its results, and means of the updates since the previous one."""
 
 from typing import Any
 
@@ -15,18 +15,21 @@ class Recorder:
     """A consumer of the loop's events."""
 
     def __init__(self, group: list[Lane], recordings: list[Finished | None], parts: Parts):
-        self.group, self.recordings, self.parts = group, recordings, parts
+        self.group = group
+        self.recordings = recordings
+        self.parts = parts
         self.updates: list[dict[str, Any]] = []  # metrics of the chunks since the last evaluation
-        self.evaluated: Evaluated | None = None  # the last one
+        self.evaluated: Evaluated | None = None  # the last evaluation
 
     def __call__(self, event: Any) -> None:
         if isinstance(event, Updated):
             self.updates.append(event.metrics)
         if isinstance(event, Evaluated):
             self._write(event)
-            self.updates, self.evaluated = [], event
+            self.updates = []
+            self.evaluated = event
 
-    def _write(self, event):
+    def _write(self, event: Evaluated) -> None:
         schedule = self.parts.schedule
         counters = {
             'update': schedule.updates_at(event.clock),
@@ -37,7 +40,7 @@ class Recorder:
             counters['added'] = self.parts.added * schedule.envs * schedule.repeat  # environment steps
         training = {}
         if self.updates:
-            training = jax.tree.map(lambda *chunks: np.mean([np.asarray(x) for x in chunks], 0), *self.updates)
+            training = jax.tree.map(_mean, *self.updates)
         for number, lane in enumerate(self.group):
             row = counters | event.metrics[number]
             for name in sorted(training):
@@ -47,16 +50,19 @@ class Recorder:
             lane.run.append(row)
 
 
+def _mean(*chunks: Any) -> np.ndarray:
+    return np.mean([np.asarray(chunk) for chunk in chunks], 0)
+
+
 def check_reproduces(lane: Lane, source: Finished, row: dict[str, Any]) -> None:
-    """RunError where a run that must have its source's world model to the bit has another loss than that had."""
+    """Raise RunError if an exact run has another world-model loss than its source had at the same step."""
     if lane.spec.eval_every != lane.spec.source.eval_every or 'train_model_loss' not in row:
         return
-    theirs = source.metrics()
-    there = theirs[theirs.env_step == row['env_step']].train_model_loss.item()
-    here = row['train_model_loss']
-    if here != there:
-        what = f"the world model's loss is {there!r} there and {here!r} here before step {row['env_step']}"
-        raise RunError(
-            f'{lane.run.path}: its source was trained by other code: {what}; '
-            'it must have its weights to the bit: train that again'
-        )
+    step = row['env_step']
+    source_rows = source.metrics()
+    source_loss = source_rows[source_rows.env_step == step].train_model_loss.item()
+    loss = row['train_model_loss']
+    if loss != source_loss:
+        what = f'its world-model loss before step {step} is {loss!r}, and {source_loss!r} in its source'
+        advice = 'train the source again, because the run must reproduce it exactly'
+        raise RunError(f'{lane.run.path}: its source was trained by other code: {what}; {advice}')

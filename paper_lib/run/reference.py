@@ -1,6 +1,6 @@
-"""What can be said of a task without an agent: the score of the uniform random policy, and what the task looks like.
+"""References of a task that need no agent: the score of the uniform random policy, and a picture of the task.
 
-`paper-lib reference` writes both to paper_lib/study, where the figures find them.
+`paper-lib reference` writes both to paper_lib/study, where figures read them.
 """
 
 import dataclasses
@@ -13,24 +13,34 @@ from paper_lib.contract import tasks
 from paper_lib.run.rollout import uniform_action
 
 SEED = 0
-STEPS = 25  # of the random policy before a picture, fewer where the episode ends
+STEPS = 25  # steps of the random policy before a picture, or fewer if the episode ends
 
 
 def random_scores(task_ids: Iterable[str], episodes: int) -> Iterator[dict]:
-    """For every task, its id, mean and standard deviation of the scores of so many episodes, and their number.
+    """For every task: its id, mean and standard deviation of the scores, and the number of episodes.
 
-    Ten times as many episodes are played where a suite says that they are short.
-
-    The tasks that differ only in what is observed have the same dynamics, so one measurement serves both.
+    Suites with short episodes play ten times as many. Tasks that differ only in the kind of
+    observation have the same dynamics, so that they share one measurement.
     """
     scores = {}
     for task in map(tasks.get, task_ids):
         if task.short not in scores:
-            env, rng = envs.make(task.id, SEED), np.random.default_rng(SEED)
-            count = episodes * (10 if tasks.suite_of(task).short_episodes else 1)
-            scores[task.short] = [sum(float(step['reward']) for step in play(env, rng)) for _ in range(count)]
-        found = scores[task.short]
-        yield {'task': task.id, 'mean': f'{np.mean(found):.3f}', 'std': f'{np.std(found):.3f}', 'episodes': len(found)}
+            factor = 10 if tasks.suite_of(task).short_episodes else 1
+            scores[task.short] = _scores(task, episodes * factor)
+        values = scores[task.short]
+        mean = f'{np.mean(values):.3f}'
+        deviation = f'{np.std(values):.3f}'
+        yield {'task': task.id, 'mean': mean, 'std': deviation, 'episodes': len(values)}
+
+
+def _scores(task: tasks.Task, episodes: int) -> list[float]:
+    """Scores of so many episodes of the uniform random policy."""
+    env = envs.make(task.id, SEED)
+    rng = np.random.default_rng(SEED)
+    scores = []
+    for _ in range(episodes):
+        scores.append(sum(float(step['reward']) for step in play(env, rng)))
+    return scores
 
 
 def play(env: envs.Env, rng: np.random.Generator) -> Iterator[dict]:
@@ -41,11 +51,13 @@ def play(env: envs.Env, rng: np.random.Generator) -> Iterator[dict]:
 
 
 def pictures(task_ids: Iterable[str]) -> dict[str, np.ndarray]:
-    """A picture (H, W, 3) of each task by `Task.short`: after a second or less of the random policy."""
-    found = {}
-    for task in {task.short: task for task in map(tasks.get, task_ids)}.values():
+    """A picture (H, W, 3) of each task by `Task.short`, after at most STEPS steps of the random policy."""
+    one_task = {task.short: task for task in map(tasks.get, task_ids)}
+    images = {}
+    for short, task in one_task.items():
         drawn = dataclasses.replace(task, obs='vision')
-        env = envs.build(drawn, SEED, **({'render': 'suite'} if drawn.rendered else {}))
-        steps = zip(range(STEPS + 1), play(env, np.random.default_rng(SEED)))
-        found[task.short] = [step['image'] for _, step in steps][-1]
-    return found
+        options = {'render': 'suite'} if drawn.rendered else {}
+        env = envs.build(drawn, SEED, **options)
+        for _, step in zip(range(STEPS + 1), play(env, np.random.default_rng(SEED))):
+            images[short] = step['image']
+    return images

@@ -1,4 +1,10 @@
-"""Steps policies through environments: collection into a replay, and whole episodes for evaluation."""
+"""Steps policies through environments: collection into a replay, and whole episodes for evaluation.
+
+Shapes: L lanes, n environments of a lane, A action, N steps.
+"""
+
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -6,100 +12,124 @@ import numpy as np
 from paper_lib import envs
 from paper_lib.contract import tasks
 from paper_lib.contract.errors import RunError
+from paper_lib.contract.spec import RunSpec
 from paper_lib.data import streams
-from paper_lib.data.replay import FIRST, LAST
+from paper_lib.data.replay import FIRST, LAST, Replay
 from paper_lib.run import lanes
 
 OBS = ('vector', 'image')
 
+Arrays = dict[str, np.ndarray]
 
-def worlds(specs, stream_seeds, count):
+
+def worlds(specs: Sequence[RunSpec], lane_seeds: Sequence[int], count: int) -> envs.Batch:
     """`count` environments per lane; their seeds are (seed of the lane, 0), (seed of the lane, 1), ..."""
-    seeds = [(seed, index) for seed in stream_seeds for index in range(count)]
+    seeds = [(seed, index) for seed in lane_seeds for index in range(count)]
     return envs.Batch(specs[0].task, seeds, **specs[0].options)
 
 
-def advance(batch, action, reset):
+def advance(batch: envs.Batch, action: np.ndarray, reset: np.ndarray) -> Arrays:
     """Step the environments of all lanes: action (L, n, A), reset (L, n) -> dict of (L, n, ...) arrays."""
     step = batch.step({'action': action.reshape(-1, action.shape[-1]), 'reset': reset.ravel()})
     return {key: value.reshape(reset.shape + value.shape[1:]) for key, value in step.items()}
 
 
-def observation(step):
-    """What the policy sees of a step."""
+def observation(step: Arrays) -> Arrays:
+    """The entries of a step that the policy sees."""
     return {key: step[key] for key in (*OBS, 'is_first') if key in step}
 
 
-def layout(spaces) -> dict:
-    """Shapes and dtypes of a replay row: see `Replay.create`."""
-    obs = {'image': (spaces.image, 'uint8')} if spaces.image else {'vector': ((sum(spaces.vector),), 'float32')}
-    place = {'place': ((spaces.place,), 'float32')} if spaces.place else {}
-    return {**obs, **place, 'action': ((spaces.action,), 'float32')}
+def layout(spaces: envs.Spaces) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and dtype of each entry of a replay row: see `Replay.create`."""
+    row = {}
+    if spaces.image:
+        row['image'] = (spaces.image, 'uint8')
+    else:
+        row['vector'] = ((sum(spaces.vector),), 'float32')
+    if spaces.place:
+        row['place'] = ((spaces.place,), 'float32')
+    row['action'] = ((spaces.action,), 'float32')
+    return row
 
 
-def uniform_action(rng, spaces, count):
+def uniform_action(rng: np.random.Generator, spaces: envs.Spaces, count: int) -> np.ndarray:
     """(count, A) actions of the uniform random policy: in [-1, 1], or one-hot."""
     if spaces.discrete:
-        return np.eye(spaces.action, dtype=np.float32)[rng.integers(spaces.action, size=count)]
+        chosen = rng.integers(spaces.action, size=count)
+        return np.eye(spaces.action, dtype=np.float32)[chosen]
     return rng.uniform(-1, 1, (count, spaces.action)).astype(np.float32)
 
 
-def finite(specs, actions):
-    """Copy of the actions (L, n, A) on the host. RunError naming the runs whose actions are not finite."""
+def finite(specs: Sequence[RunSpec], actions: jax.Array) -> np.ndarray:
+    """A copy of the actions (L, n, A) on the host.
+
+    Raises RunError if those of a lane are not finite.
+    """
     actions = np.array(actions)
-    names = [spec.run_id for spec, own in zip(specs, actions) if not np.isfinite(own).all()]
-    if names:
-        raise RunError(f'{", ".join(names)}: diverged, its actions are not finite; lower the learning rates')
+    diverged = []
+    for spec, lane_actions in zip(specs, actions):
+        if not np.isfinite(lane_actions).all():
+            diverged.append(spec.run_id)
+    if diverged:
+        raise RunError(f'{", ".join(diverged)}: diverged, its actions are not finite; lower the learning rates')
     return actions
 
 
 class Collector:
     """Fills the replays of a group of runs, one row (a step of every environment) at a time.
 
-    Holds what the next row needs: the present step of every environment and the policy's carry.
+    It holds the current `step` of every environment and the state of the policy, `carry`.
     """
 
-    def __init__(self, program, specs, replays):
-        self.program, self.specs, self.replays = program, specs, replays
+    def __init__(self, program: lanes.Program, specs: Sequence[RunSpec], replays: Sequence[Replay]):
+        self.program = program
+        self.specs = specs
+        self.replays = replays
         self.count = tasks.get(specs[0].task).envs
-        self.envs = worlds(specs, [lanes.number(spec.seed, 'env') for spec in specs], self.count)
+        seeds = [lanes.number(spec.seed, 'env') for spec in specs]
+        self.envs = worlds(specs, seeds, self.count)
         self.keys = lanes.keys(specs, 'policy')
         self.carry = program.carry(self.count)
         size = (len(specs), self.count)
-        self.step = advance(self.envs, np.zeros((*size, self.envs.spaces.action), np.float32), np.ones(size, bool))
+        no_action = np.zeros((*size, self.envs.spaces.action), np.float32)
+        self.step = advance(self.envs, no_action, np.ones(size, bool))
 
-    def collect(self, params, row):
-        """Choose actions after the present step, write replay row `row`, step the environments."""
+    def collect(self, params: Any, row: int) -> None:
+        """Choose actions for the current step, write replay row `row`, step the environments."""
         last = self.step['is_last']
         action = np.where(last[..., None], np.float32(0), self._actions(params, row))
         for lane, replay in enumerate(self.replays):
-            replay.write(row, {key: value[lane] for key, value in self.step.items()} | {'action': action[lane]})
+            lane_step = {key: value[lane] for key, value in self.step.items()}
+            replay.write(row, lane_step | {'action': action[lane]})
         self.step = advance(self.envs, action, last)
 
-    def _actions(self, params, row):
+    def _actions(self, params: Any, row: int) -> np.ndarray:
+        """(L, n, A) actions for the current step: random ones during the prefill, then the policy's."""
         schedule = self.specs[0].schedule
         if row < schedule.random_rows:
             rngs = [streams.rng(spec.seed, 'prefill', row) for spec in self.specs]
             return np.stack([uniform_action(rng, self.envs.spaces, self.count) for rng in rngs])
         obs = observation(self.step)
-        if row == schedule.random_rows:  # the policy's first step: its state starts from the learned initial one
+        if row == schedule.random_rows:  # the policy acts for the first time and needs an initial state
             obs['is_first'] = np.ones_like(obs['is_first'])
         explores = self.specs[0].w_expl > 0 and schedule.exploring_row(row)
         behaviour = 'expl' if explores else 'task'
         self.carry = self.program.act(behaviour, params, self.carry, obs, self.keys, row)
         return finite(self.specs, self.carry['action'])
 
-    def restore(self, carry, rows):
-        """Bring everything to the point before row `rows`, by replaying each environment's running episode."""
+    def restore(self, carry: Any, rows: int) -> None:
+        """Return to the point before row `rows`: every environment plays its unfinished episode again."""
         if not rows:
             return
         self.carry = carry
         for lane, replay in enumerate(self.replays):
             for index in range(self.count):
-                for key, value in self._replay(lane, replay, index, rows).items():
+                step = self._play_again(lane, replay, index, rows)
+                for key, value in step.items():
                     self.step[key][lane, index] = value
 
-    def _replay(self, lane, replay, index, rows):
+    def _play_again(self, lane: int, replay: Replay, index: int, rows: int) -> Arrays:
+        """The step after the first `rows` rows of one environment, whose last episode is played again."""
         env = self.envs.envs[lane * self.count + index]
         flags = replay.arrays['flags'][:rows, index]
         first = int(np.flatnonzero(flags & FIRST)[-1])
@@ -112,51 +142,68 @@ class Collector:
 
 
 class Evaluator:
-    """Plays evaluation episodes with the task policy. Runs of a pair (an offline run and its source) start alike."""
+    """Plays evaluation episodes with the task policy.
 
-    def __init__(self, program, specs):
-        self.program, self.specs = program, specs
-        self.count, self.limit = specs[0].eval_episodes, tasks.get(specs[0].task).limit
+    They start alike in all runs of a pair.
+    """
+
+    def __init__(self, program: lanes.Program, specs: Sequence[RunSpec]):
+        self.program = program
+        self.specs = specs
+        self.count = specs[0].eval_episodes
+        self.limit = tasks.get(specs[0].task).limit
         seeds = [lanes.number(spec.pair_seed, 'eval_env') for spec in specs]
         self.envs = worlds(specs, seeds, self.count)
         self.keys = lanes.keys(specs, 'eval_policy')
 
-    def play(self, params, index):
-        """Evaluation number `index`: per lane a dict of (episodes, N, ...) arrays, zero behind the end, and 'valid'.
+    def play(self, params: Any, index: int) -> list[Arrays]:
+        """The episodes of evaluation number `index`: per lane a dict of (episodes, N, ...) arrays.
 
-        N is one more than the longest episode that the task allows, or less: it stops when all have ended.
+        'valid' is true up to the end of each episode; the other arrays are zero after it. N
+        is the length of the longest episode, the reset step included.
         """
         keys = self._keys(index)
         done = np.zeros((len(self.specs), self.count), bool)
         self.envs.episodes = [index] * done.size
         action = np.zeros((*done.shape, self.envs.spaces.action), np.float32)
-        carry, reset, rows = self.program.carry(self.count), np.ones_like(done), []
+        carry = self.program.carry(self.count)
+        reset = np.ones_like(done)
+        rows = []
         for counter in range(self.limit + 1):
             step = advance(self.envs, action, reset)
             carry = self.program.act('task', params, carry, observation(step), keys, counter)
-            action, reset = finite(self.specs, carry['action']), step['is_last']
+            action = finite(self.specs, carry['action'])
+            reset = step['is_last']
             action[reset] = 0
             rows.append({**step, 'action': action, 'valid': ~done})
             done = done | reset
             if done.all():
                 break
-        return [stack([{key: value[lane] for key, value in row.items()} for row in rows])
-                for lane in range(len(self.specs))]  # fmt: skip
+        episodes = []
+        for lane in range(len(self.specs)):
+            lane_rows = [{key: value[lane] for key, value in row.items()} for row in rows]
+            episodes.append(stack(lane_rows))
+        return episodes
 
-    def _keys(self, index):
+    def _keys(self, index: int) -> jax.Array:
         return jax.vmap(lambda key: jax.random.fold_in(key, index))(self.keys)
 
 
-def stack(rows):
-    """List of step dicts of (n, ...) arrays -> dict of (n, N, ...) arrays, zeroed where not valid."""
-    episodes = {key: np.stack([row[key] for row in rows], 1) for key in rows[0]}
-    valid = episodes['valid']
-    return {key: value * valid.reshape(valid.shape + (1,) * (value.ndim - 2)) for key, value in episodes.items()}
+def stack(rows: list[Arrays]) -> Arrays:
+    """N dicts of (n, ...) arrays, one per step -> a dict of (n, N, ...) arrays, zero where not valid."""
+    episodes = {}
+    valid = np.stack([row['valid'] for row in rows], 1)
+    for key in rows[0]:
+        values = np.stack([row[key] for row in rows], 1)
+        episodes[key] = values * valid.reshape(valid.shape + (1,) * (values.ndim - 2))
+    return episodes
 
 
-def pad(episodes, length):
+def pad(episodes: Arrays, length: int) -> Arrays:
     """Pad (n, N, ...) arrays with zeros to (n, length, ...)."""
-    return {
-        key: np.pad(value, [(0, 0), (0, length - value.shape[1])] + [(0, 0)] * (value.ndim - 2))
-        for key, value in episodes.items()
-    }
+    padded = {}
+    for key, values in episodes.items():
+        missing = length - values.shape[1]
+        widths = [(0, 0), (0, missing)] + [(0, 0)] * (values.ndim - 2)
+        padded[key] = np.pad(values, widths)
+    return padded

@@ -1,8 +1,8 @@
-"""Training: a group of runs, from nothing or from a checkpoint, to finished run directories.
+"""Trains a group of runs, from the beginning or from a checkpoint, to finished run directories.
 
-Every random draw is a function of a seed, a stream and a counter, so a checkpoint holds arrays and the
-clock, nothing else. `loop` says what happens when; this file builds what the loop needs and connects it
-with what consumes its events.
+`loop` has the order of events. This file builds the parts of the loop and connects it with
+the consumers of its events. Every random draw is a function of a seed, a stream and a
+counter, so that a checkpoint needs to hold arrays and the clock only.
 """
 
 import contextlib
@@ -34,15 +34,17 @@ def train(
     progress: Callable[[int], None] | None = None,
     checkpoint_seconds: float = 60.0,
 ) -> None:
-    """Train runs of equal `signature` together until each is finished. Finished ones are left alone.
+    """Train runs of equal `signature` together until each is finished.
 
-    `progress` is called with the clock after every chunk. Raises RunError for damaged run data, a source that is
-    missing or unfinished, and a run that another process is working on; UserError if JAX has started otherwise than
-    `backend.prepare` would have it.
+    Finished runs stay as they are.
+
+    `progress` is called with the clock after every chunk. Raises RunError for damaged run data, for a source that is
+    missing or unfinished, and for a run that another process is working on; UserError if JAX has started with other
+    settings than `backend.prepare` makes.
     """
     backend.prepare()
     check_together(specs)
-    spaces = envs.make(specs[0].task, 0, **specs[0].options).spaces  # fails here before a folder is made
+    spaces = envs.make(specs[0].task, 0, **specs[0].options).spaces  # an error comes before a folder is made
     recordings = {spec.source: sources.recording(store, spec.source) for spec in specs if spec.source}
     for spec in specs:
         if spec.exact and store.status(spec) != 'done':
@@ -64,23 +66,23 @@ def train(
 def check_together(specs: list[RunSpec]) -> None:
     """Raise UserError unless these runs can be lanes of one program."""
     if len({spec.signature for spec in specs}) != 1:
-        raise UserError('these runs cannot share a program: they differ in task, model, schedule or kind')
+        raise UserError('these runs cannot share a program, because their tasks, models or schedules differ')
 
 
 def check_same_setting(spec: RunSpec, source: Finished) -> None:
-    """RunError unless this run, alone and on this machine, will compute what its source did, to the bit."""
-    theirs = source.provenance()
-    ours = provenance.setting([spec]) | {'lanes': [spec.source.run_id], 'cpu': machine.processor_name()}
-    changed = [name for name in ours if theirs.get(name) != ours[name]]
+    """Raise RunError unless an exact run, trained alone here, would have the bits of its source."""
+    was = source.provenance()
+    here = provenance.setting([spec]) | {'lanes': [spec.source.run_id], 'cpu': machine.processor_name()}
+    changed = [name for name in here if was.get(name) != here[name]]
     if changed:
-        was = ', '.join(f'{name}={theirs.get(name)}' for name in changed)
-        what = f'{spec.agent} must have its weights to the bit: train it again here, alone'
-        raise RunError(f'{source.path}: was trained with {was}; {what}')
+        values = ', '.join(f'{name}={was.get(name)}' for name in changed)
+        advice = f'train it again here, alone, because {spec.agent} must have its weights to the bit'
+        raise RunError(f'{source.path}: was trained with {values}; {advice}')
 
 
 @contextlib.contextmanager
 def opened(specs: list[RunSpec], store: Store) -> Iterator[list[Run]]:
-    """Hold the leases of all runs; yield the unfinished ones, ready to be written."""
+    """Hold the leases of all runs, and yield the unfinished ones, ready to be written."""
     with contextlib.ExitStack() as stack:
         leases = [stack.enter_context(store.lease(spec)) for spec in specs]
         runs = []
@@ -97,19 +99,19 @@ def train_group(
     progress: Callable[[int], None] | None,
     checkpoint_seconds: float,
 ) -> None:
-    """Build what the loop needs, run it to its end with its consumers, and finish the runs."""
+    """Build the parts of the loop, run it to its end with its consumers, and finish the runs."""
     specs = [run.spec for run in runs]
-    own = [recordings.get(spec.source) for spec in specs]
-    group = [make_lane(run, recording, spaces) for run, recording in zip(runs, own)]
+    lane_recordings = [recordings.get(spec.source) for spec in specs]
+    group = [make_lane(run, recording, spaces) for run, recording in zip(runs, lane_recordings)]
     parts = make_parts(group, spaces)
     setting = provenance.setting(specs)
-    if all(own):
-        setting['sources'] = [files.sha256(recording.sealed) for recording in own]
-    recorder = Recorder(group, own, parts)
+    if all(lane_recordings):
+        setting['sources'] = [files.sha256(recording.sealed) for recording in lane_recordings]
+    recorder = Recorder(group, lane_recordings, parts)
     checkpoints = Checkpoints(group, setting, parts, recorder, checkpoint_seconds)
     clock = checkpoints.restore()
     if clock == 0:
-        load_frozen_models(parts.learner, group, own)
+        load_frozen_models(parts.learner, group, lane_recordings)
     for event in loop.events(parts, clock):
         recorder(event)
         checkpoints(event)
@@ -119,8 +121,9 @@ def train_group(
 
 
 def make_lane(run: Run, recording: Finished | Recording | None, spaces: envs.Spaces) -> Lane:
-    """A run with what it learns from."""
-    spec, layout = run.spec, rollout.layout(spaces)
+    """A run together with what it learns from."""
+    spec = run.spec
+    layout = rollout.layout(spaces)
     own = run.make_replay(layout) if spec.own_rows else None
     replay = recording.replay() if recording else None
     if replay:
@@ -132,18 +135,22 @@ def make_lane(run: Run, recording: Finished | Recording | None, spaces: envs.Spa
 
 
 def check_layout(spec: RunSpec, arrays: dict[str, np.ndarray], layout: dict[str, tuple]) -> None:
-    """Raise UserError unless a recording holds what the task's environment shows and takes."""
+    """Raise UserError unless a recording has the observations and actions of the task's environment."""
     for name, (shape, dtype) in layout.items():
         if name not in arrays:
             raise UserError(f'{spec.source_id}: has no {name}, which {spec.task} has')
-        found = arrays[name].shape[2:], arrays[name].dtype
-        if found != (tuple(shape), np.dtype(dtype)):
-            what = f'{name} of shape {found[0]} and type {found[1]}'
-            raise UserError(f'{spec.source_id}: has {what}; {spec.task} has {tuple(shape)} and {np.dtype(dtype)}')
+        wanted = tuple(shape), np.dtype(dtype)
+        recorded = arrays[name].shape[2:], arrays[name].dtype
+        if recorded != wanted:
+            what = f'{name} of shape {recorded[0]} and type {recorded[1]}'
+            raise UserError(f'{spec.source_id}: has {what}; {spec.task} has {wanted[0]} and {wanted[1]}')
 
 
 def make_parts(group: list[Lane], spaces: envs.Spaces) -> loop.Parts:
-    """The learner, the evaluation and the collector of a group; the updates are compiled first, to save memory."""
+    """The learner, the evaluation and the collector of a group.
+
+    Updates are compiled first, to save memory.
+    """
     specs = [lane.spec for lane in group]
     first = specs[0]
     learner = Learner(group, spaces)
@@ -156,12 +163,12 @@ def make_parts(group: list[Lane], spaces: envs.Spaces) -> loop.Parts:
     return loop.Parts(first.schedule, learner, evaluation, collector, source_rows, first.interact_above)
 
 
-def load_frozen_models(learner: Learner, group: list[Lane], own: list[Finished | Recording | None]) -> None:
-    """Give agents with a frozen world model the one that their source ended with."""
+def load_frozen_models(learner: Learner, group: list[Lane], recordings: list[Finished | Recording | None]) -> None:
+    """Give agents with a frozen world model the final weights of their source's world model."""
     if group[0].spec.world_model != 'frozen':
         return
     stacked = {}
-    for recording in own:
+    for recording in recordings:
         for name, array in recording.arrays('weights.npz').items():
             if name.startswith('wm/'):
                 stacked.setdefault(name.removeprefix('wm/'), []).append(array)
@@ -181,13 +188,13 @@ def finish(group: list[Lane], parts: loop.Parts, recorder: Recorder, checkpoints
     }
     rows = parts.rows(parts.schedule.steps)
     for number, lane in enumerate(group):
-        own = {name: array[number] for name, array in weights.items()}
+        lane_weights = {name: array[number] for name, array in weights.items()}
         traces = recorder.evaluated.traces[number] | visits(lane, rows)
-        lane.run.finish(own, traces, about)
+        lane.run.finish(lane_weights, traces, about)
 
 
 def visits(lane: Lane, rows: int) -> dict[str, np.ndarray]:
-    """How often the recording holds each cell of the maze, (CELLS, CELLS) as 'visits'; nothing for other tasks."""
+    """For the maze 'visits', (CELLS, CELLS): how many steps of the recording lie in each cell; else nothing."""
     if not tasks.suite_of(tasks.get(lane.spec.task)).visits:
         return {}
     key = 'place' if 'place' in lane.source.arrays else 'vector'

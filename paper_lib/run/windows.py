@@ -1,68 +1,101 @@
-"""Where a chunk's batches come from: the replays on the disk, or a copy of them that stays on the device.
+"""Cuts the batches of a chunk out of replays: from the files on the disk, or from a copy on the device.
 
-Both give the same bytes. Legend: L lanes, K updates, B batch, T time, R rows x environments.
+Both give the same bytes. Shapes: L lanes, K updates, B batch, T time, R rows x
+environments.
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from paper_lib.data.replay import FIRST, TERMINAL
+from paper_lib.data.sources import Source
 
-SHARE = 0.5  # of the device's memory that replays may take
-SLAB = 1024  # rows that go to the device at once
+SHARE = 0.5  # the largest share of the device's memory that replays may take
+SLAB = 1024  # rows that are copied to the device at once
+
+Arrays = dict[str, np.ndarray | jax.Array]
 
 
-def fit(replays) -> bool:
-    """Whether the replays go to the device: only where its memory is not the host's, and there is room."""
+def fit(replays: Sequence[Source]) -> bool:
+    """Whether the replays are copied to the device.
+
+    A device needs memory of its own, and enough of it.
+    """
     device = jax.devices()[0]
-    size = sum(replay.rows * array[0].nbytes for replay in replays for array in replay.arrays.values())
-    room = (device.memory_stats() or {}).get('bytes_limit', 0)
-    return device.platform != 'cpu' and all(replay.even for replay in replays) and size < SHARE * room
+    if device.platform == 'cpu':
+        return False
+    if not all(replay.even for replay in replays):
+        return False
+    size = 0
+    for replay in replays:
+        size += sum(replay.rows * array[0].nbytes for array in replay.arrays.values())
+    memory = (device.memory_stats() or {}).get('bytes_limit', 0)
+    return size < SHARE * memory
 
 
 class OnDisk:
-    """Windows read from the memory-mapped files, a chunk of updates at a time."""
+    """Windows of `length` steps, read from the memory-mapped files."""
 
-    def __init__(self, replays, length):
-        self.replays, self.length = replays, length
+    def __init__(self, replays: Sequence[Source], length: int):
+        self.replays = replays
+        self.length = length
 
-    def gather(self, starts, rows):
+    def gather(self, starts: np.ndarray, rows: int) -> Arrays:
         """(L, K, B) starts in the first `rows` rows -> host arrays (L, K, B, T, ...) per key."""
-        each = [replay.gather(own, self.length) for replay, own in zip(self.replays, starts)]
-        return {key: np.stack([batch[key] for batch in each]) for key in each[0]}
+        batches = []
+        for replay, lane_starts in zip(self.replays, starts):
+            batches.append(replay.gather(lane_starts, self.length))
+        return {key: np.stack([batch[key] for batch in batches]) for key in batches[0]}
 
 
 class OnDevice:
-    """Windows cut on the device from a copy of the replays, which grows as they do."""
+    """Windows of `length` steps, cut on the device from a copy of the replays that grows as they do."""
 
-    def __init__(self, replays, length):
-        self.replays, self.length, self.rows = replays, length, 0
-        self.arrays = {key: jnp.zeros((len(replays), replays[0].rows * array.shape[1], *array.shape[2:]), array.dtype)
-                       for key, array in replays[0].arrays.items()}  # fmt: skip
+    def __init__(self, replays: Sequence[Source], length: int):
+        self.replays = replays
+        self.length = length
+        self.rows = 0  # rows that are copied
+        first_replay = replays[0]
+        self.arrays = {}  # (L, R, ...) per key
+        for key, array in first_replay.arrays.items():
+            _, envs, *shape = array.shape
+            size = (len(replays), first_replay.rows * envs, *shape)
+            self.arrays[key] = jnp.zeros(size, array.dtype)
 
-    def gather(self, starts, rows):
-        """As `OnDisk.gather`, on the device."""
+    def gather(self, starts: np.ndarray, rows: int) -> Arrays:
+        """As `OnDisk.gather`, with arrays on the device."""
+        envs = self.replays[0].envs
         while self.rows < rows:
-            first, self.rows = self.rows, min(rows, self.rows + SLAB)
-            new = {key: np.stack([replay.read(key, first, self.rows).reshape(-1, *array.shape[2:])
-                                  for replay in self.replays]) for key, array in self.arrays.items()}  # fmt: skip
-            self.arrays = _write(self.arrays, new, first * self.replays[0].envs)
-        return _cut(self.arrays, starts, self.length, self.replays[0].envs)
+            last = min(rows, self.rows + SLAB)
+            slab = self._read(self.rows, last)
+            self.arrays = _write(self.arrays, slab, self.rows * envs)
+            self.rows = last
+        return _cut(self.arrays, starts, self.length, envs)
+
+    def _read(self, first: int, last: int) -> dict[str, np.ndarray]:
+        """Rows first..last - 1 of all replays, (L, r, ...) per key with r = (last - first) x environments."""
+        slab = {}
+        for key, array in self.arrays.items():
+            steps = [replay.read(key, first, last).reshape(-1, *array.shape[2:]) for replay in self.replays]
+            slab[key] = np.stack(steps)
+        return slab
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def _write(arrays, new, first):
-    """Arrays (L, R, ...) with the new ones (L, r, ...) from index `first` on."""
-    return {key: jax.lax.dynamic_update_slice_in_dim(array, new[key], first, 1) for key, array in arrays.items()}
+def _write(arrays, slab, first):
+    """Arrays (L, R, ...) with the slab (L, r, ...) written from index `first` on."""
+    return {key: jax.lax.dynamic_update_slice_in_dim(array, slab[key], first, 1) for key, array in arrays.items()}
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def _cut(arrays, starts, length, envs):
     """Windows (L, K, B, T, ...) from (L, K, B) starts; see `Replay.gather`."""
     index = starts[..., None] + envs * jnp.arange(length)
-    batch = {key: jax.vmap(lambda array, own: array[own])(array, index) for key, array in arrays.items()}
+    cut_lanes = jax.vmap(lambda lane_array, lane_index: lane_array[lane_index])
+    batch = {key: cut_lanes(array, index) for key, array in arrays.items()}
     flags = batch.pop('flags')
     return batch | {'is_first': (flags & FIRST) > 0, 'is_terminal': (flags & TERMINAL) > 0}

@@ -96,7 +96,7 @@ def test_fields_of_one_side_are_refused_on_the_other():
         with pytest.raises(UserError):
             dataclasses.replace(ACTIVE, **{name: value})
     for name, value in (('w_expl', 0.5), ('collect_until', 40_000), ('capacity', 80_000)):
-        with pytest.raises(UserError, match='it says how their source collects'):
+        with pytest.raises(UserError, match='only its source collects by this value'):
             dataclasses.replace(PASSIVE, **{name: value})
     assert set(names(RunSpec, Role.TRACED)) == {'lr_model', 'lr_actor', 'lr_critic', 'lr_expl', 'w_expl'}
 
@@ -127,7 +127,7 @@ def test_a_younger_field_may_be_missing_and_an_older_one_may_not():
 
 @pytest.mark.parametrize(('change', 'words'), [
     (lambda v: [], 'must be an object'),
-    (lambda v: v | {'schema': 1}, 'schema=1: this code reads schema 2'),
+    (lambda v: v | {'schema': 1}, 'schema=1: must be 2, the schema of this code'),
     (lambda v: v | {'more': 1}, 'has the keys schema and run'),
     (lambda v: v | {'run': 7}, 'must be an object'),
     (lambda v: v | {'run': v['run'] | {'nonsense': 1}}, "has no field 'nonsense'"),

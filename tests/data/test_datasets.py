@@ -95,9 +95,9 @@ def test_arrays_that_are_no_episodes_are_refused(tmp_path, steps, words):
 
 
 @pytest.mark.parametrize(('values', 'words'), [
-    ({'data': 'batches'}, "data='batches': must be 'final' where the source is a dataset"),
-    ({'alpha': 0.5}, 'it has no weights'),
-    ({'world_model': 'frozen'}, 'it has no weights'),
+    ({'data': 'batches'}, "data='batches': must be 'final' because the source is a dataset"),
+    ({'alpha': 0.5}, 'a dataset, which has no weights'),
+    ({'world_model': 'frozen'}, 'a dataset, which has no weights'),
     ({'task': 'cup_catch-proprio'}, 'a recording of the same task'),
 ])  # fmt: skip
 def test_what_only_a_run_has_is_not_asked_of_a_dataset(tmp_path, values, words):

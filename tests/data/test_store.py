@@ -98,7 +98,7 @@ def test_offline_run_has_no_replay(tmp_path):
     assert not (store.path(OFFLINE) / 'replay').exists()
     metrics = store.metrics(OFFLINE)
     assert metrics['score'].tolist() == [0.5, 1] and metrics['update'].isna().tolist() == [False, True]
-    with pytest.raises(RunError, match=r'read the one of its source'):
+    with pytest.raises(RunError, match=r'read the replay of its source'):
         store.replay(OFFLINE)
 
 

@@ -104,15 +104,15 @@ def test_deviations_are_complete_and_follow_from_the_spec():
     other = dataclasses.replace(LAPTOP[0], ratio=0.1, model=dataclasses.replace(LAPTOP[0].model, gradient='reinforce'))
     assert set(published.deviations(other)) - set(found) == {
         'updates per agent step 0.1 (0.5)',
-        'gradient reinforce (v1)',
+        'gradient of the actor reinforce (v1)',
     }
     assert published.deviations(plan.specs('base_agent', scales.get('paper'))[0]) == []
 
 
 def test_values_of_exploration_count_where_a_run_explores():
     spec = dataclasses.replace(LAPTOP[0], model=dataclasses.replace(LAPTOP[0].model, ensemble=3))
-    assert not [text for text in published.deviations(spec) if 'disagree' in text]
-    assert 'networks that disagree 3 (8)' in published.deviations(dataclasses.replace(spec, w_expl=0.25))
+    assert not [text for text in published.deviations(spec) if 'ensemble' in text]
+    assert 'networks of the ensemble 3 (8)' in published.deviations(dataclasses.replace(spec, w_expl=0.25))
 
 
 def test_an_agent_that_collects_unlike_its_row_is_named():

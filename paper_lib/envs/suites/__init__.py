@@ -1,1 +1,4 @@
-"""The suites of this library: every file of this folder registers one. It imports no simulator by itself."""
+"""The suites of this library: every file of this folder registers one.
+
+It imports no simulator by itself.
+"""

@@ -1,4 +1,4 @@
-"""The DeepMind Control suite with vectors or pictures."""
+"""The DeepMind Control suite with vectors or images."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ NAMES = {
     'reacher_hard': 'reacher-hard',
     'walker_walk': 'walker-walk',
 }
-CAMERAS = {'quadruped-run': 2}  # by task; the first one else
+CAMERAS = {'quadruped-run': 2}  # other tasks use camera 0
 
 
 class Simulator:
@@ -35,18 +35,21 @@ class Simulator:
         sizes = tuple(int(np.prod(part.shape)) for part in self._env.observation_spec().values())
         model, camera = self._env.physics.model.ptr, CAMERAS.get(task.name, 0)
         self._renderer = renderer(task, render, model, camera) if task.rendered else None
-        self.spaces = Spaces(*(((), self._renderer.shape) if self._renderer else (sizes, None)), spec.shape[0])
+        if self._renderer:
+            self.spaces = Spaces((), self._renderer.shape, spec.shape[0])
+        else:
+            self.spaces = Spaces(sizes, None, spec.shape[0])
 
-    def reset(self, seeds):
+    def reset(self, seeds: np.random.SeedSequence) -> None:
         fresh = np.random.RandomState(np.random.MT19937(seeds))
         self._env.task.random.set_state(fresh.get_state())  # the task keeps drawing from its own object
         self._step = self._env.reset()
 
-    def act(self, action):
+    def act(self, action: np.ndarray) -> tuple[float, bool, bool]:
         self._step = self._env.step(self._middle + self._half * action)
         return self._step.reward, self._step.last(), self._step.discount == 0
 
-    def observe(self):
+    def observe(self) -> dict[str, np.ndarray]:
         if self._renderer:
             return {'image': self._renderer.draw(self._env.physics.model.ptr, self._env.physics.data.ptr)}
         parts = [np.ravel(self._step.observation[key]) for key in self._keys]
@@ -54,7 +57,7 @@ class Simulator:
 
 
 def tasks() -> Iterator[Task]:
-    """Every task with vectors and with pictures."""
+    """Every task with vectors and with images."""
     for short, name in NAMES.items():
         for obs in ('proprio', 'vision'):
             yield Task(f'{short}-{obs}', 'dmc', name, obs, repeat=2, limit=500)

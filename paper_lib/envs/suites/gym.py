@@ -1,12 +1,14 @@
 """Any environment of Gymnasium: `gym:Pendulum-v1`, or `gym:my_module:MyEnv-v0` where a module registers it.
 
-Observations are Box, Discrete, MultiDiscrete and MultiBinary spaces, alone or inside Dict and Tuple spaces. They become
-one vector, in which a Discrete value is one-hot and the entries of a Dict stand in the order of their names; or they
-are one image, uint8 of H x W, H x W x 1 or H x W x 3. Actions are a Box with finite bounds, or Discrete.
+Observations are Box, Discrete, MultiDiscrete and MultiBinary spaces, alone or inside Dict
+and Tuple spaces. They become one vector, in which a Discrete value is one-hot and the
+entries of a Dict are in the order of their names. Or they are one image, uint8 of H x W, H
+x W x 1 or H x W x 3. Actions are Discrete, or a Box with finite bounds.
 
-What an environment must fulfil: its episodes are functions of the seed that `reset` gets and of the actions. It draws
-random numbers from `self.np_random` alone, and nothing but that seed decides what comes after a reset.
-`paper_lib.envs.check.check_reproducible` finds out. Resuming a run, and pairs of runs, rely on it.
+An episode must be a function of the seed that `reset` gets and of the actions. So an
+environment may draw random numbers from `self.np_random` only, and a reset must leave
+nothing behind. Resumed runs and pairs of runs rely on this;
+`paper_lib.envs.check.check_reproducible` tests it.
 """
 
 import dataclasses
@@ -25,12 +27,12 @@ if TYPE_CHECKING:
 
 PREFIX = 'gym:'
 PACKAGES = ('gymnasium==1.4.0',)
-LIMIT = 1000  # steps of an episode where the environment sets no limit
+LIMIT = 1000  # steps of an episode if the environment sets no limit
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One entry of an observation: where it lies inside Dict and Tuple spaces, and its own space."""
+    """One entry of an observation: its path inside Dict and Tuple spaces, and its space."""
 
     path: tuple
     space: 'gymnasium.Space'
@@ -66,11 +68,11 @@ class Simulator:
         else:
             self.spaces = Spaces(_sizes(self._entries), None, size, discrete)
 
-    def reset(self, seeds):
-        seed = int(seeds.generate_state(1)[0]) % 2**31  # some environments take no larger one
+    def reset(self, seeds: np.random.SeedSequence) -> None:
+        seed = int(seeds.generate_state(1)[0]) % 2**31  # some environments take no larger seed
         self._observation, _ = self._env.reset(seed=seed)
 
-    def act(self, action):
+    def act(self, action: np.ndarray | int) -> tuple[float, bool, bool]:
         self._observation, reward, terminated, truncated, _ = self._env.step(self._decode(action))
         return float(reward), bool(terminated or truncated), bool(terminated)
 
@@ -82,7 +84,7 @@ class Simulator:
         value = self._middle + self._half * action.reshape(space.shape)
         return value.astype(space.dtype).clip(space.low, space.high)
 
-    def observe(self):
+    def observe(self) -> dict[str, np.ndarray]:
         if self.spaces.image:
             cells = np.atleast_3d(self._entries[0].of(self._observation))[self._rows, self._columns]
             return {'image': np.broadcast_to(cells, self.spaces.image).copy()}
@@ -93,9 +95,12 @@ class Simulator:
 
 
 def find(task_id: str) -> Task | None:
-    """The task `gym:ID`; None for another id. The environment is made once, to see what it observes.
+    """The task `gym:ID`; None for another id.
 
-    Raises UserError, one line, for an environment that cannot be made, and for spaces that no agent can use.
+    The environment is made once, to see what it observes.
+
+    Raises UserError, one line, for an environment that cannot be made, and for spaces that
+    no agent can use.
     """
     if not task_id.startswith(PREFIX):
         return None
@@ -172,7 +177,10 @@ def _sizes(entries) -> tuple[int, ...]:
 
 
 def _action(space, task_id) -> tuple[bool, int]:
-    """(whether actions are discrete, A) of an action space. Raises UserError for one that no agent can use."""
+    """(whether actions are discrete, A) of an action space.
+
+    Raises UserError for one that no agent can use.
+    """
     from gymnasium import spaces
 
     if isinstance(space, spaces.Discrete):

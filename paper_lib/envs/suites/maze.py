@@ -1,9 +1,9 @@
 """Point-mass maze, `reach_bottom_right` of ExORL (arXiv:2201.13425), seen as a vector or from above.
 
-Written from a description of the task, on the MuJoCo bindings directly: several times dm_control's
-step rate. One difference from the original: it draws the start from numpy's global
-generator, which its seed does not reach; here the start comes from the episode's own seed. The radius of the goal can
-be set. The suite's sky is left out: the camera does not see it.
+It is written from a description of the task and uses the MuJoCo bindings directly, which
+makes it several times as fast as dm_control. It differs from the original in two ways. The
+start follows from the episode's seed; the original draws it from numpy's global generator.
+The radius of the goal can be set. The sky is left out, because the camera does not see it.
 """
 
 import math
@@ -69,8 +69,8 @@ def model_xml(goal_radius: float) -> str:
 def reward(x: float, y: float, ux: float, uy: float, goal_radius: float) -> float:
     """Reward in [0, 1] of being at (x, y) [m] after a control step with the action (ux, uy) in [-1, 1]^2.
 
-    near x small_control: `near` is 1 up to `goal_radius` [m] and falls as a Gaussian to 0.1 at twice that;
-    `small_control` is (mean(1 - u^2) + 4) / 5.
+    near x small_control: `near` is 1 up to `goal_radius` [m] and falls as a Gaussian to 0.1
+    at twice that; `small_control` is (mean(1 - u^2) + 4) / 5.
     """
     d = math.hypot(x - layout.GOAL[0], y - layout.GOAL[1])  # mass and goal have the same height
     beyond = max(0.0, d / goal_radius - 1)
@@ -80,9 +80,12 @@ def reward(x: float, y: float, ux: float, uy: float, goal_radius: float) -> floa
 
 
 class Simulator:
-    """Simulator of the maze; see base.Env for its methods. The vector is position x, y [m] and velocity x, y [m/s].
+    """Simulator of the maze; see base.Env for its methods.
 
-    The episode never ends by itself: its 1000 control steps (20 s) are the task's time limit.
+    The vector is position x, y [m] and velocity x, y [m/s].
+
+    The episode never ends by itself: its 1000 control steps (20 s) are the task's time
+    limit.
     """
 
     def __init__(self, task: Task, goal_radius: float = layout.GOAL_RADIUS, render: str = 'fast'):
@@ -98,18 +101,18 @@ class Simulator:
         self._data = mujoco.MjData(self._model)
         self._qpos, self._qvel, self._ctrl = self._data.qpos, self._data.qvel, self._data.ctrl  # views
 
-    def reset(self, seeds):
+    def reset(self, seeds: np.random.SeedSequence) -> None:
         self._mujoco.mj_resetData(self._model, self._data)  # clears the solver's warm start too
         low, high = np.transpose(layout.START)
         self._qpos[:] = np.random.default_rng(seeds).uniform(low, high)
         self._mujoco.mj_forward(self._model, self._data)
 
-    def act(self, action):
+    def act(self, action: np.ndarray) -> tuple[float, bool, bool]:
         self._ctrl[:] = action
         self._mujoco.mj_step(self._model, self._data)  # positions in data other than qpos lag one step behind
         return reward(*self._qpos.tolist(), *action.tolist(), self._goal_radius), False, False
 
-    def observe(self):
+    def observe(self) -> dict[str, np.ndarray]:
         if self._renderer:
             self._mujoco.mj_kinematics(self._model, self._data)
             return {'image': self._renderer.draw(self._model, self._data), 'place': self._qpos.astype(np.float32)}

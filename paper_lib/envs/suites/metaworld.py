@@ -1,8 +1,11 @@
-"""Meta-World (V3): a fresh goal each episode, which the agent observes. Pictures serve the figures alone.
+"""Meta-World (V3).
 
-V3 is the maintained version of the suite: its tasks and rewards (`v2`, 0 to 10 per step) are those of V2, ported from
-mujoco-py to MuJoCo's own bindings and to Gymnasium. Scores need not be those that were published for V2: the physics is
-not the same to the bit, and every reset settles the hand and draws the goal twice.
+Each episode has a new goal, which the agent observes. Only figures use images.
+
+V3 is the maintained version of the suite. Its tasks and rewards (`v2`, 0 to 10 per step)
+are those of V2, ported from mujoco-py to MuJoCo's own bindings and to Gymnasium. Scores may
+differ from those published for V2, because the physics is not the same to the bit, and
+because a reset settles the hand and draws the goal twice.
 """
 
 import numpy as np
@@ -22,12 +25,15 @@ NAMES = (
 )
 
 CAMERA = 'corner2'
-NEAR = (0.75, 0.075, 0.7)  # where that camera sees the table's top and little else
+NEAR = (0.75, 0.075, 0.7)  # a position from which that camera sees little but the table's top
 SIZE = 39  # the hand, its opening and the object (18), the same one control step earlier (18), the goal (3)
 
 
 class Simulator:
-    """Simulator of one task; see base.Env for its methods. It never ends by itself: only the time limit does."""
+    """Simulator of one task; see base.Env for its methods.
+
+    It never ends by itself: only the time limit does.
+    """
 
     def __init__(self, task: Task, render: str = 'fast'):
         import metaworld
@@ -42,15 +48,15 @@ class Simulator:
         self._renderer = renderer(task, render, model, model.camera(CAMERA).id) if task.rendered else None
         self.spaces = Spaces((), self._renderer.shape, 4) if self._renderer else Spaces((SIZE,), None, 4)
 
-    def reset(self, seeds):
+    def reset(self, seeds: np.random.SeedSequence) -> None:
         self._env.np_random = np.random.default_rng(seeds)
         self._observation, _ = self._env.reset()  # resets twice: only the first one starts from the episode before
 
-    def act(self, action):
+    def act(self, action: np.ndarray) -> tuple[float, bool, bool]:
         self._observation, reward, *_ = self._env.step(action)
         return reward, False, False
 
-    def observe(self):
+    def observe(self) -> dict[str, np.ndarray]:
         if self._renderer:
             picture = self._renderer.draw(self._env.model, self._env.data)
             return {'image': np.ascontiguousarray(picture[::-1, ::-1])}  # the camera hangs upside down

@@ -1,7 +1,8 @@
-"""MinAtar as pictures, with the package's defaults: sticky actions (0.1) and rising difficulty.
+"""MinAtar as images, with the package's defaults: sticky actions (0.1) and rising difficulty.
 
-Of the six actions an agent has those that the game has a use for. A picture is what the package draws: each cell in the
-colour of its highest active channel, on black. It is enlarged to the task's size by taking the nearest cell.
+An agent has those of the six actions that have an effect in the game. The image is what the
+package draws: a cell has the colour of its highest active channel, on black. It is enlarged
+to the task's size without smoothing.
 """
 
 import numpy as np
@@ -23,7 +24,10 @@ GRID = 10  # cells per side
 
 
 class Simulator:
-    """Simulator of one game; see base.Env for its methods. An action is an index into the game's minimal set."""
+    """Simulator of one game; see base.Env for its methods.
+
+    An action is an index into the game's minimal set.
+    """
 
     def __init__(self, task: Task):
         import minatar
@@ -36,16 +40,16 @@ class Simulator:
         cells = nearest(task.image, GRID)
         self._cells = cells[:, None] * GRID + cells
 
-    def reset(self, seeds):
+    def reset(self, seeds: np.random.SeedSequence) -> None:
         self._game.seed(np.random.MT19937(seeds))
         self._game.last_action = 0  # the package repeats the last action of the episode before
         self._game.reset()
 
-    def act(self, action):
+    def act(self, action: int) -> tuple[float, bool, bool]:
         reward, terminal = self._game.act(self._actions[action])
         return float(reward), terminal, terminal
 
-    def observe(self):
+    def observe(self) -> dict[str, np.ndarray]:
         codes = self._game.state() @ self._weights
         return {'image': self._colours[codes.ravel()[self._cells]]}
 
