@@ -19,7 +19,7 @@ def shown(figure: Figure, text: str) -> str:
     buffer = io.BytesIO()
     with context():
         figure.savefig(buffer, format='png', metadata={'Software': None})
-    return drawing.shown(buffer.getvalue(), text, html.escape(text))
+    return drawing.as_html(buffer.getvalue(), text, html.escape(text))
 
 
 def _row(count, scale, width=11.0):

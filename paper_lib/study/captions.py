@@ -46,7 +46,7 @@ def caption(entry: Entry, frames: Frames) -> str:
         in_paper(entry, frames),
         published.summary(frames) if entry.name == 'figure_base_agent' else '',
         *dict.fromkeys(published.goal(spec) for spec in frames.specs),
-        *dict.fromkeys(published.mixed(spec) for spec in frames.specs),
+        *dict.fromkeys(published.collected_for(spec) for spec in frames.specs),
         *dict.fromkeys(published.schedule(spec) for spec in told),
         f'{frames.warning}.' if frames.warning else '',
         *without_result(frames),

@@ -232,7 +232,7 @@ def test_caption_at_laptop_says_how_active_collects():
         if entry.chapter != 'toy_maze':
             continue
         words = caption(name, entry.of(archive.load(specs, Path('nowhere'), scale='laptop')))
-        assert words.count(published.mixed(specs[0])) == 1
+        assert words.count(published.collected_for(specs[0])) == 1
         assert words.count('The full reward is given within 50 mm of the goal, in the paper within 15 mm.') == 1
         assert all(text in words for text in published.deviations(specs[0]))
 
