@@ -63,7 +63,7 @@ def test_where_none_of_the_papers_tasks_is_there_as_many_others_are_shown(shown,
 
 
 def test_pictures_are_drawn_of_a_task_that_is_seen_as_pictures():
-    entry = catalogue.Entry('', '', 'study', (), None, tasks=(MAZE,), pictures=True)
+    entry = catalogue.Entry('', '', 'study', (), None, tasks=(MAZE,), shows_pictures=True)
     assert entry.over([CUP, BREAKOUT]) == [BREAKOUT]
 
 
