@@ -16,7 +16,7 @@ BAND = 'Thin lines: seeds; thick: their mean; band, from four seeds on: 95 % boo
 NORMALISED = """Normalised per task: 0 is the score of random actions and 1 the mean final score of the
     Active runs; a loss is divided by their mean final loss. Tasks on which Active is no better than random
     are left out of scores."""
-OWN = """{fixed}: adds data of its own at this rate; nothing is added at the end, so the total is less.
+SCHEDULES = """{fixed}: adds data of its own at this rate; nothing is added at the end, so the total is less.
     {adaptive}: adds data only where the OOD ratio is above the number."""
 BASELINE = 'Dashed: mean of the {active.label} agent, which collects for the task.'
 LISTED = 6  # tasks that a caption lists; more are counted
@@ -28,7 +28,7 @@ def _words(frames: Frames) -> dict[str, Any]:
     adaptive = [row.label for row in interacting if row.values['interact_above']]
     fixed = [row.label for row in interacting if not row.values['interact_above']]
     models = [agents.get(name) for name in agents.group('world_models')]
-    own = OWN.format(fixed=', '.join(fixed), adaptive=', '.join(adaptive))
+    schedules = SCHEDULES.format(fixed=', '.join(fixed), adaptive=', '.join(adaptive))
     shared = {
         'at': published.AT,
         'band': BAND,
@@ -40,7 +40,7 @@ def _words(frames: Frames) -> dict[str, Any]:
         'margin': claims.MARGIN,
         'normalised': _one_line(NORMALISED),
         'outlier': OUTLIER,
-        'own': _one_line(own),
+        'schedules': _one_line(schedules),
         'percentile': episodes.PERCENTILE,
         'stretch': episodes.STRETCH,
         'within': WITHIN,

@@ -418,7 +418,7 @@ ROWS = (
         'study',
         INTERACTING,
         _curves(BOTH),
-        text='Episode score and world-model loss of Passive agents that add data of their own. {own} {band}',
+        text='Episode score and world-model loss of Passive agents that add data of their own. {schedules} {band}',
         tasks=ADDING,
         named=ADDING,
     ),
@@ -429,7 +429,7 @@ ROWS = (
         INTERACTING,
         _curves(('score',), mean=True),
         text="""Episode score of all tasks of Passive agents that add data of their own; last:
-        normalised mean over tasks, with its 95 % interval ({within}). {own}
+        normalised mean over tasks, with its 95 % interval ({within}). {schedules}
         {normalised} {band}""",
     ),
     Entry(
@@ -439,7 +439,7 @@ ROWS = (
         INTERACTING,
         _curves(('wm_loss',), mean=True),
         text="""World-model loss of all tasks of the agents of Fig. S12; last: normalised mean
-        over tasks. {own} {normalised} {band}""",
+        over tasks. {schedules} {normalised} {band}""",
     ),
     Entry(
         'figure_S14',
@@ -449,7 +449,7 @@ ROWS = (
         _curves(('ood_ratio',), mean=True),
         text="""OOD ratio of all tasks of the agents of Fig. S12: world-model loss on the
         evaluation episodes over that on episodes of the replay; last: mean over tasks,
-        not normalised. {own} {band}""",
+        not normalised. {schedules} {band}""",
     ),
     Entry(
         'figure_S15',
@@ -460,7 +460,7 @@ ROWS = (
         text="""Mean normalised score over the data of its own that an agent had added
         (environment steps, percent of those in the source's replay; mean over tasks):
         one marker per evaluation. Dashed: last evaluation of {active.label} and of
-        {passive.label}, which adds none. {own} {normalised}""",
+        {passive.label}, which adds none. {schedules} {normalised}""",
     ),
     Entry(
         'table_S2',
