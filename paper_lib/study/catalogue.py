@@ -42,7 +42,7 @@ class Entry:
     notebook: str
     chapter: str  # of the archive
     wanted: tuple[str, ...]  # agents or groups of them
-    draw: Draw
+    draw: Draw | None  # None: its runs alone are asked for
     text: str = ''
     tasks: tuple[str, ...] | None = None  # those that the paper shows; None: all of the chapter
     named: tuple[str, ...] | None = None  # those of them that the paper's text names; None: nothing is said of it
