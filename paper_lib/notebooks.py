@@ -1,6 +1,7 @@
-"""Runs notebooks without a browser: in a kernel of this very Python, with whole results or none.
+"""Runs notebooks without a browser, in a kernel of the Python that runs this.
 
-papermill alone would take the first kernel named python3 that it finds, and hide what the notebook reports meanwhile.
+Results are written whole or not at all. papermill alone would take the first kernel named python3 that it finds, and
+would hide what the notebook reports meanwhile.
 """
 
 import contextlib
@@ -9,15 +10,21 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from paper_lib import pages
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.study import paths
 from paper_lib.study.names import choose
 
+LONGEST_FOLDER = 60  # letters of a folder for sockets: the path of a socket has at most 103
+EXPECTED = ('UserError', 'RunError', 'Busy')  # errors of a cell whose message says it all
+
 
 def folder() -> Path:
+    """Where the notebooks lie."""
     return paths.root() / 'notebooks'
 
 
@@ -29,7 +36,7 @@ def find(names: tuple[str, ...]) -> list[Path]:
     return [choose('notebook', Path(name).stem, known) for name in names or known]
 
 
-def run(path: Path, values: dict, runs: Path | None = None, output: Path | None = None) -> Path:
+def run(path: Path, values: dict[str, Any], runs: Path | None = None, output: Path | None = None) -> Path:
     """Execute a notebook with these parameters; returns the path of its HTML.
 
     The executed copy is `NAME.partial.ipynb` until every cell has run. RunError names the error of a cell.
@@ -43,19 +50,49 @@ def run(path: Path, values: dict, runs: Path | None = None, output: Path | None 
     except OSError as error:
         reason = error.strerror or error
         raise RunError(f'{error.filename or partial}: {reason}; remove the cause and run again') from None
-    html = (output or paths.drawings(values['scale'])) / f'{path.stem}.html'
-    paths.write(html, pages.notebook(notebook, path.stem).encode())
-    return html
+    page = (output or paths.drawings(values['scale'])) / f'{path.stem}.html'
+    paths.write(page, pages.notebook(notebook, path.stem).encode())
+    return page
+
+
+def run_all(
+    names: tuple[str, ...],
+    values: dict[str, Any],
+    runs: Path | None,
+    output: Path | None,
+    say: Callable[[str], None],
+) -> list[UserError]:
+    """Run these notebooks, or all, one after the other, and write the index of the figures; returns what failed.
+
+    Where one fails the next one still runs. `say` is told when a notebook begins and ends. Without `output` the
+    results are those of the scale. Raises UserError for an unknown name.
+    """
+    failures = []
+    for path in find(names):
+        say(f'{path.stem}: running')
+        try:
+            page = run(path, values, runs, output)
+        except UserError as error:
+            say(f'{path.stem}: failed')
+            failures.append(error)
+        else:
+            say(f'{path.stem}: done, {page}')
+    if output is None:
+        try:
+            pages.write_index(values['scale'])
+        except UserError as error:
+            failures.append(error)
+    return failures
 
 
 def redraw(scale: str) -> None:
     """Draw everything of a scale from the archive alone, as if nothing had been trained on this machine; and the index.
 
-    This is how the files in the repository were made. Raises RunError for the first notebook that fails.
+    The files in the repository were made in this way. Raises RunError for the first notebook that fails.
     """
-    with tempfile.TemporaryDirectory(prefix='paper-lib-') as nothing:
+    with tempfile.TemporaryDirectory(prefix='paper-lib-') as no_runs:
         for path in find(()):
-            run(path, {'scale': scale, 'train': 'no'}, Path(nothing))
+            run(path, {'scale': scale, 'train': 'no'}, Path(no_runs))
     pages.write_index(scale)
 
 
@@ -66,50 +103,72 @@ def differences(scale: str) -> list[str]:
         raise UserError(f'{kept}: not there, so there is nothing to compare; `paper-lib html --scale {scale}` makes it')
     with tempfile.TemporaryDirectory(prefix='paper-lib-') as folder, _elsewhere(Path(folder)):
         redraw(scale)
-        old, new = ({path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
-                    for place in (kept, paths.drawings(scale)))  # fmt: skip
-    return [f'{name}: {_difference(name, old, new)}' for name in sorted(old | new) if old.get(name) != new.get(name)]
+        old = _contents(kept)
+        new = _contents(paths.drawings(scale))
+    lines = []
+    for name in sorted(old | new):
+        if name not in new:
+            lines.append(f'{name}: is not drawn any more')
+        elif name not in old:
+            lines.append(f'{name}: is missing')
+        elif old[name] != new[name]:
+            lines.append(f'{name}: differs')
+    return lines
 
 
-def _difference(name, old, new):
-    return 'differs' if name in old and name in new else 'is not drawn any more' if name in old else 'is missing'
+def _contents(folder: Path) -> dict[str, bytes]:
+    """The files of a folder: name -> content."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 @contextlib.contextmanager
-def _elsewhere(folder):
-    """Drawings go to this folder, made from a copy of the data and weights."""
+def _elsewhere(folder: Path) -> Iterator[None]:
+    """Figures are written to this folder, from a copy of the data and weights."""
     for name in ('data', 'weights'):
-        if (paths.figures() / name).is_dir():
-            shutil.copytree(paths.figures() / name, folder / name)
-    was = os.environ.get('PAPER_LIB_FIGURES')
+        original = paths.figures() / name
+        if original.is_dir():
+            shutil.copytree(original, folder / name)
+    before = os.environ.get('PAPER_LIB_FIGURES')
     os.environ['PAPER_LIB_FIGURES'] = str(folder)
     try:
         yield
     finally:
-        os.environ.pop('PAPER_LIB_FIGURES')
-        os.environ.update({} if was is None else {'PAPER_LIB_FIGURES': was})
+        if before is None:
+            del os.environ['PAPER_LIB_FIGURES']
+        else:
+            os.environ['PAPER_LIB_FIGURES'] = before
 
 
-def _execute(path, partial, values, runs):
+def _execute(path: Path, partial: Path, values: dict[str, Any], runs: Path | None) -> Any:
+    """The executed notebook. RunError names the error of a cell."""
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    near = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else '/tmp'  # a socket's path has 103 characters
+    temporary = tempfile.gettempdir()
+    near = temporary if len(temporary) < LONGEST_FOLDER else '/tmp'
     with tempfile.TemporaryDirectory(prefix='paper-lib-', dir=near) as sockets:
-        options = {'kernel_manager_class': kernel(Path(sockets), runs), 'shutdown_kernel': 'immediate'}
         try:
-            return papermill.execute_notebook(path, partial, values, kernel_name='python3', progress_bar=False,
-                                              stderr_file=sys.stderr, start_timeout=300, **options)  # fmt: skip
+            return papermill.execute_notebook(
+                path,
+                partial,
+                values,
+                kernel_name='python3',
+                progress_bar=False,
+                stderr_file=sys.stderr,
+                start_timeout=300,
+                kernel_manager_class=kernel(Path(sockets), runs),
+                shutdown_kernel='immediate',
+            )
         except papermill.PapermillExecutionError as error:
-            what = error.evalue.partition('\n')[0]
-            known = error.ename in ('UserError', 'RunError', 'Busy')
-            what = what if known else f'cell {error.exec_count} ended with {error.ename}: {what}'
+            reason = error.evalue.partition('\n')[0]
+            if error.ename not in EXPECTED:
+                reason = f'cell {error.exec_count} ended with {error.ename}: {reason}'
         except KeyboardInterrupt:
             logging.disable()  # asyncio would report the cell that was left
             raise
         except DeadKernelError:
-            what = 'the kernel died (out of memory?); run the same command again to resume'
-        raise RunError(f'{path.stem}: {what} (executed up to there: {partial})')
+            reason = 'the kernel died (out of memory?); run the same command again to resume'
+        raise RunError(f'{path.stem}: {reason} (executed up to there: {partial})')
 
 
 def kernel(sockets: Path, runs: Path | None) -> type:
@@ -122,24 +181,25 @@ def kernel(sockets: Path, runs: Path | None) -> type:
     from traitlets import default
 
     env = {'PAPER_LIB_TERMINAL': _terminal()}
-    env |= {'PAPER_LIB_RUNS': str(runs.absolute())} if runs else {}
+    if runs:
+        env['PAPER_LIB_RUNS'] = str(runs.absolute())
     argv = [sys.executable, '-Xfrozen_modules=off', '-m', 'ipykernel_launcher', '-f', '{connection_file}']
 
     class Kernel(AsyncKernelManager):
         kernel_spec = KernelSpec(argv=argv, env=env, display_name='Python 3', language='python')
 
         @default('transport')
-        def _sockets(self):
+        def _sockets(self) -> str:
             return 'ipc'
 
         @default('connection_file')
-        def _folder(self):
+        def _folder(self) -> str:
             return str(sockets / 'kernel.json')
 
     return Kernel
 
 
-def _terminal():
+def _terminal() -> str:
     """Path of the terminal that this command reports to, '' if there is none or the kernel could not open it."""
     name = os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else ''
     return name if name and os.access(name, os.W_OK) else ''

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -28,27 +28,22 @@ class Notebooks:
     """for HTML and executed notebooks, instead of figures/SCALE and build/SCALE"""
 
     def __call__(self) -> int:
-        from paper_lib import notebooks, pages
+        from paper_lib import notebooks
         from paper_lib.study import parameters
 
-        kinds = {field.name: field.type for field in dataclasses.fields(parameters.Parameters)}
-        given = {'scale': self.scale} | dict(self.parameters)
-        values = {name: convert(name, text, kinds.get(name, str)) for name, text in given.items()}
+        types = {field.name: field.type for field in dataclasses.fields(parameters.Parameters)}
+        values = {'scale': self.scale}
+        for name, text in self.parameters:
+            values[name] = convert(name, text, types.get(name, str))
         parameters.check(values)
-        failed = []
-        for path in notebooks.find(self.names):
-            print(f'{path.stem}: running', flush=True)
-            try:
-                print(f'{path.stem}: done, {notebooks.run(path, values, self.runs, self.output)}', flush=True)
-            except UserError as error:  # the next one may not depend on it
-                print(f'{path.stem}: failed', flush=True)
-                failed.append(f'error: {error}')
-        try:
-            if not self.output:
-                pages.write_index(values['scale'])
-        except UserError as error:
-            failed.append(f'error: {error}')
-        return end(2, '\n'.join(failed)) if failed else 0
+        failures = notebooks.run_all(self.names, values, self.runs, self.output, _say)
+        if failures:
+            return end(2, '\n'.join(f'error: {failure}' for failure in failures))
+        return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +52,7 @@ class Html:
 
     scale: Scale = 'laptop'
 
-    def __call__(self):
+    def __call__(self) -> None:
         from paper_lib import notebooks
         from paper_lib.study import paths, scales
 
@@ -77,9 +72,12 @@ class Verify:
         from paper_lib.study import scales
 
         scales.get(self.scale)
-        found = notebooks.differences(self.scale)
-        print('\n'.join(found) or f'{self.scale}: every file is what is drawn from the data')
-        return int(bool(found))
+        lines = notebooks.differences(self.scale)
+        if not lines:
+            print(f'{self.scale}: every file is what is drawn from the data')
+            return 0
+        print('\n'.join(lines))
+        return 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +88,7 @@ class Figures:
     draw: bool = False  # measure how long drawing each takes, from the data in figures/
     json: Annotated[bool, tyro.conf.arg(help='print JSON instead of Markdown')] = False
 
-    def __call__(self):
+    def __call__(self) -> None:
         from paper_lib.study import artefacts
 
         _list(artefacts.listing(self.scale, self.draw), self.json)
@@ -103,20 +101,25 @@ class Claims:
     scale: Scale = 'laptop'
     json: Annotated[bool, tyro.conf.arg(help='print JSON instead of Markdown')] = False
 
-    def __call__(self):
+    def __call__(self) -> None:
         from paper_lib.study import artefacts, paths
 
-        if not (rows := artefacts.claims(self.scale)):
+        rows = artefacts.claims(self.scale)
+        if not rows:
             raise UserError(f'scale={self.scale}: no runs in {paths.archive(self.scale)}, so there is nothing to test')
         _list(rows, self.json)
 
 
-def _list(rows, as_json):
+def _list(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Print rows of equal keys as JSON or as a table of Markdown."""
     import pandas as pd
 
     from paper_lib.study import tables
 
-    print(json.dumps(rows, indent=1) if as_json else tables.markdown(pd.DataFrame(rows)).rstrip())
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print(tables.markdown(pd.DataFrame(rows)).rstrip())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,19 +131,11 @@ class Export:
     runs: Folder = None
     json: Json = False
 
-    def __call__(self):
+    def __call__(self) -> None:
         from paper_lib.data.store import Store
         from paper_lib.explore import weights
 
-        store, rows = Store(self.runs), []
-        for spec in weights.wanted(self.scale, self.seed):
-            file, state = weights.path(spec, self.scale), store.status(spec)
-            if state == 'done':
-                weights.export(spec, store, self.scale)
-            size = f'{file.stat().st_size / 1e6:.2f} MB' if file.exists() else 'none'
-            rows.append({'run_id': spec.run_id, 'run': state, 'weights': size})
-        if not rows:
-            raise UserError(f'seed={self.seed}: scale {self.scale} has no pair of runs with this seed')
+        rows = weights.export_all(Store(self.runs), self.scale, self.seed)
         show(rows, self.json)
 
 
@@ -150,7 +145,7 @@ class Tasks:
 
     json: Json = False
 
-    def __call__(self):
+    def __call__(self) -> None:
         show([dataclasses.asdict(task) for task in tasks.known()], self.json)
 
 
@@ -160,13 +155,20 @@ class Agents:
 
     json: Json = False
 
-    def __call__(self):
+    def __call__(self) -> None:
         from paper_lib.contract.agents import AGENTS
 
         rows = []
         for name, row in AGENTS.items():
-            rows.append({'agent': name, 'source': row.source, 'data': row.data, 'groups': ' '.join(row.groups),
-                         'about': row.about})  # fmt: skip
+            rows.append(
+                {
+                    'agent': name,
+                    'source': row.source,
+                    'data': row.data,
+                    'groups': ' '.join(row.groups),
+                    'about': row.about,
+                }
+            )
         show(rows, self.json)
 
 
@@ -176,16 +178,10 @@ class Scales:
 
     json: Json = False
 
-    def __call__(self):
+    def __call__(self) -> None:
         from paper_lib.study import plan, scales
 
-        rows = []
-        for name, scale in scales.SCALES.items():
-            planned, whole = (sum(len(plan.specs(chapter, scale, optional=optional)) for chapter in scale.chapters)
-                              for optional in (False, True))  # fmt: skip
-            rows.append({'scale': name, 'planned': planned, 'optional': whole - planned,
-                         'trains unasked': 'yes' if scale.trains else 'no', 'about': scale.about})  # fmt: skip
-        show(rows, self.json)
+        show([plan.summary(scale) for scale in scales.SCALES.values()], self.json)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,10 +190,13 @@ class Sizes:
 
     json: Json = False
 
-    def __call__(self):
+    def __call__(self) -> None:
         from paper_lib.study import scales
 
-        rows = [{'size': name} | dataclasses.asdict(model) for name, model in scales.sizes().items()]
-        if not self.json:  # one column per size: there are many more fields than sizes
-            rows = [{'field': field} | {row['size']: row[field] for row in rows} for field in list(rows[0])[1:]]
+        models = {name: dataclasses.asdict(model) for name, model in scales.sizes().items()}
+        if self.json:
+            rows = [{'size': name} | values for name, values in models.items()]
+        else:  # one column per size: there are many more fields than sizes
+            fields = next(iter(models.values()))
+            rows = [{'field': field} | {name: models[name][field] for name in models} for field in fields]
         show(rows, self.json)

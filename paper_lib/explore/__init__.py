@@ -1,4 +1,4 @@
-"""Parts of the notebooks that can be operated: one per notebook, each a picture where nobody can."""
+"""The interactive parts of the notebooks, one per notebook. Without a live kernel each is a plain figure."""
 
 from paper_lib.explore.parts import episode, final, maze, steps, threshold
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,89 +13,115 @@ from paper_lib import envs
 from paper_lib.agent import actor_critic, dreamer
 from paper_lib.agent.actor_critic import Policy
 from paper_lib.agent.kernels.actor_gradient import constant_actions
+from paper_lib.agent.networks import Networks
 from paper_lib.agent.world_model import State, WorldModel
 from paper_lib.contract import tasks
+from paper_lib.contract.spec import RunSpec
 from paper_lib.run import backend, evaluate, lanes, rollout
 
+# Arrays by name, or nested dicts of them, as jax passes them through.
+Tree = Any
+
 
 @functools.partial(jax.jit, static_argnums=0)
-def _examine(nets, params, episodes, key):
-    """What `dreamer.assess` measures with this key in episodes (n, L, ...), and the states behind the first one.
+def _examine(nets: Networks, params: Tree, episodes: Tree, key: jax.Array) -> dict[str, jax.Array]:
+    """What `dreamer.assess` measures with this key in episodes (n, L, ...), and the states behind the first episode.
 
-    `deter` (1, L, D), `stoch` (1, L, S, C), and `decoded` (1, L, ...).
+    These are `deter` (1, L, D), `stoch` (1, L, S, C), and `decoded` (1, L, ...).
     """
     measures, states = dreamer.examine(nets, params, episodes, key)
-    state = State(states.deter[:1], states.stoch[:1])
-    decoded = WorldModel(nets, params['wm']).observation(state.feat)
-    return measures | {'deter': state.deter, 'stoch': state.stoch, 'decoded': decoded}
+    first = State(states.deter[:1], states.stoch[:1])
+    decoded = WorldModel(nets, params['wm']).observation(first.feat)
+    return measures | {'deter': first.deter, 'stoch': first.stoch, 'decoded': decoded}
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _imagine(nets, params, start, key):
+def _imagine(nets: Networks, params: Tree, start: State, key: jax.Array) -> jax.Array:
     """Observations decoded along `model.horizon` imagined steps from N states, these first: (N, H + 1, ...)."""
-    wm, policy = WorldModel(nets, params['wm']), Policy(nets, params['task']['actor'])
+    world_model = WorldModel(nets, params['wm'])
+    policy = Policy(nets, params['task']['actor'])
     draws = actor_critic.draw(nets, key, start.deter.shape[0])
-    trajectory = actor_critic.imagine(wm, constant_actions(policy), start, draws)
-    return wm.observation(trajectory.feat).swapaxes(0, 1)
+    trajectory = actor_critic.imagine(world_model, constant_actions(policy), start, draws)
+    return world_model.observation(trajectory.feat).swapaxes(0, 1)
 
 
 class Player:
     """One trained agent: `arrays` are its weights by name, as a finished run has them."""
 
-    def __init__(self, spec, arrays):
+    def __init__(self, spec: RunSpec, arrays: Mapping[str, np.ndarray]):
         backend.prepare()
-        self.spec, self.task = spec, tasks.get(spec.task)
+        self.spec = spec
+        self.task = tasks.get(spec.task)
         spaces = envs.make(spec.task, 0, **spec.options).spaces
         self.nets = dataclasses.replace(lanes.networks_of(spec, spaces), explore=False)
         self.program = lanes.program(self.nets, 1)
-        like = dict(self.program.init(lanes.keys([spec], 'init'), 0)['params'])
-        like['task'] = {name: part for name, part in like['task'].items() if name != 'slow'}
-        self.params = lanes.unflatten(like, {name: array[None] for name, array in arrays.items()})
+        self.params = self._params(arrays)
         self.evaluator = rollout.Evaluator(self.program, [spec])
         self.envs = self.evaluator.envs.envs
+
+    def _params(self, arrays: Mapping[str, np.ndarray]) -> Tree:
+        """The weights as the one lane of the program. The slow critic is not among them."""
+        initial = self.program.init(lanes.keys([self.spec], 'init'), 0)
+        like = dict(initial['params'])
+        like['task'] = {name: part for name, part in like['task'].items() if name != 'slow'}
+        one_lane = {name: array[None] for name, array in arrays.items()}
+        return lanes.unflatten(like, one_lane)
 
     def episode(self) -> dict[str, np.ndarray]:
         """The first episode of the run's last evaluation once more, step by step (N, ...).
 
-        `vector` or `image`, `decoded`, `reward`, `wm_loss`, `recon_loss`, `value`, `deter`, `stoch`.
+        Its entries are `vector` or `image`, `decoded`, `reward`, `wm_loss`, `recon_loss`, `value`, `deter`, `stoch`.
         """
-        return self._look(self.envs, self.spec.schedule.steps // self.spec.schedule.evaluate_every)
+        schedule = self.spec.schedule
+        return self._play(self.envs, schedule.steps // schedule.evaluate_every)
 
     def walk(self, x: float, y: float) -> dict[str, np.ndarray]:
         """An episode of the maze that begins at rest in (x, y) [m]; as `episode`."""
-        return self._look([_maze(self.spec, x, y) for _ in self.envs], 0)
+        mazes = [_maze(self.spec, x, y) for _ in self.envs]
+        return self._play(mazes, 0)
 
-    def imagine(self, episode: dict, step: int, horizon: int, times: int = 8) -> np.ndarray:
+    def imagine(self, episode: dict[str, np.ndarray], step: int, horizon: int, times: int = 8) -> np.ndarray:
         """What the agent expects to observe if it acts on from this step of an episode, unseeing: (times, H + 1, ...).
 
-        Actions and latents are drawn anew each time: what the draws have in common is what the model believes.
+        Actions and latents are drawn anew each time. What the draws have in common is what the model believes.
         """
-        nets = dataclasses.replace(self.nets, model=dataclasses.replace(self.nets.model, horizon=horizon))
-        start = State(*(jnp.asarray(episode[name][step][None].repeat(times, 0)) for name in ('deter', 'stoch')))
+        model = dataclasses.replace(self.nets.model, horizon=horizon)
+        nets = dataclasses.replace(self.nets, model=model)
+        deter = jnp.asarray(episode['deter'][step][None].repeat(times, 0))
+        stoch = jnp.asarray(episode['stoch'][step][None].repeat(times, 0))
         key = jax.random.fold_in(lanes.keys([self.spec], 'imagine')[0], step)
-        return np.asarray(_imagine(nets, jax.tree.map(lambda x: x[0], self.params), start, key))
+        return np.asarray(_imagine(nets, _only_lane(self.params), State(deter, stoch), key))
 
-    def _look(self, worlds, index):
-        self.evaluator.envs.envs = worlds
-        played = self.evaluator.play(self.params, index)
+    def _play(self, environments: Sequence[envs.Env], index: int) -> dict[str, np.ndarray]:
+        """Play the evaluation of this index, and examine its first episode."""
+        self.evaluator.envs.envs = environments
+        episodes = self.evaluator.play(self.params, index)
         keys = lanes.keys([self.spec], 'eval_model')
-        found = evaluate.assess(self._examine, self.task, self.params, played, keys, 2 * index)[0]
-        valid = played[0]['valid'][0]
-        return {key: value[0][: len(valid)][valid] for key, value in (found | played[0]).items()}
+        examined = evaluate.assess(self._examine, self.task, self.params, episodes, keys, 2 * index)[0]
+        valid = episodes[0]['valid'][0]
+        steps = {}
+        for name, values in (examined | episodes[0]).items():
+            steps[name] = values[0][: len(valid)][valid]
+        return steps
 
-    def _examine(self, params, episodes, keys, counter):
+    def _examine(self, params: Tree, episodes: Tree, keys: jax.Array, counter: int) -> Tree:
         """`_examine` as a function of lanes, of which there is one."""
-        params, episodes = jax.tree.map(lambda x: x[0], (params, episodes))
-        found = _examine(self.nets, params, episodes, jax.random.fold_in(keys[0], counter))
-        return jax.tree.map(lambda x: x[None], found)
+        key = jax.random.fold_in(keys[0], counter)
+        measures = _examine(self.nets, _only_lane(params), _only_lane(episodes), key)
+        return jax.tree.map(lambda array: array[None], measures)
 
 
-def _maze(spec, x, y):
+def _only_lane(tree: Tree) -> Tree:
+    """Arrays without their leading axis, that of lanes, of which there is one."""
+    return jax.tree.map(lambda array: array[0], tree)
+
+
+def _maze(spec: RunSpec, x: float, y: float) -> envs.Env:
     """An environment of the maze whose episodes begin in (x, y)."""
     from paper_lib.envs.suites.maze import Simulator
 
     class Placed(Simulator):
-        def reset(self, seeds):
+        def reset(self, seeds: Any) -> None:
             super().reset(seeds)
             self._qpos[:] = x, y
 

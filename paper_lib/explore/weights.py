@@ -1,4 +1,4 @@
-"""Weights of trained agents that come with the repository: safetensors files that say whose they are, and are sealed.
+"""Weights of trained agents that come with the repository: sealed safetensors files that name their run.
 
 Their metadata has one entry, `about`, since the library writes several in any order. It is JSON: the run's `spec`, and
 `sha256` of the whole file as it is with zeros in that place.
@@ -7,11 +7,12 @@ Their metadata has one entry, `about`, since the library writes several in any o
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from paper_lib.contract import agents, files
-from paper_lib.contract.errors import RunError
+from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study import paths, plan, scales
 
@@ -23,22 +24,46 @@ UNUSED = ('expl/', 'disag/', 'task/slow/')  # trained, but neither acts nor judg
 
 
 def path(spec: RunSpec, scale: str) -> Path:
+    """Where the weights of a run lie."""
     return paths.figures() / 'weights' / scale / f'{spec.run_id}.safetensors'
 
 
 def wanted(scale: str, seed: int = 0) -> list[RunSpec]:
     """The compared agents of this pair seed, of every task: those of one pair of each come with the repository."""
     compared = agents.group('compared')
-    specs = [spec for chapter in CHAPTERS for spec in plan.specs(chapter, scales.get(scale)) if spec.agent in compared]
-    return list(dict.fromkeys(spec for spec in specs if spec.pair_seed == seed))
+    chosen = {}
+    for chapter in CHAPTERS:
+        for spec in plan.specs(chapter, scales.get(scale)):
+            if spec.agent in compared and spec.pair_seed == seed:
+                chosen[spec] = None
+    return list(chosen)
 
 
-def export(spec: RunSpec, store, scale: str) -> Path:
+def export(spec: RunSpec, store: Any, scale: str) -> Path:
     """Write what a finished run needs to act and to be judged; equal weights give equal bytes. Returns the path."""
     arrays = store.require(spec).arrays('weights.npz')
     kept = {name: array for name, array in arrays.items() if not name.startswith(UNUSED)}
-    paths.write(path(spec, scale), pack(spec, kept))
-    return path(spec, scale)
+    file = path(spec, scale)
+    paths.write(file, pack(spec, kept))
+    return file
+
+
+def export_all(store: Any, scale: str, seed: int = 0) -> list[dict[str, str]]:
+    """Export the wanted runs that are finished. One row per wanted run: its id, its state, and the size of its file.
+
+    Raises UserError where the scale plans no such run.
+    """
+    rows = []
+    for spec in wanted(scale, seed):
+        state = store.status(spec)
+        if state == 'done':
+            export(spec, store, scale)
+        file = path(spec, scale)
+        size = f'{file.stat().st_size / 1e6:.2f} MB' if file.exists() else 'none'
+        rows.append({'run_id': spec.run_id, 'run': state, 'weights': size})
+    if not rows:
+        raise UserError(f'seed={seed}: scale {scale} has no pair of runs with this seed')
+    return rows
 
 
 def pack(spec: RunSpec, arrays: dict[str, np.ndarray]) -> bytes:
@@ -59,10 +84,11 @@ def load(spec: RunSpec, scale: str) -> dict[str, np.ndarray]:
     """
     import safetensors.numpy
 
-    file, advice = path(spec, scale), 'restore it, or export it again'
+    file = path(spec, scale)
+    advice = 'restore it, or export it again'
     if not file.exists():
-        raise RunError(f'{file.name}: no weights at scale {scale}; `paper-lib export --scale {scale}` '
-                       'copies them from finished runs')  # fmt: skip
+        command = f'paper-lib export --scale {scale}'
+        raise RunError(f'{file.name}: no weights at scale {scale}; `{command}` copies them from finished runs')
     with files.reading(file, advice) as opened:
         content = opened.read()
     about = _about(file, content, advice)
@@ -78,7 +104,7 @@ def load(spec: RunSpec, scale: str) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _about(file, content, advice):
+def _about(file: Path, content: bytes, advice: str) -> dict[str, Any]:
     """What the metadata of the file says, unchecked."""
     size = int.from_bytes(content[:8], 'little')  # of the header, as the format has it
     header = files.parse_json(file, content[8 : 8 + size], HEADER, advice)

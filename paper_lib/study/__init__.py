@@ -1,1 +1,20 @@
-"""Specs in; frames, statistics, figures and verdicts out. Needs neither jax nor a simulator."""
+"""The study: specs in; frames, statistics, figures and verdicts out. It needs neither jax nor a simulator.
+
+The modules are the rooms of a staircase. A module imports from its own room and from rooms below it, never from one
+above, and no two modules import each other. `tests/study/test_staircase.py` checks this.
+
+    book       what a notebook calls: catalogue of figures, captions, the notebook as an object
+    figures    frames in, figure out: panels, grids of panels, whole figures, and how they are saved
+    analysis   frames in, numbers out: statistics, claims, and what others published
+    archive    small tables that finished runs are copied into, and their rows as frames
+    plan       which runs a scale trains, and the spec of each
+"""
+
+# Bottom to top. A new module is added to the room that it belongs to.
+ROOMS: dict[str, tuple[str, ...]] = {
+    'plan': ('names', 'paper', 'scales', 'plan', 'parameters'),
+    'archive': ('paths', 'frames', 'extract', 'archive'),
+    'analysis': ('reference', 'visitation', 'stats', 'claims', 'sensitivity', 'published', 'supplement'),
+    'figures': ('style', 'panels', 'grids', 'overview', 'episodes', 'figures', 'tables', 'drawing'),
+    'book': ('catalogue', 'captions', 'book', 'artefacts'),
+}

@@ -12,7 +12,9 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from paper_lib.contract.errors import RunError
+from paper_lib.contract.spec import RunSpec
 from paper_lib.study import extract, paths
 from paper_lib.study.extract import CHAPTERS, FIXED, ORDER
 from paper_lib.study.frames import KEYS, TABLES, Frames, keys
@@ -27,76 +30,110 @@ from paper_lib.study.frames import KEYS, TABLES, Frames, keys
 MOST_ROWS = 50_000_000  # of a table; scale `paper` has fewer than a million
 LONGEST = 1_000_000  # bytes of a manifest
 ABSENT = ''  # stands in a manifest for a table that is not there yet
-_COUNTS = {'pair_seed', 'seed', 'update', 'agent_step', 'env_step', 'episode', 'step', 'ix', 'iy', 'count', 'height',
-           'width'}  # fmt: skip
-_TYPES = dict.fromkeys(_COUNTS, pa.int64()) | {
-    **dict.fromkeys(('run_id', 'task', 'agent', 'spec', 'provenance'), pa.string()),
+
+# Types of the columns. Quantities are not listed: they are float32 in traces and float64 in all other tables.
+_INTEGERS = (
+    'pair_seed',
+    'seed',
+    'update',
+    'agent_step',
+    'env_step',
+    'episode',
+    'step',
+    'ix',
+    'iy',
+    'count',
+    'height',
+    'width',
+)
+_STRINGS = ('run_id', 'task', 'agent', 'spec', 'provenance')
+_TYPES = {
+    **dict.fromkeys(_INTEGERS, pa.int64()),
+    **dict.fromkeys(_STRINGS, pa.string()),
     **dict.fromkeys(('image', 'decoded'), pa.binary()),
     'shown': pa.bool_(),
 }
 
+# Table -> its rows.
+Tables = dict[str, pd.DataFrame]
 
-def load(specs, folder: Path, chapter: str = 'toy_maze', **facts) -> Frames:
+
+def load(specs: Sequence[RunSpec], folder: Path, chapter: str = 'toy_maze', **facts: Any) -> Frames:
     """Rows of `specs` from the archive `folder`. A run counts only if every needed table of the chapter has it.
 
     `facts` are further fields of Frames. Raises RunError naming a file that is missing, cannot be read, or holds
     something else than was written.
     """
-    ids = {spec.run_id for spec in specs}
     tables = _read(folder, chapter)
+    complete = {spec.run_id for spec in specs}
     for name in CHAPTERS[chapter].needed:
-        ids &= set(tables[name].run_id)
-    tables = {name: table[table.run_id.isin(ids)].reset_index(drop=True) for name, table in tables.items()}
-    return Frames(tuple(specs), **tables, **facts)
+        complete &= set(tables[name].run_id)
+    kept = {}
+    for name, rows in tables.items():
+        kept[name] = rows[rows.run_id.isin(complete)].reset_index(drop=True)
+    return Frames(tuple(specs), **kept, **facts)
 
 
-def add(specs, store, folder: Path, chapter: str = 'toy_maze') -> dict[str, str]:
+def add(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str = 'toy_maze') -> dict[str, str]:
     """Copy the finished runs among `specs` into the archive; returns the runs dropped from it: id -> reason.
 
-    Dropped are those that `specs` plans with other values now (same task, agent and pair seed, another id), and those
-    that learned from what another training of their source had recorded; all other rows stay. Equal rows give equal
-    bytes. Raises RunError as `load`, and where the disk refuses.
+    Two kinds of runs are dropped: those that `specs` plans with other values now (same task, agent and pair seed, but
+    another id), and those whose source was trained again and recorded other data. All other rows stay. Equal rows give
+    equal bytes. Raises RunError as `load`, and where the disk refuses.
     """
     done = [spec for spec in specs if store.status(spec) == 'done']
-    dropped, changed = {}, {}
+    done_ids = [spec.run_id for spec in done]
+    dropped = {}
+    changed = {}
     with _alone():
         tables = _read(folder, chapter)
         orphans = _orphans(done, store, tables, chapter)
         for name in CHAPTERS[chapter].tables:
-            new = [rows for spec in done if len(rows := extract.rows(chapter, name, spec, store))]
             old = tables[name]
             outdated = _outdated(old, specs) | old.run_id.isin(orphans)
-            kept = old[~outdated & ~old.run_id.isin([spec.run_id for spec in done])]
+            kept = old[~outdated & ~old.run_id.isin(done_ids)]
+            new = _new_rows(name, done, store, chapter)
             if new or outdated.any():
-                changed[name] = pd.concat([kept, *new] if len(kept) or not new else new, ignore_index=True)
+                parts = [kept, *new] if len(kept) or not new else new
+                changed[name] = pd.concat(parts, ignore_index=True)
             dropped |= dict.fromkeys(old.run_id[outdated], 'it is planned with other values now')
         write(folder, chapter, changed)
     return dropped | dict.fromkeys(sorted(orphans), 'its source was trained again and recorded other data')
 
 
-def state(specs, store, folder: Path, chapter: str, planned: frozenset[str]) -> pd.DataFrame:
+def _new_rows(name: str, done: list[RunSpec], store: Any, chapter: str) -> list[pd.DataFrame]:
+    """The rows of every finished run that has some for this table."""
+    new = []
+    for spec in done:
+        rows = extract.rows(chapter, name, spec, store)
+        if len(rows):
+            new.append(rows)
+    return new
+
+
+def state(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str, planned: frozenset[str]) -> pd.DataFrame:
     """One row per run: keys and `state`.
 
-    A run with a result is done (on this machine) or archived. One that began is running, partial or failed. The rest
-    are planned, if they are among these ids, or optional.
+    A run with a result is done (on this machine) or archived. A run that began is running, partial or failed. Of the
+    rest, those with an id in `planned` are planned, and all others are optional.
     """
-    found = load(specs, folder, chapter)
-    archived = set(found.runs.run_id)
-    states = []
+    archived = load(specs, folder, chapter).runs
+    archived_ids = set(archived.run_id)
+    rows = []
     for spec in specs:
-        here = store.status(spec)
-        if here != 'done' and spec.run_id in archived:
-            here = 'archived'
-        elif here == 'missing':
-            here = 'planned' if spec.run_id in planned else 'optional'
-        states.append(keys(spec) | {'state': here})
-    return pd.DataFrame(states, columns=[*KEYS, 'state'])
+        status = store.status(spec)
+        if status != 'done' and spec.run_id in archived_ids:
+            status = 'archived'
+        elif status == 'missing':
+            status = 'planned' if spec.run_id in planned else 'optional'
+        rows.append(keys(spec) | {'state': status})
+    return pd.DataFrame(rows, columns=[*KEYS, 'state'])
 
 
 @contextlib.contextmanager
-def _alone():
+def _alone() -> Iterator[None]:
     """Notebooks that run side by side change the archive one after the other, where the file system has locks."""
-    handle = os.open(Path(__file__).parent, os.O_RDONLY)  # the archive's own folder may not be there yet
+    handle = os.open(Path(__file__).parent, os.O_RDONLY)  # the archive's own folder may not exist yet
     try:
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -105,46 +142,55 @@ def _alone():
         os.close(handle)
 
 
-def _orphans(done, store, tables, chapter):
-    """Ids of the archived runs whose source is among `done` with another outcome than archived; not of `done`."""
-    metrics, runs = tables['metrics'], tables['runs']
-    again = set()
+def _orphans(done: list[RunSpec], store: Any, tables: Tables, chapter: str) -> set[str]:
+    """Ids of the archived runs whose source was trained again with another outcome than the archived one.
+
+    Runs that are finished here are not among them: they are copied anew anyway.
+    """
+    trained_again = set()
     for spec in done:
-        if spec.source:
-            continue
-        old = metrics[metrics.run_id == spec.run_id]
-        new = extract.rows(chapter, 'metrics', spec, store)
-        compared = [name for name in extract.values('metrics') if old[name].notna().any()]
-        if len(old) and not np.array_equal(old[compared], new[compared], equal_nan=True):
-            again.add(spec.run_id)
+        if spec.source is None and _differs(spec, store, tables['metrics'], chapter):
+            trained_again.add(spec.run_id)
+    runs = tables['runs']
     sources = runs.spec.map(lambda text: json.loads(text)['source'])
-    return set(runs.run_id[sources.isin(again)]) - {spec.run_id for spec in done}
+    followers = set(runs.run_id[sources.isin(trained_again)])
+    return followers - {spec.run_id for spec in done}
 
 
-def _outdated(rows, specs):
-    """Which rows are of a run that `specs` plans under another id."""
+def _differs(spec: RunSpec, store: Any, metrics: pd.DataFrame, chapter: str) -> bool:
+    """Whether the archive has a run with other metrics than the finished run."""
+    old = metrics[metrics.run_id == spec.run_id]
+    if old.empty:
+        return False
+    new = extract.rows(chapter, 'metrics', spec, store)
+    compared = [name for name in extract.values('metrics') if old[name].notna().any()]
+    return not np.array_equal(old[compared], new[compared], equal_nan=True)
+
+
+def _outdated(rows: pd.DataFrame, specs: Sequence[RunSpec]) -> pd.Series:
+    """For every row, whether its run is planned by `specs` under another id."""
     planned = {(spec.task, spec.agent, spec.pair_seed): spec.run_id for spec in specs}
-    places = zip(rows.task, rows.agent, rows.pair_seed)
-    ids = pd.Series([planned.get(place) for place in places], rows.index, dtype=object)
+    runs = zip(rows.task, rows.agent, rows.pair_seed)
+    ids = pd.Series([planned.get(run) for run in runs], rows.index, dtype=object)
     return ids.notna() & (ids != rows.run_id)
 
 
-def _table(folder, chapter, name) -> Path:
+def _table(folder: Path, chapter: str, name: str) -> Path:
     return Path(folder) / f'{chapter}_{name}.parquet'
 
 
-def _manifest(folder, chapter) -> Path:
+def _manifest(folder: Path, chapter: str) -> Path:
     return Path(folder) / f'{chapter}_manifest.json'
 
 
-def _damaged(path, cause, chapter):
+def _damaged(path: Path, cause: str, chapter: str) -> RunError:
     return RunError(
         f'{path}: {cause}; restore it (`git checkout -- {path.name}` in its folder); where all its runs are in runs/, '
         f'deleting every {chapter}_* beside it fills them again'
     )
 
 
-def _bytes(path, chapter) -> bytes | None:
+def _bytes(path: Path, chapter: str) -> bytes | None:
     """The content of a file, None where there is none. A link that leads nowhere is damage."""
     try:
         return path.read_bytes()
@@ -157,84 +203,88 @@ def _bytes(path, chapter) -> bytes | None:
         raise _damaged(path, cause, chapter) from None
 
 
-def _sealed(tables: dict) -> bytes:
-    """The manifest as JSON: hashes by table, and a hash of these."""
-    text = json.dumps(tables, sort_keys=True)
-    return f'{json.dumps({"tables": tables, "seal": _hash(text.encode())}, sort_keys=True, indent=1)}\n'.encode()
+def _sealed(hashes: dict[str, list[str]]) -> bytes:
+    """The manifest as JSON: the hashes of each table, and a hash of all of these."""
+    text = json.dumps(hashes, sort_keys=True)
+    manifest = {'tables': hashes, 'seal': _hash(text.encode())}
+    return f'{json.dumps(manifest, sort_keys=True, indent=1)}\n'.encode()
 
 
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _hashes(folder, chapter) -> dict[str, list[str]]:
+def _hashes(folder: Path, chapter: str) -> dict[str, list[str]]:
     """The manifest: the hashes that each table may have. Empty for an archive without any table."""
     path = _manifest(folder, chapter)
     content = _bytes(path, chapter)
     if content is None:
-        lonely = [name for name in TABLES if _bytes(_table(folder, chapter, name), chapter) is not None]
-        if lonely:
-            raise _damaged(path, f'missing, though {chapter}_{lonely[0]}.parquet is there', chapter)
+        for name in TABLES:
+            table = _table(folder, chapter, name)
+            if _bytes(table, chapter) is not None:
+                raise _damaged(path, f'missing, though {table.name} is there', chapter)
         return {}
     try:
-        tables = json.loads(content[:LONGEST])['tables']
+        hashes = json.loads(content[:LONGEST])['tables']
     except (ValueError, RecursionError, KeyError, TypeError):
-        tables = None
-    if tables is None or _sealed(tables) != content:
+        hashes = None
+    if hashes is None or _sealed(hashes) != content:
         raise _damaged(path, 'not what was written', chapter)
-    return tables
+    return hashes
 
 
-def _read(folder, chapter) -> dict[str, pd.DataFrame]:
+def _read(folder: Path, chapter: str) -> Tables:
     """Every table, with no rows where the chapter has none of it."""
-    hashes, tables = _hashes(folder, chapter), {}
+    hashes = _hashes(folder, chapter)
+    tables = {}
     for name in TABLES:
         path = _table(folder, chapter, name)
-        content, allowed = _bytes(path, chapter), hashes.get(name, [ABSENT])
+        content = _bytes(path, chapter)
+        allowed = hashes.get(name, [ABSENT])
         if content is None:
             if ABSENT not in allowed:
                 raise _damaged(path, 'missing', chapter)
             tables[name] = _schema(name, _columns(name)).empty_table().to_pandas()
-        elif _hash(content) not in allowed:
+            continue
+        if _hash(content) not in allowed:
             raise _damaged(path, 'not what was written: its hash is not in the manifest', chapter)
-        else:
-            tables[name] = _parse(content, name, path, chapter)
+        try:
+            tables[name] = _parse(content, name)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            cause = str(error).partition('\n')[0]
+            raise _damaged(path, f'cannot be read ({cause})', chapter) from None
     return tables
 
 
-def _columns(name):
+def _columns(name: str) -> list[str]:
     """Columns that a table has in an archive written now."""
     return [*KEYS, *ORDER[name], *FIXED[name], *extract.values(name)]
 
 
-def _parse(content, name, path, chapter) -> pd.DataFrame:
+def _parse(content: bytes, name: str) -> pd.DataFrame:
     """A table from its bytes: its schema is checked before its rows are read, then its rows.
 
-    Columns of quantities that were not known when it was written are NaN.
+    Columns of quantities that were not known when it was written are NaN. Raises ValueError and errors of pyarrow for
+    anything else that was not written so.
     """
-    try:
-        file = pq.ParquetFile(io.BytesIO(content))
-        there = file.schema_arrow.names
-        lacking = {*KEYS, *ORDER[name], *FIXED[name]} - set(there)
-        if lacking:
-            raise ValueError(f'has no column {sorted(lacking)[0]}')
-        if file.schema_arrow != _schema(name, there):
-            raise ValueError('other columns or types than were written')
-        if file.metadata.num_rows > MOST_ROWS:
-            raise ValueError(f'{file.metadata.num_rows:,} rows, at most {MOST_ROWS:,} are read')
-        rows = file.read().to_pandas()
-        _check(rows, name)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        cause = str(error).partition('\n')[0]
-        raise _damaged(path, f'cannot be read ({cause})', chapter) from None
-    later = [column for column in extract.values(name) if column not in there]
+    file = pq.ParquetFile(io.BytesIO(content))
+    written = file.schema_arrow.names
+    lacking = {*KEYS, *ORDER[name], *FIXED[name]} - set(written)
+    if lacking:
+        raise ValueError(f'has no column {sorted(lacking)[0]}')
+    if file.schema_arrow != _schema(name, written):
+        raise ValueError('other columns or types than were written')
+    if file.metadata.num_rows > MOST_ROWS:
+        raise ValueError(f'{file.metadata.num_rows:,} rows, at most {MOST_ROWS:,} are read')
+    rows = file.read().to_pandas()
+    _check(rows, name)
+    later = [column for column in extract.values(name) if column not in written]
     return rows.assign(**dict.fromkeys(later, np.nan))
 
 
-def _check(rows, name):
+def _check(rows: pd.DataFrame, name: str) -> None:
     """Raise ValueError for rows that no run has: without a key, or twice."""
-    place = [*KEYS, *ORDER[name]]
-    for column in place:
+    for column in [*KEYS, *ORDER[name]]:
         if rows[column].isna().any():
             raise ValueError(f'a row without {column}')
     twice = rows[['run_id', *ORDER[name]]].duplicated()
@@ -242,38 +292,45 @@ def _check(rows, name):
         raise ValueError(f'a row twice: {rows.run_id[twice].iloc[0]}')
 
 
-def _schema(name, columns):
+def _schema(name: str, columns: Sequence[str]) -> pa.Schema:
     number = pa.float32() if name == 'traces' else pa.float64()
     return pa.schema({column: _TYPES.get(column, number) for column in columns})
 
 
-def write(folder: Path, chapter: str, tables: dict[str, pd.DataFrame]) -> None:
-    """Replace these tables of a chapter, each as a whole, and say so in its manifest. Raises RunError.
+def write(folder: Path, chapter: str, tables: Tables) -> None:
+    """Replace these tables of a chapter, each as a whole, and list their hashes in its manifest.
 
     Raises RunError for rows that no run has and where the disk refuses.
     """
     before = _hashes(folder, chapter)
-    contents = {name: _content(name, rows, _table(folder, chapter, name), chapter) for name, rows in tables.items()}
-    contents = {name: data for name, data in contents.items() if before.get(name) != [_hash(data)]}
-    after = before | {name: [_hash(data)] for name, data in contents.items()}
-    if contents:
-        meanwhile = {name: [*before.get(name, [ABSENT]), *after[name]] for name in contents}
-        paths.write(_manifest(folder, chapter), _sealed(before | meanwhile))
-        for name, data in contents.items():
-            paths.write(_table(folder, chapter, name), data)
-        paths.write(_manifest(folder, chapter), _sealed(after))
+    contents = {}
+    after = dict(before)
+    for name, rows in tables.items():
+        content = _content(name, rows, _table(folder, chapter, name))
+        if before.get(name) != [_hash(content)]:
+            contents[name] = content
+            after[name] = [_hash(content)]
+    if not contents:
+        return
+    meanwhile = dict(before)
+    for name in contents:
+        meanwhile[name] = [*before.get(name, [ABSENT]), *after[name]]
+    paths.write(_manifest(folder, chapter), _sealed(meanwhile))
+    for name, content in contents.items():
+        paths.write(_table(folder, chapter, name), content)
+    paths.write(_manifest(folder, chapter), _sealed(after))
 
 
-def _content(name, frame, path, chapter) -> bytes:
+def _content(name: str, frame: pd.DataFrame, path: Path) -> bytes:
     """Sorted rows, keys first, fixed types and compression, no time: equal rows are equal bytes."""
-    rest = sorted(set(frame.columns) - set(KEYS) - set(ORDER[name]))
-    columns = [*KEYS, *ORDER[name], *rest]
+    first = [*KEYS, *ORDER[name]]
+    columns = [*first, *sorted(set(frame.columns) - set(first))]
     frame = frame[columns].sort_values(['run_id', *ORDER[name]], kind='stable')
     try:
         _check(frame, name)
     except ValueError as error:
         raise RunError(f'{path}: would hold {error}; nothing was written') from None
-    table = pa.Table.from_pandas(frame, _schema(name, columns), preserve_index=False).replace_schema_metadata(None)
+    table = pa.Table.from_pandas(frame, _schema(name, columns), preserve_index=False)
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression='zstd', write_page_checksum=True)
+    pq.write_table(table.replace_schema_metadata(None), buffer, compression='zstd', write_page_checksum=True)
     return buffer.getvalue()

@@ -3,85 +3,121 @@
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+from paper_lib.contract.scales import Scale
 from paper_lib.study import book, catalogue, drawing, plan, scales
+from paper_lib.study.catalogue import Entry
+from paper_lib.study.frames import Frames
 
-NUMBERS = [*(str(i) for i in range(1, 9)), *(f'S{i}' for i in range(1, 18))]
-PAPER = [*(f'figure_{number}' for number in NUMBERS), 'table_S1', 'table_S2']
+
+def _order(entry: Entry) -> tuple[bool, bool, int]:
+    """Figures before tables, those of the appendix last, then by number."""
+    number = entry.number.removeprefix('S')
+    return not entry.is_figure, entry.number != number, int(number)
 
 
-def listing(scale: str = 'laptop', draw: bool = False) -> list[dict]:
-    """One row per figure and table of the paper, each with those that only this library has of it.
+NUMBERED = sorted((entry for entry in catalogue.ENTRIES.values() if entry.number), key=_order)
+PAPER = [entry.name for entry in NUMBERED]
 
-    Columns: figure, file (of this scale), notebook, scales (those whose archive has a run of it, with the number of its
-    agents that have one), and with `draw` the seconds that it takes at this scale from the data to the files.
+
+def listing(scale: str = 'laptop', draw: bool = False) -> list[dict[str, Any]]:
+    """One row per figure and table of the paper, each with what only this library has of it.
+
+    Columns: figure, file (of this scale), notebook, and the scales whose archive has a run of it, with the number of
+    its agents that have one. With `draw`, also the seconds from the data to the files at this scale.
     """
-    scales.get(scale)
-    chapters = dict.fromkeys(catalogue.ENTRIES[name].chapter for name in PAPER)
-    found = {}
-    for known in scales.SCALES.values():
-        planned = plan.planned(known)
-        found[known.name] = {chapter: _whole(chapter, known, planned) for chapter in chapters}
+    chosen = scales.get(scale)
+    archived = {known.name: _archived(known) for known in scales.SCALES.values()}
     rows = []
     for name in PAPER:
-        entry, together = catalogue.ENTRIES[name], _together(name)
-        parts = {known: entry.of(tables[entry.chapter]) for known, tables in found.items()}
+        entry = catalogue.ENTRIES[name]
+        together = _together(name)
+        suffix = 'png' if entry.is_figure else 'csv'
         row = {
-            'figure': ('Fig. ' if entry.is_figure else 'Table ') + name.partition('_')[2],
-            'file': ', '.join(f'{each}.{"png" if entry.is_figure else "csv"}' for each in together),
+            'figure': f'{"Fig." if entry.is_figure else "Table"} {entry.number}',
+            'file': ', '.join(f'{part.name}.{suffix}' for part in together),
             'notebook': entry.notebook,
-            'scales (agents)': ', '.join(f'{known} ({_agents(part)})' for known, part in parts.items()
-                                         if len(part.runs)),
-        }  # fmt: skip
+            'scales (agents)': _scales(entry, archived),
+        }
         if draw:
-            row['seconds'] = round(sum(_seconds(each, scales.get(scale)) for each in together), 1)
+            row['seconds'] = round(sum(_seconds(part, chosen) for part in together), 1)
         rows.append(row)
     return rows
 
 
-def _whole(chapter, scale, planned):
-    """All frames of a chapter."""
-    everything = catalogue.Entry('', '', chapter, ('all',), None)
-    return book.load(everything, plan.specs(chapter, scale, optional=True), scale, planned)
+def _archived(scale: Scale) -> dict[str, Frames]:
+    """Chapter -> all its frames at a scale."""
+    planned = plan.planned(scale)
+    frames_of = {}
+    for chapter in dict.fromkeys(catalogue.ENTRIES[name].chapter for name in PAPER):
+        everything = Entry('', '', chapter, ('all',), None)
+        specs = plan.specs(chapter, scale, optional=True)
+        frames_of[chapter] = book.load(everything, specs, scale, planned)
+    return frames_of
 
 
-def _agents(part):
-    return f'{part.runs.agent.nunique()} of {len({spec.agent for spec in part.specs})}'
+def _scales(entry: Entry, archived: dict[str, dict[str, Frames]]) -> str:
+    """The scales that have runs of an entry, as 'laptop (2 of 3)' for two of three agents."""
+    words = []
+    for scale, frames_of in archived.items():
+        part = entry.of(frames_of[entry.chapter])
+        wanted = {spec.agent for spec in part.specs}
+        if len(part.runs):
+            words.append(f'{scale} ({len(part.archived_agents)} of {len(wanted)})')
+    return ', '.join(words)
 
 
-def claims(scale: str) -> list[dict]:
-    """One row per test of a claim of the paper on runs of this scale; those without a run are left out.
+def claims(scale: str) -> list[dict[str, Any]]:
+    """One row per test of a claim of the paper on runs of this scale. Tests without a run are left out.
 
     Columns: claim, statistic, on (the maze, or a number of tasks), estimate with its 95 % interval, pairs, verdict.
     """
-
-    def number(x):
-        return f'{x:.2f}' if abs(x) < 10 else f'{x:.1f}'
-
-    rows, known = {}, scales.get(scale)
-    for entry in (catalogue.tested(name) for name, ids in catalogue.CLAIMS.items() if ids):
-        found = book.load(entry, plan.specs(entry.chapter, known, optional=True), known, plan.planned(known))
-        for row in entry.make(found).query('n > 0').to_dict('records'):
+    chosen = scales.get(scale)
+    tests = {}
+    for notebook, ids in catalogue.CLAIMS.items():
+        if not ids:
+            continue
+        entry = catalogue.tested(notebook)
+        table = entry.make(_frames(entry, chosen))
+        for row in table.to_dict('records'):
+            if row['n'] == 0:
+                continue
             on = 'maze' if entry.chapter == 'toy_maze' else f'{row.get("tasks", 1)} tasks'
-            interval = f'{number(row["estimate"])} [{number(row["low"])}, {number(row["high"])}]'
-            rows[row['id'], row['statistic'], on] = {
-                'claim': row['id'], 'statistic': row['statistic'], 'on': on, 'estimate, 95 % interval': interval,
-                'pairs': row['n'], 'verdict': row['verdict']}  # fmt: skip
-    return list(rows.values())
+            interval = f'[{_number(row["low"])}, {_number(row["high"])}]'
+            tests[row['id'], row['statistic'], on] = {
+                'claim': row['id'],
+                'statistic': row['statistic'],
+                'on': on,
+                'estimate, 95 % interval': f'{_number(row["estimate"])} {interval}',
+                'pairs': row['n'],
+                'verdict': row['verdict'],
+            }
+    return list(tests.values())
 
 
-def _together(name):
+def _number(value: float) -> str:
+    return f'{value:.2f}' if abs(value) < 10 else f'{value:.1f}'
+
+
+def _frames(entry: Entry, scale: Scale) -> Frames:
+    """What the archive of a scale has of an entry."""
+    specs = plan.specs(entry.chapter, scale, optional=True)
+    return book.load(entry, specs, scale, plan.planned(scale))
+
+
+def _together(name: str) -> list[Entry]:
     """A figure and what belongs to it: figure_2 and figure_2_curves."""
-    own = catalogue.shown(catalogue.ENTRIES[name].notebook)
-    return [entry.name for entry in own if entry.name == name or entry.name.startswith(f'{name}_')]
+    entries = catalogue.shown(catalogue.ENTRIES[name].notebook)
+    return [entry for entry in entries if entry.name == name or entry.name.startswith(f'{name}_')]
 
 
-def _seconds(name, scale):
+def _seconds(entry: Entry, scale: Scale) -> float:
     """Seconds from the archive to the files."""
-    entry, began = catalogue.ENTRIES[name], time.monotonic()
-    found = book.load(entry, plan.specs(entry.chapter, scale, optional=True), scale, plan.planned(scale))
-    made = entry.make(found)
+    began = time.monotonic()
+    frames = _frames(entry, scale)
+    made = entry.make(frames)
     if entry.is_figure:
         with tempfile.TemporaryDirectory(prefix='paper-lib-') as folder:
-            drawing.save(made, Path(folder) / name, drawing.provenance(found))
+            drawing.save(made, Path(folder) / entry.name, drawing.provenance(frames))
     return time.monotonic() - began

@@ -1,6 +1,8 @@
 """A notebook of the study as one object: what its cells call."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -9,6 +11,8 @@ from paper_lib.contract.spec import RunSpec
 from paper_lib.study import archive, captions, catalogue, drawing, frames, parameters, paths, plan, scales, tables
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.names import choose
+
+WITH_RESULT = ('done', 'archived')  # states of a run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,70 +24,91 @@ class Book:
     entries: tuple[Entry, ...]  # figures and tables that it shows
     runs_of: dict[str, tuple[RunSpec, ...]]  # chapter of the archive -> the runs shown, the optional ones too
     planned: frozenset[str]  # ids of the planned runs; all others are optional
-    store: object
+    store: Any
 
     @property
     def scale(self) -> str:
+        """The name of the scale."""
         return self.parameters.scale
 
     @property
     def specs(self) -> tuple[RunSpec, ...]:
-        return tuple(dict.fromkeys(spec for specs in self.runs_of.values() for spec in specs))
+        """The runs of all chapters, each once."""
+        every = {}
+        for specs in self.runs_of.values():
+            every |= dict.fromkeys(specs)
+        return tuple(every)
 
     def state(self) -> pd.DataFrame:
         """One row per run with its state, as `archive.state` gives it.
 
-        A run of several chapters has the state in that where it is needed most.
+        A run of several chapters counts as archived only if every chapter has it in its archive.
         """
         folder = paths.archive(self.scale)
-        parts = [archive.state(specs, self.store, folder, chapter, self.planned)
-                 for chapter, specs in self.runs_of.items()]  # fmt: skip
+        parts = []
+        for chapter, specs in self.runs_of.items():
+            parts.append(archive.state(specs, self.store, folder, chapter, self.planned))
         rows = pd.concat(parts, ignore_index=True)
-        return rows.iloc[(rows.state == 'archived').argsort(kind='stable')].drop_duplicates('run_id').sort_index()
+        archived_last = (rows.state == 'archived').argsort(kind='stable')
+        return rows.iloc[archived_last].drop_duplicates('run_id').sort_index()
 
     def runs(self) -> pd.DataFrame:
-        """The state of every run as a table of agents (of tasks and agents, where there are several) by pair seeds."""
+        """The state of every run: a row per agent, or per task and agent, and a column per pair seed."""
         rows = self.state()
-        ranks = {name: rank for rank, name in enumerate((*agents.AGENTS, *dict.fromkeys(rows.task)))}
-        table = rows.pivot(index=self._rows, columns='pair_seed', values='state').fillna('')
+        order = [*agents.AGENTS, *dict.fromkeys(rows.task)]
+        ranks = {name: rank for rank, name in enumerate(order)}
+        table = rows.pivot(index=self._row_keys, columns='pair_seed', values='state').fillna('')
         return table.sort_index(key=lambda level: level.map(ranks))
 
     @property
-    def _rows(self):
-        """What tells the rows of a table of runs apart."""
-        several = [key for key in ('task', 'agent') if len({getattr(spec, key) for spec in self.specs}) > 1]
-        return several or ['agent']
+    def _row_keys(self) -> list[str]:
+        """The columns that tell the rows of a table of runs apart."""
+        keys = []
+        for key in ('task', 'agent'):
+            if len({getattr(spec, key) for spec in self.specs}) > 1:
+                keys.append(key)
+        return keys or ['agent']
 
     def to_train(self) -> list[RunSpec]:
-        """Runs without a result, after the sources that they need here; none where training is off."""
+        """Runs without a result, after the sources that they need here. None where training is off."""
         if not self.parameters.trains:
             return []
-        left_out = ['done', 'archived'] + ['optional'] * (self.parameters.train != 'all')
         state = self.state()
-        wanted = set(state.run_id[~state.state.isin(left_out)])
-        lost = [spec for spec in self.specs if spec.run_id in wanted]
-        sources = [spec.source for spec in lost if spec.source and self.store.status(spec.source) != 'done']
-        return list(dict.fromkeys([*sources, *lost]))
+        left_out = state.state.isin(WITH_RESULT)
+        if self.parameters.train != 'all':
+            left_out |= state.state == 'optional'
+        ids = set(state.run_id[~left_out])
+        specs = [spec for spec in self.specs if spec.run_id in ids]
+        sources = [spec.source for spec in specs if spec.source]
+        lacking = [source for source in sources if self.store.status(source) != 'done']
+        return list(dict.fromkeys([*lacking, *specs]))
 
     def archive(self) -> pd.DataFrame:
         """Copy what the figures need of the finished runs into figures/data; returns the number of runs per state."""
+        folder = paths.archive(self.scale)
         for chapter, specs in self.runs_of.items():
-            for run_id, reason in archive.add(specs, self.store, paths.archive(self.scale), chapter).items():
+            dropped = archive.add(specs, self.store, folder, chapter)
+            for run_id, reason in dropped.items():
                 print(f'dropped from figures/data: {run_id}, as {reason}')
-        return self.state().groupby([*self._rows, 'state'], sort=False).size().unstack(fill_value=0)
+        counts = self.state().groupby([*self._row_keys, 'state'], sort=False).size()
+        return counts.unstack(fill_value=0)
 
     def frames(self, entry: Entry) -> frames.Frames:
         """The archived rows that a figure or a table is made of."""
-        return load(entry, self.runs_of[entry.chapter], scales.get(self.scale), self.planned)
+        specs = self.runs_of[entry.chapter]
+        return load(entry, specs, scales.get(self.scale), self.planned)
 
     def figure(self, name: str) -> drawing.Drawing:
         """Draw a figure from the archive and save it as PNG, PDF and caption."""
-        entry = choose('figure', name, {entry.name: entry for entry in self.entries if entry.is_figure})
-        found, path = self.frames(entry), paths.drawings(self.scale) / name
-        caption = captions.caption(entry, found)
-        drawing.save(entry.make(found), path, drawing.provenance(found))
+        figures = {entry.name: entry for entry in self.entries if entry.is_figure}
+        entry = choose('figure', name, figures)
+        rows = self.frames(entry)
+        caption = captions.caption(entry, rows)
+        path = paths.drawings(self.scale) / name
+        drawing.save(entry.make(rows), path, drawing.provenance(rows))
         paths.write(path.with_name(f'{name}.md'), f'{caption}\n'.encode())
-        return drawing.Drawing(path.with_name(f'{name}.png').read_bytes(), caption)
+        png = path.with_name(f'{name}.png').read_bytes()
+        return drawing.Drawing(png, caption)
 
     def table(self, name: str) -> tables.Table:
         """Compute a table from the archive and save it as CSV, Markdown and LaTeX."""
@@ -94,34 +119,37 @@ class Book:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""
         return self._save(catalogue.tested(self.name))
 
-    def _save(self, entry):
-        found = self.frames(entry)
-        table = tables.Table(entry.make(found), captions.caption(entry, found))
+    def _save(self, entry: Entry) -> tables.Table:
+        rows = self.frames(entry)
+        table = tables.Table(entry.make(rows), captions.caption(entry, rows))
         tables.save(table.frame, paths.drawings(self.scale) / entry.name, table.caption)
         return table
 
 
-def load(entry: Entry, specs, scale: scales.Scale, planned: frozenset[str]) -> frames.Frames:
-    """What the archive of a scale has of an entry's runs among `specs`; those not `planned` are optional."""
+def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: frozenset[str]) -> frames.Frames:
+    """What the archive of a scale has of an entry's runs among `specs`. Those not `planned` are optional."""
     shown = entry.part(specs)
     optional = frozenset(spec.run_id for spec in shown) - planned
-    return archive.load(shown, paths.archive(scale.name), entry.chapter, optional=optional, scale=scale.name,
-                        warning=scale.warning)  # fmt: skip
+    folder = paths.archive(scale.name)
+    return archive.load(shown, folder, entry.chapter, optional=optional, scale=scale.name, warning=scale.warning)
 
 
-def open(name: str, names: dict, store) -> Book:
+def open(name: str, names: dict[str, Any], store: Any) -> Book:
     """The notebook of this name with the parameters found in its `globals()`.
 
     Raises UserError for a wrong parameter and for a notebook that does not exist.
     """
     choose('notebook', name, catalogue.CLAIMS)
     chosen = parameters.check(names)
-    scale, entries = scales.get(chosen.scale), catalogue.shown(name)
-    tested = [catalogue.tested(name)] if catalogue.CLAIMS[name] else []
+    scale = scales.get(chosen.scale)
+    entries = catalogue.shown(name)
+    with_claims = [*entries, catalogue.tested(name)] if catalogue.CLAIMS[name] else entries
     runs_of = {}
-    for chapter in dict.fromkeys(entry.chapter for entry in [*entries, *tested]):
+    for chapter in dict.fromkeys(entry.chapter for entry in with_claims):
         specs = plan.specs(chapter, scale, chosen.seeds, optional=True)
-        own = [entry for entry in [*entries, *tested] if entry.chapter == chapter]
-        shown = {spec for entry in own for spec in entry.part(specs)}
+        shown = set()
+        for entry in with_claims:
+            if entry.chapter == chapter:
+                shown |= set(entry.part(specs))
         runs_of[chapter] = tuple(spec for spec in specs if spec in shown)
     return Book(name, chosen, tuple(entries), runs_of, plan.planned(scale, chosen.seeds), store)

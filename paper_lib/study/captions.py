@@ -1,6 +1,10 @@
 """What stands below figures and tables: what is shown, of which runs, and in what they differ from the paper's."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from paper_lib.contract import agents, tasks
+from paper_lib.contract.spec import RunSpec
 from paper_lib.study import claims, episodes, published, scales, stats
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.figures import OUTLIER
@@ -9,63 +13,79 @@ from paper_lib.study.paper import PAPER_TASKS
 
 WITHIN = f'resampled within tasks; none where a task has fewer than {stats.FEWEST} seeds'
 BAND = 'Thin lines: seeds; thick: their mean; band, from four seeds on: 95 % bootstrap interval of the mean.'
-NORMALISED = """Normalised per task: the score of random actions is 0, the mean final score of the Active runs 1
-    (a loss: over their mean final loss); tasks on which Active is no better than random are left out of scores."""
-OWN = """{fixed}: data of its own on a fixed schedule of this rate (none at the end, so the sum is less); {adaptive}:
-    only where the OOD ratio is above the number."""
+NORMALISED = """Normalised per task: 0 is the score of random actions and 1 the mean final score of the
+    Active runs; a loss is divided by their mean final loss. Tasks on which Active is no better than random
+    are left out of scores."""
+SCHEDULES = """{fixed}: adds data of its own at this rate; nothing is added at the end, so the total is less.
+    {adaptive}: adds data only where the OOD ratio is above the number."""
 BASELINE = 'Dashed: mean of the {active.label} agent, which collects for the task.'
 LISTED = 6  # tasks that a caption lists; more are counted
 
 
-def _words(frames: Frames) -> dict:
-    """What may be filled into a caption's text: rows of agents by name, and what captions have in common."""
+def _words(frames: Frames) -> dict[str, Any]:
+    """What may be filled into a caption's text: rows of agents by name, and words that captions share."""
     interacting = [agents.get(name) for name in agents.group('interacting')]
     adaptive = [row.label for row in interacting if row.values['interact_above']]
     fixed = [row.label for row in interacting if not row.values['interact_above']]
-    models = [f'{agents.get(name).label}: {agents.get(name).about}' for name in agents.group('world_models')]
-    own = OWN.format(fixed=', '.join(fixed), adaptive=', '.join(adaptive))
-    return agents.AGENTS | {
-        'band': BAND, 'baseline': BASELINE.format(**agents.AGENTS), 'within': WITHIN, 'own': _line(own),
-        'normalised': _line(NORMALISED), 'world_models': '. '.join(models), 'first': frames.first, 'outlier': OUTLIER,
-        'enough': claims.ENOUGH, 'margin': claims.MARGIN, 'fewest': stats.FEWEST, 'last': published.LAST,
-        'at': published.AT, 'percentile': episodes.PERCENTILE, 'stretch': episodes.STRETCH,
-    }  # fmt: skip
+    models = [agents.get(name) for name in agents.group('world_models')]
+    schedules = SCHEDULES.format(fixed=', '.join(fixed), adaptive=', '.join(adaptive))
+    shared = {
+        'at': published.AT,
+        'band': BAND,
+        'baseline': BASELINE.format(**agents.AGENTS),
+        'enough': claims.ENOUGH,
+        'fewest': stats.FEWEST,
+        'first': frames.first,
+        'last': published.LAST,
+        'margin': claims.MARGIN,
+        'normalised': _one_line(NORMALISED),
+        'outlier': OUTLIER,
+        'schedules': _one_line(schedules),
+        'percentile': episodes.PERCENTILE,
+        'stretch': episodes.STRETCH,
+        'within': WITHIN,
+        'world_models': '. '.join(f'{row.label}: {row.about}' for row in models),
+    }
+    return agents.AGENTS | shared
 
 
-def _line(text):
+def _one_line(text: str) -> str:
     return ' '.join(text.split())
 
 
 def caption(entry: Entry, frames: Frames) -> str:
-    """Two paragraphs: what a figure or table shows, of which runs, how they collect; what differs from v1."""
-    lacking = {*frames.missing, *frames.optional_missing}
-    told = [spec for spec in frames.specs if spec.run_id not in frames.optional or spec not in lacking]
-    lines = [
-        _line(entry.text).format(**_words(frames)),
+    """Two paragraphs: what is shown, of which runs, and how they collect; then in what they differ from v1."""
+    absent = {*frames.missing, *frames.optional_missing}
+    scheduled = [spec for spec in frames.specs if spec.run_id not in frames.optional or spec not in absent]
+    sentences = [
+        _one_line(entry.text).format(**_words(frames)),
         f'Scale {frames.scale}: {"; ".join(_sizes(frames))}. {seeds(frames)}.',
         in_paper(entry, frames),
         published.summary(frames) if entry.name == 'figure_base_agent' else '',
         *dict.fromkeys(published.goal(spec) for spec in frames.specs),
-        *dict.fromkeys(published.mixed(spec) for spec in frames.specs),
-        *dict.fromkeys(published.schedule(spec) for spec in told),
+        *dict.fromkeys(published.collected_for(spec) for spec in frames.specs),
+        *dict.fromkeys(published.schedule(spec) for spec in scheduled),
         f'{frames.warning}.' if frames.warning else '',
         *without_result(frames),
     ]
-    return ' '.join(line for line in lines if line) + f'\n\n{_differences(frames)}'
+    first = ' '.join(sentence for sentence in sentences if sentence)
+    return f'{first}\n\n{_differences(frames)}'
 
 
 def without_result(frames: Frames) -> list[str]:
     """Sentences that say which runs have no result, and the commands that train them."""
-    lines = []
+    sentences = []
     if frames.missing:
         planned = [spec for spec in frames.specs if spec.run_id not in frames.optional]
-        lines.append(f'Planned, no result yet: {len(frames.missing)} of {len(planned)} runs; '
-                     f'`{train_planned(frames.scale)}` trains them.')  # fmt: skip
-    there, lacking = set(frames.runs.agent), {spec.agent for spec in frames.optional_missing}
-    optional = [row.label for name, row in agents.AGENTS.items() if name in lacking - there]
-    if optional:
-        lines.append(f'Optional, not trained: {", ".join(optional)}; `{train_optional(frames.scale)}` trains them.')
-    return lines
+        command = train_planned(frames.scale)
+        missing = f'{len(frames.missing)} of {len(planned)} runs'
+        sentences.append(f'Planned, no result yet: {missing}; `{command}` trains them.')
+    absent = {spec.agent for spec in frames.optional_missing} - frames.archived_agents
+    labels = [row.label for name, row in agents.AGENTS.items() if name in absent]
+    if labels:
+        command = train_optional(frames.scale)
+        sentences.append(f'Optional, not trained: {", ".join(labels)}; `{command}` trains them.')
+    return sentences
 
 
 def train_planned(scale: str) -> str:
@@ -80,61 +100,83 @@ def train_optional(scale: str) -> str:
     return f'paper-lib notebooks --scale {scale} -p train all'
 
 
-def _sizes(frames):
-    """Tasks with their budgets, those with equal ones together."""
-    groups = {}
+def _sizes(frames: Frames) -> list[str]:
+    """Tasks with their budgets; tasks with equal budgets stand together."""
+    groups: dict[str, dict[str, None]] = {}
     for spec in frames.specs:
         repeat = tasks.get(spec.task).repeat
-        text = f'{spec.budget:,} environment steps ({repeat} per agent step), {spec.schedule.updates:,} updates'
-        groups.setdefault(text, {})[spec.task] = None
-    return [f'{_names(names)}, {text}' for text, names in groups.items()]
+        budget = f'{spec.budget:,} environment steps ({repeat} per agent step), {spec.schedule.updates:,} updates'
+        groups.setdefault(budget, {})[spec.task] = None
+    return [f'{_tasks(names)}, {budget}' for budget, names in groups.items()]
 
 
-def _names(names):
+def _tasks(names: Iterable[str]) -> str:
+    """The names of the tasks or, where there are many, their number."""
+    names = list(names)
     return ', '.join(names) if len(names) <= LISTED else f'{len(names)} tasks'
 
 
 def seeds(frames: Frames) -> str:
-    """How many runs there are of every agent; of every task where tasks differ."""
-    there = frames.runs.groupby(['agent', 'task']).size()
-    names, words = frames.tasks, []
-    for agent in (agent for agent in agents.AGENTS if agent in set(frames.runs.agent)):
-        counts, label = {task: there.get((agent, task), 0) for task in names}, agents.get(agent).label
-        if len(set(counts.values())) == 1:
-            words.append(f'{counts[names[0]]} {label}')
-        else:
-            words += [f'{n} {label} ({_names([task for task in names if counts[task] == n])})'
-                      for n in sorted(set(counts.values()), reverse=True)]  # fmt: skip
-    return f'Number of seeds{" per task" if len(names) > 1 else ""}: {", ".join(words) or "none yet"}'
+    """The number of runs of every agent, and of every task where tasks differ."""
+    archived = frames.runs.groupby(['agent', 'task']).size()
+    parts = []
+    for agent, row in agents.AGENTS.items():
+        if agent not in frames.archived_agents:
+            continue
+        tasks_by_count: dict[int, list[str]] = {}
+        for task in frames.tasks:
+            count = archived.get((agent, task), 0)
+            tasks_by_count.setdefault(count, []).append(task)
+        for count in sorted(tasks_by_count, reverse=True):
+            where = f' ({_tasks(tasks_by_count[count])})' if len(tasks_by_count) > 1 else ''
+            parts.append(f'{count} {row.label}{where}')
+    per_task = ' per task' if len(frames.tasks) > 1 else ''
+    return f'Number of seeds{per_task}: {", ".join(parts) or "none yet"}'
 
 
 def in_paper(entry: Entry, frames: Frames) -> str:
-    """Which tasks the paper's figure shows, '' where they are those shown here."""
+    """A sentence about the tasks that the paper shows; '' where they are those shown here, or nothing is known."""
     here = set(frames.tasks)
-    if entry.named is not None:
-        count, named = len(entry.tasks), entry.named
-        if here == set(named) and len(here) == count:
-            return ''
-        rest = f' among {count} tasks' if named and len(named) < count else '' if named else f'{count} tasks'
-        return f'The paper shows {", ".join(named)}{rest}.'
-    every = entry.is_figure and entry.chapter == 'study' and entry.tasks is None
-    return f'The paper shows all {len(PAPER_TASKS)} tasks.' if every and len(here) < len(PAPER_TASKS) else ''
+    if entry.named is None:
+        shows_all = entry.is_figure and entry.chapter == 'study' and entry.tasks is None
+        if shows_all and len(here) < len(PAPER_TASKS):
+            return f'The paper shows all {len(PAPER_TASKS)} tasks.'
+        return ''
+    count = len(entry.tasks)
+    if here == set(entry.named) and len(here) == count:
+        return ''
+    if not entry.named:
+        return f'The paper shows {count} tasks.'
+    among = f' among {count} tasks' if len(entry.named) < count else ''
+    return f'The paper shows {", ".join(entry.named)}{among}.'
 
 
-def _differences(frames):
-    """In what the runs differ from v1: tasks with equal differences together, more of them as an addition."""
-    specs, groups = {}, {}
+def _differences(frames: Frames) -> str:
+    """In what the runs differ from v1.
+
+    Tasks with equal differences stand together. Where a group differs in the values of the smallest group and in more,
+    only the further values are listed.
+    """
+    specs_of: dict[str, list[RunSpec]] = {}
     for spec in frames.specs:
-        specs.setdefault(spec.task, []).append(spec)
-    for task, own in specs.items():
-        groups.setdefault(tuple(dict.fromkeys(x for spec in own for x in published.deviations(spec))), []).append(task)
+        specs_of.setdefault(spec.task, []).append(spec)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for task, specs in specs_of.items():
+        values = {}
+        for spec in specs:
+            values |= dict.fromkeys(published.deviations(spec))
+        groups.setdefault(tuple(values), []).append(task)
     if len(groups) == 1:
         return published.differences(frames.specs)
-    least, parts = min(groups, key=len), []
-    for values, names in sorted(groups.items(), key=lambda group: len(group[0])):
-        if values != least and set(least) <= set(values):
-            text = f'the same, and {", ".join(x for x in values if x not in least)}.'
+
+    smallest = min(groups, key=len)
+    parts = []
+    for values in sorted(groups, key=len):
+        names = groups[values]
+        if values != smallest and set(smallest) <= set(values):
+            further = [value for value in values if value not in smallest]
+            text = f'the same, and {", ".join(further)}.'
         else:
-            text = published.differences([spec for name in names for spec in specs[name]])
-        parts.append(f'{_names(names)}: {text}')
+            text = published.differences(spec for task in names for spec in specs_of[task])
+        parts.append(f'{_tasks(names)}: {text}')
     return ' '.join(parts)

@@ -1,16 +1,19 @@
 """Every figure and table: its name, notebook, chapter, agents and tasks, what draws it, and the words below it.
 
-To add one, add a row here and a cell to the notebook.
+To add one, add a row here and a cell to the notebook (`docs/extending.md`).
 """
 
 import dataclasses
 import functools
-import typing
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from paper_lib.contract import agents, tasks
+from paper_lib.contract.spec import RunSpec
 from paper_lib.study import (
     claims,
     episodes,
@@ -24,47 +27,63 @@ from paper_lib.study import (
 )
 from paper_lib.study.frames import Frames
 
+# Takes frames and the names of agents, and returns a figure or a table.
+Draw = Callable[[Frames, Sequence[str]], Figure | pd.DataFrame]
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
     """One figure or table.
 
-    `text` is the caption's first sentence or more, in which {agent.label} and the words of `captions` are filled in.
+    `text` is how the caption begins. In it, {agent.label} and the words of `captions` are filled in.
     """
 
     name: str  # also of its files
     notebook: str
     chapter: str  # of the archive
     wanted: tuple[str, ...]  # agents or groups of them
-    draw: typing.Callable  # (Frames, names of agents) -> Figure or DataFrame
+    draw: Draw | None  # None: its runs alone are asked for
     text: str = ''
     tasks: tuple[str, ...] | None = None  # those that the paper shows; None: all of the chapter
     named: tuple[str, ...] | None = None  # those of them that the paper's text names; None: nothing is said of it
-    pictures: bool = False  # whether it draws what an agent sees
+    shows_pictures: bool = False  # whether it shows what an agent sees
 
     @property
     def is_figure(self) -> bool:
+        """Whether it is a figure; otherwise it is a table."""
         return self.name.startswith('figure')
 
     @property
+    def number(self) -> str:
+        """Its number in the paper, as '2' or 'S1'; '' for what the paper does not have."""
+        numbered = re.fullmatch(r'(?:figure|table)_(S?\d+)', self.name)
+        return numbered.group(1) if numbered else ''
+
+    @property
     def agents(self) -> list[str]:
+        """Names of the agents that are shown."""
         return agents.group(*self.wanted)
 
-    def over(self, names) -> list[str]:
-        """Which of a chapter's tasks are shown: the paper's or, where none of them is there, the first others, as many.
+    def over(self, names: Iterable[str]) -> list[str]:
+        """The tasks that are shown, out of those of a chapter.
 
-        Of these, where pictures are drawn, those that are seen as pictures.
+        These are the paper's. If the chapter has none of them, they are as many of its first tasks; a figure that shows
+        pictures then takes tasks that are seen as pictures.
         """
         names = list(dict.fromkeys(names))
         if self.tasks is None:
             return names
-        others = [task for task in names if not self.pictures or tasks.get(task).obs == 'vision']
-        return [task for task in self.tasks if task in names] or others[: len(self.tasks)]
+        of_paper = [task for task in self.tasks if task in names]
+        if of_paper:
+            return of_paper
+        others = [task for task in names if not self.shows_pictures or tasks.get(task).obs == 'vision']
+        return others[: len(self.tasks)]
 
-    def part(self, specs) -> list:
-        """The runs among a chapter's that are shown."""
-        names = self.over(spec.task for spec in specs)
-        return [spec for spec in specs if spec.agent in self.agents and spec.task in names]
+    def part(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
+        """The runs that are shown, out of those of a chapter."""
+        specs = list(specs)
+        shown_tasks = self.over(spec.task for spec in specs)
+        return [spec for spec in specs if spec.agent in self.agents and spec.task in shown_tasks]
 
     def of(self, frames: Frames) -> Frames:
         """The part of a chapter's frames that is shown."""
@@ -75,18 +94,39 @@ class Entry:
         return self.draw(frames, self.agents)
 
 
-def _by_value(field, otherwise, reverse=False):
-    """Curves with the agents in the order of a field of their rows, Active first; `otherwise` stands for no such field.
+def _curves(columns: Sequence[str], faded: Sequence[str] = (), mean: bool = False) -> Draw:
+    """Draws curves of these quantities for every task."""
+    return functools.partial(grids.curves, columns=columns, faded=faded, mean=mean)
 
-    So a legend is in the order of what was varied.
+
+def _ordered_curves(
+    frames: Frames, names: Sequence[str], field: str, otherwise: float, reverse: bool = False, **options: Any
+) -> Figure:
+    """Curves with the agents in the order of a field of their rows, Active first.
+
+    So a legend is in the order of what was varied. An agent whose row lacks the field has the value `otherwise`.
+    `options` are those of `grids.curves`.
     """
+    offline = [name for name in names if name != 'active']
+    offline.sort(key=lambda name: agents.get(name).values.get(field, otherwise), reverse=reverse)
+    return grids.curves(frames, ['active', *offline], **options)
 
-    def draw(frames, names, **options):
-        offline = [name for name in names if name != 'active']
-        offline.sort(key=lambda name: agents.get(name).values.get(field, otherwise), reverse=reverse)
-        return grids.curves(frames, ['active', *offline], **options)
 
-    return draw
+def _of_frames(function: Callable[[Frames], Figure | pd.DataFrame]) -> Draw:
+    """Draws what needs no names of agents."""
+    return lambda frames, names: function(frames)
+
+
+def _hallucination(frames: Frames, names: Sequence[str]) -> Figure:
+    return episodes.hallucination(frames, names[0])
+
+
+def _environments(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
+    return supplement.environments()
+
+
+def _sensitivity(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
+    return sensitivity.table(frames, claims.random('study'))
 
 
 BOTH = ('score', 'wm_loss')
@@ -103,218 +143,380 @@ EXPLORED = ('active', 'exploration', 'passive_expl_same')
 
 ROWS = (
     Entry(
-        'figure_base_agent', '0_base_agent', 'base_agent', ('active',), figures.beside_published,
-        """Episode score of our agent over the published scores of DreamerV3 v1 at size S (danijar/dreamerv3 at commit
-        423291a; dashed: their mean; black bar: their range at 250,000 steps; dotted: below this something would be
-        wrong). Ours: mean of 4 evaluation episodes; theirs: training episodes, one or two per point. {band} Losses,
-        actor gradient (through the learned dynamics) and number of updates per agent step (0.5) are v1's.""",
+        'figure_base_agent',
+        '0_base_agent',
+        'base_agent',
+        ('active',),
+        figures.beside_published,
+        text="""Episode score of our agent over the published scores of DreamerV3 v1 at size S
+        (danijar/dreamerv3 at commit 423291a; dashed: their mean; black bar: their range
+        at 250,000 steps; dotted: below this something would be wrong). Ours: mean of 4
+        evaluation episodes; theirs: training episodes, one or two per point. {band}
+        Losses, actor gradient (through the learned dynamics) and number of updates per
+        agent step (0.5) are v1's.""",
     ),
     Entry(
-        'table_base_agent', '0_base_agent', 'base_agent', ('active',), lambda found, names: published.table(found),
-        """Mean score of the last {last} evaluations up to {at:,} environment steps, the range of the published seeds
-        there, and where ours lies.""",
+        'table_base_agent',
+        '0_base_agent',
+        'base_agent',
+        ('active',),
+        _of_frames(published.table),
+        text="""Mean score of the last {last} evaluations up to {at:,} environment steps, the
+        range of the published seeds there, and where ours lies.""",
     ),
     Entry(
-        'figure_1', '1_toy_maze', 'study', tuple(overview.BARS.values()), lambda found, names: overview.glance(found),
-        """(a) Where an agent's data comes from. (b) The tasks of the paper; framed: those of this scale. (c-e) Final
-        score, normalised: mean over tasks (bar), its 95 % bootstrap interval (line; {within}), mean of each task (dots)
-        and of {active.label} (dashed). (c) Offline agents on {active.label}'s data; (d) agents on data of pure
-        exploration; (e) agents that add data of their own. {normalised}""",
+        'figure_1',
+        '1_toy_maze',
+        'study',
+        tuple(overview.BARS.values()),
+        _of_frames(overview.glance),
+        text="""(a) Where an agent's data comes from. (b) The tasks of the paper; those of this
+        scale are framed. (c-e) Normalised final score. Bar: mean over tasks; line: its
+        95 % bootstrap interval ({within}); dots: mean of each task; dashed:
+        {active.label}. (c) Offline agents on {active.label}'s data; (d) agents on data
+        of pure exploration; (e) agents that add data of their own. {normalised}""",
     ),
     Entry(
-        'figure_2', '1_toy_maze', 'toy_maze', ('compared',), figures.trajectories,
-        """(a) Episode score, mean of 4 episodes per evaluation. {band} (b-d) First of the 4 episodes of the final
-        evaluation, pair seed {first} (a rule fixed in advance), from the yellow dot; episodes start in the dotted
-        square, the red circle is the goal. Above: over the number of states per 1 cm cell in the replay that the agent
-        learned from (log colours, grey: never visited). Below: coloured by world-model loss (log colours). Table:
-        median count over the distinct cells that the trajectory covers; the median of that over all final episodes and
-        seeds; the number in the paper (1M steps, size S, cell size not stated).""",
+        'figure_2',
+        '1_toy_maze',
+        'toy_maze',
+        ('compared',),
+        figures.trajectories,
+        text="""(a) Episode score, mean of 4 episodes per evaluation. {band} (b-d) First of the
+        4 episodes of the final evaluation, pair seed {first} (a rule fixed in advance),
+        from the yellow dot; episodes start in the dotted square, the red circle is the
+        goal. Above: over the number of states per 1 cm cell in the replay that the
+        agent learned from (log colours, grey: never visited). Below: coloured by
+        world-model loss (log colours). Table: median count over the distinct cells that
+        the trajectory covers; the median of that over all final episodes and seeds; the
+        number in the paper (1M steps, size S, cell size not stated).""",
     ),
     Entry(
-        'figure_2_curves', '1_toy_maze', 'toy_maze', ('compared',),
+        'figure_2_curves',
+        '1_toy_maze',
+        'toy_maze',
+        ('compared',),
         functools.partial(figures.quantity_panels, columns=('wm_loss', 'value', 'mc_return', 'value_error')),
-        """(a) World-model loss on the evaluation episodes. (b-d) Value of their first state, its discounted return, and
-        the difference (as Fig. S2). {band}""",
+        text="""(a) World-model loss on the evaluation episodes. (b-d) Value of their first
+        state, its discounted return, and the difference (as Fig. S2). {band}""",
     ),
     Entry(
-        'table_visitation', '1_toy_maze', 'toy_maze', ('compared',), visitation.table,
-        """Median number of states per 1 cm cell in the replay that the agent learned from, over the distinct cells that
-        a final-evaluation trajectory covers. shown: the trajectory of Fig. 2 (pair seed {first}); then the median and
-        mean over all final episodes and seeds; the paper's number (1M steps, size S, cell size not stated).""",
+        'table_visitation',
+        '1_toy_maze',
+        'toy_maze',
+        ('compared',),
+        visitation.table,
+        text="""Median number of states per 1 cm cell in the replay that the agent learned from,
+        over the distinct cells that a final-evaluation trajectory covers. shown: the
+        trajectory of Fig. 2 (pair seed {first}); then the median and mean over all
+        final episodes and seeds; the paper's number (1M steps, size S, cell size not
+        stated).""",
     ),
     Entry(
-        'figure_3', '2_validation', 'study', ('compared',), functools.partial(grids.curves, columns=BOTH),
-        'Episode score and world-model loss on the evaluation episodes. {band}',
-        SELECTED, named=SELECTED,
+        'figure_3',
+        '2_validation',
+        'study',
+        ('compared',),
+        _curves(BOTH),
+        text='Episode score and world-model loss on the evaluation episodes. {band}',
+        tasks=SELECTED,
+        named=SELECTED,
     ),
     Entry(
-        'figure_S2', '2_validation', 'study', ('compared',),
-        functools.partial(grids.curves, columns=('value', 'mc_return', 'value_error')),
-        """Value estimate of the first state of the evaluation episodes, their discounted Monte-Carlo return, and the
-        first minus the second. {band}""",
-        SELECTED, named=SELECTED,
+        'figure_S2',
+        '2_validation',
+        'study',
+        ('compared',),
+        _curves(('value', 'mc_return', 'value_error')),
+        text="""Value estimate of the first state of the evaluation episodes, their discounted
+        Monte-Carlo return, and the first minus the second. {band}""",
+        tasks=SELECTED,
+        named=SELECTED,
     ),
     Entry(
-        'figure_S10', '2_validation', 'study', STARTS, functools.partial(grids.curves, columns=('score',), mean=True),
-        """Episode score of all tasks; last: normalised mean over tasks, with its 95 % interval ({within}).
-        {passive.label}: the paper's Passive-diff, with initial weights of its own. {normalised} {band}""",
+        'figure_S10',
+        '2_validation',
+        'study',
+        STARTS,
+        _curves(('score',), mean=True),
+        text="""Episode score of all tasks; last: normalised mean over tasks, with its 95 %
+        interval ({within}). {passive.label}: the paper's Passive-diff, with initial
+        weights of its own. {normalised} {band}""",
     ),
     Entry(
-        'figure_S11', '2_validation', 'study', STARTS, functools.partial(grids.curves, columns=('wm_loss',), mean=True),
-        'World-model loss of all tasks; last: normalised mean over tasks, as Fig. S10. {normalised} {band}',
+        'figure_S11',
+        '2_validation',
+        'study',
+        STARTS,
+        _curves(('wm_loss',), mean=True),
+        text='World-model loss of all tasks; last: normalised mean over tasks, as Fig. S10. {normalised} {band}',
     ),
     Entry(
-        'figure_4', '3_deep_dive', 'study', PARTS, functools.partial(grids.curves, columns=BOTH),
-        """Episode score and world-model loss by the part of {active.label}'s final replay that is learned from: all of
-        it ({passive.label}), its second half ({passive_expert.label}), its first half ({passive_suboptimal.label}), or
-        a uniform half of it ({passive_half.label}, the paper's Passive-mixed). {band}""",
-        HALVES, named=('point_mass_maze-vision',),
+        'figure_4',
+        '3_deep_dive',
+        'study',
+        PARTS,
+        _curves(BOTH),
+        text="""Episode score and world-model loss by the part of {active.label}'s final replay
+        that is learned from: all of it ({passive.label}), its second half
+        ({passive_expert.label}), its first half ({passive_suboptimal.label}), or a
+        uniform half of it ({passive_half.label}, the paper's Passive-mixed). {band}""",
+        tasks=HALVES,
+        named=('point_mass_maze-vision',),
     ),
     Entry(
-        'figure_S8', '3_deep_dive', 'study', PARTS, functools.partial(grids.halves, columns=BOTH),
-        """Above: which part of {active.label}'s final replay, split at half of its environment steps, an agent learns
-        from; the hatched one from a uniform half of all (the paper's Passive-mixed). Below: episode score and
-        world-model loss, as Fig. 4. {band}""",
-        HALVES, named=('point_mass_maze-vision',),
+        'figure_S8',
+        '3_deep_dive',
+        'study',
+        PARTS,
+        functools.partial(grids.halves, columns=BOTH),
+        text="""Above: the part of {active.label}'s final replay that each agent learns from.
+        The replay is split at half of its environment steps; hatched: a uniform half of
+        all steps (the paper's Passive-mixed). Below: episode score and world-model
+        loss, as Fig. 4. {band}""",
+        tasks=HALVES,
+        named=('point_mass_maze-vision',),
     ),
     Entry(
-        'figure_S3', '3_deep_dive', 'study', ('compared',), episodes.within,
-        """First episode of the final evaluation, pair seed {first}; it starts alike for all agents. Shaded, in the
-        colour of the agent: stretches of at least {stretch} steps in a row with a world-model loss above the
-        {percentile}th percentile of {active.label}'s in this episode, a rule fixed before any episode was seen.""",
-        EPISODES, named=EPISODES,
+        'figure_S3',
+        '3_deep_dive',
+        'study',
+        ('compared',),
+        episodes.within,
+        text="""First episode of the final evaluation, pair seed {first}; it starts alike for
+        all agents. Shaded, in the colour of the agent: stretches of at least {stretch}
+        steps in a row with a world-model loss above the {percentile}th percentile of
+        {active.label}'s in this episode, a rule fixed before any episode was seen.""",
+        tasks=EPISODES,
+        named=EPISODES,
     ),
     Entry(
-        'figure_S4', '3_deep_dive', 'study', ('tandem',),
-        lambda found, names: episodes.hallucination(found, names[0]),
-        """What {tandem.label} sees and what its world model decodes, around the step (framed) of the first episode of
-        the final evaluation, pair seed {first}, at which the world-model loss is highest among the steps whose
-        policy-input reconstruction loss is not above its median.""",
-        ('point_mass_maze-vision',), named=('point_mass_maze-vision',), pictures=True,
+        'figure_S4',
+        '3_deep_dive',
+        'study',
+        ('tandem',),
+        _hallucination,
+        text="""What {tandem.label} sees and what its world model decodes, around the step
+        (framed) of the first episode of the final evaluation, pair seed {first}, at
+        which the world-model loss is highest among the steps whose policy-input
+        reconstruction loss is not above its median.""",
+        tasks=('point_mass_maze-vision',),
+        named=('point_mass_maze-vision',),
+        shows_pictures=True,
     ),
     Entry(
-        'figure_S5', '3_deep_dive', 'study', ('compared', 'world_models'),
-        functools.partial(grids.curves, columns=BOTH),
-        '{world_models}. Both train an actor and a critic of their own. {band}',
-        FROZEN, named=('hopper_hop-proprio', 'quadruped_run-proprio'),
+        'figure_S5',
+        '3_deep_dive',
+        'study',
+        ('compared', 'world_models'),
+        _curves(BOTH),
+        text='{world_models}. Both train an actor and a critic of their own. {band}',
+        tasks=FROZEN,
+        named=('hopper_hop-proprio', 'quadruped_run-proprio'),
     ),
     Entry(
-        'figure_S6', '3_deep_dive', 'study', ('active', 'passive', 'initial_weights'),
-        functools.partial(grids.curves, columns=BOTH, faded=('active',)),
-        """Passive agents with {active.label}'s initial weights ({passive_same.label}) and with others ({passive.label},
-        the paper's Passive-diff). {baseline} {band}""",
-        SELECTED,
+        'figure_S6',
+        '3_deep_dive',
+        'study',
+        ('active', 'passive', 'initial_weights'),
+        _curves(BOTH, faded=('active',)),
+        text="""Passive agents with {active.label}'s initial weights ({passive_same.label}) and
+        with others ({passive.label}, the paper's Passive-diff). {baseline} {band}""",
+        tasks=SELECTED,
     ),
     Entry(
-        'figure_S7', '3_deep_dive', 'study', ('active', 'tandem', 'alphas'),
-        functools.partial(_by_value('alpha', 1.0), columns=BOTH),
-        """Tandem agents whose initial weights are (1 - alpha) {active.label}'s + alpha their own (Eq. S3);
-        {tandem.label} is alpha 1. {band}""",
-        SELECTED,
+        'figure_S7',
+        '3_deep_dive',
+        'study',
+        ('active', 'tandem', 'alphas'),
+        functools.partial(_ordered_curves, field='alpha', otherwise=1.0, columns=BOTH),
+        text="""Tandem agents whose initial weights are (1 - alpha) {active.label}'s + alpha
+        their own (Eq. S3); {tandem.label} is alpha 1. {band}""",
+        tasks=SELECTED,
     ),
     Entry(
-        'figure_5', '4_remedies', 'toy_maze', ('collectors',), figures.maps,
-        """States in the final replay of three agents that collect their own data, one run each (pair seed {first}): for
-        the task (how: see below), for exploration alone, for both. One logarithmic colour scale; grey: never visited;
-        dark red: above the {outlier:g}th percentile of visited cells. Dotted: where episodes start; red circle: the
-        goal. The paper draws this from the vision variant.""",
+        'figure_5',
+        '4_remedies',
+        'toy_maze',
+        ('collectors',),
+        figures.maps,
+        text="""Number of states per cell in the final replay of three agents that collect their
+        own data: for the task (the words below say how), for exploration alone, and for
+        both. One run each, pair seed {first}. One logarithmic colour scale; grey: never
+        visited; dark red: above the {outlier:g}th percentile of visited cells. Dotted:
+        where episodes start; red circle: the goal. The paper draws this from the vision
+        variant.""",
     ),
     Entry(
-        'figure_5_curves', '4_remedies', 'toy_maze', ('active', 'exploration', 'mixed'),
+        'figure_5_curves',
+        '4_remedies',
+        'toy_maze',
+        ('active', 'exploration', 'mixed'),
         functools.partial(figures.explorers, columns=BOTH),
-        """Agents trained on the data of the two explorers, all evaluated on the task; dashed: mean of the
-        {active.label} agent. {band}""",
+        text="""Agents trained on the data of the two explorers, all evaluated on the task;
+        dashed: mean of the {active.label} agent. {band}""",
     ),
     Entry(
-        'figure_6', '4_remedies', 'study', ('active', 'exploration'),
-        functools.partial(grids.curves, columns=BOTH, faded=('active',)),
-        'Agents on the data of an agent that explores only, all evaluated on the task. {baseline} {band}',
-        SELECTED, named=('quadruped_run-vision', 'pick-place-proprio'),
+        'figure_6',
+        '4_remedies',
+        'study',
+        ('active', 'exploration'),
+        _curves(BOTH, faded=('active',)),
+        text='Agents on the data of an agent that explores only, all evaluated on the task. {baseline} {band}',
+        tasks=SELECTED,
+        named=('quadruped_run-vision', 'pick-place-proprio'),
     ),
     Entry(
-        'figure_S16', '4_remedies', 'study', EXPLORED,
-        functools.partial(grids.curves, columns=('score',), faded=('active',), mean=True),
-        """Episode score of all tasks on the data of an agent that explores only; last: normalised mean over tasks, with
-        its 95 % interval ({within}). {baseline} {normalised} {band}""",
+        'figure_S16',
+        '4_remedies',
+        'study',
+        EXPLORED,
+        _curves(('score',), faded=('active',), mean=True),
+        text="""Episode score of all tasks on the data of an agent that explores only; last:
+        normalised mean over tasks, with its 95 % interval ({within}). {baseline}
+        {normalised} {band}""",
     ),
     Entry(
-        'figure_S17', '4_remedies', 'study', EXPLORED,
-        functools.partial(grids.curves, columns=('wm_loss',), faded=('active',), mean=True),
-        """World-model loss of all tasks on the data of an agent that explores only; last: normalised mean over tasks.
-        {baseline} {normalised} {band}""",
+        'figure_S17',
+        '4_remedies',
+        'study',
+        EXPLORED,
+        _curves(('wm_loss',), faded=('active',), mean=True),
+        text="""World-model loss of all tasks on the data of an agent that explores only; last:
+        normalised mean over tasks. {baseline} {normalised} {band}""",
     ),
     Entry(
-        'figure_7', '4_remedies', 'study', ('weights',), grids.sweep,
-        """Final score over w_expl, the weight of the exploration reward in what the data are collected for (0: the task
-        alone; 1: exploration alone; spaced evenly). {active.label} acts on it, {passive.label} and {tandem.label} learn
-        from its data; all are evaluated on the task. Lines: means; dots: seeds; bars, from three seeds on: 95 %
-        bootstrap interval of the mean; dashed: {active.label} at weight 0.""",
-        SWEPT[:1], named=SWEPT[:1],
+        'figure_7',
+        '4_remedies',
+        'study',
+        ('weights',),
+        grids.sweep,
+        text="""Final score over w_expl, the weight of the exploration reward in what the data
+        are collected for (0: the task alone; 1: exploration alone; spaced evenly).
+        {active.label} acts on it, {passive.label} and {tandem.label} learn from its
+        data; all are evaluated on the task. Lines: means; dots: seeds; bars, from three
+        seeds on: 95 % bootstrap interval of the mean; dashed: {active.label} at weight
+        0.""",
+        tasks=SWEPT[:1],
+        named=SWEPT[:1],
     ),
     Entry(
-        'figure_S9', '4_remedies', 'study', ('weights',), grids.sweep,
-        """As Fig. 7: final score over w_expl. Lines: means; dots: seeds; bars, from three seeds on: 95 % bootstrap
-        interval of the mean; dashed: {active.label} at weight 0.""",
-        SWEPT, named=SWEPT,
+        'figure_S9',
+        '4_remedies',
+        'study',
+        ('weights',),
+        grids.sweep,
+        text="""As Fig. 7: final score over w_expl. Lines: means; dots: seeds; bars, from three
+        seeds on: 95 % bootstrap interval of the mean; dashed: {active.label} at weight
+        0.""",
+        tasks=SWEPT,
+        named=SWEPT,
     ),
     Entry(
-        'figure_8', '4_remedies', 'study', INTERACTING, functools.partial(grids.curves, columns=BOTH),
-        'Episode score and world-model loss of Passive agents that add data of their own. {own} {band}',
-        ADDING, named=ADDING,
+        'figure_8',
+        '4_remedies',
+        'study',
+        INTERACTING,
+        _curves(BOTH),
+        text='Episode score and world-model loss of Passive agents that add data of their own. {schedules} {band}',
+        tasks=ADDING,
+        named=ADDING,
     ),
     Entry(
-        'figure_S12', '4_remedies', 'study', INTERACTING,
-        functools.partial(grids.curves, columns=('score',), mean=True),
-        """Episode score of all tasks of Passive agents that add data of their own; last: normalised mean over tasks,
-        with its 95 % interval ({within}). {own} {normalised} {band}""",
+        'figure_S12',
+        '4_remedies',
+        'study',
+        INTERACTING,
+        _curves(('score',), mean=True),
+        text="""Episode score of all tasks of Passive agents that add data of their own; last:
+        normalised mean over tasks, with its 95 % interval ({within}). {schedules}
+        {normalised} {band}""",
     ),
     Entry(
-        'figure_S13', '4_remedies', 'study', INTERACTING,
-        functools.partial(grids.curves, columns=('wm_loss',), mean=True),
-        """World-model loss of all tasks of the agents of Fig. S12; last: normalised mean over tasks. {own} {normalised}
+        'figure_S13',
+        '4_remedies',
+        'study',
+        INTERACTING,
+        _curves(('wm_loss',), mean=True),
+        text="""World-model loss of all tasks of the agents of Fig. S12; last: normalised mean
+        over tasks. {schedules} {normalised} {band}""",
+    ),
+    Entry(
+        'figure_S14',
+        '4_remedies',
+        'study',
+        INTERACTING,
+        _curves(('ood_ratio',), mean=True),
+        text="""OOD ratio of all tasks of the agents of Fig. S12: world-model loss on the
+        evaluation episodes over that on episodes of the replay; last: mean over tasks,
+        not normalised. {schedules} {band}""",
+    ),
+    Entry(
+        'figure_S15',
+        '4_remedies',
+        'study',
+        INTERACTING,
+        grids.interaction,
+        text="""Mean normalised score over the data of its own that an agent had added
+        (environment steps, percent of those in the source's replay; mean over tasks):
+        one marker per evaluation. Dashed: last evaluation of {active.label} and of
+        {passive.label}, which adds none. {schedules} {normalised}""",
+    ),
+    Entry(
+        'table_S2',
+        '4_remedies',
+        'study',
+        (supplement.ADAPTIVE,),
+        _of_frames(supplement.self_generated),
+        text="""Environment steps that {passive_auto.label} added, in percent of those in its
+        source's replay: mean, lowest and highest run, number of runs, and the paper's
+        Table S2 (1M steps, size S). Last row: mean over the tasks that have runs, of
+        the paper's numbers for the same tasks.""",
+    ),
+    Entry(
+        'figure_S1',
+        '5_ablations',
+        'study',
+        ('active', 'thresholds'),
+        functools.partial(
+            _ordered_curves,
+            field='interact_above',
+            otherwise=0.0,
+            reverse=True,
+            columns=('score', 'ood_ratio', 'added'),
+            faded=('active',),
+            mean=True,
+        ),
+        text="""Thresholds of the OOD ratio above which Passive adds data of its own: episode
+        score, OOD ratio, and what was added in percent of the environment steps in the
+        source's replay. Last column: mean over tasks of scores normalised, of the
+        others as they are, with its 95 % interval ({within}). {normalised} {baseline}
         {band}""",
+        tasks=SWEPT,
+        named=(),
     ),
     Entry(
-        'figure_S14', '4_remedies', 'study', INTERACTING,
-        functools.partial(grids.curves, columns=('ood_ratio',), mean=True),
-        """OOD ratio of all tasks of the agents of Fig. S12: world-model loss on the evaluation episodes over that on
-        episodes of the replay; last: mean over tasks, not normalised. {own} {band}""",
+        'table_S1',
+        '5_ablations',
+        'study',
+        ('active',),
+        _environments,
+        text='Settings of the environments, from the table that the code itself uses.',
     ),
     Entry(
-        'figure_S15', '4_remedies', 'study', INTERACTING, grids.interaction,
-        """Mean normalised score over the data of its own that an agent had added (environment steps, percent of those
-        in the source's replay; mean over tasks): one marker per evaluation. Dashed: last evaluation of {active.label}
-        and of {passive.label}, which adds none. {own} {normalised}""",
+        'table_sensitivity',
+        '5_ablations',
+        'study',
+        ('compared',),
+        _sensitivity,
+        text="""Claim C1 with other choices of what counts as a final value (share of the last
+        evaluations) and of how pairs are summarised. Columns as in the tables of
+        claims. {normalised}""",
     ),
-    Entry(
-        'table_S2', '4_remedies', 'study', (supplement.ADAPTIVE,),
-        lambda found, names: supplement.self_generated(found),
-        """Environment steps that {passive_auto.label} added, in percent of those in its source's replay: mean, lowest
-        and highest run, number of runs, and the paper's Table S2 (1M steps, size S). Last row: mean over the tasks that
-        have runs, of the paper's numbers for the same tasks.""",
-    ),
-    Entry(
-        'figure_S1', '5_ablations', 'study', ('active', 'thresholds'),
-        functools.partial(_by_value('interact_above', 0.0, reverse=True), columns=('score', 'ood_ratio', 'added'),
-                          faded=('active',), mean=True),
-        """Thresholds of the OOD ratio above which Passive adds data of its own: episode score, OOD ratio, and what was
-        added in percent of the environment steps in the source's replay. Last column: mean over tasks of scores
-        normalised, of the others as they are, with its 95 % interval ({within}). {normalised} {baseline} {band}""",
-        SWEPT, named=(),
-    ),
-    Entry(
-        'table_S1', '5_ablations', 'study', ('active',), lambda found, names: supplement.environments(),
-        'Settings of the environments, from the table that the code itself uses.',
-    ),
-    Entry(
-        'table_sensitivity', '5_ablations', 'study', ('compared',),
-        lambda found, names: sensitivity.table(found, claims.random('study')),
-        """Claim C1 with other choices of what counts as a final value (share of the last evaluations) and of how pairs
-        are summarised. Columns as in the tables of claims. {normalised}""",
-    ),
-)  # fmt: skip
+)
 ENTRIES: dict[str, Entry] = {row.name: row for row in ROWS}
-CLAIMS = {  # that a notebook tests
+# The claims that a notebook tests.
+CLAIMS: dict[str, tuple[str, ...]] = {
     '0_base_agent': (),
     '1_toy_maze': ('C1', 'C2', 'C3'),
     '2_validation': ('C1', 'C2', 'C3', 'C12'),
@@ -338,13 +540,16 @@ def tested(notebook: str) -> Entry:
     """The table of a notebook's claims, of the agents that they are about and those that its figures show."""
     chapter = 'toy_maze' if notebook == '1_toy_maze' else 'study'
     ids = CLAIMS[notebook]
-    wanted = {agent for claim in claims.every_claim() if claim.id in ids for agent in claim.agents}
+    wanted = set()
+    for claim in claims.every_claim():
+        if claim.id in ids:
+            wanted |= set(claim.agents)
     for entry in shown(notebook):
         if entry.is_figure and entry.chapter == chapter:
             wanted |= set(entry.agents)
-    name = f'table_claims_{notebook.partition("_")[2]}'
 
-    def table(found, names):
-        return claims.table(found.metrics, claims.random(chapter), ids)
+    def table(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
+        return claims.table(frames.metrics, claims.random(chapter), ids)
 
-    return Entry(name, notebook, chapter, tuple(sorted(wanted)), table, CLAIMS_TEXT)
+    topic = notebook.partition('_')[2]
+    return Entry(f'table_claims_{topic}', notebook, chapter, tuple(sorted(wanted)), table, CLAIMS_TEXT)

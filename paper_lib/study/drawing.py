@@ -1,4 +1,4 @@
-"""A figure on disk: its picture, its caption, and where it comes from."""
+"""A figure on disk: PNG and PDF with their provenance, and its caption."""
 
 import base64
 import dataclasses
@@ -17,25 +17,31 @@ from paper_lib.study.frames import Frames
 def provenance(frames: Frames) -> dict[str, str]:
     """Scale, a hash of the ids of the runs in the figure, and the code's version."""
     ids = '\n'.join(sorted(frames.runs.run_id))
-    return {'scale': frames.scale, 'runs': hashlib.sha256(ids.encode()).hexdigest()[:16], 'code': paper_lib.__version__}
+    digest = hashlib.sha256(ids.encode()).hexdigest()
+    return {'scale': frames.scale, 'runs': digest[:16], 'code': paper_lib.__version__}
 
 
 def save(figure: Figure, path: Path, provenance: dict[str, str]) -> None:
     """Write path.png and path.pdf with the provenance in their metadata and no dates: equal data, equal bytes."""
     words = ' '.join(f'{key}={value}' for key, value in provenance.items())
-    metadata = {'png': {'Software': None, 'Description': words},
-                'pdf': {'CreationDate': None, 'Producer': None, 'Creator': 'paper-lib', 'Keywords': words}}  # fmt: skip
+    metadata = {
+        'png': {'Software': None, 'Description': words},
+        'pdf': {'CreationDate': None, 'Producer': None, 'Creator': 'paper-lib', 'Keywords': words},
+    }
     with style.context():
-        for kind, entries in metadata.items():
+        for suffix, entries in metadata.items():
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, metadata=entries)
-            paths.write(path.with_name(f'{path.name}.{kind}'), buffer.getvalue())
+            figure.savefig(buffer, format=suffix, metadata=entries)
+            paths.write(path.with_name(f'{path.name}.{suffix}'), buffer.getvalue())
 
 
-def shown(png: bytes, text: str, below: str) -> str:
-    """A picture as HTML no wider than its place, its first words for those who cannot see it, and HTML below it."""
+def as_html(png: bytes, alternative: str, below: str) -> str:
+    """A figure as HTML, no wider than its place.
+
+    `alternative` is read to those who cannot see the figure. `below` is HTML that stands below it.
+    """
     data = base64.b64encode(png).decode()
-    image = f'<img style="max-width:100%" alt="{html.escape(text)}" src="data:image/png;base64,{data}"/>'
+    image = f'<img style="max-width:100%" alt="{html.escape(alternative)}" src="data:image/png;base64,{data}"/>'
     return f'<figure>{image}<figcaption>{below}</figcaption></figure>'
 
 
@@ -47,4 +53,5 @@ class Drawing:
     caption: str
 
     def _repr_html_(self) -> str:
-        return shown(self.png, self.caption.partition('\n')[0], tables.shown(self.caption))
+        first_paragraph = self.caption.partition('\n')[0]
+        return as_html(self.png, first_paragraph, tables.shown(self.caption))

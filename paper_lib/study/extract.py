@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,23 +11,36 @@ from paper_lib.contract import quantities, tasks
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study.frames import keys
 
-# What orders the rows of a run in each table.
-ORDER = {'runs': [], 'metrics': ['env_step'], 'traces': ['episode', 'step'], 'visits': ['ix', 'iy'],
-         'pictures': ['step']}  # fmt: skip
+# The columns that order the rows of a run in each table.
+ORDER = {
+    'runs': [],
+    'metrics': ['env_step'],
+    'traces': ['episode', 'step'],
+    'visits': ['ix', 'iy'],
+    'pictures': ['step'],
+}
 # Columns that a table has besides keys, order and quantities.
-FIXED = {'runs': ['spec', 'provenance'], 'metrics': [], 'traces': [], 'visits': ['count'],
-         'pictures': ['image', 'decoded', 'height', 'width', 'shown']}  # fmt: skip
+FIXED = {
+    'runs': ['spec', 'provenance'],
+    'metrics': [],
+    'traces': [],
+    'visits': ['count'],
+    'pictures': ['image', 'decoded', 'height', 'width', 'shown'],
+}
 SHOWN = 0  # the pair seed of single-run panels: the lowest of every plan
 WINDOW = 9  # pictures per run
 
 
 @dataclasses.dataclass(frozen=True)
 class Chapter:
-    """Which tables a chapter of the study has, and which of them must have rows of a run for the run to count."""
+    """Which tables a chapter of the study has, and which of them must have rows of a run for the run to count.
+
+    A chapter that `selects` is large. It keeps the quantities alone, and the steps of one episode of the shown runs.
+    """
 
     tables: tuple[str, ...]
     needed: tuple[str, ...]
-    selects: bool = False  # keeps the quantities alone, and steps of one episode of the shown runs: it is large
+    selects: bool = False
 
 
 CHAPTERS = {
@@ -38,47 +52,63 @@ CHAPTERS = {
 
 def values(name: str) -> list[str]:
     """Columns of a table that hold quantities."""
-    per = {'metrics': quantities.EVALUATION, 'traces': quantities.STEP}
-    return quantities.recorded(per[name]) if name in per else []
+    if name == 'metrics':
+        return quantities.recorded(quantities.EVALUATION)
+    if name == 'traces':
+        return quantities.recorded(quantities.STEP)
+    return []
 
 
-def rows(chapter: str, name: str, spec: RunSpec, store) -> pd.DataFrame:
+def rows(chapter: str, name: str, spec: RunSpec, store: Any) -> pd.DataFrame:
     """Rows of a finished run for table `name`; none where the chapter keeps none of it."""
+    selects = CHAPTERS[chapter].selects
     if name == 'runs':
         frame = _run(spec, store)
     elif name == 'metrics':
-        frame = _metrics(store.metrics(spec), CHAPTERS[chapter].selects)
-    elif CHAPTERS[chapter].selects and not _selected(name, spec):
+        frame = _metrics(store.metrics(spec), quantities_only=selects)
+    elif selects and not _selected(name, spec):
         return pd.DataFrame()
+    elif name == 'traces':
+        frame = steps(store.traces(spec))
+        if selects:
+            first_episode = frame[frame.episode == 0]
+            frame = first_episode[[*ORDER[name], *values(name)]]
+    elif name == 'visits':
+        frame = cells(store.traces(spec))
     else:
-        frame = {'traces': steps, 'visits': cells, 'pictures': pictures}[name](store.traces(spec))
-    if name == 'traces' and CHAPTERS[chapter].selects:
-        frame = frame[frame.episode == 0][[*ORDER[name], *values(name)]]
+        frame = pictures(store.traces(spec))
     return frame.assign(**keys(spec)) if len(frame) else frame
 
 
-def _run(spec, store):
-    content = {'spec': spec.canonical(), 'provenance': store.require(spec).provenance()}
-    return pd.DataFrame([{key: json.dumps(value, sort_keys=True) for key, value in content.items()}])
+def _run(spec: RunSpec, store: Any) -> pd.DataFrame:
+    provenance = store.require(spec).provenance()
+    row = {
+        'spec': json.dumps(spec.canonical(), sort_keys=True),
+        'provenance': json.dumps(provenance, sort_keys=True),
+    }
+    return pd.DataFrame([row])
 
 
-def _metrics(frame, quantities_only):
-    """Quantities that the run did not record are NaN."""
+def _metrics(frame: pd.DataFrame, quantities_only: bool) -> pd.DataFrame:
+    """Evaluations of a run. Quantities that it did not record are NaN."""
     lacking = [name for name in values('metrics') if name not in frame]
     frame = frame.assign(**dict.fromkeys(lacking, np.nan))
     if not quantities_only:
         return frame
-    return frame[ORDER['metrics']].join(frame[values('metrics')].astype(float))
+    recorded = frame[values('metrics')].astype(float)
+    return frame[ORDER['metrics']].join(recorded)
 
 
-def _selected(name, spec):
-    """Whether a chapter that selects has rows of this run: of the maze its visits, of the shown runs one episode."""
+def _selected(name: str, spec: RunSpec) -> bool:
+    """Whether a chapter that selects has rows of this run: visits of the maze, episode and pictures of shown runs."""
     task = tasks.get(spec.task)
+    if name == 'visits':
+        return tasks.suite_of(task).visits
     shown = spec.pair_seed == SHOWN
-    return {'visits': tasks.suite_of(task).visits, 'traces': shown, 'pictures': shown and task.obs == 'vision'}[name]
+    return shown and (name == 'traces' or task.obs == 'vision')
 
 
-def steps(traces: dict) -> pd.DataFrame:
+def steps(traces: dict[str, np.ndarray]) -> pd.DataFrame:
     """Padded arrays (episodes, N, ...) -> one row per valid step; vectors as columns v0, v1, ...
 
     Quantities that the run did not record are NaN.
@@ -88,33 +118,48 @@ def steps(traces: dict) -> pd.DataFrame:
     columns = {'episode': episode, 'step': step}
     for name in values('traces'):
         columns[name] = np.asarray(traces[name])[valid] if name in traces else np.nan
-    vector = np.asarray(traces['vector'])[valid].T if 'vector' in traces else ()
-    columns |= {f'v{i}': value for i, value in enumerate(vector)}
+    if 'vector' in traces:
+        vectors = np.asarray(traces['vector'])[valid]
+        for index, component in enumerate(vectors.T):
+            columns[f'v{index}'] = component
     return pd.DataFrame(columns)
 
 
-def cells(traces: dict) -> pd.DataFrame:
+def cells(traces: dict[str, np.ndarray]) -> pd.DataFrame:
     """Visit counts (nx, ny) -> one row per visited cell."""
     visits = np.asarray(traces['visits'])
     ix, iy = np.nonzero(visits)
     return pd.DataFrame({'ix': ix, 'iy': iy, 'count': visits[ix, iy]})
 
 
-def hallucination(loss, recon) -> int:
+def hallucination(loss: np.ndarray, recon: np.ndarray) -> int:
     """Step of an episode with the highest loss (N,) among those reconstructed no worse than the median, recon (N,)."""
-    return int(np.argmax(np.where(recon <= np.median(recon), loss, -np.inf)))
+    well_reconstructed = recon <= np.median(recon)
+    return int(np.argmax(np.where(well_reconstructed, loss, -np.inf)))
 
 
-def pictures(traces: dict) -> pd.DataFrame:
-    """WINDOW steps of the first episode around its hallucination, which is `shown`: raw uint8 (height, width, 3)."""
+def pictures(traces: dict[str, np.ndarray]) -> pd.DataFrame:
+    """WINDOW steps of the first episode around its hallucination, which is `shown`.
+
+    The columns `image` and `decoded` hold raw bytes, uint8 (height, width, 3).
+    """
     valid = np.asarray(traces['valid'][0], bool)
-    loss, recon = (np.asarray(traces[key][0])[valid] for key in ('wm_loss', 'recon_loss'))
-    shown, n = hallucination(loss, recon), valid.sum()
-    first = max(0, min(shown - WINDOW // 2, n - WINDOW))
-    rows = np.arange(first, min(first + WINDOW, n))
-    image, decoded = (np.asarray(traces[key][0])[rows] for key in ('image', 'decoded'))
+    loss = np.asarray(traces['wm_loss'][0])[valid]
+    recon = np.asarray(traces['recon_loss'][0])[valid]
+    shown = hallucination(loss, recon)
+    length = valid.sum()
+    first = max(0, min(shown - WINDOW // 2, length - WINDOW))
+    window = np.arange(first, min(first + WINDOW, length))
+    image = np.asarray(traces['image'][0])[window]
+    decoded = np.asarray(traces['decoded'][0])[window]
     height, width = image.shape[1:3]
-    return pd.DataFrame({
-        'step': rows, 'image': [x.tobytes() for x in image], 'decoded': [x.tobytes() for x in decoded],
-        'height': height, 'width': width, 'shown': rows == shown,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            'step': window,
+            'image': [picture.tobytes() for picture in image],
+            'decoded': [picture.tobytes() for picture in decoded],
+            'height': height,
+            'width': width,
+            'shown': window == shown,
+        }
+    )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -13,17 +14,17 @@ KEYS = ['run_id', 'task', 'agent', 'pair_seed', 'seed']
 TABLES = ('runs', 'metrics', 'traces', 'visits', 'pictures')
 
 
-def keys(spec: RunSpec) -> dict:
+def keys(spec: RunSpec) -> dict[str, str | int]:
     """The values of KEYS of a run."""
-    return dict(zip(KEYS, (spec.run_id, spec.task, spec.agent, spec.pair_seed, spec.seed), strict=True))
+    return {name: getattr(spec, name) for name in KEYS}
 
 
 @dataclasses.dataclass(frozen=True)
 class Frames:
-    """Archived rows of `specs`.
+    """Archived rows of `specs`, in five tables.
 
-    `runs` has a row per run (its spec and provenance), `metrics` one per evaluation, `traces` one per step of the
-    final evaluation's episodes, `visits` one per visited cell of the maze, `pictures` one per step that is shown.
+    `runs` has one row per run (its spec and provenance), `metrics` one per evaluation, `traces` one per step of the
+    final evaluation's episodes, `visits` one per visited cell of the maze, and `pictures` one per observed picture.
     """
 
     specs: tuple[RunSpec, ...]
@@ -48,32 +49,42 @@ class Frames:
 
     @functools.cached_property
     def _absent(self) -> list[RunSpec]:
-        there = set(self.runs.run_id)
-        return [spec for spec in self.specs if spec.run_id not in there]
+        archived = set(self.runs.run_id)
+        return [spec for spec in self.specs if spec.run_id not in archived]
 
     @property
     def tasks(self) -> list[str]:
+        """The tasks of the runs, each once, in the order of the runs."""
         return list(dict.fromkeys(spec.task for spec in self.specs))
 
     @property
+    def archived_agents(self) -> set[str]:
+        """The agents that have a result."""
+        return set(self.runs.agent)
+
+    @property
     def first(self) -> int:
-        """The pair seed that single-run panels show: the lowest planned, fixed before any result is seen."""
+        """The pair seed that single-run panels show: the lowest one. It is fixed before any result is seen."""
         return min(spec.pair_seed for spec in self.specs)
 
-    def of(self, names, key: str = 'agent') -> 'Frames':
-        """The part of these agents, or of these tasks with key='task'."""
+    def of(self, names: Collection[str], key: str = 'agent') -> 'Frames':
+        """The part of these agents; with key='task', the part of these tasks."""
         specs = tuple(spec for spec in self.specs if getattr(spec, key) in names)
-        tables = {name: getattr(self, name) for name in TABLES}
-        kept = {name: table[table[key].isin(names)] for name, table in tables.items()}
-        return dataclasses.replace(self, specs=specs, **kept)
+        parts = {}
+        for name in TABLES:
+            table = getattr(self, name)
+            parts[name] = table[table[key].isin(names)]
+        return dataclasses.replace(self, specs=specs, **parts)
 
     def wanted(self, agent: str) -> list[RunSpec]:
+        """The runs of an agent, whether they have a result or not."""
         return [spec for spec in self.specs if spec.agent == agent]
 
     def episode(self, agent: str) -> pd.DataFrame:
         """Steps of the first final-evaluation episode of the first pair seed; no rows if that run is missing."""
-        t = self.traces
-        return t[(t.agent == agent) & (t.pair_seed == self.first) & (t.episode == 0)].sort_values('step')
+        traces = self.traces
+        chosen = (traces.agent == agent) & (traces.pair_seed == self.first) & (traces.episode == 0)
+        return traces[chosen].sort_values('step')
 
     def map(self, run_id: str) -> np.ndarray:
         """Visits per cell, (CELLS, CELLS) indexed [ix, iy]."""

@@ -3,10 +3,13 @@
 import dataclasses
 import itertools
 import math
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Rectangle
 
 from paper_lib.contract import agents, quantities
@@ -16,222 +19,332 @@ from paper_lib.study.style import GREY, context
 
 WIDEST = 6  # panels in a row
 WIDTH = {1: 4.2, 2: 3.6, 3: 2.9, 4: 2.4, 5: 2.0, 6: 1.8}  # inches of a panel where there are as many in a row
-HEIGHT = 1.7
-PARTS = {  # of the replay, by RunSpec.part: from, to, and how much of what is there is drawn from
-    'all': (0, 1, 1),
-    'first': (0, 0.5, 1),
-    'second': (0.5, 1, 1),
-    'mixed': (0, 1, 0.5),
+HEIGHT = 1.7  # inches of a panel
+BARS_HEIGHT = 1.5  # inches of the bars above the curves of `halves`
+
+
+class Part(NamedTuple):
+    """Which steps of a replay are learned from: from one fraction of it to another, and what share of the steps."""
+
+    start: float
+    end: float
+    share: float
+
+
+# By the value of RunSpec.part.
+PARTS = {
+    'all': Part(0, 1, 1),
+    'first': Part(0, 0.5, 1),
+    'second': Part(0.5, 1, 1),
+    'mixed': Part(0, 1, 0.5),
 }
 
 
-def curves(frames: Frames, names, columns, faded=(), mean: bool = False) -> Figure:
-    """Curves of `columns` for every task, each `mean` too over tasks; agents in `faded` as a dashed baseline."""
+class Curves(NamedTuple):
+    """What a grid shows: quantities of agents, of which the `faded` ones are a dashed baseline.
+
+    With `mean`, there is one more panel per quantity: the mean over tasks.
+    """
+
+    names: Sequence[str]
+    columns: Sequence[str]
+    faded: Collection[str] = ()
+    mean: bool = False
+
+
+def curves(
+    frames: Frames,
+    names: Sequence[str],
+    columns: Sequence[str],
+    faded: Collection[str] = (),
+    mean: bool = False,
+) -> Figure:
+    """Curves of `columns` for every task and, with `mean`, their mean over tasks.
+
+    Agents in `faded` are drawn as a dashed baseline.
+    """
+    content = Curves(names, columns, faded, mean)
     with context():
-        figure = panels.new(frames, *_size(frames, len(columns), mean))
-        _fill(figure, frames, names, columns, faded, mean)
+        width, height = _size(len(frames.tasks) + mean, len(columns))
+        figure = panels.new(frames, width, height)
+        _fill(figure, frames, content)
         return figure
 
 
-def _shape(panels):
+def _shape(panel_count: int) -> tuple[int, int]:
     """Rows and columns for this many panels, full rows as far as possible."""
-    rows = math.ceil(panels / WIDEST)
-    return rows, math.ceil(panels / rows)
+    rows = math.ceil(panel_count / WIDEST)
+    return rows, math.ceil(panel_count / rows)
 
 
-def _size(frames, rows_each, mean):
-    rows, wide = _shape(len(frames.tasks) + mean)
+def _size(panel_count: int, rows_each: float) -> tuple[float, float]:
+    """Width and height in inches of a figure with this many panels, several rows of each."""
+    rows, wide = _shape(panel_count)
     return WIDTH[wide] * wide + 0.3, HEIGHT * rows * rows_each + 1.0
 
 
-def _cells(figure, titles, rows_each=1):
-    """Axes of every title, several below each other; those that nothing is for are removed."""
+def _cells(figure: FigureBase, titles: Sequence[str], rows_each: int = 1) -> tuple[list[list[Axes]], int]:
+    """One cell for every title, and how many cells stand in a row. A cell is a list of axes, one below the other."""
     rows, wide = _shape(len(titles))
     grid = figure.subplots(rows * rows_each, wide, squeeze=False)
-    cells = [[grid[i // wide * rows_each + q, i % wide] for q in range(rows_each)] for i in range(rows * wide)]
-    for axes in itertools.chain(*cells[len(titles) :]):
-        axes.remove()
-    for cell, title in zip(cells, titles, strict=False):
-        _title(cell[0], title, wide)
-    return cells[: len(titles)], wide
+    cells = []
+    for index in range(rows * wide):
+        row, column = divmod(index, wide)
+        cell = list(grid[row * rows_each : (row + 1) * rows_each, column])
+        if index < len(titles):
+            _title(cell[0], titles[index], wide)
+            cells.append(cell)
+        else:
+            for axes in cell:
+                axes.remove()
+    return cells, wide
 
 
-def _title(axes, text, wide):
+def _title(axes: Axes, text: str, wide: int) -> None:
     axes.set_title(text, fontsize=9 if wide < 5 else 7.5)
 
 
-def _fill(figure, frames, names, columns, faded, mean):
+def _fill(figure: FigureBase, frames: Frames, content: Curves) -> None:
+    """Draw the curves of every task, their mean over tasks, and the legend."""
     tasks = frames.tasks
-    cells, wide = _cells(figure, [*tasks, 'mean'] if mean else tasks, len(columns))
-    there = [agent for agent in names if agent in set(frames.runs.agent)]
+    columns = content.columns
+    titles = [*tasks, 'mean'] if content.mean else tasks
+    cells, wide = _cells(figure, titles, len(columns))
     frames = percent(frames)
-    for i, cell in enumerate(cells):
+    for index, cell in enumerate(cells):
         for axes, column in zip(cell, columns, strict=True):
             recorded = frames.metrics[frames.metrics[column].notna()]
-            shown = [agent for agent in there if agent in set(recorded.agent)]
-            if i < len(tasks):
-                _panel(axes, frames, tasks[i], shown, column, faded)
+            shown = _those_of(content.names, recorded)
+            if index < len(tasks):
+                _draw_task(axes, frames, tasks[index], column, content._replace(names=shown))
             else:
-                _title(axes, _mean(axes, frames, shown, column, faded), wide)
-            axes.set_ylabel('' if i % wide else quantities.get(column).axis)
-            if i + wide < len(cells) or column != columns[-1]:
+                title = _draw_mean(axes, frames, column, content._replace(names=shown))
+                _title(axes, title, wide)
+            in_first_column = index % wide == 0
+            in_last_row = index + wide >= len(cells) and column == columns[-1]
+            axes.set_ylabel(quantities.get(column).axis if in_first_column else '')
+            if not in_last_row:
                 axes.set_xlabel('')
             panels.dress(axes, column)
-    scores = [column for column in columns if quantities.get(column).normalised == 'score']
-    notes = panels.lost(frames, names) + (unlearned(frames) if mean and scores else [])
-    across = max(2, int(figure.get_figure(root=True).get_figwidth() / 1.9))
-    panels.legend(figure, itertools.chain(*cells), notes, ncols=across)
+
+    notes = panels.lost(frames, content.names)
+    if content.mean and any(quantities.get(column).normalised == 'score' for column in columns):
+        notes += unlearned(frames)
+    per_row = max(2, int(figure.get_figure(root=True).get_figwidth() / 1.9))
+    panels.legend(figure, itertools.chain(*cells), notes, ncols=per_row)
 
 
-def _panel(axes, frames, task, names, column, faded):
-    own = set(frames.of([task], 'task').metrics.agent)
-    shown = [agent for agent in names if agent in own]
+def _those_of(names: Sequence[str], metrics: pd.DataFrame) -> list[str]:
+    """The agents among `names` that have rows."""
+    having = set(metrics.agent)
+    return [agent for agent in names if agent in having]
+
+
+def _draw_task(axes: Axes, frames: Frames, task: str, column: str, content: Curves) -> None:
+    """The curves of one task."""
+    shown = _those_of(content.names, frames.metrics[frames.metrics.task == task])
     if shown:
-        panels.curves(axes, frames, shown, column, faded, task)
+        panels.curves(axes, frames, shown, column, content.faded, task)
     else:
         panels.empty(axes, panels.NO_RUN)
 
 
-def _mean(axes, frames, names, column, faded):
+def _draw_mean(axes: Axes, frames: Frames, column: str, content: Curves) -> str:
     """Mean over the tasks that all of these agents have; returns its title, which says how many these are."""
-    has = frames.metrics[frames.metrics.agent.isin(names) & frames.metrics[column].notna()]
-    shared = [task for task, own in has.groupby('task') if own.agent.nunique() == has.agent.nunique()]
-    found = mean_curve(frames.of(shared, 'task'), column)
-    found = found[found.agent.isin(names)]
-    kind = 'normalised mean' if quantities.get(column).normalised else 'mean'
-    if found.empty:
-        panels.empty(axes, _nothing(frames))
-        return kind
-    for agent in names:
-        own = found[found.agent == agent]
-        panels.line(axes, agent, panels.name(frames, agent), own.env_step.to_numpy(), own.value, agent in faded)
-        if agent not in faded:
-            panels.band(axes, agent, own.env_step, own.low.astype(float), own.high.astype(float))
+    metrics = frames.metrics
+    recorded = metrics[metrics.agent.isin(content.names) & metrics[column].notna()]
+    shared = []
+    for task, rows in recorded.groupby('task'):
+        if rows.agent.nunique() == recorded.agent.nunique():
+            shared.append(task)
+    means = mean_curve(frames.of(shared, 'task'), column)
+    means = means[means.agent.isin(content.names)]
+    title = 'normalised mean' if quantities.get(column).normalised else 'mean'
+    if means.empty:
+        panels.empty(axes, _why_no_mean(frames))
+        return title
+    for agent in content.names:
+        curve = means[means.agent == agent]
+        is_faded = agent in content.faded
+        panels.line(axes, agent, panels.name(frames, agent), curve.env_step.to_numpy(), curve.value, is_faded)
+        if not is_faded:
+            panels.band(axes, agent, curve.env_step, curve.low.astype(float), curve.high.astype(float))
     panels.steps(axes)
-    counts = sorted({found.tasks.min(), found.tasks.max()})
-    return f'{kind}, {"-".join(map(str, counts))} task{"s" if counts[-1] > 1 else ""}'
+    fewest, most = means.tasks.min(), means.tasks.max()
+    count = f'{most}' if fewest == most else f'{fewest}-{most}'
+    return f'{title}, {count} task{"s" if most > 1 else ""}'
 
 
-def _nothing(frames):
-    """Why there is no mean over tasks."""
+def _why_no_mean(frames: Frames) -> str:
     return 'nothing to normalise by' if len(frames.metrics) else panels.NO_RUN
 
 
 def mean_curve(frames: Frames, column: str) -> pd.DataFrame:
     """stats.mean_curve of the runs that have a value in `column`."""
-    has = frames.metrics[column].notna() | (frames.metrics.agent == 'active')
-    return stats.mean_curve(frames.metrics[has], column, reference.random_score)
+    metrics = frames.metrics
+    used = metrics[column].notna() | (metrics.agent == 'active')
+    return stats.mean_curve(metrics[used], column, reference.random_score)
 
 
 def percent(frames: Frames) -> Frames:
-    """Totals in percent of the environment steps in the source's replay."""
-    steps = {spec.run_id: spec.source.budget for spec in frames.specs if spec.source}
+    """Frames whose totals are in percent of the environment steps in the source's replay."""
+    source_steps = {spec.run_id: spec.source.budget for spec in frames.specs if spec.source}
     metrics = frames.metrics
-    of_run = metrics.run_id.map(steps).astype(float)
-    shares = {name: 100 * metrics[name] / of_run for name in quantities.totals() if name in metrics}
+    steps = metrics.run_id.map(source_steps).astype(float)
+    shares = {}
+    for total in quantities.totals():
+        if total in metrics:
+            shares[total] = 100 * metrics[total] / steps
     return dataclasses.replace(frames, metrics=metrics.assign(**shares))
 
 
 def unlearned(frames: Frames) -> list[str]:
     """A line that names the tasks without a normalised score."""
-    lost = stats.unlearned(frames.metrics, reference.random_score) if len(frames.metrics) else []
-    return [f'no normalised score, as Active is no better than random or not there: {", ".join(lost)}'] if lost else []
+    tasks = _unlearned_tasks(frames)
+    if not tasks:
+        return []
+    return [f'no normalised score, as Active is no better than random or not there: {", ".join(tasks)}']
 
 
-def replay_parts(names) -> dict[str, tuple[float, float, float]]:
-    """Which part of Active's replay each of these agents learns from, as in PARTS, the parts in the order of PARTS.
+def _unlearned_tasks(frames: Frames) -> list[str]:
+    if frames.metrics.empty:
+        return []
+    return stats.unlearned(frames.metrics, reference.random_score)
 
-    Only those whose source is Active.
+
+def replay_parts(names: Sequence[str]) -> dict[str, Part]:
+    """Which part of Active's replay each of these agents learns from, in the order of PARTS.
+
+    Agents that learn from another source are left out.
     """
-    found = {}
-    for part, span in PARTS.items():
-        for name in names:
-            row = agents.get(name)
-            if row.source == 'active' and row.values.get('part', 'all') == part:
-                found[name] = span
-    return found
+    parts = {}
+    for name, part in PARTS.items():
+        for agent in names:
+            row = agents.get(agent)
+            if row.source == 'active' and row.values.get('part', 'all') == name:
+                parts[agent] = part
+    return parts
 
 
-def halves(frames: Frames, names, columns) -> Figure:
+def halves(frames: Frames, names: Sequence[str], columns: Sequence[str]) -> Figure:
     """Which part of the replay every agent learns from, above its curves."""
     with context():
-        width, height = _size(frames, len(columns), False)
-        figure = panels.new(frames, width, height + 1.5)
-        top, bottom = figure.subfigures(2, 1, height_ratios=[1.5, height])
-        axes, parts = top.subplots(), replay_parts(names)
-        for y, (agent, (start, end, share)) in enumerate(parts.items()):
-            axes.barh(-y, end - start, left=start, height=0.6, color=agents.get(agent).color, alpha=share,
-                      hatch='' if share == 1 else '////', ec='white', lw=0)  # fmt: skip
-            axes.add_patch(Rectangle((0, -y - 0.3), 1, 0.6, fc='none', ec=GREY))
-        axes.set(xlim=(0, 1), yticks=[-y for y in range(len(parts))], xticks=[0, 0.5, 1])
-        axes.set_yticklabels([agents.get(agent).label for agent in parts])
-        axes.set_xticklabels(['start of training', 'half of the environment steps', 'end'])
-        axes.set_title("what is learned from, of Active's final replay (hatched: a uniform half)", fontsize=9)
-        axes.grid(False)
-        _fill(bottom, frames, names, columns, (), False)
+        width, height = _size(len(frames.tasks), len(columns))
+        figure = panels.new(frames, width, height + BARS_HEIGHT)
+        top, bottom = figure.subfigures(2, 1, height_ratios=[BARS_HEIGHT, height])
+        _draw_parts(top.subplots(), replay_parts(names))
+        _fill(bottom, frames, Curves(names, columns))
         return figure
 
 
-def sweep(frames: Frames, names) -> Figure:
+def _draw_parts(axes: Axes, parts: dict[str, Part]) -> None:
+    """A bar per agent over the time of training; a uniform half of the steps is hatched."""
+    for index, (agent, part) in enumerate(parts.items()):
+        axes.barh(
+            -index,
+            part.end - part.start,
+            left=part.start,
+            height=0.6,
+            color=agents.get(agent).color,
+            alpha=part.share,
+            hatch='' if part.share == 1 else '////',
+            ec='white',
+            lw=0,
+        )
+        axes.add_patch(Rectangle((0, -index - 0.3), 1, 0.6, fc='none', ec=GREY))
+    axes.set(xlim=(0, 1), yticks=[-index for index in range(len(parts))], xticks=[0, 0.5, 1])
+    axes.set_yticklabels([agents.get(agent).label for agent in parts])
+    axes.set_xticklabels(['start of training', 'half of the environment steps', 'end'])
+    axes.set_title("what is learned from, of Active's final replay (hatched: a uniform half)", fontsize=9)
+    axes.grid(False)
+
+
+def sweep(frames: Frames, names: Sequence[str]) -> Figure:
     """Final score over the weight of the disagreement reward, for every task; dashed: Active without it."""
     with context():
-        figure = panels.new(frames, *_size(frames, 1.2, False))
+        figure = panels.new(frames, *_size(len(frames.tasks), 1.2))
         cells, wide = _cells(figure, frames.tasks)
         finals = stats.final(frames.metrics, 'score')
-        families = [name for name in names if not agents.exploration_weight(name)]
-        for i, (task, (axes,)) in enumerate(zip(frames.tasks, cells, strict=True)):
-            _weights(axes, finals[finals.task == task], families)
-            axes.set_ylabel('' if i % wide else 'final episode score')
+        families = [agent for agent in names if agents.exploration_weight(agent) == 0]
+        for index, (task, (axes,)) in enumerate(zip(frames.tasks, cells, strict=True)):
+            _draw_weights(axes, finals[finals.task == task], families)
+            axes.set_ylabel('' if index % wide else 'final episode score')
             axes.set_xlabel('weight of exploration')
         panels.legend(figure, itertools.chain(*cells), panels.lost(frames, names))
         return figure
 
 
-def _weights(axes, finals, families):
-    """One line per family over its weights, evenly spaced; a dot per seed, interval from three seeds on."""
+def _draw_weights(axes: Axes, finals: pd.DataFrame, families: Sequence[str]) -> None:
+    """One line per family over its weights, evenly spaced, and a dashed line for Active at weight 0."""
     if finals.empty:
         panels.empty(axes, panels.NO_RUN)
     weights = list(agents.family('active').values())
     axes.set(xticks=range(len(weights)), xlim=(-0.3, len(weights) - 0.7))
     axes.set_xticklabels([f'{weight:g}' for weight in weights])
-    for i, name in enumerate(families):
-        look = agents.get(name)
-        beside = 0.1 * (i - (len(families) - 1) / 2)  # so that intervals do not cover each other
-        values = {weights.index(weight) + beside: finals.score[finals.agent == agent].to_numpy()
-                  for agent, weight in agents.family(name).items()}  # fmt: skip
-        if any(map(len, values.values())):
-            means = [y.mean() if len(y) else np.nan for y in values.values()]  # no line over what was not trained
-            panels.line(axes, name, look.label, list(values), means)
-        for x, y in values.items():
-            axes.plot([x] * len(y), y, '.', ms=4, alpha=0.5, color=look.color)
-            if len(y) > 2:
-                axes.vlines(x, *stats.interval(y), color=look.color, alpha=0.4, lw=4)
-    plain = finals.score[finals.agent == 'active']
-    if len(plain):
-        axes.axhline(plain.mean(), ls='--', lw=1, color='black', zorder=1)
+    for index, family in enumerate(families):
+        shift = 0.1 * (index - (len(families) - 1) / 2)  # so that intervals do not cover each other
+        scores = {}
+        for agent, weight in agents.family(family).items():
+            scores[weights.index(weight) + shift] = finals.score[finals.agent == agent].to_numpy()
+        _draw_family(axes, family, scores)
+    baseline = finals.score[finals.agent == 'active']
+    if len(baseline):
+        axes.axhline(baseline.mean(), ls='--', lw=1, color='black', zorder=1)
 
 
-def interaction(frames: Frames, names) -> Figure:
+def _draw_family(axes: Axes, family: str, scores: dict[float, np.ndarray]) -> None:
+    """Final scores (seeds,) by place: a line through the means, a dot per seed, an interval from three seeds on."""
+    look = agents.get(family)
+    if any(len(values) for values in scores.values()):
+        # A weight that was not trained is a gap in the line.
+        means = [values.mean() if len(values) else np.nan for values in scores.values()]
+        panels.line(axes, family, look.label, list(scores), means)
+    for x, values in scores.items():
+        axes.plot([x] * len(values), values, '.', ms=4, alpha=0.5, color=look.color)
+        if len(values) > 2:
+            low, high = stats.interval(values)
+            axes.vlines(x, low, high, color=look.color, alpha=0.4, lw=4)
+
+
+def interaction(frames: Frames, names: Sequence[str]) -> Figure:
     """Mean normalised score over added data, a marker per evaluation; dashed: agents that add none, at the end."""
     with context():
         figure = panels.new(frames, 6.4, 4.6)
-        axes, frames = figure.subplots(), percent(frames)
-        lost = stats.unlearned(frames.metrics, reference.random_score) if len(frames.metrics) else []
-        learned = dataclasses.replace(frames, metrics=frames.metrics[~frames.metrics.task.isin(lost)])
-        score, added = (mean_curve(learned, x).set_index(['agent', 'env_step']).value for x in ('score', 'added'))
+        axes = figure.subplots()
+        frames = percent(frames)
+        normalisable = frames.metrics[~frames.metrics.task.isin(_unlearned_tasks(frames))]
+        learned = dataclasses.replace(frames, metrics=normalisable)
+        score = mean_curve(learned, 'score').set_index(['agent', 'env_step']).value
+        added = mean_curve(learned, 'added').set_index(['agent', 'env_step']).value
         both = pd.concat({'score': score, 'added': added}, axis=1, join='inner').astype(float)
-        adding = [name for name in names if agents.get(name).values.get('interact_every')]
+
+        adding = [agent for agent in names if agents.get(agent).values.get('interact_every')]
         for agent in adding:
-            if agent in both.index.get_level_values(0):
-                own, look = both.loc[agent], agents.get(agent)
-                axes.plot(own.added, own.score, marker=look.marker, ms=5, color=look.color, mec='white', mew=0.5,
-                          lw=1.2, label=panels.name(frames, agent))  # fmt: skip
+            if agent in both.index.get_level_values('agent'):
+                _draw_added(axes, agent, panels.name(frames, agent), both.loc[agent])
         for agent in names:
-            if agent not in adding and agent in score.index.get_level_values(0):
-                last = score.loc[agent].iloc[-1]
-                axes.axhline(last, ls='--', lw=1.4, color=agents.get(agent).color, label=panels.name(frames, agent))
+            if agent not in adding and agent in score.index.get_level_values('agent'):
+                end = score.loc[agent].iloc[-1]
+                color = agents.get(agent).color
+                axes.axhline(end, ls='--', lw=1.4, color=color, label=panels.name(frames, agent))
         if not axes.lines:
-            panels.empty(axes, _nothing(frames))
+            panels.empty(axes, _why_no_mean(frames))
         axes.set(xlabel="added data (% of the source's replay)", ylabel='normalised mean score')
         panels.legend(figure, [axes], panels.lost(frames, names) + unlearned(frames), ncols=3)
         return figure
+
+
+def _draw_added(axes: Axes, agent: str, label: str, curve: pd.DataFrame) -> None:
+    """The score of an agent over what it added, a marker per evaluation."""
+    look = agents.get(agent)
+    axes.plot(
+        curve.added,
+        curve.score,
+        marker=look.marker,
+        ms=5,
+        color=look.color,
+        mec='white',
+        mew=0.5,
+        lw=1.2,
+        label=label,
+    )

@@ -1,18 +1,23 @@
-"""Entries of tables by name."""
+"""How an entry of a table is found by its name."""
 
 import difflib
+from collections.abc import Collection, Mapping
+from typing import TypeVar
 
 from paper_lib.contract.errors import UserError
 
+Row = TypeVar('Row')
 
-def hint(name, known) -> str:
-    """'; did you mean ...?' where a known name is close, else ''."""
+
+def hint(name: str, known: Collection[str]) -> str:
+    """'; did you mean ...?' if a known name is close, else ''."""
     near = difflib.get_close_matches(str(name), known, n=1)
     return f'; did you mean {near[0]!r}?' if near else ''
 
 
-def choose(kind: str, name: str, table: dict):
+def choose(kind: str, name: str, table: Mapping[str, Row]) -> Row:
     """The entry of this name. Raises UserError with the allowed names for an unknown one."""
     if name not in table:
-        raise UserError(f'{kind}={name!r}: must be one of {", ".join(table)}{hint(name, table)}')
+        allowed = ', '.join(table)
+        raise UserError(f'{kind}={name!r}: must be one of {allowed}{hint(name, table)}')
     return table[name]

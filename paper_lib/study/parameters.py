@@ -3,6 +3,8 @@
 import dataclasses
 import difflib
 import re
+from collections.abc import Collection
+from typing import Any
 
 from paper_lib.contract.agents import OWN
 from paper_lib.contract.errors import UserError
@@ -10,7 +12,7 @@ from paper_lib.study import scales
 from paper_lib.study.names import choose, hint
 
 PLAIN = (bool, int, float, str, bytes, list, tuple, dict, set, type(None))
-INJECTED = '# Parameters\n'  # how the cell begins that papermill adds
+INJECTED = '# Parameters\n'  # the first line of the cell that papermill adds
 TRAIN = ('auto', 'yes', 'no', 'all')
 
 
@@ -24,24 +26,26 @@ class Parameters:
 
     @property
     def trains(self) -> bool:
+        """Whether the notebook trains runs that have no result."""
         return scales.get(self.scale).trains if self.train == 'auto' else self.train != 'no'
 
 
-def check(names: dict) -> Parameters:
+def check(names: dict[str, Any]) -> Parameters:
     """The parameters among a notebook's `globals()`, or among values given by name.
 
     Raises UserError for a name that is meant as a parameter and is none (see `_meant`), and for a value of the wrong
     type or out of range.
     """
-    fields = {field.name: field.type for field in dataclasses.fields(Parameters)}
-    for name in _meant(names, fields):
-        if name not in fields:
-            allowed = f'no such parameter (allowed: {", ".join(fields)})'
-            raise UserError(f'{name}={names[name]!r}: {allowed}{hint(name.lower(), fields)}')
-    for name, kind in fields.items():
-        if name in names and type(names[name]) is not kind:
-            raise UserError(f'{name}={names[name]!r}: must be {kind.__name__}, got {type(names[name]).__name__}')
-    parameters = Parameters(**{name: names[name] for name in fields if name in names})
+    types = {field.name: field.type for field in dataclasses.fields(Parameters)}
+    for name in _meant(names, types):
+        if name not in types:
+            allowed = f'no such parameter (allowed: {", ".join(types)})'
+            raise UserError(f'{name}={names[name]!r}: {allowed}{hint(name.lower(), types)}')
+    given = {name: names[name] for name in types if name in names}
+    for name, value in given.items():
+        if type(value) is not types[name]:
+            raise UserError(f'{name}={value!r}: must be {types[name].__name__}, got {type(value).__name__}')
+    parameters = Parameters(**given)
     scales.get(parameters.scale)
     choose('train', parameters.train, dict.fromkeys(TRAIN))
     if not 0 <= parameters.seeds <= OWN:
@@ -49,15 +53,22 @@ def check(names: dict) -> Parameters:
     return parameters
 
 
-def _meant(names, fields):
-    """Names that are meant as parameters.
+def _meant(names: dict[str, Any], parameters: Collection[str]) -> list[str]:
+    """The names that are meant as parameters.
 
-    In a kernel (it has `In`, the cells run so far) these are the names that papermill's own cell sets, whatever they
-    are, and every plain value whose name is close to a parameter's: other variables of a session are its own business.
-    Without a kernel they are all.
+    Outside a kernel, every name is. A kernel has `In`, the cells that it ran. There, a name is meant as a parameter if
+    the cell that papermill added sets it, or if it holds a plain value and is close to the name of a parameter. A
+    session may have other variables.
     """
     if 'In' not in names:
         return list(names)
-    given = [name for cell in names['In'] if cell.startswith(INJECTED) for name in re.findall(r'(?m)^(\w+) = ', cell)]
-    return [name for name, value in names.items() if isinstance(value, PLAIN)
-            and (name in given or difflib.get_close_matches(name.lower(), fields, n=1, cutoff=0.8))]  # fmt: skip
+    injected = set()
+    for cell in names['In']:
+        if cell.startswith(INJECTED):
+            injected.update(re.findall(r'(?m)^(\w+) = ', cell))
+    meant = []
+    for name, value in names.items():
+        close = difflib.get_close_matches(name.lower(), parameters, n=1, cutoff=0.8)
+        if isinstance(value, PLAIN) and (name in injected or close):
+            meant.append(name)
+    return meant

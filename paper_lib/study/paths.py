@@ -1,4 +1,4 @@
-"""Where figures and the data behind them lie: found from the package, never from the working directory."""
+"""Where figures and the data behind them lie. It follows from the place of the package, not from the working folder."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,8 @@ def figures() -> Path:
 
     RunError for a folder that may not be read; it need not exist yet.
     """
-    folder = Path(os.path.expanduser(os.environ.get('PAPER_LIB_FIGURES') or root() / 'figures'))
+    named = os.environ.get('PAPER_LIB_FIGURES') or root() / 'figures'
+    folder = Path(os.path.expanduser(named))
     with files.guard(folder):
         if folder.is_dir():
             os.scandir(folder).close()
@@ -25,6 +26,7 @@ def figures() -> Path:
 
 
 def drawings(scale: str) -> Path:
+    """Folder of the figures, tables and pages of a scale."""
     return figures() / scale
 
 

@@ -6,7 +6,7 @@ from paper_lib.contract import agents
 from paper_lib.contract.dataset import Dataset
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.facts import Side, names
-from paper_lib.contract.scales import Scale, merged
+from paper_lib.contract.scales import Planned, Scale, merged
 from paper_lib.contract.spec import ModelSpec, RunSpec
 
 COLLECTS = names(RunSpec, side=Side.SOURCE)
@@ -16,11 +16,12 @@ FOLLOWS = names(RunSpec, side=Side.FOLLOWER)
 def make(
     agent: str, task: str, seed: int, scale: Scale, chapter: str = '', source: Dataset | None = None, **values: Any
 ) -> RunSpec:
-    """The run of `agent` with this pair seed (below agents.OWN), with the values of a chapter of the scale.
+    """The run of `agent` with this pair seed and with the values of a chapter of the scale.
 
-    Without a chapter these are of the first that plans it. `values` come last, for the source too; those of the model
-    are a dict under 'model'. FOLLOWS are of the offline run alone, COLLECTS of its source alone. A dataset given as
-    `source` takes the place of the agent's own source.
+    The pair seed is below agents.OWN. Without a chapter, the values are those of the first chapter that plans the run.
+    `values` are further fields of RunSpec, which come last; those of the model are a dict under 'model'. They reach the
+    source too, except for the fields FOLLOWS. The fields COLLECTS of an offline run are given to its source alone. A
+    dataset given as `source` takes the place of the agent's own source.
 
     Raises UserError for an unknown agent, a seed out of range, and values that no run can have.
     """
@@ -31,38 +32,82 @@ def make(
     if source and row.data != 'final':
         raise UserError(f'agent={agent!r}: must be one that learns from a finished recording, to learn from a dataset')
     if row.source and not source:
-        of_source = {key: value for key, value in values.items() if key not in FOLLOWS}
-        source = make(row.source, task, seed, scale, chapter, **of_source)
-        values = {key: value for key, value in values.items() if key not in COLLECTS}
-    planned = scale.values(task, agent, chapter)
+        source_values = _without(values, FOLLOWS)
+        source = make(row.source, task, seed, scale, chapter, **source_values)
+        values = _without(values, COLLECTS)
+
+    scale_values = scale.values(task, agent, chapter)
     if values.get('w_expl') == 0:
-        planned.pop('expl_until', None)  # it belongs to the scale's w_expl
-    fields = merged(planned, values)
+        scale_values.pop('expl_until', None)  # it belongs to the scale's w_expl
+    fields = merged(scale_values, values)
     model = ModelSpec(**fields.pop('model'))
-    return RunSpec(task=task, agent=agent, seed=seed + row.seed, init_seed=seed + row.init_seed, data=row.data,
-                   source=source, model=model, **fields)  # fmt: skip
+    return RunSpec(
+        task=task,
+        agent=agent,
+        seed=seed + row.seed,
+        init_seed=seed + row.init_seed,
+        data=row.data,
+        source=source,
+        model=model,
+        **fields,
+    )
+
+
+def _without(values: dict[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
+    """The values of all other fields."""
+    return {name: value for name, value in values.items() if name not in left_out}
 
 
 def specs(chapter: str, scale: Scale, seeds: int = 0, optional: bool = False) -> list[RunSpec]:
-    """Runs of a chapter, sources first, the optional ones too if told so.
+    """The planned runs of a chapter, sources first. With `optional`, the optional runs too.
 
     `seeds` > 0 replaces the scale's pair seeds by 0 to `seeds` - 1. Raises UserError for an unknown chapter.
     """
-    entries = [entry for entry in scale.planned if entry.chapter == chapter]
-    members = [(entry, agents.group(*entry.agents)) for entry in entries]
-    online, offline = [], []
+    online = []
+    offline = []
     for agent in agents.AGENTS:
         for task in scale.tasks(chapter):
-            found = [entry for entry, group in members if agent in group and task in entry.tasks]
-            if not found or (found[-1].optional and not optional):
+            entry = _planned_as(chapter, scale, agent, task)
+            if entry is None or (entry.optional and not optional):
                 continue
-            for seed in range(seeds or found[-1].pairs):
+            for seed in range(seeds or entry.pairs):
                 spec = make(agent, task, seed, scale, chapter)
-                (offline if spec.source else online).append(spec)
+                if spec.source:
+                    offline.append(spec)
+                else:
+                    online.append(spec)
     sources = [spec.source for spec in offline]
     return list(dict.fromkeys([*online, *sources, *offline]))
 
 
+def _planned_as(chapter: str, scale: Scale, agent: str, task: str) -> Planned | None:
+    """The last entry of a chapter's plan that has this agent on this task. None if there is no such entry."""
+    last = None
+    for entry in scale.planned:
+        if entry.chapter == chapter and task in entry.tasks and agent in agents.group(*entry.agents):
+            last = entry
+    return last
+
+
 def planned(scale: Scale, seeds: int = 0) -> frozenset[str]:
-    """Ids of the runs that a scale plans in any chapter; all others are optional."""
-    return frozenset(spec.run_id for chapter in scale.chapters for spec in specs(chapter, scale, seeds))
+    """Ids of the runs that a scale plans in any chapter. All other runs are optional."""
+    ids = set()
+    for chapter in scale.chapters:
+        ids.update(spec.run_id for spec in specs(chapter, scale, seeds))
+    return frozenset(ids)
+
+
+def summary(scale: Scale) -> dict[str, Any]:
+    """One row of the list of scales: how many runs are planned, how many are optional, what the scale is for."""
+    planned_count = 0
+    total = 0
+    for chapter in scale.chapters:
+        planned_count += len(specs(chapter, scale))
+        total += len(specs(chapter, scale, optional=True))
+    return {
+        'scale': scale.name,
+        'planned': planned_count,
+        'optional': total - planned_count,
+        'trains unasked': 'yes' if scale.trains else 'no',
+        'about': scale.about,
+    }

@@ -1,6 +1,6 @@
-"""What `paper-lib reference` measured and drew: the scores of the random policy, and what the tasks look like.
+"""What `paper-lib reference` wrote: the scores of the random policy, and a picture of every task.
 
-The score of the maze is that of the task as it was published, whatever radius of its goal a run may have.
+The score of the maze is that of the published task, whatever the radius of the goal in a run.
 """
 
 import zipfile
@@ -23,7 +23,8 @@ def random_score(task_id: str) -> float:
     if task.id not in PAPER_TASKS:
         raise UserError(f'task={task.id!r}: has no random score; `paper-lib reference` measures the tasks of the paper')
     try:
-        return float(pd.read_csv(SCORES).set_index('task')['mean'][task.id])
+        scores = pd.read_csv(SCORES).set_index('task')
+        return float(scores['mean'][task.id])
     except (OSError, ValueError, KeyError) as error:
         raise _damaged(SCORES) from error
 
@@ -38,5 +39,5 @@ def pictures() -> dict[str, np.ndarray]:
         raise _damaged(PICTURES) from error
 
 
-def _damaged(path):
+def _damaged(path: Path) -> RunError:
     return RunError(f'{path}: missing or damaged; `paper-lib reference` writes it again')

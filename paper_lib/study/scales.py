@@ -7,25 +7,31 @@ from paper_lib.study.names import choose
 from paper_lib.study.paper import PAPER_TASKS
 
 MAZE = ('point_mass_maze-proprio',)
-PUBLISHED = ('walker_walk-proprio', 'cup_catch-proprio')  # tasks whose scores the author of DreamerV3 published
+# Tasks whose scores the author of DreamerV3 published.
+PUBLISHED = ('walker_walk-proprio', 'cup_catch-proprio')
 DRAWN = tuple(name for name in PAPER_TASKS if tasks.get(name).rendered)
 # Tasks of the three suites that a CPU can learn.
-VECTORS, PICTURES = ('cup_catch-proprio', 'window-open-proprio'), ('breakout-vision',)
+VECTOR_TASKS = ('cup_catch-proprio', 'window-open-proprio')
+PICTURE_TASKS = ('breakout-vision',)
+LEARNABLE = VECTOR_TASKS + PICTURE_TASKS
 
 
-def _planned(base: int, maze: tuple[int, int], study: tuple[Planned, ...]) -> tuple[Planned, ...]:
-    """Pair seeds of the base agent, of the compared agents and the explorers in the maze; and the study."""
+def _planned(base: int, compared: int, explorers: int, study: tuple[Planned, ...]) -> tuple[Planned, ...]:
+    """A plan with so many pair seeds of the base agent, and in the maze of the compared agents and of the explorers."""
     return (
         Planned('base_agent', PUBLISHED, ('active',), base),
-        Planned('toy_maze', MAZE, ('compared',), maze[0]),
-        Planned('toy_maze', MAZE, ('exploration', 'mixed'), maze[1]),
+        Planned('toy_maze', MAZE, ('compared',), compared),
+        Planned('toy_maze', MAZE, ('exploration', 'mixed'), explorers),
         *study,
     )
 
 
 def _everything(names: tuple[str, ...], pairs: int) -> tuple[Planned, ...]:
-    """All agents on these tasks; the paper has one pair seed of every alpha."""
-    return Planned('study', names, ('all',), pairs), Planned('study', names, ('alphas',), 1)
+    """A study of all agents on these tasks. The paper has one pair seed of every alpha."""
+    return (
+        Planned('study', names, ('all',), pairs),
+        Planned('study', names, ('alphas',), 1),
+    )
 
 
 SMOKE = Rule({
@@ -71,7 +77,7 @@ LAPTOP_STUDY = Rule({
         'length': 16, 'starts': 32,
     },
     'budget': 100_000, 'lr_model': 5e-4, 'lr_actor': 1.5e-4, 'lr_critic': 1.5e-4,
-}, tasks=VECTORS + PICTURES, chapter='study')  # fmt: skip
+}, tasks=LEARNABLE, chapter='study')  # fmt: skip
 # A quarter of the updates of each step: on pictures one costs more. The encoder of vectors, which pictures do not have,
 # is v1's.
 LAPTOP_PICTURES = Rule({
@@ -79,36 +85,37 @@ LAPTOP_PICTURES = Rule({
         'deter': 128, 'units': 128, 'mlp_units': 1024, 'mlp_layers': 5, 'cnn_depth': 4, 'starts': 64,
     },
     'prefill': 1280, 'chunk': 40, 'ratio': 0.125,
-}, tasks=PICTURES, chapter='study')  # fmt: skip
+}, tasks=PICTURE_TASKS, chapter='study')  # fmt: skip
 
-SCALES: dict[str, Scale] = {
-    scale.name: scale
-    for scale in (
-        Scale(
-            'smoke',
-            'tests and CI: every agent, metric and figure, too small to mean anything',
-            rules=(SMOKE,),
-            planned=_planned(1, (2, 1), _everything(VECTORS + PICTURES, 1)),
-            warning='smoke: too small to mean anything',
+SMOKE_SCALE = Scale(
+    'smoke',
+    'tests and CI: every agent, metric and figure, too small to mean anything',
+    rules=(SMOKE,),
+    planned=_planned(base=1, compared=2, explorers=1, study=_everything(LEARNABLE, 1)),
+    warning='smoke: too small to mean anything',
+)
+LAPTOP_SCALE = Scale(
+    'laptop',
+    'the figures in the repository: hours on 2 cores',
+    rules=(LAPTOP, LAPTOP_MAZE, LAPTOP_MAZE_ACTIVE, LAPTOP_STUDY, LAPTOP_PICTURES),
+    planned=_planned(
+        base=3,
+        compared=5,
+        explorers=2,
+        study=(
+            Planned('study', LEARNABLE, ('all',), 1, optional=True),
+            Planned('study', LEARNABLE, ('core',), 3),
         ),
-        Scale(
-            'laptop',
-            'the figures in the repository: hours on 2 cores',
-            rules=(LAPTOP, LAPTOP_MAZE, LAPTOP_MAZE_ACTIVE, LAPTOP_STUDY, LAPTOP_PICTURES),
-            planned=_planned(3, (5, 2), (
-                Planned('study', VECTORS + PICTURES, ('all',), 1, optional=True),
-                Planned('study', VECTORS + PICTURES, ('core',), 3),
-            )),
-        ),
-        Scale(
-            'paper',
-            'the paper: size S, 1M environment steps, a GPU cluster',
-            rules=(Rule({'render': 'suite'}, tasks=DRAWN),),
-            planned=_planned(3, (3, 3), _everything(PAPER_TASKS, 3)),
-            trains=False,
-        ),
-    )
-}  # fmt: skip
+    ),
+)
+PAPER_SCALE = Scale(
+    'paper',
+    'the paper: size S, 1M environment steps, a GPU cluster',
+    rules=(Rule({'render': 'suite'}, tasks=DRAWN),),
+    planned=_planned(base=3, compared=3, explorers=3, study=_everything(PAPER_TASKS, 3)),
+    trains=False,
+)
+SCALES: dict[str, Scale] = {scale.name: scale for scale in (SMOKE_SCALE, LAPTOP_SCALE, PAPER_SCALE)}
 
 
 def get(name: str) -> Scale:
@@ -117,14 +124,24 @@ def get(name: str) -> Scale:
 
 
 def sizes() -> dict[str, ModelSpec]:
-    """Model sizes by name: the paper's, those of the smaller scales, and of their chapters that have another one."""
-    found = {'S': ModelSpec()}
+    """Model sizes by name: the paper's, then those of the smaller scales and of their chapters, each size once.
+
+    A size is named SCALE, SCALE_CHAPTER or, where the tasks of a chapter differ, SCALE_CHAPTER_TASK.
+    """
+    named = {'S': ModelSpec()}
     for scale in SCALES.values():
-        named = [(scale.name, '', '')]
+        _name_size(named, scale.name, scale, '', '')
         for chapter in scale.chapters:
-            named += [(f'{scale.name}_{chapter}', chapter, task) for task in scale.tasks(chapter)]
-        for name, chapter, task in named:
-            model = ModelSpec(**scale.values(task, 'active', chapter)['model'])
-            if model not in found.values():
-                found[f'{name}_{task}' if name in found else name] = model
-    return found
+            for task in scale.tasks(chapter):
+                _name_size(named, f'{scale.name}_{chapter}', scale, chapter, task)
+    return named
+
+
+def _name_size(named: dict[str, ModelSpec], name: str, scale: Scale, chapter: str, task: str) -> None:
+    """Add the size of a task's model in a chapter, if no size so far is equal."""
+    model = ModelSpec(**scale.values(task, 'active', chapter)['model'])
+    if model in named.values():
+        return
+    if name in named:
+        name = f'{name}_{task}'
+    named[name] = model

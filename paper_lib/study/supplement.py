@@ -1,5 +1,7 @@
 """The tables of the paper's appendix: S1, the environments, and S2, the data that an agent adds itself."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from paper_lib.contract import tasks
@@ -25,39 +27,48 @@ def environments() -> pd.DataFrame:
     """Table S1 from the paper's tasks: one row per suite."""
     rows = []
     for suite, names in SUITES.items():
-        own = [tasks.get(name) for name in names]
-
-        def each(values):
-            return ', '.join(dict.fromkeys(map(str, values)))
-
-        rows.append({
-            'suite': suite, 'tasks': len(own), 'observations': each(task.obs for task in own),
-            'image': each(f'{task.image} x {task.image}' for task in own if task.obs == 'vision') or '-',
-            'action repeat': each(task.repeat for task in own),
-            'longest episode (agent steps)': each(task.limit for task in own),
-            'parallel environments': each(task.envs for task in own),
-        })  # fmt: skip
+        members = [tasks.get(name) for name in names]
+        images = [f'{task.image} x {task.image}' for task in members if task.obs == 'vision']
+        rows.append(
+            {
+                'suite': suite,
+                'tasks': len(members),
+                'observations': _distinct(task.obs for task in members),
+                'image': _distinct(images) or '-',
+                'action repeat': _distinct(task.repeat for task in members),
+                'longest episode (agent steps)': _distinct(task.limit for task in members),
+                'parallel environments': _distinct(task.envs for task in members),
+            }
+        )
     return pd.DataFrame(rows)
 
 
-def self_generated(frames: Frames) -> pd.DataFrame:
-    """Table S2: environment steps that ADAPTIVE added, in percent of its source's; one row per planned task, average.
+def _distinct(values: Iterable[str | int]) -> str:
+    """The values in words, each once."""
+    return ', '.join(dict.fromkeys(map(str, values)))
 
-    The lowest and highest run stand beside the mean. The last row is the mean over tasks that have runs, of the paper's
-    numbers for the same tasks too; the paper's own average is over all 31.
+
+def self_generated(frames: Frames) -> pd.DataFrame:
+    """Table S2: environment steps that ADAPTIVE added, in percent of those of its source; one row per planned task.
+
+    The lowest and the highest run stand beside the mean. The last row is the mean over the tasks that have runs, and
+    of the paper's numbers for the same tasks. The paper's own average is over all 31 tasks.
     """
-    wanted = list(dict.fromkeys(spec.task for spec in frames.wanted(ADAPTIVE)))
-    own = frames.metrics[frames.metrics.agent == ADAPTIVE]
-    runs = (
-        own[['task', 'run_id']].drop_duplicates().assign(share=lambda x: x.run_id.map(claims.added(own)).astype(float))
-    )
-    table = runs.groupby('task').share.agg(['mean', 'min', 'max', 'count']).reindex(wanted)
-    table['paper'] = [PAPER[task] for task in wanted]
-    done = table[table['count'] > 0]
+    planned = list(dict.fromkeys(spec.task for spec in frames.wanted(ADAPTIVE)))
+    metrics = frames.metrics[frames.metrics.agent == ADAPTIVE]
+    runs = metrics[['task', 'run_id']].drop_duplicates()
+    shares = runs.run_id.map(claims.added(metrics)).astype(float)
+    table = shares.groupby(runs.task).agg(['mean', 'min', 'max', 'count']).reindex(planned)
+    table['paper'] = [PAPER[task] for task in planned]
+
+    with_runs = table[table['count'] > 0]
     table['count'] = table['count'].fillna(0).astype(int)
-    average = done[['mean', 'paper']].mean()
-    last = {'task': f'average of {len(done)}', **average, 'count': int(table['count'].sum())}
-    found = pd.concat([table.reset_index(names='task'), pd.DataFrame([last])], ignore_index=True)
-    return found.rename(
-        columns={'mean': 'ours (%)', 'min': 'lowest', 'max': 'highest', 'count': 'n', 'paper': 'paper (%)'}
-    )
+    average = {
+        'task': f'average of {len(with_runs)}',
+        'mean': with_runs['mean'].mean(),
+        'paper': with_runs['paper'].mean(),
+        'count': int(table['count'].sum()),
+    }
+    rows = pd.concat([table.reset_index(names='task'), pd.DataFrame([average])], ignore_index=True)
+    headings = {'mean': 'ours (%)', 'min': 'lowest', 'max': 'highest', 'count': 'n', 'paper': 'paper (%)'}
+    return rows.rename(columns=headings)

@@ -1,7 +1,11 @@
-"""One frame as CSV, Markdown and LaTeX."""
+"""One frame as CSV, Markdown and LaTeX.
+
+pandas writes the LaTeX. Its Markdown would need one more package (tabulate) for three lines of code.
+"""
 
 import dataclasses
 import html
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -9,38 +13,45 @@ import pandas as pd
 from paper_lib.study import paths
 
 
-def _text(value) -> str:
-    if isinstance(value, float):
-        return '' if pd.isna(value) else f'{value:.4g}' if abs(value) < 1000 else f'{value:.0f}'
-    return str(value)
+def _text(value: object) -> str:
+    """A cell: numbers with four digits, nothing for a missing one."""
+    if not isinstance(value, float):
+        return str(value)
+    if pd.isna(value):
+        return ''
+    return f'{value:.4g}' if abs(value) < 1000 else f'{value:.0f}'
 
 
-def _rows(frame):
-    return [[_text(value) for value in row] for row in frame.itertuples(index=False)]
+def texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with every cell in words."""
+    columns = {name: [_text(value) for value in column.tolist()] for name, column in frame.items()}
+    return pd.DataFrame(columns)
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    lines = [list(frame.columns), ['---'] * frame.shape[1], *_rows(frame)]
-    return ''.join('| ' + ' | '.join(cell.replace('|', '\\|') for cell in line) + ' |\n' for line in lines)
+    """A table of GitHub's Markdown."""
+    rule = ['---'] * frame.shape[1]
+    lines = [list(frame.columns), rule, *texts(frame).to_numpy().tolist()]
+    return ''.join(_markdown_line(cells) for cells in lines)
+
+
+def _markdown_line(cells: Iterable[str]) -> str:
+    escaped = [cell.replace('|', '\\|') for cell in cells]
+    return f'| {" | ".join(escaped)} |\n'
 
 
 def latex(frame: pd.DataFrame) -> str:
     """A booktabs table."""
-    special = str.maketrans({sign: f'\\{sign}' for sign in '%_&#$'})
-    lines = [list(frame.columns), *_rows(frame)]
-    head, *body = [' & '.join(cell.translate(special) for cell in line) + ' \\\\\n' for line in lines]
-    columns = 'l' * frame.shape[1]
-    rules = ('\\toprule\n', '\\midrule\n', '\\bottomrule\n')
-    table = rules[0] + head + rules[1] + ''.join(body) + rules[2]
-    return f'\\begin{{tabular}}{{{columns}}}\n{table}\\end{{tabular}}\n'
+    return texts(frame).to_latex(index=False, escape=True, column_format='l' * frame.shape[1])
 
 
 def shown(caption: str) -> str:
-    """A caption as HTML; its second paragraph, where there is one, opens on a click."""
-    text, _, values = html.escape(caption).partition('\n\n')
-    return f'<p>{text}</p>' + (
-        f'<details><summary>Values that differ from v1</summary>{values}</details>' if values else ''
-    )
+    """A caption as HTML. Its second paragraph, if there is one, opens on a click."""
+    first, _, second = html.escape(caption).partition('\n\n')
+    text = f'<p>{first}</p>'
+    if second:
+        text += f'<details><summary>Values that differ from v1</summary>{second}</details>'
+    return text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,17 +62,22 @@ class Table:
     caption: str
 
     def _repr_html_(self) -> str:
-        head, *body = [self.frame.columns, *_rows(self.frame)]
-        lines = [_line(head, 'th'), *(_line(row, 'td') for row in body)]
-        return f'<table>{"".join(lines)}</table>{shown(self.caption)}'
+        head = _html_line(self.frame.columns, 'th')
+        body = [_html_line(row, 'td') for row in texts(self.frame).to_numpy()]
+        return f'<table>{head}{"".join(body)}</table>{shown(self.caption)}'
 
 
-def _line(cells, tag):
-    return '<tr>' + ''.join(f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in cells) + '</tr>'
+def _html_line(cells: Iterable[str], tag: str) -> str:
+    marked = [f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in cells]
+    return f'<tr>{"".join(marked)}</tr>'
 
 
 def save(frame: pd.DataFrame, stem: Path, caption: str) -> None:
     """Write stem.csv, stem.md (with the caption below the table) and stem.tex."""
-    texts = {'csv': frame.to_csv(index=False), 'md': f'{markdown(frame)}\n{caption}\n', 'tex': latex(frame)}
-    for suffix, text in texts.items():
-        paths.write(stem.with_name(f'{stem.name}.{suffix}'), text.encode())
+    contents = {
+        'csv': frame.to_csv(index=False),
+        'md': f'{markdown(frame)}\n{caption}\n',
+        'tex': latex(frame),
+    }
+    for suffix, content in contents.items():
+        paths.write(stem.with_name(f'{stem.name}.{suffix}'), content.encode())

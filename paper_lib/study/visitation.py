@@ -1,7 +1,10 @@
 """How often the replay holds the places that a trajectory passes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from paper_lib.contract import agents, maze_layout
 from paper_lib.study.frames import Frames
@@ -9,36 +12,47 @@ from paper_lib.study.frames import Frames
 PAPER = {'active': 608.5, 'passive': 12.5, 'tandem': 9.0}  # agent -> median in the caption of the paper's Fig. 2
 
 
-def cell(position, cells: int = maze_layout.CELLS) -> np.ndarray:
+def cell(position: ArrayLike, cells: int = maze_layout.CELLS) -> np.ndarray:
     """Index of the cell that holds a coordinate in [-ARENA, ARENA]."""
     side = maze_layout.ARENA
-    index = np.floor((np.asarray(position, float) + side) / (2 * side) * cells).astype(int)
+    fraction = (np.asarray(position, float) + side) / (2 * side)
+    index = np.floor(fraction * cells).astype(int)
     return np.clip(index, 0, cells - 1)
 
 
 def along(steps: pd.DataFrame, grid: np.ndarray) -> np.ndarray:
     """Counts of the distinct cells that one trajectory covers, in order of first visit."""
     route = np.stack([cell(steps.v0, len(grid)), cell(steps.v1, len(grid))], 1)
-    _, first = np.unique(route, axis=0, return_index=True)
-    return grid[tuple(route[np.sort(first)].T)]
+    _, first_visits = np.unique(route, axis=0, return_index=True)
+    distinct = route[np.sort(first_visits)]
+    return grid[distinct[:, 0], distinct[:, 1]]
 
 
 def medians(frames: Frames) -> pd.DataFrame:
     """Median count along every final-evaluation episode: columns agent, pair_seed, episode, median."""
-    keys = ['agent', 'pair_seed', 'run_id', 'episode']
-    rows = [(*key, float(np.median(along(steps, frames.map(key[2])))))
-            for key, steps in frames.traces.sort_values('step').groupby(keys)]  # fmt: skip
-    return pd.DataFrame(rows, columns=[*keys, 'median']).drop(columns='run_id')
+    rows = []
+    episodes = frames.traces.sort_values('step').groupby(['agent', 'pair_seed', 'run_id', 'episode'])
+    for (agent, pair_seed, run_id, episode), steps in episodes:
+        median = float(np.median(along(steps, frames.map(run_id))))
+        rows.append((agent, pair_seed, episode, median))
+    return pd.DataFrame(rows, columns=['agent', 'pair_seed', 'episode', 'median'])
 
 
-def table(frames: Frames, names) -> pd.DataFrame:
+def table(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
     """Median visitation count along the trajectory: the one shown, over all episodes and seeds, and the paper's."""
-    found, rows = medians(frames), []
+    every_median = medians(frames)
+    rows = []
     for agent in names:
-        own = found[found.agent == agent]
-        shown = own[(own.pair_seed == frames.first) & (own.episode == 0)]['median']
-        rows.append({
-            'agent': agents.get(agent).label, 'shown': shown.max(), 'median of all': own['median'].median(),
-            'mean of all': own['median'].mean(), 'episodes': len(own), 'paper': PAPER.get(agent, np.nan),
-        })  # fmt: skip
+        of_agent = every_median[every_median.agent == agent]
+        is_shown = (of_agent.pair_seed == frames.first) & (of_agent.episode == 0)
+        rows.append(
+            {
+                'agent': agents.get(agent).label,
+                'shown': of_agent['median'][is_shown].max(),
+                'median of all': of_agent['median'].median(),
+                'mean of all': of_agent['median'].mean(),
+                'episodes': len(of_agent),
+                'paper': PAPER.get(agent, np.nan),
+            }
+        )
     return pd.DataFrame(rows)

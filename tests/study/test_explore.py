@@ -106,7 +106,7 @@ def test_would_collect_where_the_schedule_and_the_ratio_say_so():
 
 def test_thresholds_begin_with_a_pair_that_is_there(opened):
     """The first task has no run of the lowest seed, another has."""
-    found = opened('threshold').frames(parts._compared('study', 'passive', 'passive_auto'))
+    found = opened('threshold').frames(parts._entry('study', 'passive', 'passive_auto'))
     task, scale = found.metrics.task.iloc[0], scales.get('smoke')
     metrics = found.metrics.assign(pair_seed=found.metrics.pair_seed + (found.metrics.task == task))
     more = [plan.make(agent, task, 1, scale) for agent in ('passive', 'passive_auto')]

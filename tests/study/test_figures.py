@@ -63,7 +63,7 @@ def test_where_none_of_the_papers_tasks_is_there_as_many_others_are_shown(shown,
 
 
 def test_pictures_are_drawn_of_a_task_that_is_seen_as_pictures():
-    entry = catalogue.Entry('', '', 'study', (), None, tasks=(MAZE,), pictures=True)
+    entry = catalogue.Entry('', '', 'study', (), None, tasks=(MAZE,), shows_pictures=True)
     assert entry.over([CUP, BREAKOUT]) == [BREAKOUT]
 
 
@@ -232,7 +232,7 @@ def test_caption_at_laptop_says_how_active_collects():
         if entry.chapter != 'toy_maze':
             continue
         words = caption(name, entry.of(archive.load(specs, Path('nowhere'), scale='laptop')))
-        assert words.count(published.mixed(specs[0])) == 1
+        assert words.count(published.collected_for(specs[0])) == 1
         assert words.count('The full reward is given within 50 mm of the goal, in the paper within 15 mm.') == 1
         assert all(text in words for text in published.deviations(specs[0]))
 

@@ -117,12 +117,13 @@ def test_values_of_exploration_count_where_a_run_explores():
 
 def test_an_agent_that_collects_unlike_its_row_is_named():
     plain = plan.make('active_mixed', WALKER, 0, scales.get('paper'))
-    assert published.mixed(plain) == published.mixed(LAPTOP[0]) == ''
+    assert published.collected_for(plain) == published.collected_for(LAPTOP[0]) == ''
     spec = dataclasses.replace(LAPTOP[0], w_expl=0.25, expl_until=150_000)
-    assert 'Active collects its data acting on 0.75 task + 0.25 disagreement reward until 150,000' in published.mixed(
-        spec
+    assert (
+        'Active collects its data acting on 0.75 task + 0.25 disagreement reward until 150,000'
+        in published.collected_for(spec)
     )
-    assert published.mixed(dataclasses.replace(spec, expl_until=0)).endswith('disagreement reward.')
+    assert published.collected_for(dataclasses.replace(spec, expl_until=0)).endswith('disagreement reward.')
 
 
 def test_caption_states_sizes_scores_and_thresholds():

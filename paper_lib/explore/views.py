@@ -1,0 +1,149 @@
+"""What the interactive parts draw: arrays and frames in, figures out."""
+
+import html
+import io
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from paper_lib.contract import agents, quantities
+from paper_lib.study import drawing, episodes, panels, scales
+from paper_lib.study.style import ALERT, context
+
+WIDTH = 11.0  # inches
+HEIGHT = 3.4
+STRIP_HEIGHT = 3.2
+
+
+class Imagination(NamedTuple):
+    """What an agent imagined from a step of an episode on."""
+
+    positions: np.ndarray  # (draws, H + 1, 2)
+    step: int
+
+
+def as_html(figure: Figure, text: str) -> str:
+    """A figure as HTML with a line below it; equal figures give equal HTML."""
+    buffer = io.BytesIO()
+    with context():
+        figure.savefig(buffer, format='png', metadata={'Software': None})
+    return drawing.as_html(buffer.getvalue(), text, html.escape(text))
+
+
+def _row(count: int, scale: str) -> tuple[Figure, np.ndarray]:
+    """A figure with so many panels in a row."""
+    figure = _new(scale, HEIGHT)
+    axes = figure.subplots(1, count, squeeze=False)[0]
+    return figure, axes
+
+
+def _new(scale: str, height: float) -> Figure:
+    """An empty figure with the scale's warning at its top."""
+    figure = Figure(figsize=(WIDTH, height), layout='constrained')
+    warning = scales.get(scale).warning
+    if warning:
+        figure.suptitle(warning, color=ALERT)
+    return figure
+
+
+def path(steps: pd.DataFrame, goal_radius: float, scale: str, imagination: Imagination | None = None) -> Figure:
+    """A way through the maze, and the loss on it. `steps` has the columns v0, v1 and wm_loss."""
+    loss_label = quantities.get('wm_loss').axis
+    with context():
+        figure, (maze, loss, gap) = _row(3, scale)
+        panels.walls(maze, goal_radius)
+        lines = panels.coloured_path(maze, steps, 'wm_loss', None, 'plasma')
+        low, high = np.percentile(steps.wm_loss, [1, 99])
+        lines.set_clim(low, high)
+        figure.colorbar(lines, ax=maze, label=loss_label, shrink=0.8)
+        loss.plot(steps.wm_loss.to_numpy(), color='black', lw=0.8)
+        loss.set(xlabel='agent step', ylabel=loss_label)
+        if imagination is None:
+            gap.remove()
+        else:
+            positions, step = imagination
+            maze.plot(*positions.T, '--', color='black', lw=0.8, zorder=6)
+            loss.axvline(step, color='black', ls='--', lw=0.8)
+            _draw_gap(gap, steps[['v0', 'v1']].to_numpy()[step:], positions)
+        return figure
+
+
+def _draw_gap(axes: Axes, real: np.ndarray, imagined: np.ndarray) -> None:
+    """How far each imagined path (draws, H + 1, 2) is from the real one (N, 2), and the median."""
+    length = min(len(real), imagined.shape[1])
+    distances = np.linalg.norm(real[:length] - imagined[:, :length], axis=-1)
+    axes.set(xlabel='steps imagined', ylabel='distance to the real path (m)')
+    axes.plot(distances.T, color='black', lw=0.6, alpha=0.5)
+    axes.plot(np.median(distances, 0), color='black', lw=2)
+
+
+def observed(true: np.ndarray, decoded: np.ndarray, losses: np.ndarray, step: int, scale: str) -> Figure:
+    """What is observed and what is decoded at one step, over the losses (N,) of the episode.
+
+    Observations are pictures (H, W, 3) or vectors (D,).
+    """
+    with context():
+        figure, (left, right, curve) = _row(3, scale)
+        if true.ndim == 3:
+            _draw_picture(left, true, 'observed')
+            _draw_picture(right, decoded, 'decoded')
+        else:
+            index = np.arange(len(true))
+            left.bar(index - 0.2, true, 0.4, label='observed')
+            left.bar(index + 0.2, decoded, 0.4, label='decoded')
+            left.legend()
+            left.set(xlabel='number', title='observed and decoded')
+            right.bar(index, decoded - true, color='black')
+            right.set(xlabel='number', title='decoded - observed')
+        curve.plot(losses, color='black', lw=0.8)
+        curve.axvline(step, color='black', ls='--', lw=0.8)
+        curve.set(xlabel='agent step', ylabel=quantities.get('wm_loss').axis)
+        return figure
+
+
+def _draw_picture(axes: Axes, picture: np.ndarray, title: str) -> None:
+    axes.imshow(picture, interpolation='nearest')
+    axes.set(title=title, xticks=[], yticks=[])
+    axes.grid(False)
+
+
+def strip(rows: pd.DataFrame, scale: str) -> Figure:
+    """Archived pictures of consecutive steps: seen above, decoded below."""
+    with context():
+        figure = _new(scale, STRIP_HEIGHT)
+        episodes.pictures(figure, rows.task.iloc[0], rows)
+        return figure
+
+
+def steps(traces: pd.DataFrame, step: int, scale: str) -> Figure:
+    """Reward and losses per step of one episode of several agents, and their values at one step."""
+    with context():
+        figure, row = _row(len(episodes.COLUMNS), scale)
+        for axes, column in zip(row, episodes.COLUMNS):
+            for agent, rows in traces.groupby('agent', sort=False):
+                look = agents.get(agent)
+                values = rows.set_index('step')[column].sort_index()
+                at_step = f'{values[step]:.3g}' if step in values.index else 'over'
+                axes.plot(values, color=look.color, lw=0.9, label=f'{look.label}: {at_step}')
+            axes.axvline(step, color='black', ls='--', lw=0.8)
+            axes.set(xlabel='agent step', title=quantities.get(column).words)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.legend()
+        return figure
+
+
+def collections(metrics: pd.DataFrame, due: pd.Series, threshold: float, scale: str) -> Figure:
+    """OOD ratio over training; a mark at the evaluations that are `due` (bool per row)."""
+    with context():
+        figure, (axes,) = _row(1, scale)
+        axes.plot(metrics.env_step, metrics.ood_ratio, color='black', lw=0.8, label='OOD ratio')
+        axes.axhline(threshold, color=ALERT, ls='--', label=f'threshold {threshold:g}')
+        axes.plot(metrics.env_step[due], metrics.ood_ratio[due], 'o', color=ALERT, label='would collect')
+        panels.steps(axes)
+        axes.set_ylabel(quantities.get('ood_ratio').axis)
+        axes.legend()
+        return figure
