@@ -152,4 +152,4 @@ def final(book) -> Interactive:
         text = f'Scale {book.scale}: the last {percent} % of the evaluations of each run count as final.'
         return Table(sensitivity.claims_at(found, percent / 100, claims.random('study')), text)._repr_html_()
 
-    return Interactive(draw(10), draw, {'percent': slider(10, 1, 100, 1, 'final, %')})
+    return Interactive(draw(20), draw, {'percent': slider(20, 1, 100, 1, 'final, %')})

@@ -1,12 +1,15 @@
 """The paper's figures and tables as a list: where each is made, of what, and how long drawing it takes."""
 
+import math
 import tempfile
 import time
 from pathlib import Path
 
 from paper_lib.study import book, catalogue, drawing, plan, scales
+from paper_lib.study.claims import MAZE, TEXTS
 
 NUMBERS = [*(str(i) for i in range(1, 9)), *(f'S{i}' for i in range(1, 18))]
+TESTED = {'toy_maze': MAZE, 'study': tuple(TEXTS)}  # chapter of the archive -> the claims that it tests
 PAPER = [*(f'figure_{number}' for number in NUMBERS), 'table_S1', 'table_S2']
 
 
@@ -52,22 +55,29 @@ def _agents(part):
 def claims(scale: str) -> list[dict]:
     """One row per test of a claim of the paper on runs of this scale; those without a run are left out.
 
-    Columns: claim, statistic, on (the maze, or a number of tasks), estimate with its 95 % interval, pairs, verdict.
+    Columns: claim, row, statistic, on (the maze, or a number of tasks), estimate with its 95 % interval, p, adjusted p,
+    pairs, verdict.
     """
+    rows, known = [], scales.get(scale)
+    for chapter, ids in TESTED.items():
+        found = book.verdicts(chapter, known, ids)
+        for row in found[found.pairs > 0].to_dict('records'):
+            rows.append({
+                'claim': row['id'], 'row': row['row'], 'statistic': row['statistic'],
+                'on': 'maze' if chapter == 'toy_maze' else f'{row["tasks"]} tasks',
+                'estimate, 95 % interval': f'{_number(row["estimate"])} [{_number(row["low"])}, {_number(row["high"])}]',
+                'p': _probability(row['p']), 'adjusted p': _probability(row['adjusted_p']), 'pairs': row['pairs'],
+                'verdict': row['verdict'],
+            })  # fmt: skip
+    return rows
 
-    def number(x):
-        return f'{x:.2f}' if abs(x) < 10 else f'{x:.1f}'
 
-    rows, known = {}, scales.get(scale)
-    for entry in (catalogue.tested(name) for name, ids in catalogue.CLAIMS.items() if ids):
-        found = book.load(entry, plan.specs(entry.chapter, known, optional=True), known, plan.planned(known))
-        for row in entry.make(found).query('n > 0').to_dict('records'):
-            on = 'maze' if entry.chapter == 'toy_maze' else f'{row.get("tasks", 1)} tasks'
-            interval = f'{number(row["estimate"])} [{number(row["low"])}, {number(row["high"])}]'
-            rows[row['id'], row['statistic'], on] = {
-                'claim': row['id'], 'statistic': row['statistic'], 'on': on, 'estimate, 95 % interval': interval,
-                'pairs': row['n'], 'verdict': row['verdict']}  # fmt: skip
-    return list(rows.values())
+def _number(x):
+    return f'{x:.2f}' if abs(x) < 10 else f'{x:.1f}'
+
+
+def _probability(p):
+    return '' if math.isnan(p) else f'{p:.3f}' if p >= 0.001 else f'{p:.1e}'
 
 
 def _together(name):

@@ -6,7 +6,7 @@ import pandas as pd
 
 from paper_lib.contract import agents
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import archive, captions, catalogue, drawing, frames, parameters, paths, plan, scales, tables
+from paper_lib.study import archive, captions, catalogue, claims, drawing, frames, parameters, paths, plan, scales, tables
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.names import choose
 
@@ -92,11 +92,13 @@ class Book:
 
     def claims(self) -> tables.Table:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""
-        return self._save(catalogue.tested(self.name))
+        entry = catalogue.tested(self.name)
+        rows = verdicts(entry.chapter, scales.get(self.scale), catalogue.CLAIMS[self.name], self.parameters.seeds)
+        return self._save(entry, rows)
 
-    def _save(self, entry):
+    def _save(self, entry, rows=None):
         found = self.frames(entry)
-        table = tables.Table(entry.make(found), captions.caption(entry, found))
+        table = tables.Table(entry.make(found) if rows is None else rows, captions.caption(entry, found))
         tables.save(table.frame, paths.drawings(self.scale) / entry.name, table.caption)
         return table
 
@@ -107,6 +109,16 @@ def load(entry: Entry, specs, scale: scales.Scale, planned: frozenset[str]) -> f
     optional = frozenset(spec.run_id for spec in shown) - planned
     return archive.load(shown, paths.archive(scale.name), entry.chapter, optional=optional, scale=scale.name,
                         warning=scale.warning)  # fmt: skip
+
+
+def verdicts(chapter: str, scale: scales.Scale, ids: tuple[str, ...], seeds: int = 0) -> pd.DataFrame:
+    """The table of these claims on all archived runs of a chapter, as `claims.table` gives it.
+
+    All of them, since a primary row is judged among those of all claims. In the maze every row is secondary.
+    """
+    everything = Entry('', '', chapter, (agents.EVERY,), None)
+    found = load(everything, plan.specs(chapter, scale, seeds, optional=True), scale, plan.planned(scale, seeds))
+    return claims.table(found.metrics, claims.random(chapter), ids, primary=chapter == 'study')
 
 
 def open(name: str, names: dict, store) -> Book:

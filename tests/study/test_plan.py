@@ -186,7 +186,9 @@ def test_unknown_scale_is_named_with_the_allowed():
         scales.get('latpop')
 
 
-# The ids of all runs that the scales plan, the optional ones too: a hash of them in alphabetical order.
+# The ids of all runs that the scales plan, the optional ones too: a hash of them in alphabetical order. First those of
+# the agents that there were before LATER_AGENTS, then all.
+LATER_AGENTS = ('active_stopped', 'tandem_alpha_1e-2', 'tandem_alpha_1e-4')
 IDS = {
     ('smoke', 'base_agent'): '09228b36e5cd0312', ('smoke', 'toy_maze'): 'e83d91d8f26d38ba',
     ('smoke', 'study'): '4f8ac5434e3154dc', ('laptop', 'base_agent'): '578ecc16eb97ef0f',
@@ -198,19 +200,40 @@ IDS = {
 
 def test_ids_of_planned_runs_stay():
     """Finished runs are found by their ids: another value in any row, rule or default loses them."""
+    assert _ids(lambda spec: spec.agent not in LATER_AGENTS) == IDS
+    assert _ids(lambda spec: True) == IDS | ALL_IDS
+
+
+def _ids(wanted):
     found = {}
     for name, scale in scales.SCALES.items():
         for chapter in scale.chapters:
-            ids = sorted(spec.run_id for spec in plan.specs(chapter, scale, optional=True))
+            ids = sorted(spec.run_id for spec in plan.specs(chapter, scale, optional=True) if wanted(spec))
             found[name, chapter] = hashlib.sha256('\n'.join(ids).encode()).hexdigest()[:16]
-    assert found == IDS
+    return found
+
+
+def test_an_agent_that_stops_collecting_does_so_at_half_of_its_budget():
+    for scale in scales.SCALES.values():
+        stopped = [spec for spec in plan.specs('study', scale, optional=True) if spec.agent == 'active_stopped']
+        assert stopped and all(spec.collect_until == spec.budget / 2 for spec in stopped), scale.name
+
+
+def test_it_is_active_until_then():
+    active, stopped = make('active'), make('active_stopped')
+    assert dataclasses.replace(stopped, agent='active', collect_until=0) == active
+    assert stopped.schedule.rows == active.schedule.rows / 2 and stopped.schedule.updates == active.schedule.updates
+
+
+def test_the_published_alphas_are_there():
+    assert {1e-2, 1e-3, 1e-4} <= {agents.get(name).values['alpha'] for name in agents.group('alphas')}
 
 
 def test_planned_runs_are_not_the_optional_ones():
     laptop = scales.get('laptop')
     planned = {spec.agent for spec in plan.specs('study', laptop)}
     assert planned == set(agents.group('core'))
-    assert len(plan.specs('study', laptop)) == 63 and len(plan.specs('study', laptop, optional=True)) == 141
+    assert len(plan.specs('study', laptop)) == 63 and len(plan.specs('study', laptop, optional=True)) == 150
 
 
 RULES = Scale(
