@@ -60,8 +60,8 @@ ROWS = (
         groups=('compared', 'core', 'collectors', 'weights'),
     ),
     Agent(
-        'active_stopped', 'Active that stops collecting half-way and learns on from what it has', 'Active-stopped', WINE,
-        'X', groups=('stopped',), values={'collect_until': 500_000},
+        'active_stopped', 'Active that stops collecting half-way and learns on from what it has', 'Active-stopped',
+        WINE, 'X', groups=('stopped',), values={'collect_until': 500_000},
         at={'smoke': {'collect_until': 3000}, 'laptop': {'collect_until': 50_000}},
     ),
     Agent(

@@ -62,10 +62,11 @@ def claims(scale: str) -> list[dict]:
     for chapter, ids in TESTED.items():
         found = book.verdicts(chapter, known, ids)
         for row in found[found.pairs > 0].to_dict('records'):
+            estimate, low, high = (_number(row[name]) for name in ('estimate', 'low', 'high'))
             rows.append({
                 'claim': row['id'], 'row': row['row'], 'statistic': row['statistic'],
                 'on': 'maze' if chapter == 'toy_maze' else f'{row["tasks"]} tasks',
-                'estimate, 95 % interval': f'{_number(row["estimate"])} [{_number(row["low"])}, {_number(row["high"])}]',
+                'estimate, 95 % interval': f'{estimate} [{low}, {high}]',
                 'p': _probability(row['p']), 'adjusted p': _probability(row['adjusted_p']), 'pairs': row['pairs'],
                 'verdict': row['verdict'],
             })  # fmt: skip

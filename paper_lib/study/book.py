@@ -6,7 +6,19 @@ import pandas as pd
 
 from paper_lib.contract import agents
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import archive, captions, catalogue, claims, drawing, frames, parameters, paths, plan, scales, tables
+from paper_lib.study import (
+    archive,
+    captions,
+    catalogue,
+    claims,
+    drawing,
+    frames,
+    parameters,
+    paths,
+    plan,
+    scales,
+    tables,
+)
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.names import choose
 

@@ -27,7 +27,7 @@ def _words(frames: Frames) -> dict:
     return agents.AGENTS | {
         'band': BAND, 'baseline': BASELINE.format(**agents.AGENTS), 'within': WITHIN, 'own': _line(own),
         'normalised': _line(NORMALISED), 'world_models': '. '.join(models), 'first': frames.first, 'outlier': OUTLIER,
-        'share': f'{stats.LAST:.0%}', 'margin': claims.MARGIN, 'fewest': stats.FEWEST, 'last': published.LAST,
+        'share': f'{100 * stats.LAST:g} %', 'margin': claims.MARGIN, 'fewest': stats.FEWEST, 'last': published.LAST,
         'at': published.AT, 'percentile': episodes.PERCENTILE, 'stretch': episodes.STRETCH,
     }  # fmt: skip
 

@@ -322,13 +322,13 @@ CLAIMS = {  # that a notebook tests
     '4_remedies': ('C5', 'C6', 'C7', 'C8', 'P6'),
     '5_ablations': ('C8', 'P5'),
 }
-CLAIMS_TEXT = """Each row compares runs of the same task and pair seed; a final value is the mean over the last {share} of
-    the evaluations. estimate: mean over tasks of the mean over pairs; low, high: its 95 % interval, all means that the
-    sign-flip test of the pairs does not refuse (inf: of so few pairs it can refuse none); p: of that test, two-sided.
-    adjusted_p: Holm's, over the primary rows of all claims; in the maze all rows are secondary. supported: the interval
-    lies in the range that the claim names (about equal: within {margin} of a normalised score) and the adjusted p of a
-    primary row is below 0.05; contradicted: outside of it, likewise; undecided otherwise. iqm: interquartile mean of all
-    pairs, with its bootstrap interval, for comparison. {normalised}"""
+CLAIMS_TEXT = """Each row compares runs of the same task and pair seed; a final value is the mean over the last {share}
+    of the evaluations. estimate: mean over tasks of the mean over pairs; low, high: its 95 % interval, all means that
+    the sign-flip test of the pairs does not refuse (inf: of so few pairs it can refuse none); p: of that test,
+    two-sided. adjusted_p: Holm's, over the primary rows of all claims; in the maze all rows are secondary. supported:
+    the interval lies in the range that the claim names (about equal: within {margin} of a normalised score) and the
+    adjusted p of a primary row is below 0.05; contradicted: outside of it, likewise; undecided otherwise. iqm:
+    interquartile mean of all pairs, with its bootstrap interval, for comparison. {normalised}"""
 
 
 def shown(notebook: str) -> list[Entry]:

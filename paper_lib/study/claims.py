@@ -351,6 +351,18 @@ def every_claim() -> list[Claim]:
     return [Claim(name, TEXTS[name], rows[name]) for name in TEXTS]
 
 
+def primary_rows() -> pd.DataFrame:
+    """The primary row of every claim, announced before its runs. Columns: id, claim, primary row, asked."""
+    rows = []
+    for claim in every_claim():
+        row = claim.rows[0]
+        asked = 'every single value above 0' if row.exact else within(row.above, row.below)
+        if row.values is None:
+            asked = 'nothing yet: it is not recorded'
+        rows.append({'id': claim.id, 'claim': claim.text, 'primary row': row.statistic, 'asked of the mean': asked})
+    return pd.DataFrame(rows)
+
+
 def zero(task: str) -> float:
     """Mean score of random actions in the maze: they never come near the goal."""
     return 0.0
@@ -391,8 +403,10 @@ def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float]) -> Runs
 
     found = learned(finals)
     if metrics.task.nunique() > 1:
-        units = {'value_error': stats.reference(metrics, 'mc_return'),
-                 'reward_error': stats.reference(metrics.assign(reward_collected=collected), 'reward_collected')}
+        units = {
+            'value_error': stats.reference(metrics, 'mc_return'),
+            'reward_error': stats.reference(metrics.assign(reward_collected=collected), 'reward_collected'),
+        }
         for column, unit in units.items():
             found[column] = found[column] / stats.by_task(found, unit.where(unit > 0))
     first = metrics[metrics.env_step <= EARLY * metrics.groupby('run_id').env_step.transform('max')]
@@ -412,8 +426,8 @@ def verdict(low: float, high: float, above: float = -np.inf, below: float = np.i
 def table(metrics: pd.DataFrame, random=zero, ids=MAZE, primary: bool = False) -> pd.DataFrame:
     """One row per comparison of the claims `ids`, whether the agents ran or not.
 
-    Columns: id, claim, row (primary or secondary), statistic, estimate (`stats.mean_of_tasks`), low, high (95 % interval
-    of the sign-flip test), p (`stats.p_of_range`), adjusted_p (Holm, over the primary rows of all claims), pairs (same
+    Columns: id, claim, row (primary or secondary), statistic, estimate (`stats.mean_of_tasks`), low, high (its 95 %
+    interval), p (`stats.p_of_range`), adjusted_p (Holm, over the primary rows of all claims), pairs (same
     task and pair seed), tasks, verdict, words, and for comparison iqm, iqm_low, iqm_high (interquartile mean of all
     pairs with its bootstrap interval). `random` gives the uniform random policy's mean score of a task. Without
     `primary` all rows are secondary: these metrics are not what the claims are judged by.
@@ -475,8 +489,10 @@ def in_words(row) -> str:
     if row.verdict == NO_RUNS:
         return f'It needs {row.words}.' if row.words else 'No pair of these agents has run.'
     if not row.tests:
-        return {SUPPORTED: 'Every single pair is as the claim says.',
-                CONTRADICTED: 'At least one pair is not as the claim says.'}.get(row.verdict, _damaged(row))
+        return {
+            SUPPORTED: 'Every single pair is as the claim says.',
+            CONTRADICTED: 'At least one pair is not as the claim says.',
+        }.get(row.verdict, _damaged(row))
     place = within(above, below)
     if row.verdict == SUPPORTED:
         return f'The mean lies {place}, as the claim says.'
@@ -488,7 +504,7 @@ def in_words(row) -> str:
         return f'{row.pairs} pairs are too few for any verdict.'
     if row.p < LEVEL:
         return f'Alone this row would have a verdict (p = {row.p:.2g}); among all primary rows it has none.'
-    return f'The mean may lie {place} or not.'
+    return f'These pairs do not decide whether the mean lies {place}.'
 
 
 def _damaged(row) -> str:

@@ -40,10 +40,10 @@ class Assumed:
         return self.effect * shows + self.spread * rng.standard_normal((pairs, studies))
 
 
-# One pair of each task was seen in trials at train ratio 512 (last fifth of training, Active at 1, random actions at 0):
-# Passive - Active -0.57 on walker_walk and -0.75 on cheetah_run, Tandem - Active -0.42 and -0.30, none on cup_catch. From
-# one pair nothing is known of the spread between pairs; 0.3 is the standard deviation of a difference of two final
-# scores that each vary by 0.2 between seeds.
+# One pair of each task was seen in trials at train ratio 512. Over the last fifth of training, with Active at 1 and
+# random actions at 0, Passive - Active was -0.57 on walker_walk and -0.75 on cheetah_run, Tandem - Active -0.42 and
+# -0.30; on cup_catch there was no difference. From one pair nothing is known of the spread between pairs: 0.3 is the
+# standard deviation of a difference of two final scores that each vary by 0.2 between seeds.
 ASSUMED = (
     Assumed('C1, C11, P5', -0.6, 1.0, 0.3, below=0.0, why='every pair loses 0.6, as in the trials'),
     Assumed('C1, C11, P5', -0.6, 0.5, 0.3, below=0.0, why='half of the pairs lose 0.6, the others nothing'),

@@ -164,7 +164,7 @@ def _of_sets(x: np.ndarray, seed: int) -> np.ndarray:
 
 
 def mean_of_tasks(values: dict) -> Estimate:
-    """Mean over tasks of the mean of their paired differences, {task: (n,)}, with the interval of the sign-flip test."""
+    """Mean over tasks of the mean of their paired differences, {task: (n,)}, with the interval of `sign_flips`."""
     x = np.concatenate([*(np.asarray(own, float) for own in values.values()), []])
     if not len(x) or not np.isfinite(x).all():
         return Estimate(np.nan, np.nan, np.nan, len(x))

@@ -197,6 +197,11 @@ IDS = {
     ('paper', 'study'): 'd130c6bf8ee38899',
 }  # fmt: skip
 
+ALL_IDS = {
+    ('smoke', 'study'): '65f1ffd3849be1e9', ('laptop', 'study'): 'f8f93273f49d4a5b',
+    ('paper', 'study'): '155d0c1b6b072faf',
+}  # fmt: skip
+
 
 def test_ids_of_planned_runs_stay():
     """Finished runs are found by their ids: another value in any row, rule or default loses them."""
@@ -239,7 +244,7 @@ def test_planned_runs_are_not_the_optional_ones():
 RULES = Scale(
     'own', '', planned=(Planned('toy_maze', (TASK,), ('all',), 1), Planned('toy_maze', (TASK,), ('alphas',), 2, True)),
     rules=(
-        Rule({'budget': 500_000, 'chunk': 20, 'ratio': 0.25, 'model': {'deter': 16, 'units': 8}}),
+        Rule({'budget': 600_000, 'chunk': 20, 'ratio': 0.25, 'model': {'deter': 16, 'units': 8}}),
         Rule({'ratio': 0.2, 'model': {'deter': 32}}, tasks=(TASK,)),
         Rule({'eval_episodes': 1}, agents=('alphas', 'passive')),
         Rule({'eval_episodes': 2}, agents=('passive',), chapter='study'),
@@ -249,7 +254,7 @@ RULES = Scale(
 
 def test_the_last_rule_that_matches_wins_and_models_are_merged():
     spec = plan.make('passive', TASK, 0, RULES)
-    assert (spec.budget, spec.ratio, spec.eval_episodes) == (500_000, 0.2, 1)
+    assert (spec.budget, spec.ratio, spec.eval_episodes) == (600_000, 0.2, 1)
     assert (spec.model.deter, spec.model.units, spec.model.stoch) == (32, 8, 32)
     assert spec.source.eval_episodes == RunSpec(TASK).eval_episodes
     assert plan.make('passive', TASK, 0, RULES, 'study').eval_episodes == 2
@@ -259,7 +264,7 @@ def test_the_last_rule_that_matches_wins_and_models_are_merged():
 
 def test_a_task_that_no_rule_names_takes_the_general_ones():
     spec = plan.make('active', 'reacher_hard-proprio', 0, RULES)
-    assert (spec.budget, spec.ratio, spec.model.deter, spec.model.units) == (500_000, 0.25, 16, 8)
+    assert (spec.budget, spec.ratio, spec.model.deter, spec.model.units) == (600_000, 0.25, 16, 8)
 
 
 def test_the_last_entry_of_the_plan_decides_how_many_pairs_and_whether_they_are_optional():

@@ -274,7 +274,7 @@ def test_a_p_of_a_range_below_a_twentieth_is_an_interval_on_one_side():
     for _ in range(100):
         values = {'a': rng.normal(rng.choice([0, 0.4, -0.4]), 0.15, 8)}
         found, test = stats.mean_of_tasks(values), stats.sign_flips(values)
-        inside, outside = -0.1 < found.low and found.high < 0.1, found.high < -0.1 or found.low > 0.1
+        inside, outside = found.low > -0.1 and found.high < 0.1, found.high < -0.1 or found.low > 0.1
         assert (stats.p_of_range(test, -0.1, 0.1) <= 0.05) == (inside or outside)
 
 
