@@ -12,7 +12,7 @@ EVERY = 'all'  # the group of all agents
 # agents of its family it says which part or schedule. The marker says whose data the agent learns from.
 BLUE, ORANGE, GREEN = '#0173b2', '#de8f05', '#029e73'
 BLACK, BROWN, WINE, PINK, SKY, MINT = '#111111', '#6b2d00', '#d6336c', '#f0a6cf', '#7cc4ee', '#8fe0bf'
-COPPER, OLIVE, ASH = '#c2651a', '#b9c400', '#8a8a8a'
+COPPER, OLIVE, ASH, VIOLET, NAVY = '#c2651a', '#b9c400', '#8a8a8a', '#8c0df2', '#00006b'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +60,11 @@ ROWS = (
         groups=('compared', 'core', 'collectors', 'weights'),
     ),
     Agent(
+        'active_stopped', 'Active that stops collecting half-way and learns on from what it has', 'Active-stopped',
+        WINE, 'X', groups=('stopped',), values={'collect_until': 500_000},
+        at={'smoke': {'collect_until': 3000}, 'laptop': {'collect_until': 50_000}},
+    ),
+    Agent(
         'passive', "Active's final replay, own seeds (Passive-diff)", 'Passive', ORANGE, 's',
         groups=('compared', 'core', 'weights'), source='active', **PASSIVE,
     ),
@@ -80,8 +85,16 @@ ROWS = (
         '<', groups=('alphas',), source='active', **TANDEM, values={'alpha': 1e-6},
     ),
     Agent(
+        'tandem_alpha_1e-4', 'Tandem with initial weights of 0.9999 Active + 0.0001 own', 'Tandem alpha 1e-4', VIOLET,
+        'h', groups=('alphas',), source='active', **TANDEM, values={'alpha': 1e-4},
+    ),
+    Agent(
         'tandem_alpha_1e-3', 'Tandem with initial weights of 0.999 Active + 0.001 own', 'Tandem alpha 1e-3', OLIVE,
         '>', groups=('alphas',), source='active', **TANDEM, values={'alpha': 1e-3},
+    ),
+    Agent(
+        'tandem_alpha_1e-2', 'Tandem with initial weights of 0.99 Active + 0.01 own', 'Tandem alpha 1e-2', NAVY,
+        'p', groups=('alphas',), source='active', **TANDEM, values={'alpha': 1e-2},
     ),
     Agent(
         'tandem_alpha_1e-1', 'Tandem with initial weights of 0.9 Active + 0.1 own', 'Tandem alpha 1e-1', PINK,

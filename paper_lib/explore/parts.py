@@ -199,5 +199,5 @@ def final(book: Book) -> Interactive:
         text = f'Scale {book.scale}: the last {percent} % of the evaluations of each run count as final.'
         return Table(table, text)._repr_html_()
 
-    controls: dict[str, Any] = {'percent': slider(10, 1, 100, 1, 'final, %')}
-    return Interactive(draw(10), draw, controls)
+    controls: dict[str, Any] = {'percent': slider(20, 1, 100, 1, 'final, %')}
+    return Interactive(draw(20), draw, controls)

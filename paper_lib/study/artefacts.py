@@ -1,5 +1,6 @@
 """The paper's figures and tables as a list: where each is made, of what, and how long drawing it takes."""
 
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import Any
 from paper_lib.contract.scales import Scale
 from paper_lib.study import book, catalogue, drawing, plan, scales
 from paper_lib.study.catalogue import Entry
+from paper_lib.study.claims import MAZE, TEXTS
 from paper_lib.study.frames import Frames
+
+TESTED = {'toy_maze': MAZE, 'study': tuple(TEXTS)}  # chapter of the archive -> the claims that it tests
 
 
 def _order(entry: Entry) -> tuple[bool, bool, int]:
@@ -71,29 +75,35 @@ def _scales(entry: Entry, archived: dict[str, dict[str, Frames]]) -> str:
 def claims(scale: str) -> list[dict[str, Any]]:
     """One row per test of a claim of the paper on runs of this scale. Tests without a run are left out.
 
-    Columns: claim, statistic, on (the maze, or a number of tasks), estimate with its 95 % interval, pairs, verdict.
+    Columns: claim, row, statistic, on (the maze, or a number of tasks), estimate with its 95 % interval, p, adjusted p,
+    pairs, verdict.
     """
-    chosen = scales.get(scale)
-    tests = {}
-    for notebook, ids in catalogue.CLAIMS.items():
-        if not ids:
-            continue
-        entry = catalogue.tested(notebook)
-        table = entry.make(_frames(entry, chosen))
-        for row in table.to_dict('records'):
-            if row['n'] == 0:
-                continue
-            on = 'maze' if entry.chapter == 'toy_maze' else f'{row.get("tasks", 1)} tasks'
+    known = scales.get(scale)
+    rows = []
+    for chapter, ids in TESTED.items():
+        found = book.verdicts(chapter, known, ids)
+        for row in found[found.pairs > 0].to_dict('records'):
             interval = f'[{_number(row["low"])}, {_number(row["high"])}]'
-            tests[row['id'], row['statistic'], on] = {
-                'claim': row['id'],
-                'statistic': row['statistic'],
-                'on': on,
-                'estimate, 95 % interval': f'{_number(row["estimate"])} {interval}',
-                'pairs': row['n'],
-                'verdict': row['verdict'],
-            }
-    return list(tests.values())
+            rows.append(
+                {
+                    'claim': row['id'],
+                    'row': row['row'],
+                    'statistic': row['statistic'],
+                    'on': 'maze' if chapter == 'toy_maze' else f'{row["tasks"]} tasks',
+                    'estimate, 95 % interval': f'{_number(row["estimate"])} {interval}',
+                    'p': _probability(row['p']),
+                    'adjusted p': _probability(row['adjusted_p']),
+                    'pairs': row['pairs'],
+                    'verdict': row['verdict'],
+                }
+            )
+    return rows
+
+
+def _probability(p: float) -> str:
+    if math.isnan(p):
+        return ''
+    return f'{p:.3f}' if p >= 0.001 else f'{p:.1e}'
 
 
 def _number(value: float) -> str:

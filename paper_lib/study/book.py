@@ -8,7 +8,19 @@ import pandas as pd
 
 from paper_lib.contract import agents
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import archive, captions, catalogue, drawing, frames, parameters, paths, plan, scales, tables
+from paper_lib.study import (
+    archive,
+    captions,
+    catalogue,
+    claims,
+    drawing,
+    frames,
+    parameters,
+    paths,
+    plan,
+    scales,
+    tables,
+)
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.names import choose
 
@@ -117,11 +129,15 @@ class Book:
 
     def claims(self) -> tables.Table:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""
-        return self._save(catalogue.tested(self.name))
+        entry = catalogue.tested(self.name)
+        rows = verdicts(entry.chapter, scales.get(self.scale), catalogue.CLAIMS[self.name], self.parameters.seeds)
+        return self._save(entry, rows)
 
-    def _save(self, entry: Entry) -> tables.Table:
+    def _save(self, entry: Entry, table_rows: pd.DataFrame | None = None) -> tables.Table:
         rows = self.frames(entry)
-        table = tables.Table(entry.make(rows), captions.caption(entry, rows))
+        if table_rows is None:
+            table_rows = entry.make(rows)
+        table = tables.Table(table_rows, captions.caption(entry, rows))
         tables.save(table.frame, paths.drawings(self.scale) / entry.name, table.caption)
         return table
 
@@ -132,6 +148,16 @@ def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: f
     optional = frozenset(spec.run_id for spec in shown) - planned
     folder = paths.archive(scale.name)
     return archive.load(shown, folder, entry.chapter, optional=optional, scale=scale.name, warning=scale.warning)
+
+
+def verdicts(chapter: str, scale: scales.Scale, ids: tuple[str, ...], seeds: int = 0) -> pd.DataFrame:
+    """The table of these claims on all archived runs of a chapter, as `claims.table` gives it.
+
+    All of them, since a primary row is judged among those of all claims. In the maze every row is secondary.
+    """
+    everything = Entry('', '', chapter, (agents.EVERY,), None)
+    rows = load(everything, plan.specs(chapter, scale, seeds, optional=True), scale, plan.planned(scale, seeds))
+    return claims.table(rows.metrics, claims.random(chapter), ids, primary=chapter == 'study')
 
 
 def open(name: str, names: dict[str, Any], store: Any) -> Book:

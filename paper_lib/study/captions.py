@@ -33,7 +33,6 @@ def _words(frames: Frames) -> dict[str, Any]:
         'at': published.AT,
         'band': BAND,
         'baseline': BASELINE.format(**agents.AGENTS),
-        'enough': claims.ENOUGH,
         'fewest': stats.FEWEST,
         'first': frames.first,
         'last': published.LAST,
@@ -43,6 +42,7 @@ def _words(frames: Frames) -> dict[str, Any]:
         'schedules': _one_line(schedules),
         'percentile': episodes.PERCENTILE,
         'stretch': episodes.STRETCH,
+        'share': f'{100 * stats.LAST:g} %',
         'within': WITHIN,
         'world_models': '. '.join(f'{row.label}: {row.about}' for row in models),
     }

@@ -519,16 +519,18 @@ ENTRIES: dict[str, Entry] = {row.name: row for row in ROWS}
 CLAIMS: dict[str, tuple[str, ...]] = {
     '0_base_agent': (),
     '1_toy_maze': ('C1', 'C2', 'C3'),
-    '2_validation': ('C1', 'C2', 'C3', 'C12'),
-    '3_deep_dive': ('C4', 'C9', 'C10', 'C11'),
-    '4_remedies': ('C5', 'C6', 'C7', 'C8'),
-    '5_ablations': ('C8',),
+    '2_validation': ('C1', 'C2', 'C3', 'C12', 'P4', 'P7', 'P9'),
+    '3_deep_dive': ('C4', 'C9', 'C10', 'C11', 'P1', 'P2', 'P3', 'P8'),
+    '4_remedies': ('C5', 'C6', 'C7', 'C8', 'P6'),
+    '5_ablations': ('C8', 'P5'),
 }
-CLAIMS_TEXT = """Each row compares runs of the same task and pair seed (n of them); a final value is the mean over the
-    last tenth of the evaluations. estimate: interquartile mean; low, high: its 95 % bootstrap interval, resampled
-    within tasks, or over all pairs where a task has fewer than {fewest}. supported: the interval lies in the range that
-    the claim names (about equal: within {margin} of a normalised score); contradicted: outside of it; undecided
-    otherwise and, but for C10, where n is below {enough}. {normalised}"""
+CLAIMS_TEXT = """Each row compares runs of the same task and pair seed; a final value is the mean over the last {share}
+    of the evaluations. estimate: mean over tasks of the mean over pairs; low, high: its 95 % interval, all means that
+    the sign-flip test of the pairs does not refuse (inf: of so few pairs it can refuse none); p: of that test,
+    two-sided. adjusted_p: Holm's, over the primary rows of all claims; in the maze all rows are secondary. supported:
+    the interval lies in the range that the claim names (about equal: within {margin} of a normalised score) and the
+    adjusted p of a primary row is below 0.05; contradicted: outside of it, likewise; undecided otherwise. iqm:
+    interquartile mean of all pairs, with its bootstrap interval, for comparison. {normalised}"""
 
 
 def shown(notebook: str) -> list[Entry]:
@@ -536,20 +538,21 @@ def shown(notebook: str) -> list[Entry]:
     return [entry for entry in ENTRIES.values() if entry.notebook == notebook]
 
 
+def chapter_of(notebook: str) -> str:
+    """The chapter of the archive on which a notebook tests its claims."""
+    return 'toy_maze' if notebook == '1_toy_maze' else 'study'
+
+
 def tested(notebook: str) -> Entry:
-    """The table of a notebook's claims, of the agents that they are about and those that its figures show."""
-    chapter = 'toy_maze' if notebook == '1_toy_maze' else 'study'
-    ids = CLAIMS[notebook]
-    wanted = set()
-    for claim in claims.every_claim():
-        if claim.id in ids:
-            wanted |= set(claim.agents)
+    """The runs and the caption of a notebook's claims: agents that they are about, and those that its figures show.
+
+    The table itself is made by `book.verdicts`: a verdict depends on the runs of all claims.
+    """
+    chapter, ids = chapter_of(notebook), CLAIMS[notebook]
+    rows = [row for claim in claims.every_claim() if claim.id in ids for row in claim.rows]
+    wanted = {agent for row in rows for agent in row.agents}
     for entry in shown(notebook):
         if entry.is_figure and entry.chapter == chapter:
             wanted |= set(entry.agents)
-
-    def table(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
-        return claims.table(frames.metrics, claims.random(chapter), ids)
-
-    topic = notebook.partition('_')[2]
-    return Entry(f'table_claims_{topic}', notebook, chapter, tuple(sorted(wanted)), table, CLAIMS_TEXT)
+    name = f'table_claims_{notebook.partition("_")[2]}'
+    return Entry(name, notebook, chapter, tuple(sorted(wanted)), None, CLAIMS_TEXT)

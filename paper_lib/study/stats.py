@@ -1,5 +1,6 @@
 """Seeded statistics on small samples. Values are never dropped: one that is not finite makes the result not finite."""
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -16,6 +17,9 @@ EXACT = 20_000  # resamples that are all made, instead of RESAMPLES by chance, i
 LEVEL = 0.95
 TAILS = (1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2
 CURVE = 1000  # resamples at every step of a curve
+LAST = 0.2  # share of a run's evaluations whose mean is its final value
+FLIPPED = 16  # pairs up to which every way to flip their signs is tried: 2 ** 15, as mirror images are alike
+FLIPS = 99_999  # ways drawn by chance where there are more pairs
 FEWEST = 3  # seeds of a task whose spread an interval of the mean over tasks is made of
 RUN = ['agent', 'task', 'pair_seed', 'run_id']
 MEAN = ['agent', 'env_step', 'value', 'low', 'high', 'tasks']
@@ -86,15 +90,125 @@ def stratified(values: dict, statistic=iqm, seed=0) -> Estimate:
     return Estimate(float(statistic(x)), float(low), float(high), len(x))
 
 
-def final(metrics: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    """Final value of every run: mean over its last 10 % of evaluations (at least one).
+@dataclasses.dataclass(frozen=True)
+class SignFlips:
+    """The sign-flip test of a weighted mean of paired differences, for every value that the mean may have.
 
-    Rows: one per run, with RUN and `columns`.
+    Let d_i be the difference of pair i, and w_i its weight: 1 / (tasks x pairs of its task), so that tasks weigh alike.
+    If the mean is t, and differences scatter about it symmetrically, every d_i - t may as well have the other sign.
+    Flipping those of a set S makes the mean no smaller in size exactly if t lies between the two weighted means
+
+        m(S) = sum over S of w_i d_i / sum over S of w_i,   and m(not S).
+
+    So `low` and `high`, the smaller and the larger of these two for each S, give the test for every t at once:
+
+        p(t) = share of the sets S with low(S) <= t <= high(S)                                   (two-sided)
+
+    and the 95 % interval is all t with p(t) > 0.05. S and its complement count once. The first set is the empty one:
+    what was observed is among what could have been, so p is never zero.
+    """
+
+    mean: float
+    low: np.ndarray  # (sets,)
+    high: np.ndarray  # (sets,)
+    rounding: float = 0.0  # by which equal means may differ
+
+    def p(self, at: float = 0.0) -> float:
+        """Two-sided p that the mean is `at`."""
+        return float(np.mean((self.low <= at + self.rounding) & (at - self.rounding <= self.high)))
+
+    def p_above(self, at: float) -> float:
+        """One-sided p, small if the mean lies above `at`."""
+        high = np.where(np.isinf(self.high), self.mean, self.high)  # of all pairs, where the other set is empty
+        return float(np.mean([self.low <= at + self.rounding, high <= at + self.rounding]))
+
+    def p_below(self, at: float) -> float:
+        """One-sided p, small if the mean lies below `at`."""
+        return SignFlips(-self.mean, -self.high, -self.low, self.rounding).p_above(-at)
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """The lowest and highest mean that the test does not refuse; infinite where pairs are too few to refuse any."""
+        rank = int((1 - level) * len(self.low))
+        return float(np.sort(self.low)[rank]), float(np.sort(self.high)[-1 - rank])
+
+
+def sign_flips(values: dict, seed: int = 0) -> SignFlips:
+    """The sign-flip test of paired differences {task: (n,)}, all finite and at least one.
+
+    Every set of pairs is tried up to FLIPPED pairs in all; of more pairs FLIPS sets are drawn, which makes
+    p = (1 + sets as extreme) / (1 + FLIPS).
+    """
+    groups = [np.asarray(own, float) for own in values.values() if len(own)]
+    x = np.concatenate(groups)
+    weights = np.concatenate([np.full(len(own), 1 / (len(groups) * len(own))) for own in groups])
+    sums, shares = _of_sets(x * weights, seed), _of_sets(weights, seed)
+    total = float(x @ weights)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        inside, outside = sums / shares, (total - sums) / (1 - shares)
+    low, high = np.minimum(inside, outside), np.maximum(inside, outside)
+    low[shares == 0], high[shares == 0] = -np.inf, np.inf
+    return SignFlips(total, low, high, rounding=1e-12 * float(np.abs(x).max()))
+
+
+def _of_sets(x: np.ndarray, seed: int) -> np.ndarray:
+    """Sums of x (n,) over sets that leave out the first one: the empty set, then all others, or FLIPS random ones."""
+    if len(x) <= FLIPPED:
+        sums = np.zeros(1)
+        for value in x[1:]:
+            sums = np.concatenate([sums, sums + value])
+        return sums
+    rng, sums = np.random.default_rng(seed), np.zeros(1 + FLIPS)
+    for value in x[1:]:
+        sums[1:] += value * rng.integers(2, size=FLIPS)
+    return sums
+
+
+def mean_of_tasks(values: dict) -> Estimate:
+    """Mean over tasks of the mean of their paired differences, {task: (n,)}, with the interval of `sign_flips`."""
+    x = np.concatenate([*(np.asarray(own, float) for own in values.values()), []])
+    if not len(x) or not np.isfinite(x).all():
+        return Estimate(np.nan, np.nan, np.nan, len(x))
+    test = sign_flips(values)
+    return Estimate(test.mean, *test.interval(), len(x))
+
+
+def p_of_range(test: SignFlips, above: float = -np.inf, below: float = np.inf) -> float:
+    """Two-sided p of the claim that the mean lies between two values, of which one may be infinite.
+
+    The claim holds if one-sided tests show the mean above `above` and below `below` (two one-sided tests: the larger p
+    counts). It fails if one shows it below `above` or above `below` (the smaller p counts). This is twice the smaller
+    of the two, so that a claim may be refuted as well as shown; with `below` = 0 alone it is the two-sided p of 0.
+    """
+    limits = [(test.p_above(above), test.p_below(above))] if np.isfinite(above) else []
+    limits += [(test.p_below(below), test.p_above(below))] if np.isfinite(below) else []
+    holds, fails = max(p for p, _ in limits), min(p for _, p in limits)
+    return min(1.0, 2 * min(holds, fails))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's adjusted p (n,): of sorted p the i-th (from 1) is max over j <= i of (n - j + 1) p_j, at most 1.
+
+    NaN is a test that was announced but has no data: it counts as 1, and stays NaN.
+    """
+    p = np.asarray(p, float)
+    known = np.where(np.isnan(p), 1.0, p)
+    order = np.argsort(known, kind='stable')
+    steps = (len(p) - np.arange(len(p))) * known[order]
+    found = np.empty(len(p))
+    found[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return np.where(np.isnan(p), np.nan, found)
+
+
+def final(metrics: pd.DataFrame, *columns: str, share: float = LAST) -> pd.DataFrame:
+    """Final value of every run: mean over this share of its evaluations, its last ones (at least one).
+
+    With a share of 1 it is the area under the curve over its length. Rows: one per run, with RUN and `columns`.
     """
 
     def last(run):
         run = run.sort_values('env_step')
-        return [run[column].iloc[-max(1, len(run) // 10) :].mean(skipna=False) for column in columns]
+        count = max(1, int(share * len(run) + 1e-9))
+        return [run[column].iloc[-count:].mean(skipna=False) for column in columns]
 
     runs = metrics.groupby(RUN)[['env_step', *columns]]
     found = pd.DataFrame([(*key, *last(run)) for key, run in runs], columns=[*RUN, *columns])

@@ -1,10 +1,11 @@
 import pathlib
 import shutil
 
+import pandas as pd
 import pytest
 
 from paper_lib.contract.errors import UserError
-from paper_lib.study import archive, book, captions, catalogue, paths, plan, scales
+from paper_lib.study import archive, book, captions, catalogue, claims, paths, plan, scales
 
 
 @pytest.fixture(autouse=True)
@@ -78,11 +79,15 @@ def test_figure_and_table_are_saved_with_caption(folder, specs, make_store):
     assert all(part in drawing._repr_html_() for part in drawing.caption.split('\n\n'))
     table = maze.claims()
     assert (saved / 'table_claims_toy_maze.md').read_text().endswith(f'|\n\n{table.caption}\n')
-    for part in ('(n of them)', 'Scale smoke: point_mass_maze-proprio', '2 Active, 2 Passive, 2 Tandem.', 'below 5'):
+    for part in (
+        'sign-flip test',
+        'Scale smoke: point_mass_maze-proprio',
+        '2 Active, 2 Passive, 2 Tandem.',
+        'last 20 %',
+    ):
         assert part in table.caption
-    assert (
-        (saved / 'table_claims_toy_maze.csv').read_text().startswith('id,claim,statistic,estimate,low,high,n,verdict\n')
-    )
+    head = (saved / 'table_claims_toy_maze.csv').read_text().partition('\n')[0]
+    assert head == ','.join(claims.COLUMNS)
     assert (saved / 'table_claims_toy_maze.tex').exists()
 
 
@@ -171,3 +176,15 @@ def test_optional_runs_are_trained_only_when_asked_for(make_store):
 def test_rows_are_in_the_order_of_the_plan(make_store):
     rows = make(make_store([]), '2_validation').runs().index
     assert [agent for task, agent in rows if task == rows[0][0]] == ['active', 'passive', 'passive_same', 'tandem']
+
+
+def test_a_notebook_judges_its_claims_among_all(make_store, monkeypatch):
+    """Adjusted p of one notebook's table are those of the table of all claims."""
+    scale = scales.get('smoke')
+    specs = plan.specs('study', scale, seeds=2, optional=True)
+    archive.add(specs, make_store(specs), paths.archive('smoke'), 'study')
+    study = make(make_store(specs), '2_validation', seeds=2)
+    shown, every = study.claims().frame, book.verdicts('study', scale, tuple(claims.TEXTS), seeds=2)
+    own = every[every.id.isin(shown.id)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(shown.drop(columns='claim'), own.drop(columns='claim'))
+    assert shown.adjusted_p.notna().sum() == 5 and (shown.row == 'primary').sum() == 7  # P4 and P7 have no runs

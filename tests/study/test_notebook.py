@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from paper_lib import explore
-from paper_lib.study import catalogue, parameters
+from paper_lib.study import catalogue, claims, parameters
 
 NOTEBOOKS = sorted(Path(__file__).parents[2].glob('notebooks/*.ipynb'))
 PATHLIKE = ('/', '.parquet', '.png', 'runs', 'figures')
@@ -105,4 +105,4 @@ def test_every_figure_and_table_of_the_paper_is_shown_once():
 
 def test_every_claim_is_tested():
     ids = {claim for own in catalogue.CLAIMS.values() for claim in own}
-    assert ids == {f'C{i}' for i in range(1, 13)}
+    assert ids == set(claims.TEXTS) == {f'C{i}' for i in range(1, 13)} | {f'P{i}' for i in range(1, 10)}

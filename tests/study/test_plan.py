@@ -186,7 +186,9 @@ def test_unknown_scale_is_named_with_the_allowed():
         scales.get('latpop')
 
 
-# The ids of all runs that the scales plan, the optional ones too: a hash of them in alphabetical order.
+# The ids of all runs that the scales plan, the optional ones too: a hash of them in alphabetical order. First those of
+# the agents that there were before LATER_AGENTS, then all.
+LATER_AGENTS = ('active_stopped', 'tandem_alpha_1e-2', 'tandem_alpha_1e-4')
 IDS = {
     ('smoke', 'base_agent'): '09228b36e5cd0312', ('smoke', 'toy_maze'): 'e83d91d8f26d38ba',
     ('smoke', 'study'): '4f8ac5434e3154dc', ('laptop', 'base_agent'): '578ecc16eb97ef0f',
@@ -195,28 +197,54 @@ IDS = {
     ('paper', 'study'): 'd130c6bf8ee38899',
 }  # fmt: skip
 
+ALL_IDS = {
+    ('smoke', 'study'): '65f1ffd3849be1e9', ('laptop', 'study'): 'f8f93273f49d4a5b',
+    ('paper', 'study'): '155d0c1b6b072faf',
+}  # fmt: skip
+
 
 def test_ids_of_planned_runs_stay():
     """Finished runs are found by their ids: another value in any row, rule or default loses them."""
+    assert _ids(lambda spec: spec.agent not in LATER_AGENTS) == IDS
+    assert _ids(lambda spec: True) == IDS | ALL_IDS
+
+
+def _ids(wanted):
     found = {}
     for name, scale in scales.SCALES.items():
         for chapter in scale.chapters:
-            ids = sorted(spec.run_id for spec in plan.specs(chapter, scale, optional=True))
+            ids = sorted(spec.run_id for spec in plan.specs(chapter, scale, optional=True) if wanted(spec))
             found[name, chapter] = hashlib.sha256('\n'.join(ids).encode()).hexdigest()[:16]
-    assert found == IDS
+    return found
+
+
+def test_an_agent_that_stops_collecting_does_so_at_half_of_its_budget():
+    for scale in scales.SCALES.values():
+        stopped = [spec for spec in plan.specs('study', scale, optional=True) if spec.agent == 'active_stopped']
+        assert stopped and all(spec.collect_until == spec.budget / 2 for spec in stopped), scale.name
+
+
+def test_it_is_active_until_then():
+    active, stopped = make('active'), make('active_stopped')
+    assert dataclasses.replace(stopped, agent='active', collect_until=0) == active
+    assert stopped.schedule.rows == active.schedule.rows / 2 and stopped.schedule.updates == active.schedule.updates
+
+
+def test_the_published_alphas_are_there():
+    assert {1e-2, 1e-3, 1e-4} <= {agents.get(name).values['alpha'] for name in agents.group('alphas')}
 
 
 def test_planned_runs_are_not_the_optional_ones():
     laptop = scales.get('laptop')
     planned = {spec.agent for spec in plan.specs('study', laptop)}
     assert planned == set(agents.group('core'))
-    assert len(plan.specs('study', laptop)) == 63 and len(plan.specs('study', laptop, optional=True)) == 141
+    assert len(plan.specs('study', laptop)) == 63 and len(plan.specs('study', laptop, optional=True)) == 150
 
 
 RULES = Scale(
     'own', '', planned=(Planned('toy_maze', (TASK,), ('all',), 1), Planned('toy_maze', (TASK,), ('alphas',), 2, True)),
     rules=(
-        Rule({'budget': 500_000, 'chunk': 20, 'ratio': 0.25, 'model': {'deter': 16, 'units': 8}}),
+        Rule({'budget': 600_000, 'chunk': 20, 'ratio': 0.25, 'model': {'deter': 16, 'units': 8}}),
         Rule({'ratio': 0.2, 'model': {'deter': 32}}, tasks=(TASK,)),
         Rule({'eval_episodes': 1}, agents=('alphas', 'passive')),
         Rule({'eval_episodes': 2}, agents=('passive',), chapter='study'),
@@ -226,7 +254,7 @@ RULES = Scale(
 
 def test_the_last_rule_that_matches_wins_and_models_are_merged():
     spec = plan.make('passive', TASK, 0, RULES)
-    assert (spec.budget, spec.ratio, spec.eval_episodes) == (500_000, 0.2, 1)
+    assert (spec.budget, spec.ratio, spec.eval_episodes) == (600_000, 0.2, 1)
     assert (spec.model.deter, spec.model.units, spec.model.stoch) == (32, 8, 32)
     assert spec.source.eval_episodes == RunSpec(TASK).eval_episodes
     assert plan.make('passive', TASK, 0, RULES, 'study').eval_episodes == 2
@@ -236,7 +264,7 @@ def test_the_last_rule_that_matches_wins_and_models_are_merged():
 
 def test_a_task_that_no_rule_names_takes_the_general_ones():
     spec = plan.make('active', 'reacher_hard-proprio', 0, RULES)
-    assert (spec.budget, spec.ratio, spec.model.deter, spec.model.units) == (500_000, 0.25, 16, 8)
+    assert (spec.budget, spec.ratio, spec.model.deter, spec.model.units) == (600_000, 0.25, 16, 8)
 
 
 def test_the_last_entry_of_the_plan_decides_how_many_pairs_and_whether_they_are_optional():

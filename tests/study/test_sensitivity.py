@@ -31,15 +31,17 @@ def test_a_value_that_is_not_finite_is_not_dropped():
 
 def test_the_share_as_used_gives_the_final_values_of_all_other_tables():
     table = metrics({('active', 0): np.arange(40) ** 2, ('passive', 0): np.arange(30)})
-    cut, whole = (stats.final(x, 'score').set_index('run_id').score for x in (sensitivity.cut(table, 0.1), table))
+    cut, whole = (
+        stats.final(x, 'score').set_index('run_id').score for x in (sensitivity.cut(table, stats.LAST), table)
+    )
     assert cut.to_dict() == whole.to_dict()
 
 
 @pytest.fixture
 def study():
     """Passive is behind at the end and ahead before; one pair is far from the others."""
-    early = {('passive', seed): [20] * 18 + [5 - 4 * (seed == 0), 5] for seed in range(5)}
-    table = metrics({('active', seed): [10] * 20 for seed in range(5)} | early)
+    early = {('passive', seed): [20] * 17 + [5 - 4 * (seed == 0)] * 2 + [5] for seed in range(8)}
+    table = metrics({('active', seed): [10] * 20 for seed in range(8)} | early)
     empty = {name: pd.DataFrame() for name in frames.TABLES if name != 'metrics'}
     return frames.Frames((), metrics=table, **empty)
 
@@ -47,18 +49,18 @@ def study():
 def test_rows_follow_share_and_summary(study):
     found = sensitivity.table(study, claims.zero)
     found = found[found.statistic.str.startswith('passive')].set_index(['final', 'summary'])
-    assert found.estimate['last 5%', 'mean'] == pytest.approx(-0.5)
-    assert found.estimate['last 10%', 'mean'] == pytest.approx(-(4 * 0.5 + 0.7) / 5)
+    assert found.estimate['last 10%', 'mean'] == pytest.approx(-(7 * 0.5 + 0.7) / 8)
     assert found.estimate['last 10%', 'interquartile mean'] == pytest.approx(-0.5)
-    assert found.estimate['last 20%', 'interquartile mean'] == pytest.approx(0.25)
-    assert found.verdict['last 5%', 'mean'] == 'supported'
-    assert found.verdict['last 20%', 'interquartile mean'] == 'contradicted'
-    assert found.index[found.choice == 'as used'].tolist() == [('last 10%', 'interquartile mean')]
+    assert found.estimate['last 20%', 'mean'] == pytest.approx(-(7 * 0.125 + 0.325) / 8)
+    assert found.estimate['last 40%', 'interquartile mean'] == pytest.approx(0.4375)
+    assert found.verdict['last 10%', 'mean'] == 'supported'
+    assert found.verdict['last 40%', 'mean'] == 'contradicted'
+    assert found.index[found.choice == 'as used'].tolist() == [('last 20%', 'mean')]
 
 
 def test_claims_change_with_the_share(study):
     at = {share: sensitivity.claims_at(study, share, claims.zero) for share in (0.05, 1.0)}
-    assert [list(found.id) for found in at.values()] == [['C1', 'C1', 'C2', 'C2', 'C3', 'C3']] * 2
+    assert [list(found.id) for found in at.values()] == [['C1'] * 4 + ['C2'] * 2 + ['C3'] * 2] * 2
     assert at[0.05].verdict[0] == 'supported'
     assert at[1.0].verdict[0] == 'contradicted'
-    assert at[0.05].verdict[1] == 'undecided'  # there is no Tandem
+    assert at[0.05].verdict[1] == 'no runs'  # there is no Tandem

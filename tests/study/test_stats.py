@@ -1,8 +1,17 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from paper_lib.study import stats
+
+
+def flips(test, **groups):
+    """A p by hand: the share of all ways to flip the signs of weighted differences for which `test` holds."""
+    x = np.concatenate([np.array(own) / len(own) for own in groups.values()])
+    sums = [float(np.dot(signs, x)) for signs in itertools.product([1, -1], repeat=len(x))]
+    return np.mean([test(found, sums[0]) for found in sums])
 
 
 def metrics(agent, pair_seed, scores, task='a'):
@@ -53,9 +62,14 @@ def test_estimate_of_nothing():
     assert np.isnan(found.value)
 
 
-def test_final_is_the_mean_of_the_last_tenth():
+def test_final_is_the_mean_of_the_last_fifth():
     frame = metrics('active', 0, np.arange(20.0))
-    assert stats.final(frame.sample(frac=1, random_state=0), 'score').score.tolist() == [18.5]
+    assert stats.final(frame.sample(frac=1, random_state=0), 'score').score.tolist() == [17.5]
+    assert stats.final(metrics('active', 0, np.arange(24.0)), 'score').score.tolist() == [21.5]  # 4 of 24
+
+
+def test_the_area_under_a_curve_is_the_mean_of_all_its_evaluations():
+    assert stats.final(metrics('active', 0, [1.0, 2.0, 6.0]), 'score', share=1.0).score.tolist() == [3]
 
 
 def test_final_uses_at_least_one_evaluation():
@@ -164,3 +178,108 @@ def test_mean_curve_leaves_out_what_is_not_learned_and_steps_that_a_task_lacks()
     assert found.value.tolist() == pytest.approx([1 / 6, 5 / 6])
     assert set(found.tasks) == {2}
     assert list(stats.mean_curve(frame[:0], 'score', lambda task: 0.0)) == stats.MEAN
+
+
+@pytest.mark.parametrize('pairs', [1, 2, 5, 10])
+def test_unanimous_pairs_have_the_smallest_p(pairs):
+    test = stats.sign_flips({'a': 1 + np.arange(pairs) / 100})
+    assert test.p() == 2 / 2**pairs
+    assert (test.p_above(0), test.p_below(0)) == (1 / 2**pairs, 1)
+    assert stats.sign_flips({'a': -np.ones(pairs)}).p() == 2 / 2**pairs
+
+
+def test_pairs_that_cancel_say_nothing():
+    assert stats.sign_flips({'a': [1.0, -1.0]}).p() == 1
+    assert stats.sign_flips({'a': [0.0, 0.0, 0.0]}).p() == 1
+
+
+def test_p_by_hand():
+    # Sums of 3, 2 and -1 with all signs: +-6, +-4, +-2, 0, 0; as far from 0 as 4 are 4 of 8, as high as 4 are 2.
+    test = stats.sign_flips({'a': [3.0, 2.0, -1.0]})
+    assert (test.p(), test.p_above(0), test.p_below(0)) == (4 / 8, 2 / 8, 7 / 8)
+
+
+@pytest.mark.parametrize('at', [-0.3, 0.0, 0.1, 0.5, 0.9])
+def test_tasks_weigh_alike_and_any_mean_can_be_tested(at):
+    groups = {'a': [0.5, -0.2, 0.3], 'b': [1.0, 0.1]}
+    test = stats.sign_flips(groups)
+    moved = {task: np.array(own) - at for task, own in groups.items()}
+    assert test.mean == pytest.approx((0.2 + 0.55) / 2)
+    assert test.p(at) == flips(lambda x, found: abs(x) >= abs(found) - 1e-9, **moved)
+    assert test.p_above(at) == flips(lambda x, found: x >= found - 1e-9, **moved)
+    assert test.p_below(at) == flips(lambda x, found: x <= found + 1e-9, **moved)
+
+
+def test_many_pairs_are_flipped_by_chance_and_the_observed_one_counts():
+    few, many = (stats.sign_flips({'a': np.ones(n)}) for n in (stats.FLIPPED, stats.FLIPPED + 10))
+    assert few.p() == 2 / 2**stats.FLIPPED
+    assert many.p() == 1 / (1 + stats.FLIPS)
+    x = np.random.default_rng(0).normal(0.3, 1, stats.FLIPPED)
+    by_chance = stats.sign_flips({'a': np.append(x, [0.0])})  # which changes nothing but the number of pairs
+    assert by_chance.p(0) == pytest.approx(stats.sign_flips({'a': x}).p(0), abs=0.01)
+
+
+def test_the_interval_is_what_the_test_does_not_refuse():
+    values = {'a': [0.1, 0.5, -0.2, 0.4], 'b': [1.0, 0.3, 0.2, 0.7]}
+    test = stats.sign_flips(values)
+    low, high = test.interval()
+    assert test.p(low - 1e-6) <= 0.05 < test.p(low + 1e-6)
+    assert test.p(high + 1e-6) <= 0.05 < test.p(high - 1e-6)
+    found = stats.mean_of_tasks(values)
+    assert found == (test.mean, low, high, 8)
+
+
+def test_five_pairs_have_no_interval_and_six_have_the_range_of_their_values():
+    # Of 2 ** 4 ways none is rarer than 1 in 20; of 2 ** 5 the observed one alone is.
+    assert stats.mean_of_tasks({'a': [1.0, 2, 3, 4, 5]})[1:3] == (-np.inf, np.inf)
+    assert stats.mean_of_tasks({'a': [1.0, 2, 3, 4, 5, 6]})[1:3] == pytest.approx((1, 6))
+
+
+def test_a_mean_of_what_is_not_finite_is_not_finite():
+    found = stats.mean_of_tasks({'a': [1.0, np.nan], 'b': [2.0]})
+    assert np.isnan(found[:3]).all() and found.n == 3
+    assert stats.mean_of_tasks({}).n == 0
+
+
+def _coverage(draw, truth, studies=400):
+    found = [stats.mean_of_tasks(draw()) for _ in range(studies)]
+    return np.mean([each.low <= truth <= each.high for each in found])
+
+
+def test_coverage_of_the_interval():
+    """How often the 95 % interval holds the truth: 95 % of normal differences, always where tasks lie apart, 94 % where
+    three pairs in ten fail, but 86 % where only three in twenty do: then many studies see next to no failure."""
+    rng = np.random.default_rng(0)
+
+    def failing(share):
+        return {task: -0.8 * (rng.random(6) < share) + 0.1 * rng.normal(size=6) for task in 'ab'}
+
+    assert _coverage(lambda: {task: rng.normal(size=4) for task in 'abc'}, 0) == pytest.approx(0.95, abs=0.03)
+    apart = {'a': -1, 'b': 0, 'c': 1}
+    assert _coverage(lambda: {task: mean + 0.3 * rng.normal(size=4) for task, mean in apart.items()}, 0) > 0.99
+    assert _coverage(lambda: failing(0.3), -0.24) == pytest.approx(0.94, abs=0.03)
+    assert _coverage(lambda: failing(0.15), -0.12) == pytest.approx(0.86, abs=0.05)
+
+
+def test_p_of_a_range_by_hand():
+    ten = stats.sign_flips({'a': np.full(10, 0.05)})
+    assert stats.p_of_range(ten, above=0.0) == stats.p_of_range(ten, below=0.0) == ten.p() == 2 / 1024
+    assert stats.p_of_range(ten, -0.1, 0.1) == 2 / 1024  # above -0.1 and below 0.1
+    assert stats.p_of_range(ten, -0.1, 0.02) == 2 / 1024  # above 0.02
+    assert stats.p_of_range(stats.sign_flips({'a': [0.3, -0.3] * 5}), -0.1, 0.1) > 0.4
+
+
+def test_a_p_of_a_range_below_a_twentieth_is_an_interval_on_one_side():
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        values = {'a': rng.normal(rng.choice([0, 0.4, -0.4]), 0.15, 8)}
+        found, test = stats.mean_of_tasks(values), stats.sign_flips(values)
+        inside, outside = found.low > -0.1 and found.high < 0.1, found.high < -0.1 or found.low > 0.1
+        assert (stats.p_of_range(test, -0.1, 0.1) <= 0.05) == (inside or outside)
+
+
+def test_holm_by_hand():
+    assert stats.holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert stats.holm([0.5, 0.9]).tolist() == [1, 1]
+    found = stats.holm([0.01, np.nan, 0.2])  # what was announced counts, whether it has data or not
+    assert found[[0, 2]].tolist() == pytest.approx([0.03, 0.4]) and np.isnan(found[1])
