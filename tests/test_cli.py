@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pytest
 
 from paper_lib import cli, notebooks
@@ -555,3 +556,23 @@ def test_lines_where_nobody_looks(monkeypatch, capsys):
     assert first.startswith('50% of 100 agent steps')
     assert note == 'once'
     assert last.startswith('100% of 100 agent steps')
+
+
+def test_an_offline_agent_learns_from_a_file(capsys, tmp_path):
+    """A dry run adds nothing; the run itself adds the dataset and has it as its source."""
+    path, steps = tmp_path / 'mine.npz', 200
+    row = np.arange(steps)
+    flags = {'is_first': row % 50 == 0, 'is_last': row % 50 == 49, 'is_terminal': row < 0}
+    vector, action = np.zeros((steps, 4), np.float32), np.zeros((steps, 2), np.float32)
+    np.savez(path, vector=vector, action=action, reward=np.zeros(steps, np.float32), **flags)
+    command = ['train', '--task', TASK, '--agent', 'passive', '--scale', 'smoke', '--dataset', str(path)]
+    command += ['--runs', str(tmp_path / 'runs')]
+    assert cli.main([*command, '--dry-run']) == 0 and not (tmp_path / 'runs').exists()
+    assert 'passive_s1000' in capsys.readouterr().out
+    (spec,) = cli.Train(TASK, 'passive', scale='smoke', dataset=path).specs()
+    assert spec.source.name == 'mine' and (spec.source.rows, spec.source.envs) == (steps, 1)
+    assert cli.main([*command, '--agent', 'tandem']) == 2
+    assert 'must be one that learns from a finished recording' in capsys.readouterr().err
+    path.write_bytes(b'no archive')
+    assert cli.main(command) == 2 and 'cannot be read as an .npz file' in capsys.readouterr().err
+    assert not (tmp_path / 'runs').exists()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from paper_lib.cli.options import Folder, Json, ModelValues, RunValues, Scale, given, show
+from paper_lib.cli.options import Folder, Input, Json, ModelValues, RunValues, Scale, given, show
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
 
@@ -29,6 +29,8 @@ class Train:
     """the chapter that gives the values: base_agent, toy_maze or study"""
     size: Annotated[str | None, tyro.conf.arg(metavar='STR', help_behavior_hint='(default: as the scale)')] = None
     """a model size: see `paper-lib sizes`"""
+    dataset: Input = None
+    """an .npz file that an offline agent learns from instead of a run; see paper_lib/data/datasets.py"""
     values: Annotated[RunValues, tyro.conf.arg(name='')] = dataclasses.field(default_factory=RunValues)
     model: ModelValues = dataclasses.field(default_factory=ModelValues)
     runs: Folder = None
@@ -38,6 +40,7 @@ class Train:
 
     def specs(self) -> list[RunSpec]:
         """The run, preceded by its source if it has one. Raises UserError for a wrong name or value."""
+        from paper_lib.data import datasets
         from paper_lib.study import plan, scales
         from paper_lib.study.names import choose
 
@@ -46,10 +49,14 @@ class Train:
             raise UserError(f'chapter={self.chapter!r}: has no {self.task} at scale {self.scale}')
         model = {} if self.size is None else dataclasses.asdict(choose('size', self.size, scales.sizes()))
         values = given(self.values) | {'model': model | given(self.model)}
-        spec = plan.make(self.agent, self.task, self.seed, scale, self.chapter, **values)
-        return [spec.source, spec] if spec.source else [spec]
+        dataset = None
+        if self.dataset:
+            dataset = datasets.describe(self.dataset.stem, self.task, datasets.read(self.dataset))
+        spec = plan.make(self.agent, self.task, self.seed, scale, self.chapter, dataset, **values)
+        return [spec.source, spec] if isinstance(spec.source, RunSpec) else [spec]
 
     def __call__(self):
+        from paper_lib.data import datasets
         from paper_lib.data.store import Store
         from paper_lib.engine import ensure
 
@@ -58,6 +65,9 @@ class Train:
         if self.json and not self.dry_run:
             raise UserError('json=True: training prints no table; only with --dry-run')
         self._say_chapter()
+        if self.dataset and not self.dry_run:
+            store.check_writable()
+            datasets.add(store.root, self.dataset.stem, self.task, datasets.read(self.dataset))
         done = [spec for spec in specs if store.status(spec) == 'done']
         if specs[-1] in done:
             specs = done  # the source of a finished run is not needed again

@@ -13,6 +13,8 @@ action chosen after it. The action of a last step is ignored.
 
 import hashlib
 import shutil
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ import numpy as np
 from paper_lib.contract import files
 from paper_lib.contract.dataset import Dataset
 from paper_lib.contract.errors import RunError, UserError
-from paper_lib.data.replay import Replay
+from paper_lib.data.replay import FIRST, LAST, TERMINAL, Replay
 
 FLAGS = ('is_first', 'is_last', 'is_terminal')
 KEYS = ('action', 'reward', *FLAGS)
@@ -42,16 +44,16 @@ class Recording:
         """The steps, read-only. Raises RunError if they are not those that were added."""
         replay = Replay.open(self.path / 'replay')
         same_size = (replay.rows, replay.envs) == (self.dataset.rows, self.dataset.envs)
-        if not same_size or content_hash(replay) != self.dataset.sha256:
+        if not same_size or content_hash(replay.arrays) != self.dataset.sha256:
             raise RunError(f'{self.path}: damaged (checksum); {AGAIN}')
         return replay
 
 
-def content_hash(replay: Replay) -> str:
+def content_hash(arrays: dict[str, np.ndarray]) -> str:
     """sha256 of the names, shapes, types and bytes of all arrays."""
     digest = hashlib.sha256()
-    for key in sorted(replay.arrays):
-        array = np.ascontiguousarray(replay.arrays[key])
+    for key in sorted(arrays):
+        array = np.ascontiguousarray(arrays[key])
         digest.update(f'{key} {array.dtype.str} {array.shape}'.encode())
         digest.update(array)
     return digest.hexdigest()
@@ -66,49 +68,66 @@ def find(root: Path, dataset: Dataset) -> Recording:
     """A dataset of the store. Raises RunError if it was not added."""
     path = folder(root) / dataset.dataset_id
     if not (path / 'dataset.json').exists():
-        raise RunError(f'{path}: this dataset does not exist; add it with paper_lib.data.datasets.add')
+        raise RunError(f'{path}: this dataset does not exist; add it, or name its file with --dataset')
     return Recording(path, dataset)
 
 
-def add(root: Path, name: str, task: str, steps: dict[str, np.ndarray]) -> Dataset:
-    """Add the steps of a task to a run store as a dataset.
-
-    A dataset that is there already stays as it is.
+def describe(name: str, task: str, steps: dict[str, np.ndarray]) -> Dataset:
+    """The dataset of these steps; nothing is written.
 
     Raises UserError, one line, for a wrong name or task, and for arrays that are not whole
     episodes.
     """
     check(steps)
-    Dataset(name, task, rows=1, envs=1, sha256='0' * 64)  # raises for a wrong name or task
-    temporary = folder(root) / f'.{name}.tmp'
-    shutil.rmtree(temporary, ignore_errors=True)
-    replay = _write(temporary / 'replay', steps)
-    dataset = Dataset(name, task, rows=replay.rows, envs=replay.envs, sha256=content_hash(replay))
-    files.write_json(temporary / 'dataset.json', {'dataset': dataset.dataset_id, 'task': task})
+    arrays = _packed(steps)
+    return Dataset(name, task, rows=len(arrays['reward']), envs=1, sha256=content_hash(arrays))
+
+
+def add(root: Path, name: str, task: str, steps: dict[str, np.ndarray]) -> Dataset:
+    """Add the steps of a task to a run store as a dataset. Raises UserError as `describe` does.
+
+    A dataset that is there already stays as it is.
+    """
+    dataset = describe(name, task, steps)
     path = folder(root) / dataset.dataset_id
     if path.exists():
-        shutil.rmtree(temporary)
-    else:
-        with files.guard(path):
-            temporary.rename(path)
+        return dataset
+    arrays = _packed(steps)
+    temporary = folder(root) / f'.{dataset.dataset_id}.tmp'
+    shutil.rmtree(temporary, ignore_errors=True)
+    like = {key: (array.shape[2:], array.dtype) for key, array in arrays.items() if key not in ('reward', 'flags')}
+    replay = Replay.create(temporary / 'replay', like, rows=dataset.rows, envs=1)
+    for key, array in arrays.items():
+        replay.arrays[key][:] = array
+    replay.flush()
+    files.write_json(temporary / 'dataset.json', {'dataset': dataset.dataset_id, 'task': task})
+    with files.guard(path):
+        temporary.rename(path)
     return dataset
 
 
-def _write(path: Path, steps: dict[str, np.ndarray]) -> Replay:
-    """A replay of one environment that holds these steps."""
-    observation, dtype = ('image', 'uint8') if 'image' in steps else ('vector', 'float32')
-    like = {
-        observation: (steps[observation].shape[1:], dtype),
-        'action': (steps['action'].shape[1:], 'float32'),
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The steps in an .npz file. Raises UserError if it cannot be read; pickled objects are never loaded."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, zlib.error, AttributeError) as error:
+        raise UserError(f'{path}: cannot be read as an .npz file of plain arrays ({error})') from None
+
+
+def _packed(steps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a replay of one environment, (N, 1, ...) each, that holds these steps."""
+    first, last, terminal = (np.asarray(steps[key], np.uint8) for key in FLAGS)
+    arrays = {
+        'action': np.where(np.asarray(last, bool)[:, None], 0, steps['action']).astype(np.float32),
+        'reward': np.asarray(steps['reward'], np.float32),
+        'flags': first * FIRST + last * LAST + terminal * TERMINAL,
     }
-    count = len(steps['reward'])
-    replay = Replay.create(path, like, rows=count, envs=1)
-    action = np.where(steps['is_last'][:, None], np.float32(0), steps['action'])
-    for row in range(count):
-        step = {key: steps[key][row, None] for key in (observation, 'reward', *FLAGS)}
-        replay.write(row, step | {'action': action[row, None]})
-    replay.flush()
-    return replay
+    if 'image' in steps:
+        arrays['image'] = np.asarray(steps['image'], np.uint8)
+    else:
+        arrays['vector'] = np.asarray(steps['vector'], np.float32)
+    return {key: array[:, None] for key, array in arrays.items()}
 
 
 def check(steps: dict[str, np.ndarray]) -> None:

@@ -12,7 +12,6 @@ from paper_lib import machine
 from paper_lib.contract import files
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
-from paper_lib.data import sources
 from paper_lib.data.lease import Busy
 from paper_lib.data.store import Store
 from paper_lib.engine import pool
@@ -83,8 +82,8 @@ def unfinished(specs: list[RunSpec], store: Store, workers: int = 0, lanes: int 
             raise UserError(f'{name}={value}: must be from 1 to {MOST}, or 0 for as many as suit this machine')
     waiting = [spec for spec in dict.fromkeys(specs) if store.status(spec) != 'done']
     for spec in waiting:
-        if spec.source and spec.source not in waiting:
-            sources.recording(store, spec.source)
+        if isinstance(spec.source, RunSpec) and spec.source not in waiting:
+            store.source(spec.source)
     if waiting:
         store.check_writable()
     return waiting
