@@ -16,8 +16,8 @@ BAND = 'Thin lines: seeds; thick: their mean; band, from four seeds on: 95 % boo
 NORMALISED = """Normalised per task: 0 is the score of random actions and 1 the mean final score of the
     Active runs; a loss is divided by their mean final loss. Tasks on which Active is no better than random
     are left out of scores."""
-SCHEDULES = """{fixed}: adds data of its own at this rate; nothing is added at the end, so the total is less.
-    {adaptive}: adds data only where the OOD ratio is above the number."""
+SCHEDULES = """{fixed}: own data are added at this rate, but none at the end, so the total is less. {adaptive}: own
+    data are added only where the OOD ratio is above the number."""
 BASELINE = 'Dashed: mean of the {active.label} agent, which collects for the task.'
 LISTED = 6  # tasks that a caption lists; more are counted
 
