@@ -293,9 +293,7 @@ def test_what_must_have_its_sources_bits_is_trained_alone_as_that_was(store, tmp
     shutil.copytree(store.path(smoke.ACTIVE), path)
     about = files.read_json(path / 'provenance.json')['provenance']
     files.write_json(path / 'provenance.json', {'run_id': smoke.ACTIVE.run_id, 'provenance': about | {'threads': '7'}})
-    with pytest.raises(
-        RunError, match='was trained with threads=7; train it again here, alone, because tandem'
-    ):
+    with pytest.raises(RunError, match='was trained with threads=7; train it again here, alone, because tandem'):
         train.train([same[0]], Store(tmp_path))
     assert not Store(tmp_path).path(same[0]).exists()
 
@@ -305,9 +303,7 @@ def test_what_has_not_its_sources_bits_ends_at_its_first_evaluation(store, tmp_p
     spec, own = dataclasses.replace(smoke.CONTROL, init_seed=3), Finished.metrics
     (tmp_path / smoke.ACTIVE.run_id).symlink_to(store.path(smoke.ACTIVE))
     monkeypatch.setattr(Finished, 'metrics', lambda self: own(self).assign(train_model_loss=1.5))
-    with pytest.raises(
-        RunError, match='other code: its world-model loss before step 2000 is .*, and 1.5 in'
-    ):
+    with pytest.raises(RunError, match='other code: its world-model loss before step 2000 is .*, and 1.5 in'):
         train.train([spec], Store(tmp_path))
     assert Store(tmp_path).status(spec) == 'failed'
 
