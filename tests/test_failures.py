@@ -147,17 +147,17 @@ def goes_on(call, trained):
     (['--budget', '1e6'], ["budget='1e6': must be int"]),
     (['--ratio', 'half'], ["ratio='half': must be float"]),
     (['--ratio', '0'], ['ratio=0.0: must be above 0']),
-    (['--ratio', '1e-12'], ['chunk=20: must be such that chunk x ratio (1e-12) is 1 or more, and whole']),
-    (['--agent', 'tandem', '--alpha', '1.5'], ['alpha=1.5: must be from 0 to 1']),
+    (['--ratio', '1e-12'], ['chunk=20: must be such that chunk x ratio (1e-12) is a whole number of updates']),
+    (['--agent', 'tandem', '--alpha', '1.5'], ['alpha=1.5: must be at least 0 and at most 1']),
     (['--alpha', '0.5'], ['alpha=0.5: must be 1 for a run without a source']),
-    (['--agent', 'active_expl', '--w-expl', '-1'], ['w_expl=-1.0: must be from 0 to 1']),
+    (['--agent', 'active_expl', '--w-expl', '-1'], ['w_expl=-1.0: must be at least 0 and at most 1']),
     (['--seed', '-1'], ['seed=-1: must be from 0 to 999']),
     (['--seed', '1000'], ['seed=1000: must be from 0 to 999']),
-    (['--budget', '1000000000000000'], ['training needs', 'disk space', 'PAPER_LIB_RUNS']),
-    (['--goal-radius', '0'], ['goal_radius=0.0: must be above 0, at most 0.065 metres']),
-    (['--goal-radius', '0.2'], ['goal_radius=0.2: must be above 0, at most 0.065 metres']),
-    (['--task', 'cup_catch-proprio', '--goal-radius', '0.05'], ['goal_radius=0.05', 'only the maze has a goal']),
-    (['--render', 'suite'], ["render='suite': must be 'fast'", 'MuJoCo draws no pictures of it']),
+    (['--budget', '1000000000000000'], ['budget=1000000000000000: must be at least 1 and at most 1e+12']),
+    (['--goal-radius', '0'], ['goal_radius=0.0: must be above 0 and at most 0.065']),
+    (['--goal-radius', '0.2'], ['goal_radius=0.2: must be above 0 and at most 0.065']),
+    (['--task', 'cup_catch-proprio', '--goal-radius', '0.05'], ['goal_radius=0.05', 'simulator has no such option']),
+    (['--render', 'suite'], ["render='suite': must be 'fast'", 'whose simulator has no such option']),
     (['--task', 'cup_catch-vision', '--render', 'nice'], ["render='nice': must be 'fast' or 'suite'"]),
     (['--model.deter', '0'], ['deter=0: must be at least 1']),
     (['--w-expl', '0.5', '--model.ensemble', '1'], ['ensemble=1: must be at least 2 for a run that explores']),
@@ -207,7 +207,7 @@ def test_source_that_is_drawn_otherwise_is_named():
 
 
 def test_source_of_another_task_is_named():
-    with pytest.raises(UserError, match=f"source='{TASK}': must be a run of the same task, walker_walk-proprio"):
+    with pytest.raises(UserError, match=f"source='{TASK}': must be a recording of the same task, walker_walk-proprio"):
         dataclasses.replace(PASSIVE, task='walker_walk-proprio')
 
 
