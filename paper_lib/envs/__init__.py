@@ -48,8 +48,8 @@ class Batch:
     """Environments of one task, one for every seed; seeds and options as in `make`.
 
     They are stepped one after the other in this process. Rendered ones are distributed over
-    new processes, one per core. A script that makes them needs `if __name__ ==
-    '__main__':`, because processes are spawned.
+    new processes, one per core. These are spawned, so that a script that makes them needs
+    `if __name__ == '__main__':`.
     """
 
     def __init__(self, task_id: str, seeds: list[int | tuple[int, ...]], **options: Any):

@@ -45,7 +45,8 @@ def ours(size):
     import numpy as np
 
     from paper_lib.agent.networks import Networks
-    from paper_lib.contract.spec import ModelSpec
+    from paper_lib.contract.facts import Role, names
+    from paper_lib.contract.spec import ModelSpec, RunSpec
     from paper_lib.run import lanes
 
     units, layers, mlp_units, mlp_layers, stoch, classes, length = SIZES[size]
@@ -54,7 +55,7 @@ def ours(size):
     program = lanes.program(Networks(model, (VECTOR,), None, ACTION, False), 1)
     count = 1 if size == 'S' else 10
     keys = jax.numpy.stack([jax.random.key(0)])
-    hyper = {name: np.full(1, 1e-4, np.float32) for name in lanes.HYPER}
+    hyper = {name: np.full(1, 1e-4, np.float32) for name in names(RunSpec, Role.TRACED)}
     data = {key: value[None] for key, value in batch(length, count).items() if key != 'is_last'}
     state = program.init(keys, 0)
 
