@@ -196,6 +196,10 @@ class RunSpec:
         5000, 'environment steps between evaluations', role=Role.WATCHES, low=1, high=MOST_STEPS, caption=False
     )
     eval_episodes: int = field(4, 'episodes of each evaluation', role=Role.WATCHES, low=1, high=10_000, caption=False)
+    measures: int = field(
+        0, 'measures of degradation at every evaluation', more='they need no environment; 1: computed, 0: not',
+        role=Role.WATCHES, low=0, high=1, before=0, caption=False,
+    )  # fmt: skip
     lr_model: float = field(1e-4, 'learning rate of the world model', role=Role.TRACED, above=0, high=1e3)
     lr_actor: float = field(3e-5, 'learning rate of the actor', role=Role.TRACED, above=0, high=1e3)
     lr_critic: float = field(3e-5, 'learning rate of the critic', role=Role.TRACED, above=0, high=1e3)

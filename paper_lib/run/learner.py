@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from paper_lib.agent.measures import Watchers
 from paper_lib.contract.errors import RunError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import streams
@@ -17,6 +18,8 @@ from paper_lib.envs import Spaces
 from paper_lib.run import lanes, windows
 
 EXPLORER = ('expl', 'disag')  # branches of the state that only the exploring behaviour has
+WATCH = 'watch'  # the branch of networks that watch the agent, which the agent never reads
+WATCH_EVERY = 8  # updates of the agent per update of those networks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +47,9 @@ class Learner:
         place = windows.OnDevice if windows.fit(sources) else windows.OnDisk
         self.windows = place(sources, self.model.length)
         self.state = self.program.initial_state(specs)
+        self.watched = bool(specs[0].measures)
+        if self.watched:
+            self._put(self.program.init_watchers(lanes.keys(specs, 'watch'), 0))
 
     @property
     def params(self) -> dict[str, Any]:
@@ -58,6 +64,9 @@ class Learner:
             program, state = self._active(resting)
             trim()
             program.chunk.lower(state, batches, self.rates, self.keys, np.int32(0)).compile()
+        if self.watched:
+            trim()
+            self.program.watch.lower(*self._watching(batches), self.keys, np.int32(0)).compile()
         trim()
 
     def update(self, numbers: range, rows: int, explorer_rests: bool) -> dict[str, Any]:
@@ -67,16 +76,27 @@ class Learner:
         program, state = self._active(explorer_rests)
         state, metrics = program.chunk(state, batches, self.rates, self.keys, np.int32(numbers.start))
         self.state = {kind: tree | state[kind] for kind, tree in self.state.items()}
+        if self.watched and numbers.start // WATCH_EVERY < numbers.stop // WATCH_EVERY:
+            self._put(self.program.watch(*self._watching(batches), self.keys, np.int32(numbers.stop - 1)))
         return metrics
+
+    def _watching(self, batches):
+        """The watching networks, the agent that they watch, and the last of the batches (L, K, B, T, ...)."""
+        watchers = Watchers(self.params[WATCH], self.state['opt'][WATCH])
+        agent = {name: self.params[name] for name in ('wm', 'task')}
+        return watchers, agent, {key: array[:, -1] for key, array in batches.items()}
+
+    def _put(self, watchers):
+        """Make these the watching networks."""
+        self.state['params'][WATCH], self.state['opt'][WATCH] = watchers
 
     def _active(self, explorer_rests):
         """The program of the updates and the part of the state that it changes."""
-        if not explorer_rests:
-            return self.program, self.state
+        left_out = (WATCH, *EXPLORER) if explorer_rests else (WATCH,)
         state = {}
         for kind, tree in self.state.items():
-            state[kind] = {name: branch for name, branch in tree.items() if name not in EXPLORER}
-        return self.program_at_rest, state
+            state[kind] = {name: branch for name, branch in tree.items() if name not in left_out}
+        return self.program_at_rest if explorer_rests else self.program, state
 
     def _starts(self, lane, numbers, rows):
         """Window starts (K, B) of a lane: those that it repeats, or newly drawn ones. They are recorded."""
@@ -92,8 +112,9 @@ class Learner:
         return starts
 
     def check_finite(self, clock: int) -> None:
-        """RunError if weights are not finite: they would stay so for the rest of the run."""
-        sums = jax.tree.map(lambda x: x.reshape(len(self.group), -1).sum(1), self.params)
+        """RunError if weights of the agent are not finite: they would stay so for the rest of the run."""
+        agent = {name: branch for name, branch in self.params.items() if name != WATCH}
+        sums = jax.tree.map(lambda x: x.reshape(len(self.group), -1).sum(1), agent)
         finite = np.isfinite(np.stack(jax.tree.leaves(sums))).all(0)
         for lane, good in zip(self.group, finite):
             if not good:

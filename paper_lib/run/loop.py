@@ -102,7 +102,9 @@ def evaluate(parts: Parts, clock: int) -> Evaluated:
     """Play the evaluation's episodes with the weights as they are now."""
     number = parts.schedule.evaluation_at(clock)
     last = clock == parts.schedule.steps
-    metrics, traces = parts.evaluation(parts.learner.params, number, parts.rows(clock), last)
+    state = parts.learner.state
+    norm = state['norm']['task']['task']
+    metrics, traces = parts.evaluation(state['params'], number, parts.rows(clock), last, norm)
     return Evaluated(clock, metrics, traces)
 
 
