@@ -38,10 +38,10 @@ WINDOWS = 128  # recorded windows that an evaluation looks at
 TRIPS = (15, 50)  # imagined steps after which a round trip is made
 TRIP_STEPS = 5  # the last of them, over which it is averaged
 SIDE = 8  # pixels of the coarse pictures that the classifier sees
-CLASSIFIER = layers.MLP(64, 1, 'float32', (1,))
-CLASSIFIER_STEPS = 100
+CLASSIFIER = layers.MLP(64, 1, 'float32', (1,), zero=True)
+CLASSIFIER_STEPS = 60
 CLASSIFIER_RATE = 3e-3
-CLASSIFIER_DECAY = 0.3  # of the classifier's weights: it has few pairs to learn from
+FOLDS = 4
 
 
 # Promise against record.
@@ -253,9 +253,7 @@ class DensityRatio(NamedTuple):
     """How far imagined pairs are from recorded ones, on windows that the classifier did not learn from."""
 
     auc: jax.Array  # how often an imagined pair looks more imagined than a recorded one: 0.5 if they are alike
-    effective: (
-        jax.Array
-    )  # share of the recorded pairs that is effective, weighted as imagination weighs them: at most 1
+    effective: jax.Array  # effective share of the recorded pairs, weighted as imagination needs them: 1 if alike
 
 
 def recorded_pairs(wm: WorldModel, recorded: Recorded) -> Pairs:
@@ -287,59 +285,75 @@ def coarse(image: jax.Array) -> jax.Array:
 
 
 def density_ratio(recorded: Pairs, imagined: Pairs, key: jax.Array) -> DensityRatio:
-    """Train a classifier from nothing on the first half of the windows of each kind and judge it on the others."""
-    learned = [_flat(pairs, slice(0, len(pairs.weight) // 2)) for pairs in (recorded, imagined)]
-    judged = [_flat(pairs, slice(len(pairs.weight) // 2, None)) for pairs in (recorded, imagined)]
-    classify = train_classifier(*learned, key)
-    scores = [classify(pairs.inputs) for pairs in judged]
-    weights = [pairs.weight for pairs in judged]
-    ratio = jnp.exp(scores[0] - scores[0].max())  # imagined over recorded density, up to a factor
-    return DensityRatio(auc(*scores, *weights), effective_share(ratio, weights[0]))
+    """Train classifiers from nothing, and judge them on other windows, in `FOLDS` ways that judge each window once.
+
+    With r the density of imagined pairs over that of recorded ones, a recorded sample of size N that is
+    weighted by r is worth N / E_recorded[r^2] = N / E_imagined[r]: the effective sample size (Kish).
+    """
+
+    def judge(fold, key):
+        turned = jax.tree.map(lambda x: jnp.roll(x, fold * (len(x) // FOLDS), 0), (recorded, imagined))
+        judged, stopped, learned = (_windows(turned, part) for part in _parts(len(recorded.weight)))
+        classify = train_classifier(learned, stopped, key)
+        low, high = (classify(pairs.inputs) for pairs in judged)
+        weights = [pairs.weight for pairs in judged]
+        return auc(low, high, *weights), jax.nn.logsumexp(high, b=weights[1])
+
+    found, ratio = jax.vmap(judge)(jnp.arange(FOLDS), jax.random.split(key, FOLDS))
+    return DensityRatio(found.mean(), jnp.minimum(1.0, jnp.exp(-jax.nn.logsumexp(ratio)) * FOLDS))
 
 
-def _flat(pairs, windows):
-    """The pairs of some windows: (n * M, X) and (n * M,), with weights that sum to 1."""
-    chosen = jax.tree.map(lambda x: x[windows].reshape((-1, *x.shape[2:])), pairs)
-    return Pairs(chosen.inputs, chosen.weight / chosen.weight.sum())
+def _parts(count):
+    """Windows that judge, that say when to stop, and that are learned from: a quarter, a quarter and half of them."""
+    quarter = count // FOLDS
+    return slice(0, quarter), slice(quarter, 2 * quarter), slice(2 * quarter, None)
 
 
-def train_classifier(recorded: Pairs, imagined: Pairs, key: jax.Array) -> Any:
+def _windows(kinds, part):
+    """The pairs of both kinds in some windows: (n * M, X) and (n * M,), with weights that sum to 1 for each kind."""
+    chosen = [jax.tree.map(lambda x: x[part].reshape((-1, *x.shape[2:])), pairs) for pairs in kinds]
+    return [Pairs(pairs.inputs, pairs.weight / pairs.weight.sum()) for pairs in chosen]
+
+
+def train_classifier(learned: list[Pairs], stopped: list[Pairs], key: jax.Array) -> Any:
     """A function (M, X) -> (M,) log-odds of being imagined where both kinds are equally frequent.
 
-    Both kinds have pairs (M, X) and weights (M,) that sum to 1.
+    It learns from `learned`, recorded and imagined pairs (M, X) with weights (M,) that sum to 1 for each
+    kind. Of all steps of its training the one counts that is best on `stopped`: few pairs are soon
+    learned by heart. Before the first one it gives 0 everywhere.
     """
-    both = jnp.concatenate([recorded.inputs, imagined.inputs])
-    share = jnp.concatenate([recorded.weight, imagined.weight]) / 2
+    both = jnp.concatenate([pairs.inputs for pairs in learned])
+    share = jnp.concatenate([pairs.weight for pairs in learned]) / 2
     centre = share @ both
     scale = jnp.sqrt(share @ (both - centre) ** 2) + 1e-6
 
     def logit(params, inputs):
         return CLASSIFIER.apply(params, (inputs - centre) / scale)[0][..., 0]
 
-    def loss(params):
+    def loss(params, kinds):
+        recorded, imagined = kinds
         missed = jax.nn.softplus(logit(params, recorded.inputs)) @ recorded.weight
         return missed + jax.nn.softplus(-logit(params, imagined.inputs)) @ imagined.weight
 
     def step(state, _):
-        params, opt = state
-        updates, opt = optimiser.update(jax.grad(loss)(params), opt, params)
-        return (optax.apply_updates(params, updates), opt), None
+        params, opt, best, least = state
+        updates, opt = optimiser.update(jax.grad(loss)(params, learned), opt, params)
+        params = optax.apply_updates(params, updates)
+        now = loss(params, stopped)
+        best = jax.tree.map(lambda new, old: jnp.where(now < least, new, old), params, best)
+        return (params, opt, best, jnp.minimum(now, least)), None
 
-    optimiser = optax.adamw(CLASSIFIER_RATE, weight_decay=CLASSIFIER_DECAY)
+    optimiser = optax.adam(CLASSIFIER_RATE)
     params = CLASSIFIER.init(key, both[:1])
-    (params, _), _ = jax.lax.scan(step, (params, optimiser.init(params)), None, CLASSIFIER_STEPS)
-    return functools.partial(logit, params)
+    first = params, optimiser.init(params), params, loss(params, stopped)
+    (_, _, best, _), _ = jax.lax.scan(step, first, None, CLASSIFIER_STEPS)
+    return functools.partial(logit, best)
 
 
 def auc(low: jax.Array, high: jax.Array, low_weight: jax.Array, high_weight: jax.Array) -> jax.Array:
     """Weighted share of pairs of scores (M,) and (N,) in which the `high` one is above; ties count half."""
     above = (high[None] > low[:, None]) + 0.5 * (high[None] == low[:, None])
     return low_weight @ above @ high_weight / (low_weight.sum() * high_weight.sum())
-
-
-def effective_share(ratio: jax.Array, weight: jax.Array) -> jax.Array:
-    """Kish's effective sample size over the sample size: (sum a r)^2 / (sum a r^2 sum a), 1 if all r are equal."""
-    return (weight @ ratio) ** 2 / (weight @ ratio**2 * weight.sum())
 
 
 # Spread at the edge, and foreseen reward.

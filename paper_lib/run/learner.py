@@ -56,6 +56,11 @@ class Learner:
         """The weights of all lanes."""
         return self.state['params']
 
+    @property
+    def agent(self) -> dict[str, Any]:
+        """The weights of all lanes without those of the networks that watch."""
+        return {name: branch for name, branch in self.params.items() if name != WATCH}
+
     def compile(self) -> None:
         """Compile the updates before the environments are made: nothing else of a small run takes as much memory."""
         size = (len(self.group), self.schedule.chunk_updates, self.model.batch)
@@ -83,8 +88,7 @@ class Learner:
     def _watching(self, batches):
         """The watching networks, the agent that they watch, and the last of the batches (L, K, B, T, ...)."""
         watchers = Watchers(self.params[WATCH], self.state['opt'][WATCH])
-        agent = {name: self.params[name] for name in ('wm', 'task')}
-        return watchers, agent, {key: array[:, -1] for key, array in batches.items()}
+        return watchers, self.agent, {key: array[:, -1] for key, array in batches.items()}
 
     def _put(self, watchers):
         """Make these the watching networks."""
@@ -113,8 +117,7 @@ class Learner:
 
     def check_finite(self, clock: int) -> None:
         """RunError if weights of the agent are not finite: they would stay so for the rest of the run."""
-        agent = {name: branch for name, branch in self.params.items() if name != WATCH}
-        sums = jax.tree.map(lambda x: x.reshape(len(self.group), -1).sum(1), agent)
+        sums = jax.tree.map(lambda x: x.reshape(len(self.group), -1).sum(1), self.agent)
         finite = np.isfinite(np.stack(jax.tree.leaves(sums))).all(0)
         for lane, good in zip(self.group, finite):
             if not good:
