@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from paper_lib.agent import actor_critic, dreamer, layers, optim, plan2explore, world_model
+from paper_lib.agent import actor_critic, dists, dreamer, layers, optim, plan2explore, world_model
 from paper_lib.agent.actor_critic import Draws, Learner, Objective, Policy, Starts, Trajectory
 from paper_lib.agent.kernels.actor_gradient import constant_actions
 from paper_lib.agent.networks import Networks, Params
@@ -142,7 +142,7 @@ def critics_loss(critics: Params, wm: WorldModel, trajectory: Trajectory, first_
     def loss(params):
         predicted = actor_critic.critic(nets, params, trajectory.feat)
         returns = actor_critic.lambda_return(reward, sg(predicted.mean()), cont, gamma, nets.model.lam)
-        log_prob = type(predicted)(predicted.logits[:-1]).log_prob(returns)
+        log_prob = dists.TwoHot(predicted.logits[:-1]).log_prob(returns)
         return -(weight[:-1] * log_prob).mean()
 
     return jax.vmap(loss)(critics).sum()

@@ -76,7 +76,7 @@ class Measures:
     def on_windows(self, params, norm, index, rows):
         """What is measured on windows of each lane's source, drawn for this evaluation."""
         length = self.specs[0].model.length
-        if rows - self.sources[0].oldest(rows) < length:
+        if rows < length:
             return [dict.fromkeys(MEASURED)] * len(self.specs)
         drawn = []
         for spec, source in zip(self.specs, self.sources):

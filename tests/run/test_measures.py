@@ -1,7 +1,6 @@
 """Measures of degradation at evaluations: what they read of a recording, and what they find in a known world."""
 
 import dataclasses
-import types
 
 import numpy as np
 import pytest
@@ -58,8 +57,7 @@ def test_the_record_is_that_of_what_a_learner_may_see(replay):
 
 def test_a_source_that_is_too_short_is_not_measured():
     spec = dataclasses.replace(smoke.ACTIVE, measures=1)
-    source = types.SimpleNamespace(oldest=lambda rows: 0)
-    measured = watch.Measures(None, [spec], [source])(None, None, 1, spec.model.length - 1, [None])
+    measured = watch.Measures(None, [spec], [None])(None, None, 1, spec.model.length - 1, [None])
     assert measured == [dict.fromkeys((*watch.PROMISE, *watch.MEASURED))]
 
 
@@ -93,12 +91,17 @@ def test_measures_of_a_run_in_a_world_that_is_known(quick, tmp_path, monkeypatch
     train.train([PAID], store)
     agents = {'init', 'env', 'prefill', 'policy', 'replay', 'train', 'eval_env', 'eval_policy', 'eval_model', 'ood'}
     assert used == agents | {'watch', 'measure', 'windows'}
-    row = store.metrics(PAID).iloc[-1]
-    assert (row.record_return, row.record_rate, row.reward_collected) == (2, 1, 1)
+    monkeypatch.undo()
+    adding = tiny.follower(PAID, seed=1000, interact_every=10, interact_steps=5)
+    train.train([adding], store)
+    rows = [store.metrics(spec).iloc[-1] for spec in (PAID, adding)]
+    assert [(row.record_return, row.record_rate, row.reward_collected) for row in rows] == [(2, 1, 1)] * 2
+    row = rows[0]
     assert row.promise_ratio == pytest.approx(row.promise / 2) == pytest.approx(row.promise_rate_ratio)
     assert row.density_auc < 0.9 and row.kl_recorded > 0
 
 
+@pytest.mark.slow  # it compiles two programs of each kind
 def test_measures_of_lanes_are_those_of_runs_alone(quick):
     """Up to rounding; the watching networks of every lane learn on their own."""
     specs = [dataclasses.replace(PAID, seed=seed, init_seed=seed) for seed in (1, 2)]
