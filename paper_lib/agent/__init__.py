@@ -9,6 +9,7 @@ world_model   encoder, recurrent model, heads, and the loss of Eq. 4
 actor_critic  behaviour learning in imagination
 plan2explore  the ensemble whose disagreement is a reward
 probe         the autoencoder of the policy input
+measures      what watches whether the agent degrades, and changes nothing of it
 dreamer       one whole update, acting, and looking at episodes
 kernels       the devices that buy speed, each beside the plain formula that it equals
 

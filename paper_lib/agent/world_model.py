@@ -135,6 +135,12 @@ def init(nets: Networks, keys: jax.Array) -> Params:
     return params
 
 
+def evidence(wm: WorldModel, batch: Batch, uniform: jax.Array) -> Evidence:
+    """What filtering a batch (B, T, ...) takes in; `uniform` (B, T, S) samples the latents."""
+    prev_action = jnp.pad(batch['action'][:, :-1], ((0, 0), (1, 0), (0, 0)))
+    return Evidence(wm.encode(batch), prev_action, batch['is_first'], uniform)
+
+
 def observe(wm: WorldModel, seen: Evidence) -> Filtered:
     """Filter sequences (B, T, ...), each from the learned initial state."""
     fresh = wm.initial()
@@ -172,9 +178,7 @@ def losses(wm: WorldModel, batch: Batch, uniform: jax.Array) -> Losses:
 
     Every sequence starts from the learned initial state, whatever its first flag says (v1).
     """
-    prev_action = jnp.pad(batch['action'][:, :-1], ((0, 0), (1, 0), (0, 0)))
-    seen = Evidence(wm.encode(batch), prev_action, batch['is_first'], uniform)
-    state, post = observe(wm, seen)
+    state, post = observe(wm, evidence(wm, batch, uniform))
     prior = wm.prior(state.deter)
     feat = state.feat
     free = wm.nets.model.free_nats

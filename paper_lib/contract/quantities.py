@@ -51,6 +51,22 @@ ROWS = (
     ),
     Quantity('added', 'added data', 'added data (%)', total=True, environment=False),
     Quantity('reward', 'reward', per=(STEP,)),
+    # Measures of degradation (`paper_lib/agent/measures.py`), of runs that compute them.
+    Quantity('promise', 'value at recorded first states', environment=False),
+    Quantity('record_return', 'best discounted return of the recording', environment=False),
+    Quantity('record_rate', 'best reward rate of the recording', environment=False),
+    Quantity('promise_ratio', 'promised over best recorded return', logarithmic=True, environment=False),
+    Quantity('promise_rate_ratio', 'promised over best recorded reward rate', logarithmic=True, environment=False),
+    Quantity('kl_recorded', 'KL of posterior and prior on recorded windows', environment=False),
+    Quantity('round_trip_15', 'round-trip KL ratio after 15 steps', logarithmic=True, environment=False),
+    Quantity('round_trip_50', 'round-trip KL ratio after 50 steps', logarithmic=True, environment=False),
+    Quantity('density_auc', 'AUC of imagined against recorded steps', environment=False),
+    Quantity('density_ess', 'effective share of the recording', logarithmic=True, environment=False),
+    Quantity('edge_spread', 'spread of critics at the imagined end', logarithmic=True, environment=False),
+    Quantity('imagined_disagreement', 'disagreement in imagination', logarithmic=True, environment=False),
+    Quantity('imagined_return', 'imagined return from recorded states', environment=False),
+    Quantity('reward_predicted', 'predicted reward of a step'),
+    Quantity('reward_collected', 'collected reward of a step'),
 )  # fmt: skip
 QUANTITIES: dict[str, Quantity] = {row.name: row for row in ROWS}
 

@@ -186,6 +186,9 @@ class RunSpec:
     eval_every: int = field(5000, 'environment steps between evaluations', WATCHES, STEPS, NO_CAPTION)
     eval_episodes: int = field(4, 'episodes of each evaluation', WATCHES, NO_CAPTION, low=1, high=10_000)
 
+    measures: int = field(0, 'measures of degradation at every evaluation', WATCHES, NO_CAPTION, low=0, high=1,
+                          before=0, more='1: computed, 0: not')
+
     # Learning rates.
     lr_model: float = field(1e-4, 'learning rate of the world model', TRACED, RATE)
     lr_actor: float = field(3e-5, 'learning rate of the actor', TRACED, RATE)

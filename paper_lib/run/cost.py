@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from paper_lib import envs
-from paper_lib.agent import dreamer
+from paper_lib.agent import dreamer, measures
 from paper_lib.contract import maze_layout, tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.spec import RunSpec
@@ -33,16 +33,17 @@ def _spaces(task, **options):
 
 
 @functools.cache
-def _state(nets):
-    """Bytes of the networks' weights, and of all that a checkpoint holds of their training."""
+def _state(nets, watched):
+    """Bytes of the agent's weights, and of all that a checkpoint holds: networks that watch the agent too."""
     state = jax.eval_shape(lambda: dreamer.init(nets, jax.random.key(0)))
-    return _size(state['params']), _size(state)
+    watchers = jax.eval_shape(lambda: measures.init(nets, jax.random.key(0))) if watched else ()
+    return _size(state['params']), _size(state) + _size(watchers)
 
 
 def disk(spec: RunSpec) -> tuple[int, int, int]:
     """Number of weights, and disk space in bytes: of the finished run and, with its checkpoints, on the way."""
     task, spaces = tasks.get(spec.task), _spaces(spec.task, **spec.options)
-    weights, state = _state(lanes.networks_of(spec, spaces))
+    weights, state = _state(lanes.networks_of(spec, spaces), bool(spec.measures))
     logs = 4 * spec.schedule.updates * (spec.model.batch + 1) + METRICS * (spec.budget // spec.eval_every) + HEADERS
     row = sum(_bytes(*entry) for entry in rollout.layout(spaces).values()) + 5  # and reward and flags
     replay = spec.own_rows * task.envs * row

@@ -10,9 +10,9 @@ from paper_lib.contract import tasks
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import streams
 from paper_lib.data.sources import Source
-from paper_lib.run import lanes, rollout
+from paper_lib.run import lanes, rollout, watch
 
-MODEL_KEYS = ('image', 'vector', 'action', 'reward', 'is_first', 'is_terminal')
+MODEL_KEYS = watch.KEYS
 
 Arrays = dict[str, np.ndarray]
 
@@ -28,7 +28,7 @@ def assess(
 ) -> list[Arrays]:
     """Teacher-force episodes of every lane (dicts of (n, N, ...)): per lane a dict of (n, N, ...) host arrays.
 
-    `function` is a program's `assess` or `decode`.
+    `function` is a program's `assess`, `decode` or `foresee`.
     """
     length = padded_length(task, max(group['valid'].shape[1] for group in groups))
     groups = [rollout.pad(group, length) for group in groups]
@@ -72,14 +72,16 @@ class Evaluation:
         self.task = tasks.get(specs[0].task)
         self.evaluator = rollout.Evaluator(program, specs)
         self.keys = lanes.keys(specs, 'eval_model')
+        self.measures = watch.Measures(program, specs, replays) if specs[0].measures else None
 
     def __call__(
-        self, params: Any, index: int, rows: int, pictures: bool = False
+        self, params: Any, index: int, rows: int, pictures: bool = False, norm: Any = None
     ) -> tuple[list[dict[str, Any]], list[Arrays]]:
         """Evaluation number `index`: per lane a row of metrics, and the arrays of its episodes.
 
         `rows` is the number of replay rows in use. With `pictures`, the arrays of agents that see images hold
-        the images of the first episode and what the world model decodes.
+        the images of the first episode and what the world model decodes. The measures of degradation need `norm`,
+        the normalisers of the task's returns.
         """
         episodes = self.evaluator.play(params, index)
         results = assess(self.program.assess, self.task, params, episodes, self.keys, 2 * index)
@@ -88,6 +90,11 @@ class Evaluation:
         seen = assess(self.program.assess, self.task, params, groups, self.keys, 2 * index + 1) if any(drawn) else drawn
         seen = [result if own else None for own, result in zip(drawn, seen)]
         metrics = [summary(*args) for args in zip(self.specs, episodes, results, seen)]
+        if self.measures:
+            predicted = assess(self.program.foresee, self.task, params, episodes, self.keys, 2 * index)
+            measured = self.measures(params, norm, index, rows, seen)
+            for row, played, made, found in zip(metrics, episodes, predicted, measured):
+                row |= watch.foreseen(played, made['reward'], made['valid']) | found
         traces = [trace(*args) for args in zip(episodes, results)]
         if pictures and 'image' in episodes[0]:
             decoded = assess(self.program.decode, self.task, params, episodes, self.keys, 2 * index)

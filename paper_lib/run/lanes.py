@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from paper_lib.agent import dreamer
+from paper_lib.agent import dreamer, measures
 from paper_lib.agent.networks import Networks
 from paper_lib.contract.facts import Role, Side, facts
 from paper_lib.contract.spec import RunSpec
@@ -81,12 +81,29 @@ class Program:
         def init(key, _):
             return dreamer.init(nets, key)
 
+        def init_watchers(key, _):
+            return measures.init(nets, key)
+
+        def watch(watchers, params, batch, key, update):
+            return measures.train(nets, watchers, params, batch, jax.random.fold_in(key, update))
+
+        def measure(params, norm, windows, key, counter):
+            return measures.measure(nets, params, norm, windows, jax.random.fold_in(key, counter))
+
+        def foresee(params, episodes, key, counter):
+            return measures.foresee(nets, params, episodes, jax.random.fold_in(key, counter))
+
         self.nets, self.lanes = nets, lanes
         self.init = jax.jit(_lift(init, lanes), compiler_options=QUICK)
         self.chunk = jax.jit(_lift(chunk, lanes), donate_argnums=0)
         self.assess = jax.jit(_lift(assess, lanes), compiler_options=QUICK)
         self.decode = jax.jit(_lift(decode, lanes), compiler_options=QUICK)
         self._act = jax.jit(_lift(act, lanes))
+        # What watches has programs of its own, so that the agent's are the same with it and without it.
+        self.init_watchers = jax.jit(_lift(init_watchers, lanes), compiler_options=QUICK)
+        self.watch = jax.jit(_lift(watch, lanes), donate_argnums=0)
+        self.measure = jax.jit(_lift(measure, lanes), compiler_options=QUICK)
+        self.foresee = jax.jit(_lift(foresee, lanes), compiler_options=QUICK)
 
     def act(self, behaviour: str, params: Any, carry: Any, obs: dict, keys: jax.Array, counter: int) -> Any:
         """One policy step of every lane.

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from paper_lib.agent.measures import Watchers
 from paper_lib.contract.errors import RunError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import streams
@@ -17,6 +18,8 @@ from paper_lib.envs import Spaces
 from paper_lib.run import lanes, windows
 
 EXPLORER = ('expl', 'disag')  # branches of the state that only the exploring policy needs
+WATCH = 'watch'  # the branch of networks that watch the agent, which the agent never reads
+WATCH_EVERY = 8  # updates of the agent per update of those networks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +50,19 @@ class Learner:
         place = windows.OnDevice if windows.fit(sources) else windows.OnDisk
         self.windows = place(sources, self.model.length)
         self.state = self.program.initial_state(specs)
+        self.watched = bool(specs[0].measures)
+        if self.watched:
+            self._put(self.program.init_watchers(lanes.keys(specs, 'watch'), 0))
 
     @property
     def params(self) -> dict[str, Any]:
         """The weights of all lanes."""
         return self.state['params']
+
+    @property
+    def agent(self) -> dict[str, Any]:
+        """The weights of all lanes without those of the networks that watch."""
+        return {name: branch for name, branch in self.params.items() if name != WATCH}
 
     def compile(self) -> None:
         """Compile the updates.
@@ -65,6 +76,9 @@ class Learner:
             program, state = self._active(resting)
             trim()
             program.chunk.lower(state, batches, self.rates, self.keys, np.int32(0)).compile()
+        if self.watched:
+            trim()
+            self.program.watch.lower(*self._watching(batches), self.keys, np.int32(0)).compile()
         trim()
 
     def update(self, numbers: range, rows: int, explorer_rests: bool) -> dict[str, Any]:
@@ -77,16 +91,26 @@ class Learner:
         program, state = self._active(explorer_rests)
         state, metrics = program.chunk(state, batches, self.rates, self.keys, np.int32(numbers.start))
         self.state = {kind: tree | state[kind] for kind, tree in self.state.items()}
+        if self.watched and numbers.start // WATCH_EVERY < numbers.stop // WATCH_EVERY:
+            self._put(self.program.watch(*self._watching(batches), self.keys, np.int32(numbers.stop - 1)))
         return metrics
+
+    def _watching(self, batches: dict[str, Any]) -> tuple[Watchers, dict[str, Any], dict[str, Any]]:
+        """The watching networks, the agent that they watch, and the last of the batches (L, K, B, T, ...)."""
+        watchers = Watchers(self.params[WATCH], self.state['opt'][WATCH])
+        return watchers, self.agent, {key: array[:, -1] for key, array in batches.items()}
+
+    def _put(self, watchers: Watchers) -> None:
+        """Make these the watching networks."""
+        self.state['params'][WATCH], self.state['opt'][WATCH] = watchers
 
     def _active(self, explorer_rests: bool) -> tuple[lanes.Program, dict[str, Any]]:
         """The program of the updates, and the part of the state that it changes."""
-        if not explorer_rests:
-            return self.program, self.state
+        left_out = (WATCH, *EXPLORER) if explorer_rests else (WATCH,)
         state = {}
         for kind, tree in self.state.items():
-            state[kind] = {name: branch for name, branch in tree.items() if name not in EXPLORER}
-        return self.program_at_rest, state
+            state[kind] = {name: branch for name, branch in tree.items() if name not in left_out}
+        return self.program_at_rest if explorer_rests else self.program, state
 
     def _starts(self, lane: Lane, numbers: range, rows: int) -> np.ndarray:
         """(K, B) window starts of K updates of a lane: its source's, or newly drawn ones.
@@ -106,7 +130,7 @@ class Learner:
 
     def check_finite(self, clock: int) -> None:
         """Raise RunError if the weights of a lane are not finite: they would never be finite again."""
-        sums = jax.tree.map(lambda x: x.reshape(len(self.group), -1).sum(1), self.params)
+        sums = jax.tree.map(lambda x: x.reshape(len(self.group), -1).sum(1), self.agent)
         finite = np.isfinite(np.stack(jax.tree.leaves(sums))).all(0)
         for lane, good in zip(self.group, finite):
             if not good:

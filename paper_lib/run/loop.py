@@ -116,7 +116,9 @@ def evaluate(parts: Parts, clock: int) -> Evaluated:
     """Evaluate the present weights; the last evaluation keeps images too."""
     number = parts.schedule.evaluation_at(clock)
     is_last = clock == parts.schedule.steps
-    metrics, traces = parts.evaluation(parts.learner.params, number, parts.rows(clock), is_last)
+    state = parts.learner.state
+    norm = state['norm']['task']['task']
+    metrics, traces = parts.evaluation(state['params'], number, parts.rows(clock), is_last, norm)
     return Evaluated(clock, metrics, traces)
 
 

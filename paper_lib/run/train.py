@@ -178,7 +178,7 @@ def load_frozen_models(learner: Learner, group: list[Lane], recordings: list[Fin
 
 def finish(group: list[Lane], parts: loop.Parts, recorder: Recorder, checkpoints: Checkpoints) -> None:
     """Write the final files of every run."""
-    weights = lanes.flatten(parts.learner.params)
+    weights = lanes.flatten(parts.learner.agent)
     about = checkpoints.setting | {
         'seconds': round(checkpoints.seconds, 1),
         'paper_lib': paper_lib.__version__,

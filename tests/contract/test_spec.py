@@ -68,7 +68,8 @@ def test_every_field_is_part_of_the_identity(each):
     values = {
         'seed': 1, 'init_seed': 1, 'model': ModelSpec(units=256), 'budget': 500_000, 'ratio': 1.0, 'prefill': 2000,
         'chunk': 20, 'w_expl': 0.5, 'collect_until': 500_000, 'capacity': 80_000, 'eval_every': 10_000,
-        'eval_episodes': 2, 'lr_model': 1e-3, 'lr_actor': 1e-3, 'lr_critic': 1e-3, 'lr_expl': 1e-3, 'goal_radius': 0.05,
+        'eval_episodes': 2, 'measures': 1, 'lr_model': 1e-3, 'lr_actor': 1e-3, 'lr_critic': 1e-3, 'lr_expl': 1e-3,
+        'goal_radius': 0.05,
     }  # fmt: skip
     follows = {
         'source': source, 'alpha': 0.5, 'part': 'first', 'interact_every': 20_000, 'interact_steps': 4000,

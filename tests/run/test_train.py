@@ -23,7 +23,7 @@ from paper_lib.data import writer
 from paper_lib.data.replay import Replay
 from paper_lib.data.store import Finished, Store
 from paper_lib.engine import ensure
-from paper_lib.run import cost, lanes, train, windows
+from paper_lib.run import cost, lanes, train, watch, windows
 
 WEIGHTS = {'wm': {'encoder': {}, 'rssm': {}}, 'task': {'actor': {}}}  # of an agent without any
 FINAL = ('metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin')
@@ -169,6 +169,41 @@ def test_active_batches_lie_in_the_replay_of_their_time_and_passive_ones_in_all_
     assert (ends <= store.lengths(spec)[:, None]).all() and ends[-1].max() > spec.schedule.rows / 2
     assert (store.lengths(smoke.PASSIVE) == spec.schedule.rows).all()
     assert (store.batches(smoke.PASSIVE)[: spec.schedule.updates // 4] // 4).max() > spec.schedule.rows / 2
+
+
+@pytest.mark.parametrize(
+    'spec', [smoke.ACTIVE, smoke.PASSIVE, smoke.TANDEM, smoke.EXPLORER], ids=lambda spec: spec.agent
+)
+def test_measures_leave_the_agent_and_all_that_it_does_as_they_are(spec, store):
+    """Its weights, batches, replay, episodes and metrics, to the bit."""
+    measured = dataclasses.replace(spec, measures=1)
+    assert spec.run_id == dataclasses.replace(spec, measures=0).run_id != measured.run_id
+    for each in (spec, measured):
+        train.train([each], store)
+    with_them, without = content(store, measured), content(store, spec)
+    assert {name for name in without if without[name] != with_them[name]} == {'metrics.parquet'}
+    metrics = store.metrics(measured)
+    assert metrics[store.metrics(spec).columns].equals(store.metrics(spec))
+    assert {*watch.PROMISE, *watch.MEASURED, 'reward_predicted', 'reward_collected'} <= set(metrics.columns)
+    assert np.isfinite(metrics.imagined_disagreement).all() and metrics.promise.notna().iloc[-1]
+
+
+def test_measures_go_on_as_if_they_had_not_been_interrupted(store, tmp_path):
+    """The watching networks are part of a checkpoint."""
+
+    def stop(clock):
+        if clock > 1500:
+            raise KeyboardInterrupt
+
+    spec, other = dataclasses.replace(smoke.PASSIVE, measures=1), Store(tmp_path)
+    (tmp_path / smoke.ACTIVE.run_id).symlink_to(store.path(smoke.ACTIVE))
+    train.train([spec], store)
+    with pytest.raises(KeyboardInterrupt):
+        train.train([spec], other, stop, checkpoint_seconds=0)
+    train.train([spec], other)
+    metrics = other.metrics(spec)
+    assert metrics.equals(store.metrics(spec))
+    assert metrics.imagined_disagreement.is_monotonic_decreasing  # they learn
 
 
 @pytest.mark.slow  # it compiles for half a minute
