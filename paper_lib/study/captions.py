@@ -1,7 +1,7 @@
 """What stands below figures and tables: what is shown, of which runs, and in what they differ from the paper's."""
 
 from paper_lib.contract import agents, tasks
-from paper_lib.study import claims, episodes, published, scales, stats
+from paper_lib.study import comparisons, episodes, published, scales, stats
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
@@ -27,7 +27,7 @@ def _words(frames: Frames) -> dict:
     return agents.AGENTS | {
         'band': BAND, 'baseline': BASELINE.format(**agents.AGENTS), 'within': WITHIN, 'own': _line(own),
         'normalised': _line(NORMALISED), 'world_models': '. '.join(models), 'first': frames.first, 'outlier': OUTLIER,
-        'share': f'{100 * stats.LAST:g} %', 'margin': claims.MARGIN, 'fewest': stats.FEWEST, 'last': published.LAST,
+        'share': f'{100 * stats.LAST:g} %', 'margin': comparisons.MARGIN, 'last': published.LAST,
         'at': published.AT, 'percentile': episodes.PERCENTILE, 'stretch': episodes.STRETCH,
     }  # fmt: skip
 
