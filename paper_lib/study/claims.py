@@ -209,7 +209,7 @@ def verdict(low: float, high: float, above: float = -np.inf, below: float = np.i
     return CONTRADICTED if high < above or low > below else UNDECIDED
 
 
-def table(metrics: pd.DataFrame, random=zero, ids=MAZE, primary: bool = False) -> pd.DataFrame:
+def table(metrics: pd.DataFrame, random=zero, ids: tuple[str, ...] = MAZE, primary: bool = False) -> pd.DataFrame:
     """One row per comparison of the claims `ids`, whether the agents ran or not.
 
     Columns: id, claim, row (primary or secondary), statistic, estimate (`stats.mean_of_tasks`), low, high (its 95 %
@@ -240,8 +240,8 @@ def tested(row: Row, runs: Runs) -> dict:
     groups = by_task(values) if len(values) else {}
     found = stats.mean_of_tasks(groups)
     p, iqm = np.nan, stats.stratified(groups)
-    if not found.n or (row.values and values.isna().all()):
-        return _result(row, runs, stats.Estimate(np.nan, np.nan, np.nan, 0), p, iqm._replace(n=0), NO_RUNS, 0)
+    if not found.n:
+        return _result(row, runs, found, p, iqm, NO_RUNS, 0)
     if row.exact:
         found = found._replace(low=np.nan, high=np.nan)
         says = UNDECIDED if not finite(values) else SUPPORTED if row.exact(values).all() else CONTRADICTED
@@ -253,19 +253,17 @@ def tested(row: Row, runs: Runs) -> dict:
 
 
 def _result(row, runs, found, p, iqm, says, tasks) -> dict:
-    known = found.n > 0
     return {
         'statistic': row.statistic + (row.listed(runs) if row.listed else ''),
         'estimate': found.value, 'low': found.low, 'high': found.high, 'p': p, 'adjusted_p': np.nan,
         'pairs': found.n, 'tasks': tasks, 'verdict': says, 'words': row.needs,
-        'iqm': iqm.value if known else np.nan, 'iqm_low': iqm.low if known else np.nan,
-        'iqm_high': iqm.high if known else np.nan,
+        'iqm': iqm.value, 'iqm_low': iqm.low, 'iqm_high': iqm.high,
         'limits': (row.above, row.below), 'tests': row.exact is None and row.values is not None,
     }  # fmt: skip
 
 
-def in_words(row) -> str:
-    """What a row of the table says, in a sentence or two."""
+def in_words(row: typing.Any) -> str:
+    """What a row of the table (a named tuple of its columns) says, in a sentence."""
     above, below = row.limits
     if row.verdict == NO_RUNS:
         return f'It needs {row.words}.' if row.words else 'No pair of these agents has run.'

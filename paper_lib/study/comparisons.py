@@ -54,7 +54,10 @@ WORDS = {'added': 'environment steps added, percent', 'reward_error': 'predicted
 WHEN = {'learned': 'final', 'areas': 'area under the curve of', 'early': 'first half of training:'}
 
 
-def compared(agent, baseline='active', column='score', above=-np.inf, below=np.inf, of='learned') -> Row:
+def compared(
+    agent: str, baseline: str = 'active', column: str = 'score', *, above: float = -np.inf, below: float = np.inf,
+    of: str = 'learned',
+) -> Row:  # fmt: skip
     """Difference of two agents of the same task and pair seed; of world-model losses the log ratio.
 
     `of` names the table of `Runs` that the values are taken from.
@@ -66,6 +69,8 @@ def compared(agent, baseline='active', column='score', above=-np.inf, below=np.i
 
     def values(runs):
         pairs = stats.pairs(_outcome(runs, column, of), agent, baseline, column)
+        if column == 'reward_error' and pairs.isna().all(axis=None):
+            pairs = pairs[:0]  # of runs that did not record it
         return pd.Series(compare(pairs), pairs.index, dtype=float)
 
     when = '' if column == 'added' else f'{WHEN[of]} '
@@ -77,11 +82,12 @@ compared_loss = functools.partial(compared, column='wm_loss')
 compared_value_error = functools.partial(compared, column='value_error')
 
 
-def about_equal(agent, baseline='active') -> Row:
+def about_equal(agent: str, baseline: str = 'active') -> Row:
+    """Scores that differ by less than MARGIN."""
     return compared(agent, baseline, above=-MARGIN, below=MARGIN)
 
 
-def best_weight(kind) -> Row:
+def best_weight(kind: str) -> Row:
     """The best mixed weight against the better of 0 and 1, both chosen on the other pair seeds, seen on this one."""
     names = agents.family(kind)
     inside = ', '.join(f'{weight:g}' for weight in names.values() if 0 < weight < 1)
@@ -125,7 +131,7 @@ def by_task(values: pd.Series) -> dict[str, np.ndarray]:
     return {task: own.to_numpy() for task, own in values.groupby(level='task')}
 
 
-def finite(values) -> bool:
+def finite(values: typing.Any) -> bool:
     """Whether all values are finite numbers."""
     return bool(np.isfinite(np.asarray(values, float)).all())
 
@@ -134,7 +140,7 @@ def _series(found: dict) -> pd.Series:
     return pd.Series(found.values(), pd.MultiIndex.from_tuples(found, names=PAIR), dtype=float)
 
 
-def distance(agent, exact) -> Row:
+def distance(agent: str, exact: typing.Callable[[pd.Series], pd.Series] | None) -> Row:
     """Mean over evaluations of the absolute difference of normalised score from the Active run."""
 
     def values(runs):
@@ -187,6 +193,7 @@ def correlations(finals: pd.DataFrame) -> pd.Series:
 
 
 def correlation(words: str, group: str) -> Row:
+    """Rank correlation of loss and score over the agents of a group; `words` say which these are."""
     names = agents.group(group)
     text = f'rank correlation of final world-model loss and score over {words} of a pair'
     return Row(text, ('active',), lambda runs: correlations(runs.finals[runs.finals.agent.isin(names)]), below=0.0)
@@ -206,7 +213,8 @@ def counter_examples(finals: pd.DataFrame) -> pd.DataFrame:
     return found[['task', 'agent', 'size']].rename(columns={'size': 'n'}).reset_index(drop=True)
 
 
-def exceptions(runs):
+def exceptions(runs: Runs) -> str:
+    """The agents of `counter_examples`, in words."""
     pairs = runs.learned[runs.learned.agent != 'active'].groupby(['task', 'agent']).size()
     if pairs.max() < LISTED or pairs.empty:
         return f'; exceptions: looked for from {LISTED} pairs of a task on'
@@ -234,6 +242,7 @@ def solved_early(runs: Runs) -> list[str]:
 
 
 def freeway_tasks(runs: Runs) -> list[str]:
+    """The tasks of the game freeway."""
     return [task for task in runs.finals.task.unique() if task.startswith('freeway-')]
 
 
@@ -249,4 +258,5 @@ def falls_back() -> Row:
 
 
 def unrecorded(statistic: str, needs: str) -> Row:
+    """A row that cannot be computed from what runs record today, and what it needs."""
     return Row(statistic, ('active', 'passive', 'tandem'), None, needs=needs)
