@@ -14,7 +14,17 @@ above, and no two modules import each other. `tests/study/test_staircase.py` che
 ROOMS: dict[str, tuple[str, ...]] = {
     'plan': ('names', 'paper', 'scales', 'plan', 'parameters'),
     'archive': ('paths', 'frames', 'extract', 'archive'),
-    'analysis': ('reference', 'visitation', 'stats', 'claims', 'power', 'sensitivity', 'published', 'supplement'),
+    'analysis': (
+        'reference',
+        'visitation',
+        'stats',
+        'comparisons',
+        'claims',
+        'power',
+        'sensitivity',
+        'published',
+        'supplement',
+    ),
     'figures': ('style', 'panels', 'grids', 'overview', 'episodes', 'figures', 'tables', 'drawing'),
     'book': ('catalogue', 'captions', 'book', 'artefacts'),
 }

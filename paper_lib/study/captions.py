@@ -5,7 +5,7 @@ from typing import Any
 
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import claims, episodes, published, scales, stats
+from paper_lib.study import comparisons, episodes, published, scales, stats
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
@@ -33,10 +33,9 @@ def _words(frames: Frames) -> dict[str, Any]:
         'at': published.AT,
         'band': BAND,
         'baseline': BASELINE.format(**agents.AGENTS),
-        'fewest': stats.FEWEST,
         'first': frames.first,
         'last': published.LAST,
-        'margin': claims.MARGIN,
+        'margin': comparisons.MARGIN,
         'normalised': _one_line(NORMALISED),
         'outlier': OUTLIER,
         'schedules': _one_line(schedules),

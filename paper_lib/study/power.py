@@ -1,6 +1,7 @@
 """How many pairs a claim needs: simulated before the first run of the study, from what trials showed.
 
-`python -c "from paper_lib.study import power; print(power.markdown())"` prints the table of docs/protocol.md.
+`python -c "from paper_lib.study import power, tables; print(tables.markdown(power.table()))"` prints the table of
+docs/protocol.md.
 """
 
 import bisect
@@ -10,7 +11,8 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from paper_lib.study import claims, tables
+from paper_lib.study import claims
+from paper_lib.study.comparisons import MARGIN
 
 WANTED = 0.8  # share of studies in which a true claim shall be supported
 STUDIES = 400  # simulated for each number of pairs
@@ -52,11 +54,11 @@ ASSUMED = (
     Assumed('C3, P4', 1.0, 1.0, 0.6, above=0.0, why="an error of Active's whole return"),
     Assumed('C4, C6, P9', 0.3, 1.0, 0.3, above=0.0, why='an advantage of 0.3'),
     Assumed('C12', -0.4, 1.0, 0.5, below=0.0, why='a rank correlation of -0.4 (three agents: -1 to 1)'),
-    Assumed('C5, P1', 0.1, 1.0, 0.3, above=-claims.MARGIN, why='0.1 better, at least as good is asked'),
-    Assumed('C7, C8, C9', 0.0, 1.0, 0.3, -claims.MARGIN, claims.MARGIN, 'no difference, spread as above'),
-    Assumed('C7, C8, C9', 0.0, 1.0, 0.15, -claims.MARGIN, claims.MARGIN, 'no difference, half of that spread'),
+    Assumed('C5, P1', 0.1, 1.0, 0.3, above=-MARGIN, why='0.1 better, at least as good is asked'),
+    Assumed('C7, C8, C9', 0.0, 1.0, 0.3, -MARGIN, MARGIN, 'no difference, spread as above'),
+    Assumed('C7, C8, C9', 0.0, 1.0, 0.15, -MARGIN, MARGIN, 'no difference, half of that spread'),
     Assumed('P6', -0.2, 0.5, 0.3, below=0.0, why='half of the pairs lose 0.2'),
-    Assumed('P8', 0.0, 1.0, 0.2, below=claims.MARGIN, why='no difference, no gain above 0.1 is asked'),
+    Assumed('P8', 0.0, 1.0, 0.2, below=MARGIN, why='no difference, no gain above 0.1 is asked'),
 )  # fmt: skip
 
 
@@ -105,8 +107,3 @@ def table() -> pd.DataFrame:
             'pairs alone': alone, f'pairs among {tests()}': hardest,
         })  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def markdown() -> str:
-    """The table as Markdown."""
-    return tables.markdown(table())

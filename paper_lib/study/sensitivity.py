@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from paper_lib.contract import quantities
-from paper_lib.study import claims, stats
+from paper_lib.study import claims, comparisons, stats
 from paper_lib.study.frames import Frames
 
 SHARES = (0.1, stats.LAST, 0.4)
@@ -44,7 +44,7 @@ def table(frames: Frames, random) -> pd.DataFrame:
         runs = claims.gather(cut(frames.metrics, share), random)
         for name, summary in SUMMARIES.items():
             for row in offline[: len(offline) // 2]:
-                values = claims.by_task(row.values(runs))
+                values = comparisons.by_task(row.values(runs))
                 found = summary(values)
                 rows.append({
                     'final': f'last {share:.0%}', 'summary': name, 'statistic': row.statistic, 'estimate': found.value,

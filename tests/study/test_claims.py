@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paper_lib.study import claims, power
+from paper_lib.study import claims, comparisons, power, stats
 
 ACTIVE = {'score': 200.0, 'wm_loss': 1.0, 'value_error': 0.0}
 WORSE = {'score': 50.0, 'wm_loss': 3.0, 'value_error': 8.0}
@@ -193,14 +193,14 @@ def weights(*scores):
 
 
 def test_a_lucky_weight_is_no_advantage():
-    found = claims.best_inside(weights([5, 9, 1, 0, 0], [5, 1, 9, 0, 0]))
+    found = comparisons.best_inside(weights([5, 9, 1, 0, 0], [5, 1, 9, 0, 0]))
     assert found.tolist() == [-4, -4]  # the highest of each row would be 9 - 5 = 4
 
 
 def test_the_best_weight_is_compared_with_the_better_end():
-    assert claims.best_inside(weights([1, 2, 7, 0, 4], [0, 2, 8, 0, 5])).tolist() == [3, 3]
-    assert claims.best_inside(weights([1, 2, 7, 0, 4])).empty
-    assert claims.best_inside(weights([1, 2, np.nan, 0, 4], [0, 2, 8, 0, 5])).isna().all()
+    assert comparisons.best_inside(weights([1, 2, 7, 0, 4], [0, 2, 8, 0, 5])).tolist() == [3, 3]
+    assert comparisons.best_inside(weights([1, 2, 7, 0, 4])).empty
+    assert comparisons.best_inside(weights([1, 2, np.nan, 0, 4], [0, 2, 8, 0, 5])).isna().all()
 
 
 @pytest.mark.parametrize(('mixed', 'expected'), [(1.5, 'supported'), (0.5, 'contradicted')])
@@ -276,12 +276,12 @@ def test_the_same_world_model():
 
 def test_rank_correlations_by_hand():
     finals = runs({'passive': 0.5, 'tandem': 0.25}, wm_loss={'passive': 2.0, 'tandem': 5.0}, pairs=1, steps=1)
-    assert claims.correlations(finals).tolist() == pytest.approx([-1, -1])
+    assert comparisons.correlations(finals).tolist() == pytest.approx([-1, -1])
     turned = finals.assign(wm_loss=finals.wm_loss.map({1.0: 1.0, 2.0: 5.0, 5.0: 2.0}))
-    assert claims.correlations(turned).tolist() == pytest.approx([-0.5, -0.5])
-    assert claims.correlations(finals.assign(wm_loss=1.0)).tolist() == [0, 0]
-    assert claims.correlations(finals.assign(score=np.nan)).isna().all()
-    assert claims.correlations(finals[finals.agent != 'tandem']).empty
+    assert comparisons.correlations(turned).tolist() == pytest.approx([-0.5, -0.5])
+    assert comparisons.correlations(finals.assign(wm_loss=1.0)).tolist() == [0, 0]
+    assert comparisons.correlations(finals.assign(score=np.nan)).isna().all()
+    assert comparisons.correlations(finals[finals.agent != 'tandem']).empty
 
 
 def test_high_losses_without_harm_are_listed():
@@ -344,7 +344,7 @@ def test_tasks_that_active_solves_early():
     metrics = runs({'passive': 1.0, 'passive_suboptimal': 1.0}, steps=10)
     late = (metrics.agent == 'active') & (metrics.task == 'b') & (metrics.env_step <= 5000)
     metrics.loc[late, 'score'] = 100 + 50 * 0.8
-    assert claims.solved_early(claims.gather(metrics, {'a': 0.0, 'b': 100.0}.get)) == ['a']
+    assert comparisons.solved_early(claims.gather(metrics, {'a': 0.0, 'b': 100.0}.get)) == ['a']
     first = rows(metrics, 'P8')[0]
     assert (first.tasks, first.pairs) == (1, 3)
 
@@ -381,6 +381,6 @@ def test_one_pair_of_each_task_decides_nothing(chapters):
 def test_verdicts_where_there_is_no_effect():
     """Of 500 studies of 3 pairs in each of 3 tasks without an effect a row has a verdict in 5 %, as it promises."""
     rng = np.random.default_rng(0)
-    tests = [claims.stats.mean_of_tasks({task: rng.normal(size=3) for task in 'abc'}) for _ in range(500)]
+    tests = [stats.mean_of_tasks({task: rng.normal(size=3) for task in 'abc'}) for _ in range(500)]
     decided = np.mean([claims.verdict(found.low, found.high, below=0.0) != 'undecided' for found in tests])
     assert 0.02 < decided < 0.08

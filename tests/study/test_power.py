@@ -39,6 +39,6 @@ def test_a_share_of_the_pairs_shows_the_effect():
 
 def test_the_protocol_has_the_tables_of_the_code():
     text = PROTOCOL.read_text()
-    assert power.markdown() in text
+    assert tables.markdown(power.table()) in text
     assert tables.markdown(claims.primary_rows()) in text
     assert f'primary rows of all claims, {power.tests()} of them' in text
