@@ -18,7 +18,7 @@ import nbformat
 import pytest
 
 from paper_lib import cli, doctor, notebooks
-from paper_lib.contract import agents, files, tasks
+from paper_lib.contract import agents, files, plain, tasks
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import ModelSpec
 from paper_lib.data import writer
@@ -213,7 +213,7 @@ def test_prune_lists_and_drops_the_replays_that_no_unfinished_run_reads(capsys, 
     for spec in (*online.values(), *followers['active_expl'], *followers['active_mixed']):
         finish(folder / spec.run_id, spec)
     (folder / other.run_id).mkdir()
-    (folder / other.run_id / 'spec.json').write_text(files.json_text(other.canonical()))
+    (folder / other.run_id / 'spec.json').write_text(files.json_text(plain.to_plain(other)))
     name = online['active_expl'].run_id  # followers of `active` are missing, one of `active_mixed` is unfinished
     assert rows(capsys, 'prune', '--scale', 'smoke') == [{'run_id': name, 'MB': 0.1, 'dropped': False}]
     assert len(list(folder.glob('*/replay/reward.bin'))) == 3
@@ -246,7 +246,7 @@ def finish(path, spec):
     (path / 'replay').mkdir(parents=True)
     for name in names:
         (path / name).write_bytes(bytes(100_000))
-    (path / 'spec.json').write_text(files.json_text(spec.canonical()))
+    (path / 'spec.json').write_text(files.json_text(plain.to_plain(spec)))
     names += [*writer.FINAL, 'replay/layout.json']
     sizes = {name: {'size': 100_000, 'sha256': ''} for name in names}
     files.write_json(path / 'done.json', {'run_id': spec.run_id, 'files': sizes})
