@@ -140,7 +140,7 @@ def goes_on(call, trained):
     (['--ratio', '1e-12'], ['chunk=20: must be such that chunk x ratio (1e-12) is a whole number of updates']),
     (['--agent', 'tandem', '--alpha', '1.5'], ['alpha=1.5: must be from 0 to 1']),
     (['--alpha', '0.5'], ['alpha=0.5: must be 1 for a run without a source']),
-    (['--agent', 'active_expl', '--w-expl', '-1'], ['w_expl=-1.0: must be at least 0 and at most 1']),
+    (['--agent', 'active_expl', '--w-expl', '-1'], ['w_expl=-1.0: must be from 0 to 1']),
     (['--seed', '-1'], ['seed=-1: must be from 0 to 999']),
     (['--seed', '1000'], ['seed=1000: must be from 0 to 999']),
     (['--budget', '1000000000000'], ['training needs', 'disk space', 'PAPER_LIB_RUNS']),

@@ -225,7 +225,7 @@ def test_no_back_end_is_an_error_of_one_line(monkeypatch):
     for name in render.BACK_ENDS:
         monkeypatch.setitem(sys.modules, f'mujoco.{name}', None)
     monkeypatch.setattr(render, '_forget', lambda platform: None)  # other tests go on drawing
-    monkeypatch.setattr(render.doctor, '_loads', lambda library: 'EGL' not in library)
+    monkeypatch.setattr(render.machine, '_loads', lambda library: 'EGL' not in library)
     render._back_end.cache_clear()
     monkeypatch.delenv('MUJOCO_GL', raising=False)
     with pytest.raises(UserError) as caught:

@@ -26,10 +26,17 @@ FEW = {'budget': 320, 'eval_every': 160, 'eval_episodes': 1, 'prefill': 80, 'chu
 
 @pytest.fixture
 def registry(monkeypatch):
-    """Suites that a test registers are forgotten after it; modules that it names are looked for anew."""
-    tasks.known()
-    monkeypatch.setattr(tasks, '_suites', dict(tasks._suites))
-    monkeypatch.setattr(tasks, '_tasks', dict(tasks._tasks))
+    """Suites that a test registers are forgotten after it, and those of other tests within it.
+
+    Modules that it names are looked for anew.
+    """
+    built_in = {}
+    for name, suite in tasks.suites().items():
+        if suite.simulator.__module__.startswith(tasks.BUILT_IN):
+            built_in[name] = suite
+    listed = {task.id: task for suite in built_in.values() for task in suite.tasks}
+    monkeypatch.setattr(tasks, '_suites', built_in)
+    monkeypatch.setattr(tasks, '_tasks', listed)
     monkeypatch.syspath_prepend(HERE)
     monkeypatch.delitem(sys.modules, 'point', raising=False)
     tasks._discover.cache_clear()
@@ -54,7 +61,7 @@ def python(code, **environment):
 # Finding them.
 
 
-def test_every_file_of_the_folder_is_a_suite():
+def test_every_file_of_the_folder_is_a_suite(registry):
     files = {path.stem for path in Path(envs.__file__).parent.glob('suites/[!_]*.py')}
     assert set(tasks.suites()) == files == {'dmc', 'gym', 'maze', 'metaworld', 'minatar'}
     assert sorted(task.id for task in tasks.known()) == sorted(PAPER_TASKS) and len(PAPER_TASKS) == 31
