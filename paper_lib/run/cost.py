@@ -64,7 +64,7 @@ def megabytes(size: int) -> str:
     return f'{size / 1e6:.1f} MB'
 
 
-def check_space(specs: list[RunSpec], folder: Path, at_once: int):
+def check_space(specs: list[RunSpec], folder: Path, at_once: int) -> None:
     """Raise UserError if these runs, `at_once` of them in training, do not fit on the disk of `folder`.
 
     The folder need not exist yet.

@@ -73,7 +73,9 @@ class Measures:
             found.append(promise | measured[lane])
         return found
 
-    def on_windows(self, params, norm, index, rows):
+    def on_windows(
+        self, params: dict[str, Any], norm: dict[str, Any], index: int, rows: int
+    ) -> list[dict[str, float | None]]:
         """What is measured on windows of each lane's source, drawn for this evaluation."""
         length = self.specs[0].model.length
         if rows < length:

@@ -209,7 +209,12 @@ def verdict(low: float, high: float, above: float = -np.inf, below: float = np.i
     return CONTRADICTED if high < above or low > below else UNDECIDED
 
 
-def table(metrics: pd.DataFrame, random=zero, ids: tuple[str, ...] = MAZE, primary: bool = False) -> pd.DataFrame:
+def table(
+    metrics: pd.DataFrame,
+    random: typing.Callable[[str], float] = zero,
+    ids: tuple[str, ...] = MAZE,
+    primary: bool = False,
+) -> pd.DataFrame:
     """One row per comparison of the claims `ids`, whether the agents ran or not.
 
     Columns: id, claim, row (primary or secondary), statistic, estimate (`stats.mean_of_tasks`), low, high (its 95 %

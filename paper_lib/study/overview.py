@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_lib.contract import agents
@@ -91,7 +92,7 @@ def normalised(frames: Frames) -> dict[str, dict[str, np.ndarray]]:
             for agent in dict.fromkeys(name for name, _ in groups)}  # fmt: skip
 
 
-def bars(axes, values: dict) -> None:
+def bars(axes: Axes, values: dict[str, dict[str, np.ndarray]]) -> None:
     """Mean over tasks of every agent, its 95 % interval, and a dot per task."""
     if not values:
         panels.empty(axes, 'no normalised score')

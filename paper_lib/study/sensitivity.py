@@ -1,5 +1,7 @@
 """How much the verdicts hang on our own choices: what counts as final, and how pairs are summarised."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -28,12 +30,12 @@ def cut(metrics: pd.DataFrame, share: float) -> pd.DataFrame:
     return ends.drop(columns=values).join(means).reset_index()
 
 
-def claims_at(frames: Frames, share: float, random) -> pd.DataFrame:
+def claims_at(frames: Frames, share: float, random: Callable[[str], float]) -> pd.DataFrame:
     """The table of claims IDS with this share of evaluations as final; `random`: mean score of random actions."""
     return claims.table(cut(frames.metrics, share), random, IDS)
 
 
-def table(frames: Frames, random) -> pd.DataFrame:
+def table(frames: Frames, random: Callable[[str], float]) -> pd.DataFrame:
     """C1 for every share and summary, each row as if it were the only one.
 
     Columns: final, summary, statistic, estimate, low, high, pairs, verdict, choice.

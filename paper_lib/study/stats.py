@@ -23,6 +23,7 @@ FLIPS = 99_999  # ways drawn by chance where there are more pairs
 FEWEST = 3  # seeds of a task whose spread an interval of the mean over tasks is made of
 RUN = ['agent', 'task', 'pair_seed', 'run_id']
 MEAN = ['agent', 'env_step', 'value', 'low', 'high', 'tasks']
+Statistic = typing.Callable[..., np.ndarray]  # (..., n) -> (...)
 
 
 class Estimate(typing.NamedTuple):
@@ -32,11 +33,12 @@ class Estimate(typing.NamedTuple):
     n: int
 
 
-def mean(x, axis=-1):
+def mean(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean over an axis. x: (..., n) -> (...)."""
     return np.mean(x, axis)
 
 
-def iqm(x, axis=-1):
+def iqm(x: np.ndarray, axis: int = -1) -> np.ndarray:
     """Interquartile mean: a quarter of the values (rounded down) left out at either end. x: (..., n) -> (...)."""
     x = np.asarray(x, float)
     return np.where(np.isfinite(x).all(axis), trim_mean(x, 0.25, axis), np.nan)
@@ -55,7 +57,7 @@ def resamples(*sizes: int, seed: int = 0) -> list[np.ndarray]:
     return [rng.integers(n, size=(RESAMPLES, n)) for n in sizes]
 
 
-def interval(x, statistic=mean, seed=0):
+def interval(x: np.ndarray, statistic: Statistic = mean, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Percentile bootstrap interval over the last axis. x: (..., n) -> low (...), high (...); NaN below two values."""
     x = np.asarray(x, float)
     n = x.shape[-1]
@@ -66,7 +68,7 @@ def interval(x, statistic=mean, seed=0):
     return low, high
 
 
-def estimate(x, statistic=iqm, seed=0) -> Estimate:
+def estimate(x: np.ndarray, statistic: Statistic = iqm, seed: int = 0) -> Estimate:
     """The statistic of x (n,) with its 95 % interval and n."""
     x = np.asarray(x, float)
     if not len(x):
@@ -75,7 +77,7 @@ def estimate(x, statistic=iqm, seed=0) -> Estimate:
     return Estimate(float(statistic(x)), float(low), float(high), len(x))
 
 
-def stratified(values: dict, statistic=iqm, seed=0) -> Estimate:
+def stratified(values: dict[str, np.ndarray], statistic: Statistic = iqm, seed: int = 0) -> Estimate:
     """The statistic of all values, {task: (n,)}, with its 95 % interval from resampling within tasks.
 
     Two values of a task say too little of its spread, and one nothing: then resampling is over all values. (With
@@ -242,7 +244,7 @@ def normalised(frame: pd.DataFrame, random: typing.Callable[[str], float]) -> pd
     return frame.assign(**values)
 
 
-def by_task(frame: pd.DataFrame, values) -> pd.Series:
+def by_task(frame: pd.DataFrame, values: typing.Mapping[str, float] | pd.Series) -> pd.Series:
     """The value of each row's task, from a mapping or Series by task; NaN for a task that has none."""
     return frame.task.map(values).astype(float)
 
