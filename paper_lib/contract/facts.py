@@ -21,7 +21,9 @@ class Role(enum.Enum):
     TRACED = 'traced'  # one value per lane, an argument of the compiled program
     HOST = 'host'  # one value per lane, read outside of the compiled program
     ALONE = 'alone'  # a run with another value than the default is trained without other lanes
-    WATCHES = 'watches'  # changes what is recorded but no weight of the agent: equal in all lanes
+    # Says what is recorded: equal in all lanes. No weight that acts or is evaluated depends on it, but in a run that
+    # adds data by its OOD ratio, which evaluations measure.
+    WATCHES = 'watches'
 
 
 class Side(enum.Enum):

@@ -1,6 +1,6 @@
 """Turns a spec into plain values for JSON and back, without loss.
 
-A run is `{"schema": 2, "run": {field: value, ...}}`. The field `source` is `{"run":
+A run is `{"schema": SCHEMA, "run": {field: value, ...}}`. The field `source` is `{"run":
 {...}}`, `{"dataset": {...}}` or null. Run directories and jobs hold specs in this form.
 """
 

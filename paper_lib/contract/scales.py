@@ -48,7 +48,8 @@ class Planned:
 class Scale:
     """Rules and plan of the whole study.
 
-    If several entries of a list match, the last one counts.
+    Every rule that matches a run gives it values, field by field; of two values of a field the later one counts. Of
+    several entries of the plan that have an agent on a task, the last one counts.
     """
 
     name: str

@@ -8,7 +8,8 @@ A dataset is added from arrays of N steps, which are whole episodes, one after t
     is_first, is_last, is_terminal   (N,) bool
 
 A step holds an observation, the reward received on arriving at it, its flags, and the
-action chosen after it. The action of a last step is ignored.
+action chosen after it. The action of a last step is ignored, and so are arrays of other names.
+The maze seen as pictures takes no dataset, because its runs record a `place` too.
 """
 
 import hashlib
@@ -26,6 +27,7 @@ from paper_lib.data.replay import FIRST, LAST, TERMINAL, Replay
 
 FLAGS = ('is_first', 'is_last', 'is_terminal')
 KEYS = ('action', 'reward', *FLAGS)
+SHAPES = {'image': 'NHWC', 'vector': 'ND', 'action': 'NA', 'reward': 'N'} | dict.fromkeys(FLAGS, 'N')
 AGAIN = 'restore it, or delete this folder and add the dataset again'
 
 
@@ -111,13 +113,13 @@ def read(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, zlib.error, AttributeError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, zlib.error, AttributeError, TypeError) as error:
         raise UserError(f'{path}: cannot be read as an .npz file of plain arrays ({error})') from None
 
 
 def _packed(steps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays of a replay of one environment, (N, 1, ...) each, that holds these steps."""
-    first, last, terminal = (np.asarray(steps[key], np.uint8) for key in FLAGS)
+    first, last, terminal = (np.asarray(steps[key], bool).astype(np.uint8) for key in FLAGS)
     arrays = {
         'action': np.where(np.asarray(last, bool)[:, None], 0, steps['action']).astype(np.float32),
         'reward': np.asarray(steps['reward'], np.float32),
@@ -136,15 +138,29 @@ def check(steps: dict[str, np.ndarray]) -> None:
     if missing or ('image' in steps) == ('vector' in steps):
         given = ', '.join(sorted(steps))
         raise UserError(f'a dataset has image or vector, and {", ".join(KEYS)}; this one has {given}')
+    for key, array in steps.items():
+        _check_kind(key, array)
     count = len(steps['reward'])
     for key, array in steps.items():
         _check_array(key, array, count)
     _check_episodes(*(np.asarray(steps[key], bool) for key in FLAGS))
 
 
+def _check_kind(key: str, array: np.ndarray) -> None:
+    """Raise UserError unless an array has the axes that it needs and holds numbers, those of an image as uint8."""
+    if key not in SHAPES:  # it is not kept
+        return
+    axes = SHAPES[key]
+    right_type = array.dtype == np.uint8 if key == 'image' else array.dtype.kind in 'biuf'
+    if array.ndim != len(axes) or not right_type:
+        kind = 'uint8 from 0 to 255' if key == 'image' else 'numbers'
+        given = f'shape {array.shape} and type {array.dtype}'
+        raise UserError(f'{key}: has {given}; needed are axes {", ".join(axes)} and {kind}')
+
+
 def _check_array(key: str, array: np.ndarray, count: int) -> None:
     """Raise UserError unless an array has `count` rows of finite numbers."""
-    if array.dtype == object or len(array) != count:
+    if array.dtype == object or array.shape[:1] != (count,):
         given = f'shape {array.shape} and type {array.dtype}'
         raise UserError(f'{key}: has {given}; {count} numbers or arrays are needed')
     if array.dtype.kind == 'f' and not np.isfinite(array).all():

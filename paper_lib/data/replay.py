@@ -21,7 +21,7 @@ class Replay:
     """One raw time-major file per key, (rows, envs, ...), memory-mapped; `layout.json` says what they hold.
 
     `arrays` maps each key to its (rows, envs, ...) array: `vector` or `image`, `action`,
-    `reward`, `flags`.
+    `reward`, `flags`, and `place` if the environment has one.
     """
 
     even = True  # all rows have the same number of environments
@@ -57,7 +57,8 @@ class Replay:
 
         A replay of the same layout is continued.
 
-        `like` has the shape and dtype of one step of `vector` or `image`, and of `action`.
+        `like` has the shape and dtype of one step of `vector` or `image`, of `action`, and of
+        `place` if the environment has one.
         Raises RunError if the disk is too small, or if a replay of another layout is there.
         """
         path = Path(path)

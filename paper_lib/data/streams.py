@@ -9,9 +9,9 @@ import numpy as np
 
 
 def rng(seed: int, stream: str, *counters: int) -> np.random.Generator:
-    """A fresh generator for one use, e.g.
+    """A fresh generator for one use.
 
-    `rng(seed, 'replay', update)`. Counters are integers from 0.
+    For example, `rng(seed, 'replay', update)`. Counters are integers from 0.
 
     Another stream or counter never shifts this one.
     """

@@ -120,8 +120,10 @@ class Crew:
     """The workers that train: each trains one group of runs at a time and reports its clock."""
 
     def __init__(self, workers: int, root: Path, progress: Progress):
-        threads = int(os.environ.get('NPROC', '1'))
-        self.idle = [pool.Worker(cores, threads) for cores in pool.shares(workers)]
+        threads = os.environ.get('NPROC', '1')
+        if not (threads.isdecimal() and int(threads)):
+            raise UserError(f'NPROC={threads!r}: must be a number of threads, at least 1')
+        self.idle = [pool.Worker(cores, int(threads)) for cores in pool.shares(workers)]
         self.working: dict[pool.Worker, list[RunSpec]] = {}
         self.failed: dict[RunSpec, UserError] = {}
         self.root, self.progress = root, progress
@@ -190,7 +192,8 @@ class Crew:
 
 def _killed(group):
     names = ', '.join(spec.run_id for spec in group)
-    return RunError(f'{names}: a training process was killed (out of memory?); run the same command again to resume')
+    what = 'a training process was killed (out of memory?); run the same command again to resume'
+    return RunError(f'{names}: {what}' if names else what)  # without runs while the disk is checked for none
 
 
 def _check(specs, root, at_once):

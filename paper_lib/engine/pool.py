@@ -74,7 +74,7 @@ class Worker:
         """Begin a call; the first one starts the process. `receive` says how it goes and how it ends."""
         if self._process is None:
             self._start()
-        with contextlib.suppress(BrokenPipeError):  # the process has died, as `receive` will say
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the process has died: `receive` will say so
             self._pipe.send((function, args))
 
     def receive(self) -> Message:

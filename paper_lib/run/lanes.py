@@ -118,9 +118,7 @@ class Program:
         return jax.tree.map(lambda x: jnp.repeat(x[None], self.lanes, 0), dreamer.init_carry(self.nets, size))
 
     def initial_state(self, specs: list[RunSpec]) -> dict[str, Any]:
-        """The state before the first update: own initial weights, mixed with the source's by alpha (Eq.
-
-        S3).
+        """The state before the first update: own initial weights, mixed with the source's as `alpha` says (Eq. S3).
 
         With world_model='copied', the world model starts from the source's weights.
         """

@@ -19,7 +19,7 @@ from paper_lib.run import lanes, windows
 
 EXPLORER = ('expl', 'disag')  # branches of the state that only the exploring policy needs
 WATCH = 'watch'  # the branch of networks that watch the agent, which the agent never reads
-WATCH_EVERY = 8  # updates of the agent per update of those networks
+WATCH_EVERY = 8  # updates of the agent per update of those networks, which have at most one per chunk
 
 
 @dataclasses.dataclass(frozen=True)

@@ -56,6 +56,8 @@ def test_the_identity_of_a_dataset_is_its_content(tmp_path):
     assert other.sha256 != dataset.sha256
     assert follower(other).run_id != follower(dataset).run_id
     assert follower(dataset).run_id == follower(dataclasses.replace(dataset)).run_id
+    bytes_as_flags = {name: episodes()[name] * np.uint8(255) for name in datasets.FLAGS}
+    assert datasets.add(tmp_path, 'mine', TASK, episodes() | bytes_as_flags) == dataset
 
 
 def test_a_damaged_or_missing_dataset_is_named(tmp_path):
@@ -77,11 +79,20 @@ def changed(name, row, value):
     return steps
 
 
+def pictures(image):
+    return {name: array for name, array in episodes().items() if name != 'vector'} | {'image': image}
+
+
 @pytest.mark.parametrize(('steps', 'words'), [
     ({}, 'has image or vector'),
     (episodes() | {'image': np.zeros((120, 4, 4, 3), np.uint8)}, 'has image or vector'),
     (episodes() | {'reward': np.zeros(119)}, r'shape \(1'),
     (episodes() | {'reward': np.zeros(120, object)}, 'type object'),
+    (episodes() | {'reward': np.zeros((120, 1))}, r'reward: has shape \(120, 1\)'),
+    (episodes() | {'reward': np.float32(0)}, r'reward: has shape \(\)'),
+    (episodes() | {'action': np.zeros(120, int)}, 'needed are axes N, A and numbers'),
+    (episodes() | {'action': np.full((120, 2), 'left')}, 'needed are axes N, A and numbers'),
+    (pictures(np.zeros((120, 4, 4, 3))), 'type float64; needed are axes N, H, W, C and uint8'),
     (changed('vector', 7, np.nan), 'vector: row 7 is not finite'),
     (changed('is_first', 0, False), 'begins with is_first'),
     (changed('is_last', 119, False), 'ends with is_last'),

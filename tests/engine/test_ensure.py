@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import smoke
 
-from paper_lib.contract.errors import RunError
+from paper_lib.contract.errors import RunError, UserError
 from paper_lib.data.store import Store
 from paper_lib.engine import ensure, pool
 
@@ -66,3 +66,10 @@ def test_runs_go_to_the_worker_that_holds_their_program(workers, tmp_path):
     first, second = smoke.ACTIVE, smoke.EXPLORER
     ensure.ensure([first, second, OTHER, EXPLORER], Store(tmp_path), workers=2)
     assert [worker.did for worker in made] == [[first, OTHER, 'stop'], [second, EXPLORER, 'stop']]
+
+
+@pytest.mark.parametrize('threads', ['', 'two', '0'])
+def test_a_number_of_threads_that_is_none_is_named(workers, tmp_path, monkeypatch, threads):
+    monkeypatch.setenv('NPROC', threads)
+    with pytest.raises(UserError, match=f'^NPROC={threads!r}: must be a number of threads'):
+        ensure.ensure([smoke.ACTIVE], Store(tmp_path), workers=1)
