@@ -162,6 +162,12 @@ def source(spec: 'RunSpec') -> None:
         _source_dataset(spec)
     else:
         _source_run(spec)
+    need(
+        spec.rows_seen >= spec.model.length,
+        'length',
+        spec.model.length,
+        f'at most {spec.rows_seen}, the rows that its source gives',
+    )
 
 
 def _source_dataset(spec: 'RunSpec') -> None:
@@ -171,12 +177,6 @@ def _source_dataset(spec: 'RunSpec') -> None:
     need(spec.data == 'final', 'data', spec.data, f"'final' {needs_batches}")
     need(spec.alpha == 1, 'alpha', spec.alpha, f'1 {needs_weights}')
     need(spec.world_model == 'own', 'world_model', spec.world_model, f"'own' {needs_weights}")
-    need(
-        spec.source.rows >= spec.model.length,
-        'length',
-        spec.model.length,
-        f'at most the {spec.source.rows} rows of the dataset',
-    )
 
 
 def _source_run(spec: 'RunSpec') -> None:
@@ -229,7 +229,7 @@ def part(spec: 'RunSpec') -> None:
     need(spec.data == 'final', 'part', spec.part, "'all' unless data is 'final'")
     need(not spec.interact_every, 'part', spec.part, "'all' for a run that interacts")
     least = 2 * spec.model.length
-    need(spec.source_rows >= least, 'part', spec.part, f"'all' for a source of fewer than {least} rows")
+    need(spec.rows_seen >= least, 'part', spec.part, f"'all' for a source that gives fewer than {least} rows")
 
 
 def interaction(spec: 'RunSpec', task: Task) -> None:
@@ -253,4 +253,10 @@ def interaction(spec: 'RunSpec', task: Task) -> None:
         'interact_steps',
         steps,
         f'a multiple of action repeat x environments = {row_steps}',
+    )
+    need(
+        spec.schedule.interactions > 0,
+        'interact_every',
+        every,
+        f'0, or so short that a collection falls between prefill and budget={spec.budget}',
     )

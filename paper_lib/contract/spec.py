@@ -246,6 +246,13 @@ class RunSpec:
         return self.source.schedule.rows
 
     @property
+    def rows_seen(self) -> int:
+        """How many rows of its recording an offline run may draw from; 0 for an online run."""
+        if isinstance(self.source, RunSpec) and self.source.capacity_rows:
+            return min(self.source_rows, self.source.capacity_rows)
+        return self.source_rows
+
+    @property
     def own_rows(self) -> int:
         """Rows of the replay that the run writes itself.
 

@@ -13,6 +13,7 @@ The maze seen as pictures takes no dataset, because its runs record a `place` to
 """
 
 import hashlib
+import os
 import shutil
 import zipfile
 import zlib
@@ -92,10 +93,10 @@ def add(root: Path, name: str, task: str, steps: dict[str, np.ndarray]) -> Datas
     """
     dataset = describe(name, task, steps)
     path = folder(root) / dataset.dataset_id
-    if path.exists():
+    if (path / 'dataset.json').exists():
         return dataset
     arrays = _packed(steps)
-    temporary = folder(root) / f'.{dataset.dataset_id}.tmp'
+    temporary = folder(root) / f'.{dataset.dataset_id}.{os.getpid()}.tmp'
     shutil.rmtree(temporary, ignore_errors=True)
     like = {key: (array.shape[2:], array.dtype) for key, array in arrays.items() if key not in ('reward', 'flags')}
     replay = Replay.create(temporary / 'replay', like, rows=dataset.rows, envs=1)
@@ -104,6 +105,7 @@ def add(root: Path, name: str, task: str, steps: dict[str, np.ndarray]) -> Datas
     replay.flush()
     files.write_json(temporary / 'dataset.json', {'dataset': dataset.dataset_id, 'task': task})
     with files.guard(path):
+        shutil.rmtree(path, ignore_errors=True)  # without dataset.json it is what a killed process left
         temporary.rename(path)
     return dataset
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from paper_lib.contract import tasks
 from paper_lib.contract.dataset import Dataset
+from paper_lib.contract.errors import UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import datasets, streams
 from paper_lib.data.replay import Replay
@@ -175,6 +176,8 @@ class Part(_View):
         missing = _counts_before(~kept)
         whole = missing[length:] == missing[:-length]
         self.starts = np.flatnonzero(whole).astype(np.int32)
+        if not len(self.starts):
+            raise UserError(f'length={length}: no window of so many steps lies in this part of the recording')
 
     def in_use(self, rows: int) -> np.ndarray:
         """(rows, envs) bools: the steps that are kept."""

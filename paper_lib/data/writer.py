@@ -39,6 +39,7 @@ def read_spec(path: Path) -> RunSpec:
     data = files.read_text(path)
     values = files.parse_json(path, data, {'schema': int})
     files.check_schema(path, values['schema'])
+    check_task(path, values)
     try:
         spec = plain.from_plain(values)
     except UserError as error:
@@ -46,6 +47,18 @@ def read_spec(path: Path) -> RunSpec:
     if data != files.json_text(values).encode():
         raise RunError(f'{path}: damaged; {files.AGAIN}')
     return spec
+
+
+def check_task(path: Path, values: dict[str, Any]) -> None:
+    """Raise RunError if a run's task is not known here; its directory may be whole all the same."""
+    run = values.get('run')
+    task = run.get('task') if isinstance(run, dict) else None
+    if isinstance(task, str):
+        try:
+            tasks.get(task)
+        except UserError as error:
+            what = f'if the suite is not one of ours, name its module in {tasks.VARIABLE}'
+            raise RunError(f'{path}: {error}; {what}') from None
 
 
 def check_spec(path: Path, spec: RunSpec) -> None:

@@ -126,7 +126,9 @@ class Checkpoints:
         arrays, meta = run.load(clock)
         setting = meta['setting']
         changed = [name for name, value in self.setting.items() if setting.get(name) != value]
-        if changed and clock < self.parts.schedule.steps:
+        if clock == self.parts.schedule.steps:
+            self.setting = setting  # all is trained, and only the final files are written here
+        elif changed:
             was = ', '.join(f'{name}={setting.get(name)}' for name in changed)
             raise RunError(f'{run.path}: was begun with {was}; resume it so, or delete the directory to train it again')
         self.seconds_before = meta['seconds']

@@ -45,7 +45,10 @@ def train(
     backend.prepare()
     check_together(specs)
     spaces = envs.make(specs[0].task, 0, **specs[0].options).spaces  # an error comes before a folder is made
-    recordings = {spec.source: sources.recording(store, spec.source) for spec in specs if spec.source}
+    recordings = {}
+    for spec in specs:
+        if spec.source and store.status(spec) != 'done':
+            recordings[spec.source] = sources.recording(store, spec.source)
     for spec in specs:
         if spec.exact and store.status(spec) != 'done':
             check_same_setting(spec, recordings[spec.source])

@@ -176,3 +176,21 @@ def test_a_tandem_run_counts_the_rows_of_a_source_that_stops():
     source = RunSpec(MAZE, budget=6000, eval_every=2000, prefill=400, chunk=20, collect_until=4000)
     tandem = dataclasses.replace(source, data='batches', source=source, collect_until=0)
     assert [tandem.schedule.rows_at(clock) for clock in (1000, 2000, 3000)] == [250, 500, 500]
+
+
+def test_a_source_gives_its_follower_a_window_at_least():
+    """Of the rows that it draws from itself, which a capacity makes fewer."""
+    small = RunSpec(MAZE, model=ModelSpec(length=64), budget=6000, eval_every=2000, prefill=400, chunk=20)
+    follower = dataclasses.replace(small, data='final', source=small)
+    with pytest.raises(UserError, match='length=900: must be at most 750, the rows that its source gives'):
+        dataclasses.replace(follower, model=ModelSpec(length=900), budget=60_000, prefill=4000)
+    forgets = dataclasses.replace(small, capacity=800)  # 100 rows
+    assert dataclasses.replace(follower, source=forgets).rows_seen == 100
+    with pytest.raises(UserError, match="'all' for a source that gives fewer than 128 rows"):
+        dataclasses.replace(follower, source=forgets, part='second')
+
+
+def test_a_run_that_is_to_interact_does():
+    source = RunSpec(MAZE, budget=6000, eval_every=2000, prefill=2800, chunk=20)
+    with pytest.raises(UserError, match='interact_every=2000: must be 0, or so short'):
+        dataclasses.replace(source, data='final', source=source, interact_every=2000, interact_steps=400)

@@ -283,3 +283,10 @@ def test_importing_the_wing_needs_neither_jax_nor_pyarrow():
 def test_sha256_is_the_ordinary_one(trained):
     done = files.read_json(Store(trained).path(SPEC) / 'done.json')
     assert done['files']['weights.npz']['sha256'] == files.sha256(Store(trained).path(SPEC) / 'weights.npz')
+
+
+def test_a_task_that_is_not_known_here_is_no_damage(finished):
+    path = finished.path(SPEC) / 'spec.json'
+    path.write_text(path.read_text().replace(SPEC.task, 'of_another_suite'))
+    with pytest.raises(RunError, match="task='of_another_suite': unknown; .*name its module in PAPER_LIB_SUITES"):
+        finished.require(SPEC)
