@@ -160,18 +160,11 @@ class Prune:
         specs = {}  # without repetition, in order
         for chapter in scale.chapters:
             specs |= dict.fromkeys(plan.specs(chapter, scale, optional=True))
-        done = [spec for spec in specs if store.status(spec) == 'done']
-        needed = store.needed()
-        for spec in specs:
-            if spec.source and spec not in done:
-                needed.add(spec.source.run_id)
-        sizes = {spec: store.require(spec).size() for spec in done if spec.run_id not in needed}
         rows = []
-        for spec, size in sizes.items():
-            if size:
-                if self.yes:
-                    store.drop_replay(spec)
-                rows.append({'run_id': spec.run_id, 'MB': round(size / 1e6, 1), 'dropped': self.yes})
+        for spec, size in store.droppable(specs).items():
+            if self.yes:
+                store.drop_replay(spec)
+            rows.append({'run_id': spec.run_id, 'MB': round(size / 1e6, 1), 'dropped': self.yes})
         if rows or self.json:
             return show(rows, self.json)
         reason = 'no replay to drop' if store.root.is_dir() else 'no such folder, nothing to drop'

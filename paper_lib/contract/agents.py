@@ -62,7 +62,7 @@ ROWS = (
     Agent(
         'active_stopped', 'Active that stops collecting half-way and learns on from what it has', 'Active-stopped',
         WINE, 'X', groups=('stopped',), values={'collect_until': 500_000},
-        at={'smoke': {'collect_until': 3000}, 'laptop': {'collect_until': 50_000}},
+        at={'smoke': {'collect_until': 3000}},
     ),
     Agent(
         'passive', "Active's final replay, own seeds (Passive-diff)", 'Passive', ORANGE, 's',
@@ -121,42 +121,42 @@ ROWS = (
         groups=('parts',), source='active', **PASSIVE, values={'part': 'mixed'},
     ),
     Agent(
-        'passive_50', 'Passive that adds 2K steps of its own every 4K steps (50 %)', 'Passive + 50 %', BROWN, '^',
+        'passive_50', 'Passive that adds 50 % of data of its own, at regular intervals', 'Passive + 50 %', BROWN, '^',
         groups=('interacting',), source='active', **PASSIVE, values=_interacting(4000),
         at={'smoke': _small(400, 200)},
     ),
     Agent(
-        'passive_10', 'Passive that adds 2K steps of its own every 20K steps (10 %)', 'Passive + 10 %', WINE, 'v',
+        'passive_10', 'Passive that adds 10 % of data of its own, at regular intervals', 'Passive + 10 %', WINE, 'v',
         groups=('interacting', 'core'), source='active', **PASSIVE, values=_interacting(20_000),
         at={'smoke': _small(2000, 200)},
     ),
     Agent(
-        'passive_1', 'Passive that adds 2K steps of its own every 200K steps (1 %)', 'Passive + 1 %', PINK, 'D',
+        'passive_1', 'Passive that adds 1 % of data of its own, at regular intervals', 'Passive + 1 %', PINK, 'D',
         groups=('interacting',), source='active', **PASSIVE, values=_interacting(200_000),
         at={'smoke': _small(4000, 40), 'laptop': _small(20_000, 200)},
     ),
     Agent(
-        'passive_auto', 'Passive that adds 2K steps of its own where its OOD ratio is above 1.35, seen every 5K steps',
+        'passive_auto', 'Passive that adds data of its own wherever its OOD ratio is above 1.35',
         'Passive + auto 1.35', BLACK, 'h',
         groups=('interacting', 'thresholds', 'core'), source='active', **PASSIVE, values=_interacting(5000, 1.35),
         at={'smoke': _small(2000, 200)},
     ),
     Agent(
-        'passive_auto_200', 'Passive that adds 2K steps of its own where its OOD ratio is above 2, seen every 5K steps',
+        'passive_auto_200', 'Passive that adds data of its own wherever its OOD ratio is above 2',
         'Passive + auto 2.0', PINK, 'o',
         groups=('thresholds',), source='active', **PASSIVE, values=_interacting(5000, 2.0),
         at={'smoke': _small(2000, 200)},
     ),
     Agent(
         'passive_auto_165',
-        'Passive that adds 2K steps of its own where its OOD ratio is above 1.65, seen every 5K steps',
+        'Passive that adds data of its own wherever its OOD ratio is above 1.65',
         'Passive + auto 1.65', COPPER, 's',
         groups=('thresholds',), source='active', **PASSIVE, values=_interacting(5000, 1.65),
         at={'smoke': _small(2000, 200)},
     ),
     Agent(
         'passive_auto_120',
-        'Passive that adds 2K steps of its own where its OOD ratio is above 1.2, seen every 5K steps',
+        'Passive that adds data of its own wherever its OOD ratio is above 1.2',
         'Passive + auto 1.2', ASH, '^',
         groups=('thresholds',), source='active', **PASSIVE, values=_interacting(5000, 1.2),
         at={'smoke': _small(2000, 200)},

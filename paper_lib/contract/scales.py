@@ -32,9 +32,9 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Planned:
-    """Runs of one chapter: every agent (names or groups) on every task, with pair seeds 0 to `pairs` - 1.
+    """Runs of one chapter: every agent (names or groups) on every task, with `pairs` pair seeds from `first` on.
 
-    Optional runs are trained only if a user asks for them.
+    Optional runs are trained only if a user asks for them. Exploratory runs are drawn, but no claim is tested on them.
     """
 
     chapter: str  # 'base_agent', 'toy_maze', or 'study' for all other notebooks
@@ -42,6 +42,8 @@ class Planned:
     agents: tuple[str, ...]
     pairs: int
     optional: bool = False
+    first: int = 0
+    exploratory: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +75,14 @@ class Scale:
         names = []
         for entry in self.planned:
             if entry.chapter == chapter:
+                names.extend(entry.tasks)
+        return list(dict.fromkeys(names))
+
+    def exploratory(self, chapter: str) -> list[str]:
+        """The tasks of a chapter that have exploratory runs."""
+        names = []
+        for entry in self.planned:
+            if entry.chapter == chapter and entry.exploratory:
                 names.extend(entry.tasks)
         return list(dict.fromkeys(names))
 

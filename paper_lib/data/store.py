@@ -20,7 +20,7 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,16 +130,27 @@ class Store:
         finished.check_kept()
         return finished
 
-    def needed(self) -> set[str]:
-        """Ids of the sources of all unfinished runs in the store.
+    def droppable(self, specs: Iterable[RunSpec]) -> dict[RunSpec, int]:
+        """Finished runs among `specs` with a replay that no unfinished run will read, and the size of each in bytes.
 
-        Raises RunError for a damaged spec.
+        An unfinished run is one of `specs` without a result, or one that was begun in this store. Raises RunError for
+        a damaged spec.
         """
-        sources = set()
+        done = []
+        read_later = set()
+        for spec in specs:
+            if self.status(spec) == 'done':
+                done.append(spec)
+            elif spec.source:
+                read_later.add(spec.source.run_id)
         for path in self.root.glob('*/spec.json'):
             if not (path.parent / 'done.json').exists():
-                sources.add(writer.read_spec(path).source_id)
-        return sources - {None}
+                read_later.add(writer.read_spec(path).source_id)
+        sizes = {}
+        for spec in done:
+            if spec.run_id not in read_later:
+                sizes[spec] = self.require(spec).size()
+        return {spec: size for spec, size in sizes.items() if size}
 
     def require(self, spec: RunSpec) -> 'Finished':
         """A finished run, to read.

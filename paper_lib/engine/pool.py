@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -157,7 +158,7 @@ def _serve(pipe, cores, parent):
     with contextlib.suppress(EOFError, OSError):
         while True:
             function, args = pipe.recv()
-            pipe.send(_outcome(function, args))
+            _send(pipe, _outcome(function, args))
 
 
 def _outcome(function, args):
@@ -166,6 +167,14 @@ def _outcome(function, args):
     except Exception as error:
         error.add_note(traceback.format_exc())  # a traceback does not travel between processes, a note does
         return Raised(error)
+
+
+def _send(pipe, outcome):
+    """Send how a call ended, or an error that says why this cannot be sent."""
+    try:
+        pipe.send(outcome)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        pipe.send(Raised(TypeError(f'the outcome of a call cannot travel between processes: {error}')))
 
 
 def _follow(parent):

@@ -151,12 +151,14 @@ def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: f
 
 
 def verdicts(chapter: str, scale: scales.Scale, ids: tuple[str, ...], seeds: int = 0) -> pd.DataFrame:
-    """The table of these claims on all archived runs of a chapter, as `claims.table` gives it.
+    """The table of these claims on the archived runs of a chapter, as `claims.table` gives it.
 
-    All of them, since a primary row is judged among those of all claims. In the maze every row is secondary.
+    Runs of all agents count, since a primary row is judged among those of all claims; exploratory runs do not. In the
+    maze every row is secondary.
     """
     everything = Entry('', '', chapter, (agents.EVERY,), None)
-    rows = load(everything, plan.specs(chapter, scale, seeds, optional=True), scale, plan.planned(scale, seeds))
+    tested = plan.specs(chapter, scale, seeds, optional=True, exploratory=False)
+    rows = load(everything, tested, scale, plan.planned(scale, seeds))
     return claims.table(rows.metrics, claims.random(chapter), ids, primary=chapter == 'study')
 
 

@@ -59,6 +59,7 @@ def caption(entry: Entry, frames: Frames) -> str:
     sentences = [
         _one_line(entry.text).format(**_words(frames)),
         f'Scale {frames.scale}: {"; ".join(_sizes(frames))}. {seeds(frames)}.',
+        exploratory(entry, frames),
         in_paper(entry, frames),
         published.summary(frames) if entry.name == 'figure_base_agent' else '',
         *dict.fromkeys(published.goal(spec) for spec in frames.specs),
@@ -131,6 +132,12 @@ def seeds(frames: Frames) -> str:
             parts.append(f'{count} {row.label}{where}')
     per_task = ' per task' if len(frames.tasks) > 1 else ''
     return f'Number of seeds{per_task}: {", ".join(parts) or "none yet"}'
+
+
+def exploratory(entry: Entry, frames: Frames) -> str:
+    """A sentence about the tasks that no claim is tested on; '' if there are none."""
+    found = [task for task in scales.get(frames.scale).exploratory(entry.chapter) if task in frames.tasks]
+    return f'Exploratory, in no test: {_tasks(found)}.' if found else ''
 
 
 def in_paper(entry: Entry, frames: Frames) -> str:

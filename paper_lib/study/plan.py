@@ -21,7 +21,7 @@ def make(
     The pair seed is below agents.OWN. Without a chapter, the values are those of the first chapter that plans the run.
     `values` are further fields of RunSpec, which come last; those of the model are a dict under 'model'. They reach the
     source too, except for the fields FOLLOWS. The fields COLLECTS of an offline run are given to its source alone. A
-    dataset given as `source` takes the place of the agent's own source.
+    dataset given as `source` takes the place of the agent's own source; the seeds are then `seed` itself.
 
     Raises UserError for an unknown agent, a seed out of range, and values that no run can have.
     """
@@ -36,6 +36,8 @@ def make(
         source = make(row.source, task, seed, scale, chapter, **source_values)
         values = _without(values, COLLECTS)
 
+    # A dataset has no seed that the run's own must differ from.
+    shift, init_shift = (0, 0) if isinstance(source, Dataset) else (row.seed, row.init_seed)
     scale_values = scale.values(task, agent, chapter)
     if values.get('w_expl') == 0:
         scale_values.pop('expl_until', None)  # it belongs to the scale's w_expl
@@ -44,8 +46,8 @@ def make(
     return RunSpec(
         task=task,
         agent=agent,
-        seed=seed + row.seed,
-        init_seed=seed + row.init_seed,
+        seed=seed + shift,
+        init_seed=seed + init_shift,
         data=row.data,
         source=source,
         model=model,
@@ -58,19 +60,22 @@ def _without(values: dict[str, Any], left_out: tuple[str, ...]) -> dict[str, Any
     return {name: value for name, value in values.items() if name not in left_out}
 
 
-def specs(chapter: str, scale: Scale, seeds: int = 0, optional: bool = False) -> list[RunSpec]:
+def specs(
+    chapter: str, scale: Scale, seeds: int = 0, optional: bool = False, exploratory: bool = True
+) -> list[RunSpec]:
     """The planned runs of a chapter, sources first. With `optional`, the optional runs too.
 
-    `seeds` > 0 replaces the scale's pair seeds by 0 to `seeds` - 1. Raises UserError for an unknown chapter.
+    `seeds` > 0 replaces the number of pairs of every entry. Without `exploratory`, the runs that no claim is tested on
+    are left out. Raises UserError for an unknown chapter.
     """
     online = []
     offline = []
     for agent in agents.AGENTS:
         for task in scale.tasks(chapter):
             entry = _planned_as(chapter, scale, agent, task)
-            if entry is None or (entry.optional and not optional):
+            if entry is None or (entry.optional and not optional) or (entry.exploratory and not exploratory):
                 continue
-            for seed in range(seeds or entry.pairs):
+            for seed in range(entry.first, entry.first + (seeds or entry.pairs)):
                 spec = make(agent, task, seed, scale, chapter)
                 if spec.source:
                     offline.append(spec)

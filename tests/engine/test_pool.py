@@ -29,6 +29,10 @@ def ended(code):
     os._exit(code)
 
 
+def unsendable():
+    return lambda: None
+
+
 def waited():
     pool.meet()
     return os.getpid()
@@ -49,6 +53,13 @@ def test_an_error_is_handed_over_with_where_it_happened(worker):
     worker.call(refused, 'there')
     error = worker.receive().error
     assert type(error) is UserError and str(error) == 'there: not here' and 'in refused' in error.__notes__[0]
+
+
+def test_a_result_that_cannot_travel_is_an_error_and_not_a_death(worker):
+    worker.call(unsendable)
+    assert 'cannot travel between processes' in str(worker.receive().error)
+    worker.call(counted, 0)
+    assert worker.receive() == pool.Returned(0)
 
 
 def test_calls_that_meet_go_on_when_they_are_told_to(worker):

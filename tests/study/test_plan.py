@@ -4,6 +4,7 @@ import hashlib
 import pytest
 
 from paper_lib.contract import agents
+from paper_lib.contract.dataset import Dataset
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.facts import ALWAYS, facts
 from paper_lib.contract.scales import Planned, Rule, Scale
@@ -117,6 +118,11 @@ def test_no_two_agents_are_the_same_run():
     assert len({make(name).run_id for name in agents.AGENTS}) == len(agents.AGENTS)
 
 
+def test_a_follower_of_a_dataset_has_the_seed_that_was_asked_for():
+    spec = make('passive', source=Dataset('mine', TASK, 1000, 1, '0' * 64))
+    assert (spec.seed, spec.init_seed, spec.pair_seed) == (3, 3, 3)
+
+
 def test_unknown_agent_is_named_with_the_nearest():
     with pytest.raises(UserError, match=r"agent='pasive': must be one of active, .*; did you mean 'passive'"):
         make('pasive')
@@ -192,13 +198,13 @@ LATER_AGENTS = ('active_stopped', 'tandem_alpha_1e-2', 'tandem_alpha_1e-4')
 IDS = {
     ('smoke', 'base_agent'): '09228b36e5cd0312', ('smoke', 'toy_maze'): 'e83d91d8f26d38ba',
     ('smoke', 'study'): '4f8ac5434e3154dc', ('laptop', 'base_agent'): '578ecc16eb97ef0f',
-    ('laptop', 'toy_maze'): 'cf8a93c06a1da950', ('laptop', 'study'): 'a03605b24761a026',
+    ('laptop', 'toy_maze'): 'cf8a93c06a1da950', ('laptop', 'study'): '63c1a227cb514734',
     ('paper', 'base_agent'): '0a0aa772402a80f6', ('paper', 'toy_maze'): 'ed88001b7a412f52',
     ('paper', 'study'): 'd130c6bf8ee38899',
 }  # fmt: skip
 
 ALL_IDS = {
-    ('smoke', 'study'): '65f1ffd3849be1e9', ('laptop', 'study'): 'f8f93273f49d4a5b',
+    ('smoke', 'study'): '65f1ffd3849be1e9', ('laptop', 'study'): 'cebe99c7243ca62e',
     ('paper', 'study'): '155d0c1b6b072faf',
 }  # fmt: skip
 
@@ -238,7 +244,18 @@ def test_planned_runs_are_not_the_optional_ones():
     laptop = scales.get('laptop')
     planned = {spec.agent for spec in plan.specs('study', laptop)}
     assert planned == set(agents.group('core'))
-    assert len(plan.specs('study', laptop)) == 63 and len(plan.specs('study', laptop, optional=True)) == 150
+    assert len(plan.specs('study', laptop)) == 63 and len(plan.specs('study', laptop, optional=True)) == 503
+
+
+def test_pairs_begin_at_the_first_seed_of_their_entry_and_exploratory_ones_can_be_left_out():
+    entries = (
+        Planned('study', (TASK,), ('active',), 3, first=10),
+        Planned('study', (TASK,), ('passive',), 1, exploratory=True),
+    )
+    scale = dataclasses.replace(SMOKE, planned=entries)
+    assert [spec.pair_seed for spec in plan.specs('study', scale, exploratory=False)] == [10, 11, 12]
+    assert [spec.pair_seed for spec in plan.specs('study', scale, seeds=1, exploratory=False)] == [10]
+    assert {spec.pair_seed for spec in plan.specs('study', scale)} == {0, 10, 11, 12}
 
 
 RULES = Scale(
