@@ -67,7 +67,7 @@ def test_lists(capsys):
     sizes = {row.pop('size'): ModelSpec(**row) for row in rows(capsys, 'sizes')}
     assert sizes == scales.sizes()
     assert {spec.model for spec in study('laptop')} <= set(sizes.values())
-    assert sizes['laptop_study'] == plan.make('passive', 'window-open-proprio', 0, scales.get('laptop')).model
+    assert sizes['laptop_study'] == plan.make('passive', 'cheetah_run-proprio', 10, scales.get('laptop')).model
 
 
 @pytest.mark.parametrize('command', ['tasks', 'agents', 'scales', 'sizes', 'runs'])
@@ -568,7 +568,7 @@ def test_an_offline_agent_learns_from_a_file(capsys, tmp_path):
     command = ['train', '--task', TASK, '--agent', 'passive', '--scale', 'smoke', '--dataset', str(path)]
     command += ['--runs', str(tmp_path / 'runs')]
     assert cli.main([*command, '--dry-run']) == 0 and not (tmp_path / 'runs').exists()
-    assert 'passive_s1000' in capsys.readouterr().out
+    assert 'passive_s0' in capsys.readouterr().out
     (spec,) = cli.Train(TASK, 'passive', scale='smoke', dataset=path).specs()
     assert spec.source.name == 'mine' and (spec.source.rows, spec.source.envs) == (steps, 1)
     assert cli.main([*command, '--agent', 'tandem']) == 2

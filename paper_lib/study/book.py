@@ -143,11 +143,16 @@ class Book:
 
 
 def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: frozenset[str]) -> frames.Frames:
-    """What the archive of a scale has of an entry's runs among `specs`. Those not `planned` are optional."""
+    """What the archive of a scale has of an entry's runs among `specs`. Those not `planned` are optional.
+
+    A task is left out if none of its runs is planned or has a result, unless that is so of all tasks.
+    """
     shown = entry.part(specs)
     optional = frozenset(spec.run_id for spec in shown) - planned
     folder = paths.archive(scale.name)
-    return archive.load(shown, folder, entry.chapter, optional=optional, scale=scale.name, warning=scale.warning)
+    rows = archive.load(shown, folder, entry.chapter, optional=optional, scale=scale.name, warning=scale.warning)
+    begun = {*rows.runs.task, *(spec.task for spec in shown if spec.run_id in planned)}
+    return rows.of(begun, key='task') if begun else rows
 
 
 def verdicts(chapter: str, scale: scales.Scale, ids: tuple[str, ...], seeds: int = 0) -> pd.DataFrame:
