@@ -4,7 +4,9 @@ import dataclasses
 
 from paper_lib.contract.errors import UserError
 
-EVALUATION, STEP = 'evaluation', 'step'  # one value per evaluation; one per step of the final evaluation's episodes
+EVALUATION = 'evaluation'  # one value per evaluation
+EPISODE = 'episode'  # one value per episode of every evaluation
+STEP = 'step'  # one value per step of the final evaluation's episodes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Quantity:
     label: str = ''  # at an axis; the words where there is none
     title: str = ''  # above a panel; the words where there is none
     per: tuple[str, ...] = (EVALUATION,)
+    first: bool = False  # an episode's value is that of its first step, not the mean over its steps
     logarithmic: bool = False
     normalised: str = ''
     signed: bool = False  # a line marks zero
@@ -37,17 +40,25 @@ class Quantity:
 
 
 ROWS = (
-    Quantity('score', 'score', 'episode score', normalised='score'),
+    Quantity('score', 'score', 'episode score', per=(EVALUATION, EPISODE), normalised='score'),
     Quantity(
-        'wm_loss', 'world-model loss', title='World-model loss on own episodes', per=(EVALUATION, STEP),
+        'wm_loss', 'world-model loss', title='World-model loss on own episodes', per=(EVALUATION, EPISODE, STEP),
         logarithmic=True, normalised='loss',
     ),
-    Quantity('value', 'value estimate', title='Value estimate of the first state', per=(EVALUATION, STEP)),
-    Quantity('mc_return', 'discounted return', title='Discounted Monte-Carlo return'),
-    Quantity('value_error', 'value error', 'estimate - return', 'Value error: estimate - return', signed=True),
+    Quantity(
+        'value', 'value estimate', title='Value estimate of the first state', per=(EVALUATION, EPISODE, STEP),
+        first=True,
+    ),
+    Quantity('mc_return', 'discounted return', title='Discounted Monte-Carlo return', per=(EVALUATION, EPISODE)),
+    Quantity(
+        'value_error', 'value error', 'estimate - return', 'Value error: estimate - return', per=(EVALUATION, EPISODE),
+        signed=True,
+    ),
+    Quantity('length', 'length of an episode', 'agent steps of an episode', per=(EVALUATION, EPISODE)),
     Quantity('ood_ratio', 'OOD ratio'),
     Quantity(
-        'recon_loss', 'policy-input reconstruction loss', 'policy-input\nreconstruction loss', per=(EVALUATION, STEP),
+        'recon_loss', 'policy-input reconstruction loss', 'policy-input\nreconstruction loss',
+        per=(EVALUATION, EPISODE, STEP),
     ),
     Quantity('added', 'added data', 'added data (%)', total=True, environment=False),
     Quantity('reward', 'reward', per=(STEP,)),
@@ -79,8 +90,18 @@ def get(name: str) -> Quantity:
 
 
 def recorded(per: str) -> list[str]:
-    """Names of the quantities that have a value per 'evaluation' or per 'step', in the order of the table."""
+    """Names of the quantities that have a value per 'evaluation', 'episode' or 'step', in the order of the table."""
     return [name for name, row in QUANTITIES.items() if per in row.per]
+
+
+def column(name: str, episode: int) -> str:
+    """The column of a run's metrics that holds a quantity of one episode of each evaluation."""
+    return f'{name}_ep{episode}'
+
+
+def firsts() -> list[str]:
+    """Names of the quantities whose value of an episode is that of its first step."""
+    return [name for name, row in QUANTITIES.items() if row.first]
 
 
 def totals() -> list[str]:

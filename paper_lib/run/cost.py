@@ -9,13 +9,14 @@ import numpy as np
 
 from paper_lib import envs
 from paper_lib.agent import dreamer, measures
-from paper_lib.contract import maze_layout, tasks
+from paper_lib.contract import maze_layout, quantities, tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data.writer import KEEP
 from paper_lib.run import lanes, rollout
 
-METRICS = 4096  # bytes of one row of metrics, at most
+METRICS = 4096  # bytes of one row of metrics without its columns of single episodes, at most
+COLUMN, NUMBER = 400, 48  # bytes of a column of single episodes, and of each number in it, at most
 HEADERS = 40960  # bytes of the small files of a run and of the headers of its arrays, at most
 
 
@@ -44,11 +45,14 @@ def disk(spec: RunSpec) -> tuple[int, int, int]:
     """Number of weights, and disk space in bytes: of the finished run and, with its checkpoints, on the way."""
     task, spaces = tasks.get(spec.task), _spaces(spec.task, **spec.options)
     weights, state = _state(lanes.networks_of(spec, spaces), bool(spec.measures))
-    logs = 4 * spec.schedule.updates * (spec.model.batch + 1) + METRICS * (spec.budget // spec.eval_every) + HEADERS
+    columns = len(quantities.recorded(quantities.EPISODE)) * spec.eval_episodes
+    metrics = (METRICS + NUMBER * columns) * (spec.budget // spec.eval_every) + COLUMN * columns
+    logs = 4 * spec.schedule.updates * (spec.model.batch + 1) + metrics + HEADERS
     row = sum(_bytes(*entry) for entry in rollout.layout(spaces).values()) + 5  # and reward and flags
     replay = spec.own_rows * task.envs * row
     steps, pictures = task.limit + 1, 2 * _bytes(spaces.image, 'uint8') if spaces.image else 0  # seen, decoded: of one
-    traces = steps * (4 * spec.eval_episodes * (sum(spaces.vector) + spaces.place + 5) + pictures)
+    values = sum(spaces.vector) + spaces.place + 1 + len(quantities.recorded(quantities.STEP))  # 1: whether it is valid
+    traces = steps * (4 * spec.eval_episodes * values + pictures)
     traces += 8 * maze_layout.CELLS**2
     return weights // 4, replay + logs + weights + traces, replay + logs + (KEEP + 1) * (state + traces)
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from paper_lib.contract import tasks
+from paper_lib.contract import quantities, tasks
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import streams
 from paper_lib.data.sources import Source
@@ -41,9 +41,9 @@ def assess(
     ]
 
 
-def episode_means(values: np.ndarray, valid: np.ndarray) -> float:
-    """(n, N) per-step values -> mean over the steps of each episode, then over episodes."""
-    return float(((values * valid).sum(1) / valid.sum(1)).mean())
+def episode_means(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(n, N) per-step values -> (n,) means over the steps of each episode."""
+    return (values * valid).sum(1) / valid.sum(1)
 
 
 def discounted(reward: np.ndarray, gamma: float) -> np.ndarray:
@@ -104,29 +104,45 @@ class Evaluation:
         return metrics, traces
 
 
+def by_episode(spec: RunSpec, episodes: Arrays, result: Arrays) -> Arrays:
+    """(n,) values per episode: of what was played, and of every measure of the agent in `result`."""
+    gamma = 1 - 1 / spec.model.discount_horizon
+    values = {
+        'score': episodes['reward'].sum(1, dtype=np.float64),
+        'mc_return': discounted(episodes['reward'].astype(np.float64), gamma),
+        'length': episodes['valid'].sum(1) - 1,
+    }
+    for name, steps in result.items():
+        if name in quantities.firsts():
+            values[name] = steps[:, 0]
+        elif name != 'valid':
+            values[name] = episode_means(steps, result['valid'])
+    values['value_error'] = values['value'] - values['mc_return']
+    return values
+
+
 def summary(spec: RunSpec, episodes: Arrays, result: Arrays, seen: Arrays | None) -> dict[str, Any]:
-    """One row of metrics. `result` assesses the episodes, and `seen` those from the replay."""
-    valid, gamma = result['valid'], 1 - 1 / spec.model.discount_horizon
-    scores = episodes['reward'].sum(1, dtype=np.float64)
-    value, monte_carlo = result['value'][:, 0], discounted(episodes['reward'].astype(np.float64), gamma)
-    row = {'score': float(scores.mean())} | {f'score_ep{i}': float(score) for i, score in enumerate(scores)}
-    row |= {key: episode_means(result[key], valid) for key in result if key.startswith('wm_')}
-    row['wm_loss_replay'] = episode_means(seen['wm_loss'], seen['valid']) if seen else None
+    """One row of metrics: means over episodes, and the single episodes of quantities that have a value for each.
+
+    `result` assesses the episodes, and `seen` those from the replay. Measures that are no quantity have a mean too.
+    """
+    values = by_episode(spec, episodes, result)
+    row = {name: float(own.mean()) for name, own in values.items()}
+    row['length'] = float(episodes['valid'].sum(1).mean() - 1)  # the mean of differences can be rounded otherwise
+    row['wm_loss_replay'] = float(episode_means(seen['wm_loss'], seen['valid']).mean()) if seen else None
     row['ood_ratio'] = row['wm_loss'] / row['wm_loss_replay'] if seen else None
-    row |= {
-        'value': float(value.mean()),
-        'mc_return': float(monte_carlo.mean()),
-        'value_error': float((value - monte_carlo).mean()),
-    }
-    row |= {
-        'recon_loss': episode_means(result['recon_loss'], valid),
-        'length': float(episodes['valid'].sum(1).mean() - 1),
-    }
+    for name in quantities.recorded(quantities.EPISODE):
+        for episode, value in enumerate(values.get(name, ())):
+            row[quantities.column(name, episode)] = float(value)
     return row
 
 
 def trace(episodes: Arrays, result: Arrays) -> Arrays:
-    """Per-step arrays of the evaluation's episodes, (n, N) each, for the figures."""
+    """Arrays of the evaluation's episodes, (n, N, ...) each: where they went, and the quantities of every step."""
+    found = {key: episodes[key] for key in ('vector', 'place', 'valid') if key in episodes}
     length = episodes['valid'].shape[1]
-    steps = {key: np.asarray(result[key][:, :length], np.float32) for key in ('wm_loss', 'recon_loss', 'value')}
-    return {key: episodes[key] for key in ('vector', 'place', 'reward', 'valid') if key in episodes} | steps
+    for name in quantities.recorded(quantities.STEP):
+        steps = result.get(name, episodes.get(name))
+        if steps is not None:
+            found[name] = np.asarray(steps[:, :length], np.float32)
+    return found

@@ -27,11 +27,11 @@ from paper_lib.study import extract, paths
 from paper_lib.study.extract import CHAPTERS, FIXED, ORDER
 from paper_lib.study.frames import KEYS, TABLES, Frames, keys
 
-MOST_ROWS = 50_000_000  # of a table; scale `paper` has fewer than a million
+MOST_ROWS = 50_000_000  # of a table; scale `paper` has fewer than three million
 LONGEST = 1_000_000  # bytes of a manifest
 ABSENT = ''  # stands in a manifest for a table that is not there yet
 
-# Types of the columns. Quantities are not listed: they are float32 in traces and float64 in all other tables.
+# Types of the columns. Quantities are not listed: they are float32 in the tables of _LARGE and float64 in all others.
 _INTEGERS = (
     'pair_seed',
     'seed',
@@ -47,6 +47,7 @@ _INTEGERS = (
     'width',
 )
 _STRINGS = ('run_id', 'task', 'agent', 'spec', 'provenance')
+_LARGE = ('episodes', 'traces')
 _TYPES = {
     **dict.fromkeys(_INTEGERS, pa.int64()),
     **dict.fromkeys(_STRINGS, pa.string()),
@@ -293,7 +294,7 @@ def _check(rows: pd.DataFrame, name: str) -> None:
 
 
 def _schema(name: str, columns: Sequence[str]) -> pa.Schema:
-    number = pa.float32() if name == 'traces' else pa.float64()
+    number = pa.float32() if name in _LARGE else pa.float64()
     return pa.schema({column: _TYPES.get(column, number) for column in columns})
 
 

@@ -15,6 +15,7 @@ from paper_lib.study.frames import keys
 ORDER = {
     'runs': [],
     'metrics': ['env_step'],
+    'episodes': ['env_step', 'episode'],
     'traces': ['episode', 'step'],
     'visits': ['ix', 'iy'],
     'pictures': ['step'],
@@ -23,6 +24,7 @@ ORDER = {
 FIXED = {
     'runs': ['spec', 'provenance'],
     'metrics': [],
+    'episodes': [],
     'traces': [],
     'visits': ['count'],
     'pictures': ['image', 'decoded', 'height', 'width', 'shown'],
@@ -44,9 +46,11 @@ class Chapter:
 
 
 CHAPTERS = {
-    'base_agent': Chapter(('metrics', 'runs'), ('metrics', 'runs')),
-    'toy_maze': Chapter(('metrics', 'traces', 'visits', 'runs'), ('metrics', 'traces', 'visits', 'runs')),
-    'study': Chapter(('pictures', 'metrics', 'traces', 'visits', 'runs'), ('metrics', 'runs'), selects=True),
+    'base_agent': Chapter(('metrics', 'episodes', 'runs'), ('metrics', 'runs')),
+    'toy_maze': Chapter(('metrics', 'episodes', 'traces', 'visits', 'runs'), ('metrics', 'traces', 'visits', 'runs')),
+    'study': Chapter(
+        ('pictures', 'metrics', 'episodes', 'traces', 'visits', 'runs'), ('metrics', 'runs'), selects=True
+    ),
 }
 
 
@@ -54,6 +58,8 @@ def values(name: str) -> list[str]:
     """Columns of a table that hold quantities."""
     if name == 'metrics':
         return quantities.recorded(quantities.EVALUATION)
+    if name == 'episodes':
+        return quantities.recorded(quantities.EPISODE)
     if name == 'traces':
         return quantities.recorded(quantities.STEP)
     return []
@@ -65,7 +71,9 @@ def rows(chapter: str, name: str, spec: RunSpec, store: Any) -> pd.DataFrame:
     if name == 'runs':
         frame = _run(spec, store)
     elif name == 'metrics':
-        frame = _metrics(store.metrics(spec), quantities_only=selects)
+        frame = _metrics(store.metrics(spec), spec.eval_episodes, quantities_only=selects)
+    elif name == 'episodes':
+        frame = episodes(store.metrics(spec), spec.eval_episodes)
     elif selects and not _selected(name, spec):
         return pd.DataFrame()
     elif name == 'traces':
@@ -89,14 +97,30 @@ def _run(spec: RunSpec, store: Any) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-def _metrics(frame: pd.DataFrame, quantities_only: bool) -> pd.DataFrame:
-    """Evaluations of a run. Quantities that it did not record are NaN."""
+def _metrics(frame: pd.DataFrame, count: int, quantities_only: bool) -> pd.DataFrame:
+    """Evaluations of a run, without the values of their `count` episodes. Quantities that it did not record are NaN."""
     lacking = [name for name in values('metrics') if name not in frame]
     frame = frame.assign(**dict.fromkeys(lacking, np.nan))
     if not quantities_only:
-        return frame
+        of_episodes = [quantities.column(name, index) for name in values('episodes') for index in range(count)]
+        return frame.drop(columns=of_episodes, errors='ignore')
     recorded = frame[values('metrics')].astype(float)
     return frame[ORDER['metrics']].join(recorded)
+
+
+def episodes(metrics: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Metrics of a run with `count` episodes per evaluation -> one row per episode.
+
+    Quantities that the run did not record are NaN; a run that recorded none has no rows.
+    """
+    parts = []
+    for episode in range(count):
+        columns = {'env_step': metrics.env_step, 'episode': episode}
+        for name in values('episodes'):
+            columns[name] = metrics.get(quantities.column(name, episode), np.nan)
+        parts.append(pd.DataFrame(columns))
+    found = pd.concat(parts).dropna(how='all', subset=values('episodes'))
+    return found.sort_values(ORDER['episodes'], ignore_index=True)
 
 
 def _selected(name: str, spec: RunSpec) -> bool:

@@ -11,7 +11,7 @@ from paper_lib.contract.maze_layout import CELLS
 from paper_lib.contract.spec import RunSpec
 
 KEYS = ['run_id', 'task', 'agent', 'pair_seed', 'seed']
-TABLES = ('runs', 'metrics', 'traces', 'visits', 'pictures')
+TABLES = ('runs', 'metrics', 'episodes', 'traces', 'visits', 'pictures')
 
 
 def keys(spec: RunSpec) -> dict[str, str | int]:
@@ -21,15 +21,17 @@ def keys(spec: RunSpec) -> dict[str, str | int]:
 
 @dataclasses.dataclass(frozen=True)
 class Frames:
-    """Archived rows of `specs`, in five tables.
+    """Archived rows of `specs`, in six tables.
 
-    `runs` has one row per run (its spec and provenance), `metrics` one per evaluation, `traces` one per step of the
-    final evaluation's episodes, `visits` one per visited cell of the maze, and `pictures` one per observed picture.
+    `runs` has one row per run (its spec and provenance), `metrics` one per evaluation, `episodes` one per episode of
+    every evaluation, `traces` one per step of the final evaluation's episodes, `visits` one per visited cell of the
+    maze, and `pictures` one per observed picture.
     """
 
     specs: tuple[RunSpec, ...]
     runs: pd.DataFrame
     metrics: pd.DataFrame
+    episodes: pd.DataFrame
     traces: pd.DataFrame
     visits: pd.DataFrame
     pictures: pd.DataFrame

@@ -27,9 +27,9 @@ def test_discounted_return_starts_after_the_reset():
     np.testing.assert_array_equal(evaluate.discounted(reward, 0.5), [3.0, 4.0])
 
 
-def test_means_are_over_the_steps_of_each_episode_and_then_over_episodes():
+def test_means_are_over_the_steps_of_each_episode():
     values, valid = np.array([[1.0, 3.0, 99.0], [10.0, 20.0, 30.0]]), np.array([[1, 1, 0], [1, 1, 1]], bool)
-    assert evaluate.episode_means(values, valid) == 11.0
+    assert evaluate.episode_means(values, valid).tolist() == [2.0, 20.0]
 
 
 def assessed(**values):
@@ -45,8 +45,11 @@ def test_summary():
     result['value'][:, 1:] = 1e6  # only the first state's value is compared with the return
     row = evaluate.summary(SPEC, episodes, result, assessed(wm_loss=[1, 3]))
     assert row == {
-        'score': 6.0, 'score_ep0': 6.0, 'score_ep1': 6.0, 'wm_loss': 4.0, 'wm_obs': 2.0, 'wm_loss_replay': 2.0,
+        'score': 6.0, 'wm_loss': 4.0, 'wm_obs': 2.0, 'wm_loss_replay': 2.0,
         'ood_ratio': 2.0, 'value': 6.5, 'mc_return': 5.0, 'value_error': 1.5, 'recon_loss': 1.5, 'length': 1.5,
+        'score_ep0': 6.0, 'score_ep1': 6.0, 'wm_loss_ep0': 6.0, 'wm_loss_ep1': 2.0, 'value_ep0': 9.0, 'value_ep1': 4.0,
+        'mc_return_ep0': 4.0, 'mc_return_ep1': 6.0, 'value_error_ep0': 5.0, 'value_error_ep1': -2.0,
+        'recon_loss_ep0': 1.0, 'recon_loss_ep1': 2.0, 'length_ep0': 2.0, 'length_ep1': 1.0,
     }  # fmt: skip
     row = evaluate.summary(SPEC, episodes, result, None)
     assert row['wm_loss_replay'] is None and row['ood_ratio'] is None

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paper_lib.contract import agents, tasks
+from paper_lib.contract import agents, quantities, tasks
 from paper_lib.contract.maze_layout import CELLS
 from paper_lib.study import archive, extract, frames, plan, reference, scales, visitation
 
@@ -24,11 +24,13 @@ class FakeStore:
         level = ('active', 'passive', 'tandem').index(spec.agent.split('_')[0])
         noise = 0.1 * spec.pair_seed
         steps = np.arange(1, 4) * 2000
+        score = 30 - 10 * level + noise
+        episodes = {quantities.column('score', episode): score + (episode - 1.5) for episode in range(4)}
         added = {'added': steps // 20} if spec.interact_every else {}
         return pd.DataFrame({
-            'update': steps // 4, 'env_step': steps, 'score': 30 - 10 * level + noise, 'wm_loss': 1 + level + noise,
+            'update': steps // 4, 'env_step': steps, 'score': score, 'wm_loss': 1 + level + noise,
             'value': 5 + level + noise, 'mc_return': 5.0, 'value_error': level + noise, 'ood_ratio': 1.0 + level,
-            'recon_loss': 0.5, 'train_dyn': 1.0, **added,
+            'recon_loss': 0.5, 'train_dyn': 1.0, **episodes, **added,
         })  # fmt: skip
 
     def traces(self, spec):
@@ -108,7 +110,8 @@ def study():
     parts = [_made(spec) for spec in specs]
     tables = {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
     visits = pd.DataFrame(columns=[*frames.KEYS, 'ix', 'iy', 'count'])
-    return frames.Frames(tuple(specs), visits=visits, scale='smoke', warning=SMOKE.warning, **tables)
+    episodes = pd.DataFrame(columns=[*frames.KEYS, 'env_step', 'episode'])
+    return frames.Frames(tuple(specs), episodes=episodes, visits=visits, scale='smoke', warning=SMOKE.warning, **tables)
 
 
 @pytest.fixture

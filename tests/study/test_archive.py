@@ -7,7 +7,7 @@ import pytest
 from paper_lib.contract.errors import RunError
 from paper_lib.study import archive, extract, frames, paths, plan, scales
 
-NAMES = ('runs', 'metrics', 'traces', 'visits')
+NAMES = ('runs', 'metrics', 'episodes', 'traces', 'visits')
 
 
 def content(folder):
@@ -20,6 +20,29 @@ def test_archive_returns_what_the_store_had(specs, make_store, full):
     assert metrics.score.tolist() == store.metrics(spec).score.tolist()
     assert set(metrics.pair_seed) == {spec.pair_seed}
     np.testing.assert_array_equal(full.map(spec.run_id), store.traces(spec)['visits'])
+
+
+@pytest.mark.parametrize('chapter', extract.CHAPTERS)
+def test_every_episode_of_every_evaluation_is_a_row(chapter, make_store, tmp_path):
+    specs = plan.specs(chapter, scales.get('smoke'))
+    archive.add(specs, make_store(specs), tmp_path, chapter)
+    found = archive.load(specs, tmp_path, chapter)
+    own = found.episodes[found.episodes.run_id == specs[0].run_id]
+    assert [*zip(own.env_step, own.episode)] == [(step, episode) for step in (2000, 4000, 6000) for episode in range(4)]
+    assert own.score.tolist() == [28.5, 29.5, 30.5, 31.5] * 3
+    assert own.value.isna().all()  # not recorded
+    assert set(own) == {*frames.KEYS, 'env_step', 'episode', *extract.values('episodes')}
+    assert len(found.episodes) == 4 * len(found.metrics)
+    assert not [name for name in found.metrics if '_ep' in name]
+
+
+def test_runs_without_values_of_episodes_have_no_rows_of_them(specs, make_store, tmp_path):
+    store, metrics = make_store(specs), make_store.metrics
+    store.metrics = lambda spec: metrics(store, spec).filter(regex=r'^(?!score_ep)')
+    archive.add(specs, store, tmp_path)
+    found = archive.load(specs, tmp_path)
+    assert not found.missing and found.episodes.empty
+    assert not (tmp_path / 'toy_maze_episodes.parquet').exists()
 
 
 def test_traces_hold_valid_steps_only(full):
@@ -137,7 +160,7 @@ def test_a_flipped_byte_is_found_wherever_it_changes_a_value(specs, make_store, 
             pd.testing.assert_frame_equal(found, getattr(full, name))
 
 
-@pytest.mark.parametrize('name', ['metrics', 'traces', 'visits'])
+@pytest.mark.parametrize('name', ['metrics', 'episodes', 'traces', 'visits'])
 def test_a_lost_file_is_not_taken_for_runs_that_were_never_made(specs, make_store, tmp_path, name):
     store = make_store(specs)
     archive.add(specs, store, tmp_path)
@@ -150,11 +173,11 @@ def test_a_lost_file_is_not_taken_for_runs_that_were_never_made(specs, make_stor
     assert not archive.load(specs, tmp_path).missing
 
 
-def test_a_chapter_without_a_maze_has_metrics_and_runs_only(make_store, tmp_path):
+def test_a_chapter_without_a_maze_has_metrics_episodes_and_runs_only(make_store, tmp_path):
     specs = plan.specs('base_agent', scales.get('smoke'))
     archive.add(specs, make_store(specs), tmp_path, 'base_agent')
-    names = ['base_agent_manifest.json', 'base_agent_metrics.parquet', 'base_agent_runs.parquet']
-    assert sorted(content(tmp_path)) == names
+    tables = ['base_agent_episodes.parquet', 'base_agent_metrics.parquet', 'base_agent_runs.parquet']
+    assert sorted(content(tmp_path)) == sorted(['base_agent_manifest.json', *tables])
     found = archive.load(specs, tmp_path, 'base_agent')
     assert found.missing == []
     own = found.of(['cup_catch-proprio'], 'task')
@@ -356,9 +379,9 @@ def test_a_schema_is_checked_before_rows_are_read(base, monkeypatch):
         archive.load(specs, folder, 'base_agent')
 
 
-@pytest.mark.parametrize('written', range(4))
+@pytest.mark.parametrize('written', range(5))
 def test_an_archive_whose_writer_was_killed_is_readable(written, base, make_store, monkeypatch, tmp_path_factory):
-    """After the manifest and none, one or both of the tables were replaced; the next writer ends it."""
+    """After the manifest and none, some or all of the tables were replaced; the next writer ends it."""
     specs, folder = base
     before, write, count = archive.load(specs, folder, 'base_agent').metrics, archive.paths.write, []
     more = plan.specs('base_agent', scales.get('smoke'), 3)

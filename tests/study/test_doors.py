@@ -62,7 +62,7 @@ def frames_of_ten_rows() -> Frames:
             metrics.append(keys(spec) | values)
     runs = pd.DataFrame([keys(spec) for spec in specs])
     empty = pd.DataFrame(columns=KEYS)
-    return Frames(tuple(specs), runs, pd.DataFrame(metrics), traces=empty, visits=empty, pictures=empty)
+    return Frames(tuple(specs), runs, pd.DataFrame(metrics), episodes=empty, traces=empty, visits=empty, pictures=empty)
 
 
 def test_a_figure_is_drawn_from_a_frame_of_ten_rows(entry):

@@ -24,7 +24,7 @@ def study(level, done=LAPTOP):
                           'env_step': STEPS, 'score': score}) for spec in done]  # fmt: skip
     metrics = pd.concat(rows, ignore_index=True)
     runs = metrics[['run_id', 'task', 'agent', 'pair_seed']].drop_duplicates()
-    return frames.Frames(tuple(LAPTOP), runs, metrics, *[metrics[:0]] * 3, scale='laptop')
+    return frames.Frames(tuple(LAPTOP), runs, metrics, *[metrics[:0]] * 4, scale='laptop')
 
 
 def test_published_scores_are_five_seeds_every_10k_steps():

@@ -15,7 +15,7 @@ from paper_lib.study import archive, captions, catalogue, grids, plan, scales
 
 TASK = 'cup_catch-proprio'
 TINY = Rule({
-    'budget': 800, 'eval_every': 400, 'eval_episodes': 1, 'prefill': 80, 'chunk': 20, 'ratio': 0.05,
+    'budget': 800, 'eval_every': 400, 'eval_episodes': 3, 'prefill': 80, 'chunk': 20, 'ratio': 0.05,
     'model': {'deter': 8, 'units': 8, 'mlp_units': 8, 'stoch': 2, 'classes': 2, 'horizon': 2, 'probe_units': 8},
 })  # fmt: skip
 
@@ -33,15 +33,20 @@ def slow_learner(monkeypatch):
     return row
 
 
-def test_an_agent_is_one_row(slow_learner, quick, tmp_path, monkeypatch):
+@pytest.fixture
+def tiny(monkeypatch):
+    """A scale of tiny runs on one task with short episodes."""
+    smoke = scales.get('smoke')
+    monkeypatch.setitem(tasks._tasks, TASK, dataclasses.replace(tasks.get(TASK), limit=40))  # steps of an episode
+    planned = (Planned('study', (TASK,), ('compared',), 1),)
+    return dataclasses.replace(smoke, rules=(*smoke.rules, TINY), planned=planned)
+
+
+def test_an_agent_is_one_row(slow_learner, tiny, quick, tmp_path):
     """It is planned, trained, and stands in the legend of a figure and in its caption."""
     from paper_lib.run import train
 
-    smoke = scales.get('smoke')
-    monkeypatch.setitem(tasks._tasks, TASK, dataclasses.replace(tasks.get(TASK), limit=40))  # steps of an episode
-    assert 'active_slow' in {spec.agent for spec in plan.specs('study', smoke)}
-    planned = (Planned('study', (TASK,), ('compared',), 1),)
-    tiny = dataclasses.replace(smoke, rules=(*smoke.rules, TINY), planned=planned)
+    assert 'active_slow' in {spec.agent for spec in plan.specs('study', scales.get('smoke'))}
     specs = plan.specs('study', tiny)
     own = next(spec for spec in specs if spec.agent == 'active_slow')
     assert own.lr_model == 1e-5 and own.run_id in plan.planned(tiny)
@@ -67,11 +72,36 @@ def test_every_source_is_an_agent_that_collects():
         assert not row.source or agents.get(row.source).data == 'own'
 
 
+def test_a_quantity_that_the_agent_measures_is_one_row(tiny, quick, tmp_path, monkeypatch):
+    """Per evaluation, per episode or per step: it is recorded and archived so. Nothing else has to change."""
+    from paper_lib.run import train
+
+    for name, per in {'wm_cont': 'evaluation', 'wm_reward': 'episode', 'wm_obs': 'step'}.items():
+        assert name not in quantities.QUANTITIES
+        monkeypatch.setitem(quantities.QUANTITIES, name, quantities.Quantity(name, name, per=(per,)))
+    spec = plan.make('active', TASK, 0, tiny, 'study')
+    store = Store(tmp_path / 'runs')
+    train.train([spec], store)
+    archive.add([spec], store, tmp_path, 'study')
+    found = archive.load([spec], tmp_path, 'study')
+    recorded = store.metrics(spec).set_index('env_step')
+    assert found.metrics.wm_cont.tolist() == recorded.wm_cont.tolist()
+    of_evaluations = found.episodes.groupby('env_step').agg({'episode': list, 'wm_reward': 'mean', 'score': 'mean'})
+    assert of_evaluations.episode.tolist() == [[0, 1, 2]] * 2
+    np.testing.assert_allclose(of_evaluations.wm_reward, recorded.wm_reward, rtol=1e-5)
+    np.testing.assert_allclose(of_evaluations.score, recorded.score, rtol=1e-5)
+    assert found.episodes.wm_reward.nunique() == 6
+    np.testing.assert_allclose(store.traces(spec)['wm_obs'].mean(), recorded.wm_obs.iloc[-1], rtol=1e-5)
+    np.testing.assert_array_equal(found.traces.wm_obs, store.traces(spec)['wm_obs'][0])
+    elsewhere = {'wm_cont': found.traces, 'wm_reward': found.metrics, 'wm_obs': found.episodes}
+    assert not [name for name, table in elsewhere.items() if name in table]
+
+
 @pytest.fixture
 def surprise(monkeypatch):
-    """A quantity of every evaluation and every step that nobody recorded so far."""
-    row = quantities.Quantity('surprise', 'surprise', 'surprise (nats)', per=('evaluation', 'step'), logarithmic=True,
-                              normalised='loss')  # fmt: skip
+    """A quantity of every evaluation, every episode and every step that nobody recorded so far."""
+    row = quantities.Quantity('surprise', 'surprise', 'surprise (nats)', per=('evaluation', 'episode', 'step'),
+                              logarithmic=True, normalised='loss')  # fmt: skip
 
     def add():
         monkeypatch.setitem(quantities.QUANTITIES, row.name, row)
@@ -86,7 +116,7 @@ def surprised(make_store):
     def make(specs):
         store = make_store(specs)
         metrics, traces = store.metrics, store.traces
-        store.metrics = lambda spec: metrics(spec).assign(surprise=[4.0, 2.0, 1.0])
+        store.metrics = lambda spec: metrics(spec).assign(surprise=[4.0, 2.0, 1.0], surprise_ep3=[8.0, 4.0, 2.0])
         store.traces = lambda spec: traces(spec) | {'surprise': traces(spec)['wm_loss']}
         return store
 
@@ -100,12 +130,17 @@ def test_a_quantity_is_one_row(chapter, surprise, surprised, make_store, tmp_pat
     before = archive.load(specs, tmp_path / 'old', chapter)
     surprise()
     old = archive.load(specs, tmp_path / 'old', chapter)
-    assert old.metrics.surprise.isna().all() and not old.missing
-    pd.testing.assert_frame_equal(old.metrics.drop(columns='surprise'), before.metrics)
+    assert not old.missing
+    for table in ('metrics', 'episodes', 'traces'):
+        rows = getattr(old, table)
+        assert rows.surprise.isna().all()
+        pd.testing.assert_frame_equal(rows.drop(columns='surprise'), getattr(before, table))
     assert 'no finished run' not in text(grids.curves(old, ['active'], ['score']))
     archive.add(specs, surprised(specs), tmp_path / 'new', chapter)
     found = archive.load(specs, tmp_path / 'new', chapter)
     assert found.metrics.groupby('run_id').surprise.agg(list).tolist() == [[4.0, 2.0, 1.0]] * len(specs)
+    last = found.episodes[found.episodes.episode == 3]
+    assert last.groupby('run_id').surprise.agg(list).tolist() == [[8.0, 4.0, 2.0]] * len(specs)
     if len(found.traces):
         np.testing.assert_array_equal(found.traces.surprise, found.traces.wm_loss)
     axes = grids.curves(found, ['active'], ['surprise'], mean=True).axes

@@ -30,7 +30,7 @@ def test_self_generated_by_hand():
             for step, part in ((1000, 1.0), (500, 0.25))]  # fmt: skip
     metrics = pd.DataFrame(rows)
     metrics.loc[metrics.agent == 'passive_10', 'added'] = 100.0
-    table = supplement.self_generated(frames.Frames(tuple(specs), metrics, metrics, *[metrics[:0]] * 3))
+    table = supplement.self_generated(frames.Frames(tuple(specs), metrics, metrics, *[metrics[:0]] * 4))
     assert table.task.tolist() == [*names, 'average of 2']
     np.testing.assert_allclose(table['ours (%)'], [4, 20, np.nan, 12])
     assert table['lowest'].tolist()[:2] == [0, 20] and table['highest'].tolist()[:2] == [8, 20]
@@ -41,5 +41,5 @@ def test_self_generated_by_hand():
 def test_nothing_run_yet():
     specs = [plan.make('passive_auto', 'cup_catch-proprio', 0, scales.get('laptop'))]
     empty = pd.DataFrame({'task': [], 'agent': [], 'run_id': [], 'env_step': [], 'added': []})
-    table = supplement.self_generated(frames.Frames(tuple(specs), *[empty] * 5))
+    table = supplement.self_generated(frames.Frames(tuple(specs), *[empty] * 6))
     assert table.n.tolist() == [0, 0]
