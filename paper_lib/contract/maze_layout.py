@@ -13,4 +13,3 @@ GOAL = (0.15, -0.15)
 GOAL_RADIUS = 0.015
 WIDEST_GOAL = 0.065  # the reward of a wider one would reach through the walls: here it is 0.1 at the nearest wall
 START = ((-0.29, -0.15), (0.15, 0.29))  # ((x low, x high), (y low, y high)), uniform: top left
-CELLS = 60  # cells per side of the grid on which visits are counted

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from paper_lib.contract.errors import UserError
+from paper_lib.contract.plane import Plane
 
 BUILT_IN = 'paper_lib.envs.suites'
 VARIABLE = 'PAPER_LIB_SUITES'
@@ -40,6 +41,7 @@ class Task:
     limit: int  # agent steps of the longest episode, without the reset transition
     image: int = 64  # pixels per side
     envs: int = 4  # parallel environments
+    plane: Plane | None = None  # where figures draw paths; None: they draw none
 
     @property
     def rendered(self) -> bool:
@@ -84,7 +86,6 @@ class Suite:
     options: tuple[str, ...] = ()  # RunSpec fields that its simulators take; add no `render`, it is implied
     highest: float | None = None  # highest reward of an environment step
     rendered: bool = False  # MuJoCo draws its images
-    visits: bool = False  # visits are counted: vectors (or places) begin with a position in the maze
     short_episodes: bool = False  # episodes of random actions end early, so that means need more of them
 
 

@@ -52,11 +52,12 @@ def _new(scale: str, height: float) -> Figure:
 
 def path(steps: pd.DataFrame, goal_radius: float, scale: str, imagination: Imagination | None = None) -> Figure:
     """A way through the maze, and the loss on it. `steps` has the columns v0, v1 and wm_loss."""
+    points = steps[['v0', 'v1']].to_numpy()
     loss_label = quantities.get('wm_loss').axis
     with context():
         figure, (maze, loss, gap) = _row(3, scale)
         panels.walls(maze, goal_radius)
-        lines = panels.coloured_path(maze, steps, 'wm_loss', None, 'plasma')
+        lines = panels.coloured_path(maze, points, steps.wm_loss, None, 'plasma')
         low, high = np.percentile(steps.wm_loss, [1, 99])
         lines.set_clim(low, high)
         figure.colorbar(lines, ax=maze, label=loss_label, shrink=0.8)
@@ -68,7 +69,7 @@ def path(steps: pd.DataFrame, goal_radius: float, scale: str, imagination: Imagi
             positions, step = imagination
             maze.plot(*positions.T, '--', color='black', lw=0.8, zorder=6)
             loss.axvline(step, color='black', ls='--', lw=0.8)
-            _draw_gap(gap, steps[['v0', 'v1']].to_numpy()[step:], positions)
+            _draw_gap(gap, points[step:], positions)
         return figure
 
 

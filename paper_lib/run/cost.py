@@ -9,7 +9,7 @@ import numpy as np
 
 from paper_lib import envs
 from paper_lib.agent import dreamer, measures
-from paper_lib.contract import maze_layout, quantities, tasks
+from paper_lib.contract import plane, quantities, tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data.writer import KEEP
@@ -53,7 +53,7 @@ def disk(spec: RunSpec) -> tuple[int, int, int]:
     steps, pictures = task.limit + 1, 2 * _bytes(spaces.image, 'uint8') if spaces.image else 0  # seen, decoded: of one
     values = sum(spaces.vector) + spaces.place + 1 + len(quantities.recorded(quantities.STEP))  # 1: whether it is valid
     traces = steps * (4 * spec.eval_episodes * values + pictures)
-    traces += 8 * maze_layout.CELLS**2
+    traces += 8 * plane.CELLS**2
     return weights // 4, replay + logs + weights + traces, replay + logs + (KEEP + 1) * (state + traces)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 import paper_lib
 from paper_lib import envs, machine
-from paper_lib.contract import files, maze_layout, tasks
+from paper_lib.contract import files, tasks
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import sources
@@ -197,11 +197,10 @@ def finish(group: list[Lane], parts: loop.Parts, recorder: Recorder, checkpoints
 
 
 def visits(lane: Lane, rows: int) -> dict[str, np.ndarray]:
-    """For the maze 'visits', (CELLS, CELLS): how many steps of the recording lie in each cell; else nothing."""
-    if not tasks.suite_of(tasks.get(lane.spec.task)).visits:
+    """'visits', (CELLS, CELLS): how many steps of the recording lie in each cell of the task's plane, if it has one."""
+    plane = tasks.get(lane.spec.task).plane
+    if plane is None:
         return {}
     key = 'place' if 'place' in lane.source.arrays else 'vector'
-    place = lane.source.steps(key, rows)
-    edges = np.linspace(-maze_layout.ARENA, maze_layout.ARENA, maze_layout.CELLS + 1)
-    counts, _, _ = np.histogram2d(place[:, 0], place[:, 1], (edges, edges))
-    return {'visits': counts.astype(np.int64)}
+    points = lane.source.steps(key, rows)[:, plane.components]
+    return {'visits': plane.visits(points)}

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.spec import RunSpec
+from paper_lib.contract.tasks import Task
 from paper_lib.study import (
     claims,
     episodes,
@@ -46,7 +47,7 @@ class Entry:
     text: str = ''
     tasks: tuple[str, ...] | None = None  # those that the paper shows; None: all of the chapter
     named: tuple[str, ...] | None = None  # those of them that the paper's text names; None: nothing is said of it
-    shows_pictures: bool = False  # whether it shows what an agent sees
+    fits: Callable[[Task], bool] | None = None  # which tasks can be shown in place of the paper's; None: all
 
     @property
     def is_figure(self) -> bool:
@@ -67,8 +68,7 @@ class Entry:
     def over(self, names: Iterable[str]) -> list[str]:
         """The tasks that are shown, out of those of a chapter.
 
-        These are the paper's. If the chapter has none of them, they are as many of its first tasks; a figure that shows
-        pictures then takes tasks that are seen as pictures.
+        These are the paper's. If the chapter has none of them, they are as many of its first tasks that fit.
         """
         names = list(dict.fromkeys(names))
         if self.tasks is None:
@@ -76,7 +76,7 @@ class Entry:
         of_paper = [task for task in self.tasks if task in names]
         if of_paper:
             return of_paper
-        others = [task for task in names if not self.shows_pictures or tasks.get(task).obs == 'vision']
+        others = [task for task in names if self.fits is None or self.fits(tasks.get(task))]
         return others[: len(self.tasks)]
 
     def part(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
@@ -115,6 +115,10 @@ def _ordered_curves(
 def _of_frames(function: Callable[[Frames], Figure | pd.DataFrame]) -> Draw:
     """Draws what needs no names of agents."""
     return lambda frames, names: function(frames)
+
+
+def _seen_as_pictures(task: Task) -> bool:
+    return task.obs == 'vision'
 
 
 def _hallucination(frames: Frames, names: Sequence[str]) -> Figure:
@@ -302,7 +306,7 @@ ROWS = (
         reconstruction loss is not above its median.""",
         tasks=('point_mass_maze-vision',),
         named=('point_mass_maze-vision',),
-        shows_pictures=True,
+        fits=_seen_as_pictures,
     ),
     Entry(
         'figure_S5',

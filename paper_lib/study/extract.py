@@ -29,7 +29,7 @@ FIXED = {
     'visits': ['count'],
     'pictures': ['image', 'decoded', 'height', 'width', 'shown'],
 }
-SHOWN = 0  # the pair seed of single-run panels: the lowest of every plan
+SHOWN = (0, 10)  # the pair seeds of panels that show single runs: the lowest ones of the plans
 WINDOW = 9  # pictures per run
 
 
@@ -37,7 +37,8 @@ WINDOW = 9  # pictures per run
 class Chapter:
     """Which tables a chapter of the study has, and which of them must have rows of a run for the run to count.
 
-    A chapter that `selects` is large. It keeps the quantities alone, and the steps of one episode of the shown runs.
+    A chapter that `selects` is large. It keeps the quantities alone, the steps of one episode, and pictures of the
+    shown runs.
     """
 
     tables: tuple[str, ...]
@@ -79,8 +80,9 @@ def rows(chapter: str, name: str, spec: RunSpec, store: Any) -> pd.DataFrame:
     elif name == 'traces':
         frame = steps(store.traces(spec))
         if selects:
-            first_episode = frame[frame.episode == 0]
-            frame = first_episode[[*ORDER[name], *values(name)]]
+            plane = tasks.get(spec.task).plane
+            components = [f'v{index}' for index in plane.components] if plane else []
+            frame = frame.loc[frame.episode == 0, [*ORDER[name], *values(name), *components]]
     elif name == 'visits':
         frame = cells(store.traces(spec))
     else:
@@ -124,28 +126,28 @@ def episodes(metrics: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def _selected(name: str, spec: RunSpec) -> bool:
-    """Whether a chapter that selects has rows of this run: visits of the maze, episode and pictures of shown runs."""
+    """Whether a chapter that selects has rows of this run: visits where there is a plane, pictures of shown runs."""
     task = tasks.get(spec.task)
     if name == 'visits':
-        return tasks.suite_of(task).visits
-    shown = spec.pair_seed == SHOWN
-    return shown and (name == 'traces' or task.obs == 'vision')
+        return task.plane is not None
+    return name == 'traces' or (task.obs == 'vision' and spec.pair_seed in SHOWN)
 
 
 def steps(traces: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Padded arrays (episodes, N, ...) -> one row per valid step; vectors as columns v0, v1, ...
+    """Padded arrays (episodes, N, ...) -> one row per valid step, with columns v0, v1, ...
 
-    Quantities that the run did not record are NaN.
+    These are the vectors or, with images, the positions that are recorded beside them. Quantities that the run did not
+    record are NaN.
     """
     valid = np.asarray(traces['valid'], bool)
     episode, step = np.nonzero(valid)
     columns = {'episode': episode, 'step': step}
     for name in values('traces'):
         columns[name] = np.asarray(traces[name])[valid] if name in traces else np.nan
-    if 'vector' in traces:
-        vectors = np.asarray(traces['vector'])[valid]
-        for index, component in enumerate(vectors.T):
-            columns[f'v{index}'] = component
+    for key in ('vector', 'place'):
+        if key in traces:
+            vectors = np.asarray(traces[key])[valid]
+            columns |= {f'v{index}': component for index, component in enumerate(vectors.T)}
     return pd.DataFrame(columns)
 
 

@@ -67,14 +67,14 @@ def trajectories(frames: Frames, names: Sequence[str]) -> Figure:
 def _draw_medians(axes: Axes, frames: Frames, names: Sequence[str]) -> None:
     """A small table of median visitation counts."""
     medians = visitation.table(frames, names)
+    columns = {'shown': 'shown', 'median of all': 'all seeds', 'paper': 'paper'}
+    columns = {name: heading for name, heading in columns.items() if name in medians}
     rows = []
     for row in medians.to_dict('records'):
-        counts = [row['shown'], row['median of all'], row['paper']]
-        rows.append([row['agent'], *map(_count, counts)])
+        rows.append([row['agent'], *(_count(row[name]) for name in columns)])
     axes.axis('off')
     axes.set_title('Median visitation count along the trajectory')
-    headings = ['', 'shown', 'all seeds', 'paper']
-    table = axes.table(rows, colLabels=headings, bbox=[0, 0.05, 1, 0.9], edges='horizontal')
+    table = axes.table(rows, colLabels=['', *columns.values()], bbox=[0, 0.05, 1, 0.9], edges='horizontal')
     table.set_fontsize(9)
 
 
@@ -83,7 +83,7 @@ def _count(value: float) -> str:
 
 
 def _draw_trajectories(figure: FigureBase, frames: Frames, names: Sequence[str]) -> None:
-    """A column of two mazes per agent: its path over the visits of the replay, and its path coloured by loss."""
+    """A column of two planes per agent: its path over the visits of the replay, and its path coloured by loss."""
     upper, lower = figure.subplots(2, len(names))
     paths = {}
     visits = {}
@@ -98,14 +98,15 @@ def _draw_trajectories(figure: FigureBase, frames: Frames, names: Sequence[str])
     for agent, letter, above, below in zip(names, LETTERS[1:], upper, lower):
         panels.label(above, letter, agents.get(agent).label)
         for axes in (above, below):
-            panels.walls(axes, frames.specs[0].goal_radius)
+            panels.plane(axes, frames)
         if agent not in paths:
             panels.missing(above, frames, [agent])
             panels.missing(below, frames, [agent])
             continue
-        visit_image = panels.visits(above, visits[agent], visit_norm, 'viridis')
-        panels.path(above, paths[agent])
-        loss_image = panels.coloured_path(below, paths[agent], 'wm_loss', loss_norm, 'plasma')
+        points = visitation.points(paths[agent], frames.plane)
+        visit_image = panels.visits(above, visits[agent], frames.plane, visit_norm, 'viridis')
+        panels.path(above, points)
+        loss_image = panels.coloured_path(below, points, paths[agent].wm_loss, loss_norm, 'plasma')
     if paths:
         panels.colorbar(figure, visit_image, upper, 'replay states per cell', shrink=0.9)
         panels.colorbar(figure, loss_image, lower, quantities.get('wm_loss').axis, shrink=0.9)
@@ -140,12 +141,12 @@ def maps(frames: Frames, names: Sequence[str]) -> Figure:
         colours = matplotlib.colormaps['viridis'].with_extremes(over='darkred')
         image = None
         for axes, letter, agent in zip(row, LETTERS, names):
-            panels.walls(axes, frames.specs[0].goal_radius)
+            panels.plane(axes, frames)
             panels.label(axes, letter, agents.get(agent).label)
             if agent not in visits:
                 panels.missing(axes, frames, [agent])
                 continue
-            image = panels.visits(axes, visits[agent], norm, colours)
+            image = panels.visits(axes, visits[agent], frames.plane, norm, colours)
             axes.set_xlabel(f'{np.count_nonzero(visits[agent])} cells visited')
         if image is not None:
             panels.colorbar(figure, image, row, 'replay states per cell', shrink=0.8, extend='max')

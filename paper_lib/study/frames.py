@@ -7,7 +7,8 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from paper_lib.contract.maze_layout import CELLS
+from paper_lib.contract import tasks
+from paper_lib.contract.plane import CELLS, Plane
 from paper_lib.contract.spec import RunSpec
 
 KEYS = ['run_id', 'task', 'agent', 'pair_seed', 'seed']
@@ -25,7 +26,7 @@ class Frames:
 
     `runs` has one row per run (its spec and provenance), `metrics` one per evaluation, `episodes` one per episode of
     every evaluation, `traces` one per step of the final evaluation's episodes, `visits` one per visited cell of the
-    maze, and `pictures` one per observed picture.
+    task's plane, and `pictures` one per observed picture.
     """
 
     specs: tuple[RunSpec, ...]
@@ -58,6 +59,16 @@ class Frames:
     def tasks(self) -> list[str]:
         """The tasks of the runs, each once, in the order of the runs."""
         return list(dict.fromkeys(spec.task for spec in self.specs))
+
+    @property
+    def suite(self) -> str:
+        """The suite of the first run's task."""
+        return tasks.get(self.specs[0].task).suite
+
+    @property
+    def plane(self) -> Plane | None:
+        """The plane of the first run's task, in which figures of one task draw paths."""
+        return tasks.get(self.specs[0].task).plane
 
     @property
     def archived_agents(self) -> set[str]:

@@ -20,6 +20,7 @@ from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator
 from numpy.typing import ArrayLike
 
 from paper_lib.contract import agents, maze_layout, quantities
+from paper_lib.contract.plane import Plane
 from paper_lib.study import stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import ALERT, GREY, THEIRS, YELLOW
@@ -238,38 +239,49 @@ def walls(axes: Axes, goal_radius: float) -> None:
     square = Rectangle((left, low), right - left, high - low, fill=False, ec='black', ls=':', lw=1.3, zorder=2)
     square.set_path_effects(WHITE_OUTLINE)
     axes.add_patch(square)
-    side = maze_layout.ARENA
-    axes.set(xlim=(-side, side), ylim=(-side, side), xticks=[], yticks=[], aspect='equal')
+    axes.set(xticks=[], yticks=[], aspect='equal')
+
+
+def plane(axes: Axes, frames: Frames) -> None:
+    """The plane of the task: in the maze its floor, else two labelled axes."""
+    (left, low), (right, high) = frames.plane.low, frames.plane.high
+    axes.set(xlim=(left, right), ylim=(low, high))
     axes.grid(False)
     axes.spines[:].set_visible(True)
+    if frames.suite == 'maze':
+        walls(axes, frames.specs[0].goal_radius)
+        return
+    across, up = frames.plane.labels
+    axes.set(xlabel=across, ylabel=up)
 
 
-def visits(axes: Axes, grid: np.ndarray, norm: Normalize, cmap: Any) -> AxesImage:
+def visits(axes: Axes, grid: np.ndarray, plane: Plane, norm: Normalize, cmap: Any) -> AxesImage:
     """Visit counts (nx, ny), grey where there are none; returns the image for a colour bar."""
-    side = maze_layout.ARENA
+    (left, low), (right, high) = plane.low, plane.high
     counts = np.ma.masked_equal(grid.T, 0)
     axes.set_facecolor(GREY)
-    return axes.imshow(counts, origin='lower', extent=(-side, side, -side, side), norm=norm, cmap=cmap, zorder=1)
+    extent = (left, right, low, high)
+    return axes.imshow(counts, origin='lower', extent=extent, norm=norm, cmap=cmap, zorder=1, aspect=axes.get_aspect())
 
 
-def start(axes: Axes, steps: pd.DataFrame) -> None:
+def start(axes: Axes, point: np.ndarray) -> None:
     """A dot where a trajectory starts."""
-    first = steps.iloc[0]
-    axes.plot(first.v0, first.v1, 'o', ms=6, color=YELLOW, mec='black', mew=0.8, zorder=5)
+    axes.plot(*point, 'o', ms=6, color=YELLOW, mec='black', mew=0.8, zorder=5)
 
 
-def path(axes: Axes, steps: pd.DataFrame) -> None:
-    """A trajectory as a white line."""
-    axes.plot(steps.v0, steps.v1, color='white', lw=1.3, path_effects=BLACK_OUTLINE, zorder=3)
-    start(axes, steps)
+def path(axes: Axes, points: np.ndarray) -> None:
+    """A trajectory (n, 2) as a white line."""
+    axes.plot(*points.T, color='white', lw=1.3, path_effects=BLACK_OUTLINE, zorder=3)
+    start(axes, points[0])
 
 
-def coloured_path(axes: Axes, steps: pd.DataFrame, column: str, norm: Normalize | None, cmap: Any) -> LineCollection:
-    """A trajectory coloured by a column; returns the lines for a colour bar."""
-    points = steps[['v0', 'v1']].to_numpy()
+def coloured_path(
+    axes: Axes, points: np.ndarray, values: pd.Series, norm: Normalize | None, cmap: Any
+) -> LineCollection:
+    """A trajectory (n, 2) coloured by a value of every step; returns the lines for a colour bar."""
     segments = np.stack([points[:-1], points[1:]], 1)
     lines = LineCollection(segments, norm=norm, cmap=cmap, lw=2.6, zorder=3)
-    lines.set_array(steps[column].to_numpy()[1:])
+    lines.set_array(values.to_numpy()[1:])
     axes.add_collection(lines)
-    start(axes, steps)
+    start(axes, points[0])
     return lines

@@ -4,25 +4,23 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
-from paper_lib.contract import agents, maze_layout
+from paper_lib.contract import agents
+from paper_lib.contract.plane import Plane
 from paper_lib.study.frames import Frames
 
 PAPER = {'active': 608.5, 'passive': 12.5, 'tandem': 9.0}  # agent -> median in the caption of the paper's Fig. 2
 
 
-def cell(position: ArrayLike, cells: int = maze_layout.CELLS) -> np.ndarray:
-    """Index of the cell that holds a coordinate in [-ARENA, ARENA]."""
-    side = maze_layout.ARENA
-    fraction = (np.asarray(position, float) + side) / (2 * side)
-    index = np.floor(fraction * cells).astype(int)
-    return np.clip(index, 0, cells - 1)
+def points(steps: pd.DataFrame, plane: Plane) -> np.ndarray:
+    """(n, 2): where a trajectory goes in the plane."""
+    columns = [f'v{component}' for component in plane.components]
+    return steps[columns].to_numpy()
 
 
-def along(steps: pd.DataFrame, grid: np.ndarray) -> np.ndarray:
+def along(steps: pd.DataFrame, grid: np.ndarray, plane: Plane) -> np.ndarray:
     """Counts of the distinct cells that one trajectory covers, in order of first visit."""
-    route = np.stack([cell(steps.v0, len(grid)), cell(steps.v1, len(grid))], 1)
+    route = plane.cells(points(steps, plane), len(grid))
     _, first_visits = np.unique(route, axis=0, return_index=True)
     distinct = route[np.sort(first_visits)]
     return grid[distinct[:, 0], distinct[:, 1]]
@@ -33,13 +31,17 @@ def medians(frames: Frames) -> pd.DataFrame:
     rows = []
     episodes = frames.traces.sort_values('step').groupby(['agent', 'pair_seed', 'run_id', 'episode'])
     for (agent, pair_seed, run_id, episode), steps in episodes:
-        median = float(np.median(along(steps, frames.map(run_id))))
+        median = float(np.median(along(steps, frames.map(run_id), frames.plane)))
         rows.append((agent, pair_seed, episode, median))
     return pd.DataFrame(rows, columns=['agent', 'pair_seed', 'episode', 'median'])
 
 
 def table(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
-    """Median visitation count along the trajectory: the one shown, over all episodes and seeds, and the paper's."""
+    """Median visitation count along the trajectory: the one shown, over all episodes and seeds, and the paper's.
+
+    The frames are of one task. The paper's counts are of the maze alone.
+    """
+    in_maze = frames.suite == 'maze'
     every_median = medians(frames)
     rows = []
     for agent in names:
@@ -52,7 +54,7 @@ def table(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
                 'median of all': of_agent['median'].median(),
                 'mean of all': of_agent['median'].mean(),
                 'episodes': len(of_agent),
-                'paper': PAPER.get(agent, np.nan),
             }
+            | ({'paper': PAPER.get(agent, np.nan)} if in_maze else {})
         )
     return pd.DataFrame(rows)

@@ -17,7 +17,6 @@ from paper_lib.contract.maze_layout import GOAL
 from paper_lib.data.replay import Replay
 from paper_lib.run import evaluate, lanes, rollout, train
 from paper_lib.run.learner import Lane
-from paper_lib.study import visitation
 
 SPEC = dataclasses.replace(smoke.ACTIVE, model=dataclasses.replace(smoke.MODEL, discount_horizon=2.0))  # gamma 1/2
 
@@ -128,7 +127,7 @@ def test_padded_lengths_hold_the_episode_and_are_few(task):
     assert len(set(lengths.values())) <= 7
 
 
-def test_maze_visits_are_counted_in_the_cells_that_the_study_reads():
+def test_visits_are_counted_where_the_recording_is_in_use():
     vector = np.random.default_rng(0).uniform((-0.29, 0.0, -9, -9), (0.1, 0.29, 9, 9), (50, 4, 4)).astype(np.float32)
     seen = np.ones((50, 4), bool)
     seen[:10] = False
@@ -136,8 +135,9 @@ def test_maze_visits_are_counted_in_the_cells_that_the_study_reads():
         arrays={'vector': vector},
         steps=lambda key, rows: {'vector': vector}[key][:rows][seen[:rows]],
     )
-    expected = np.zeros((60, 60), np.int64)
-    np.add.at(expected, tuple(visitation.cell(vector[10:, :, :2]).reshape(-1, 2).T), 1)
+    edges = np.linspace(-0.3, 0.3, 61)
+    points = vector[10:, :, :2].reshape(-1, 2)
+    expected, _, _ = np.histogram2d(points[:, 0], points[:, 1], (edges, edges))
     np.testing.assert_array_equal(train.visits(Lane(SPEC, None, source, None), 50)['visits'], expected)
     assert expected.sum() == 160 and expected[:, :30].sum() == 0  # x goes first
 

@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 from paper_lib.contract import agents, quantities, tasks
-from paper_lib.contract.maze_layout import CELLS
-from paper_lib.study import archive, extract, frames, plan, reference, scales, visitation
+from paper_lib.contract.plane import CELLS
+from paper_lib.study import archive, extract, frames, plan, reference, scales
 
 SMOKE = scales.get('smoke')
+FLOOR = tasks.get('point_mass_maze-proprio').plane
 
 
 class FakeStore:
@@ -35,9 +36,9 @@ class FakeStore:
 
     def traces(self, spec):
         task = tasks.get(spec.task)
-        path = np.linspace([-0.2, 0.2, 0, 0], [0.15, -0.15, 0, 0], 10, dtype=np.float32)
+        path = np.linspace([-0.2, 0.2, *[0] * 22], [0.15, -0.15, *[0] * 22], 10, dtype=np.float32)
         visits = np.zeros((CELLS, CELLS), int)
-        visits[visitation.cell(path[:, 0]), visitation.cell(path[:, 1])] = np.arange(1, 11)
+        visits[tuple(FLOOR.cells(path[:, :2]).T)] = np.arange(1, 11)
         flat = np.ones((4, 10), np.float32)
         valid = flat.astype(bool)
         valid[0, 8:] = False
@@ -45,9 +46,11 @@ class FakeStore:
         if task.obs == 'vision':
             picture = np.arange(10 * 3 * task.image**2).reshape(1, 10, task.image, task.image, 3).astype(np.uint8)
             found |= {'image': picture, 'decoded': 255 - picture}
-        else:
+        if task.suite == 'maze' and task.obs == 'vision':
+            found |= {'place': np.tile(path[:, :2], (4, 1, 1))}
+        elif task.obs == 'proprio':
             found |= {'vector': np.tile(path, (4, 1, 1))}
-        return found | ({'visits': visits} if task.suite == 'maze' else {})
+        return found | ({'visits': visits} if task.plane else {})
 
     def require(self, spec):
         return types.SimpleNamespace(provenance=lambda: {'machine': 'test', 'seconds': 1.5})

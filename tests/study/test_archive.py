@@ -215,7 +215,7 @@ def some(*names, task='breakout-vision'):
     return [spec for spec in STUDY if spec.agent in names and spec.task == task]
 
 
-def test_study_keeps_no_training_losses_and_one_episode_of_the_shown_runs(make_store, tmp_path):
+def test_study_keeps_no_training_losses_and_one_episode_of_every_run(make_store, tmp_path):
     specs = some('active', 'passive_10', task='cup_catch-proprio')
     archive.add(specs, make_store(specs), tmp_path, 'study')
     found = archive.load(specs, tmp_path, 'study')
@@ -223,9 +223,9 @@ def test_study_keeps_no_training_losses_and_one_episode_of_the_shown_runs(make_s
     assert set(found.metrics) == {*frames.KEYS, 'env_step', *extract.values('metrics')}
     added = found.metrics.groupby('agent').added.agg(list).to_dict()
     assert np.isnan(added['active']).all() and added['passive_10'] == [100, 200, 300] * 2
-    assert set(found.traces.pair_seed) == {0} == set(found.traces.episode)
+    assert set(found.traces.pair_seed) == {0, 1} and set(found.traces.episode) == {0}
     assert set(found.traces) == {*frames.KEYS, 'episode', 'step', *extract.values('traces')}
-    assert found.traces.groupby('agent').size().tolist() == [8, 8]
+    assert found.traces.groupby('agent').size().tolist() == [16, 16]
     assert len(found.pictures) == len(found.visits) == 0
     assert not (tmp_path / 'study_pictures.parquet').exists()
 
@@ -248,11 +248,17 @@ def test_study_counts_a_run_without_traces_and_drops_by_task_agent_and_pair_seed
     assert archive.load(specs, tmp_path, 'study').missing == [gone]
 
 
-def test_visits_of_the_study_are_of_the_maze(make_store, tmp_path):
-    specs = [plan.make('active', task, 1, scales.get('smoke')) for task in ('point_mass_maze-vision', STUDY[0].task)]
+def test_the_study_has_visits_and_paths_where_a_task_has_a_plane(make_store, tmp_path):
+    tasks = ('point_mass_maze-vision', 'walker_walk-proprio', 'window-open-proprio')
+    maze, walker, window = specs = [plan.make('active', task, 1, scales.get('smoke')) for task in tasks]
     archive.add(specs, make_store(specs), tmp_path, 'study')
     found = archive.load(specs, tmp_path, 'study')
-    assert found.map(specs[0].run_id).sum() > 0 == found.map(specs[1].run_id).sum()
+    assert found.map(maze.run_id).sum() > 0 < found.map(walker.run_id).sum()
+    assert found.map(window.run_id).sum() == 0
+    paths = found.traces.groupby('task')[['v0', 'v1', 'v14', 'v16']].count() > 0
+    assert paths.loc[maze.task].tolist() == [True, True, False, False]
+    assert paths.loc[walker.task].tolist() == [False, False, True, True]
+    assert not paths.loc[window.task].any()
 
 
 def test_pictures_come_back_as_they_were(make_store, tmp_path):

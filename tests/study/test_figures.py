@@ -10,12 +10,14 @@ from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from paper_lib.contract import agents
-from paper_lib.contract.maze_layout import CELLS, GOAL, START
+from paper_lib.contract import agents, tasks
+from paper_lib.contract.maze_layout import GOAL, START
+from paper_lib.contract.plane import CELLS
 from paper_lib.study import archive, captions, catalogue, drawing, panels, plan, published, scales
 
 FIGURES = {name: entry for name, entry in catalogue.ENTRIES.items() if entry.is_figure}
 WARNING = scales.get('smoke').warning
+PLANE = tasks.get('point_mass_maze-proprio').plane
 RUN, MAZE, PICK = 'quadruped_run-vision', 'point_mass_maze-vision', 'pick-place-proprio'
 CUP, BREAKOUT = 'cup_catch-proprio', 'breakout-vision'
 DRAWN_AGAIN = ['figure_base_agent', 'figure_1', 'figure_2', 'figure_5', 'figure_7', 'figure_S1', 'figure_S3',
@@ -63,7 +65,7 @@ def test_where_none_of_the_papers_tasks_is_there_as_many_others_are_shown(shown,
 
 
 def test_pictures_are_drawn_of_a_task_that_is_seen_as_pictures():
-    entry = catalogue.Entry('', '', 'study', (), None, tasks=(MAZE,), shows_pictures=True)
+    entry = catalogue.Entry('', '', 'study', (), None, tasks=(MAZE,), fits=lambda task: task.obs == 'vision')
     assert entry.over([CUP, BREAKOUT]) == [BREAKOUT]
 
 
@@ -167,7 +169,7 @@ def test_curve_is_the_mean_over_seeds(full):
 def test_visits_are_drawn_with_x_to_the_right_and_y_up():
     axes, grid = Figure().subplots(), np.zeros((CELLS, CELLS), int)
     grid[50, 5] = 3  # bottom right
-    image = panels.visits(axes, grid, LogNorm(1, 10), 'viridis')
+    image = panels.visits(axes, grid, PLANE, LogNorm(1, 10), 'viridis')
     drawn = image.get_array()
     assert image.origin == 'lower'
     assert drawn[5, 50] == 3
@@ -176,8 +178,8 @@ def test_visits_are_drawn_with_x_to_the_right_and_y_up():
 
 def test_path_colours_belong_to_the_segments_that_end_there():
     axes = Figure().subplots()
-    steps = pd.DataFrame({'v0': [0.0, 0.1, 0.2], 'v1': [0.0] * 3, 'wm_loss': [1.0, 2.0, 3.0]})
-    lines = panels.coloured_path(axes, steps, 'wm_loss', LogNorm(1, 3), 'plasma')
+    points = np.array([[0.0, 0.0], [0.1, 0.0], [0.2, 0.0]])
+    lines = panels.coloured_path(axes, points, pd.Series([1.0, 2.0, 3.0]), LogNorm(1, 3), 'plasma')
     assert lines.get_array().tolist() == [2, 3]
     assert lines.get_segments()[1][:, 0].tolist() == [0.1, 0.2]
 

@@ -1,19 +1,31 @@
 import numpy as np
 import pandas as pd
 
-from paper_lib.contract.maze_layout import CELLS
+from paper_lib.contract import tasks
+from paper_lib.contract.plane import CELLS, Plane
 from paper_lib.study import visitation
 
+FLOOR = tasks.get('point_mass_maze-proprio').plane
 
-def test_cells_are_one_centimetre_and_closed_at_the_border():
-    assert visitation.cell([-0.3, -0.295, -0.285, 0.0, 0.29, 0.3]).tolist() == [0, 0, 1, 30, 59, 59]
+
+def test_cells_of_the_maze_are_one_centimetre_and_closed_at_the_border():
+    x = [-0.3, -0.295, -0.285, 0.0, 0.29, 0.3]
+    assert FLOOR.cells(np.stack([x, x], 1)).tolist() == [[cell, cell] for cell in (0, 0, 1, 30, 59, 59)]
+
+
+def test_a_path_may_lie_in_any_two_components():
+    plane = Plane(('height', 'speed'), (0.0, -2.0), (3.0, 4.0), (14, 16))
+    steps = pd.DataFrame({'v14': [0.01, 2.99], 'v15': 9.0, 'v16': [-1.99, 5.0]})
+    grid = plane.visits(visitation.points(steps, plane))
+    assert np.argwhere(grid).tolist() == [[0, 0], [CELLS - 1, CELLS - 1]]
+    assert visitation.along(steps, grid, plane).tolist() == [1, 1]
 
 
 def test_along_counts_every_covered_cell_once():
     grid = np.zeros((CELLS, CELLS), int)
     grid[0, 59], grid[1, 59] = 5, 8
     steps = pd.DataFrame({'v0': [-0.285, -0.295, -0.295, -0.295], 'v1': [0.295] * 4})
-    assert visitation.along(steps, grid).tolist() == [8, 5]
+    assert visitation.along(steps, grid, FLOOR).tolist() == [8, 5]
 
 
 def test_table_by_hand(full):
@@ -34,5 +46,6 @@ def test_medians_have_one_row_per_episode(full):
 def test_median_is_over_cells_not_steps(specs, full):
     grid = np.full((CELLS, CELLS), 4)
     waiting = pd.DataFrame({'v0': [-0.2, -0.1] + [0.1] * 50, 'v1': [0.2] * 52})
-    grid[visitation.cell(0.1), visitation.cell(0.2)] = 1000
-    assert np.median(visitation.along(waiting, grid)) == 4
+    across, up = FLOOR.cells([[0.1, 0.2]])[0]
+    grid[across, up] = 1000
+    assert np.median(visitation.along(waiting, grid, FLOOR)) == 4

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from paper_lib.contract.plane import Plane
 from paper_lib.contract.tasks import Suite, Task, register
 from paper_lib.envs.base import Spaces
 
@@ -16,6 +17,11 @@ NAMES = {
     'quadruped_run': 'quadruped-run',
     'reacher_hard': 'reacher-hard',
     'walker_walk': 'walker-walk',
+}
+# The planes of the tasks that the study looks at most closely. Beyond the ends there is hardly a step of any run.
+PLANES = {
+    'walker_walk-proprio': Plane(('height of the torso (m)', 'forward speed (m/s)'), (0.0, -3.0), (1.5, 4.0), (14, 16)),
+    'cheetah_run-proprio': Plane(('pitch (rad)', 'forward speed (m/s)'), (-1.5, -3.0), (4.0, 8.0), (1, 8)),
 }
 CAMERAS = {'quadruped-run': 2}  # other tasks use camera 0
 
@@ -60,7 +66,8 @@ def tasks() -> Iterator[Task]:
     """Every task with vectors and with images."""
     for short, name in NAMES.items():
         for obs in ('proprio', 'vision'):
-            yield Task(f'{short}-{obs}', 'dmc', name, obs, repeat=2, limit=500)
+            task_id = f'{short}-{obs}'
+            yield Task(task_id, 'dmc', name, obs, repeat=2, limit=500, plane=PLANES.get(task_id))
 
 
 register(

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from paper_lib.contract import maze_layout as layout
+from paper_lib.contract.plane import Plane
 from paper_lib.contract.tasks import Suite, Task, register
 from paper_lib.envs.base import Spaces
 
@@ -119,8 +120,11 @@ class Simulator:
         return {'vector': np.concatenate([self._qpos, self._qvel]).astype(np.float32)}
 
 
+FLOOR = Plane(('x (m)', 'y (m)'), (-layout.ARENA, -layout.ARENA), (layout.ARENA, layout.ARENA))
+
+
 def _task(obs):
-    return Task(f'point_mass_maze-{obs}', 'maze', 'reach_bottom_right', obs, repeat=2, limit=500)
+    return Task(f'point_mass_maze-{obs}', 'maze', 'reach_bottom_right', obs, repeat=2, limit=500, plane=FLOOR)
 
 
 register(
@@ -132,6 +136,5 @@ register(
         options=('goal_radius',),
         highest=1.0,
         rendered=True,
-        visits=True,
     )
 )
