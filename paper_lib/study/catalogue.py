@@ -121,6 +121,10 @@ def _seen_as_pictures(task: Task) -> bool:
     return task.obs == 'vision'
 
 
+def _in_a_plane(task: Task) -> bool:
+    return task.plane is not None
+
+
 def _hallucination(frames: Frames, names: Sequence[str]) -> Figure:
     return episodes.hallucination(frames, names[0])
 
@@ -194,6 +198,24 @@ ROWS = (
         world-model loss (log colours). Table: median count over the distinct cells that
         the trajectory covers; the median of that over all final episodes and seeds; the
         number in the paper (1M steps, size S, cell size not stated).""",
+    ),
+    Entry(
+        'figure_2_walker',
+        '1_toy_maze',
+        'study',
+        ('compared',),
+        figures.trajectories,
+        text="""As Fig. 2, of a task with a body. (a) Episode score, mean of 4 episodes per
+        evaluation. {band} (b-d) First of the 4 episodes of the final evaluation, pair
+        seed {first} (a rule fixed in advance), from the yellow dot, in the plane of two
+        numbers that the agent observes (axes; a step beyond an end is counted in the
+        last cell). Above: over the number of states per cell in the replay that the
+        agent learned from (log colours, grey: never visited). Below: coloured by
+        world-model loss (log colours). Table: median count over the distinct cells that
+        the trajectory covers, of the one shown and over the first final episodes of all
+        seeds.""",
+        tasks=('walker_walk-proprio',),
+        fits=_in_a_plane,
     ),
     Entry(
         'figure_2_curves',

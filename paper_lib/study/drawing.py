@@ -7,6 +7,7 @@ import html
 import io
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 import paper_lib
@@ -29,10 +30,22 @@ def save(figure: Figure, path: Path, provenance: dict[str, str]) -> None:
         'pdf': {'CreationDate': None, 'Producer': None, 'Creator': 'paper-lib', 'Keywords': words},
     }
     with style.context():
+        lay_out(figure)
         for suffix, entries in metadata.items():
             buffer = io.BytesIO()
             figure.savefig(buffer, format=suffix, metadata=entries)
             paths.write(path.with_name(f'{path.name}.{suffix}'), buffer.getvalue())
+
+
+def lay_out(figure: Figure) -> None:
+    """Place the axes once and for all, to a millionth of the figure.
+
+    The solver of constrained layouts gives places whose last bits differ from call to call.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine('none')
+    for axes in figure.axes:
+        axes.set_position(np.round(axes.get_position(original=True).bounds, 6))
 
 
 def as_html(png: bytes, alternative: str, below: str) -> str:

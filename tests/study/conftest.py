@@ -94,6 +94,10 @@ def _made(spec):
     loss = np.where((np.arange(40) >= 10) & (np.arange(40) < 16) & (spec.agent != 'active'), 9, 1 + np.arange(40) / 100)
     steps = pd.DataFrame({'episode': 0, 'step': np.arange(40), 'reward': level[2], 'wm_loss': loss, 'recon_loss': 0.2,
                           'value': 1.0})  # fmt: skip
+    plane = tasks.get(spec.task).plane
+    for component in plane.components if plane else ():
+        steps[f'v{component}'] = np.linspace(0, 0.3, 40)
+    visits = pd.DataFrame({'ix': [30], 'iy': [0], 'count': [5]})[: int(plane is not None)]
     side = tasks.get(spec.task).image
     views = [np.full((side, side, 3), 10 * i, np.uint8) for i in range(9)]
     pictures = pd.DataFrame({
@@ -102,7 +106,7 @@ def _made(spec):
     })  # fmt: skip
     shown = spec.pair_seed == 0
     kept = {'metrics': metrics, 'traces': steps[: 40 * shown],
-            'pictures': pictures[: 9 * shown * (tasks.get(spec.task).obs == 'vision')]}  # fmt: skip
+            'visits': visits, 'pictures': pictures[: 9 * shown * (tasks.get(spec.task).obs == 'vision')]}  # fmt: skip
     return {name: table.assign(**keys) for name, table in kept.items()} | {'runs': pd.DataFrame([keys])}
 
 
@@ -112,9 +116,8 @@ def study():
     specs = plan.specs('study', SMOKE, 2)
     parts = [_made(spec) for spec in specs]
     tables = {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
-    visits = pd.DataFrame(columns=[*frames.KEYS, 'ix', 'iy', 'count'])
     episodes = pd.DataFrame(columns=[*frames.KEYS, 'env_step', 'episode'])
-    return frames.Frames(tuple(specs), episodes=episodes, visits=visits, scale='smoke', warning=SMOKE.warning, **tables)
+    return frames.Frames(tuple(specs), episodes=episodes, scale='smoke', warning=SMOKE.warning, **tables)
 
 
 @pytest.fixture

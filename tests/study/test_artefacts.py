@@ -17,7 +17,7 @@ def test_lists_the_papers_25_figures_and_2_tables_once():
     files = [name for row in rows for name in row['file'].split(', ')]
     assert len(files) == len(set(files))
     assert {name.partition('.')[0] for name in files} <= set(catalogue.ENTRIES)
-    assert 'figure_2.png, figure_2_curves.png' in {row['file'] for row in rows}
+    assert 'figure_2.png, figure_2_walker.png, figure_2_curves.png' in {row['file'] for row in rows}
     assert all(catalogue.ENTRIES[row['file'].split('.')[0]].notebook == row['notebook'] for row in rows)
 
 

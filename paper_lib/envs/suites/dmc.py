@@ -18,8 +18,9 @@ NAMES = {
     'reacher_hard': 'reacher-hard',
     'walker_walk': 'walker-walk',
 }
-# The planes of the tasks that the study looks at most closely. Beyond the ends there is hardly a step of any run.
+# Beyond the ends of a plane there is hardly a step of any run.
 PLANES = {
+    'cup_catch-proprio': Plane(('ball, to the side (m)', 'ball, upwards (m)'), (-0.4, 0.0), (0.4, 0.7), (2, 3)),
     'walker_walk-proprio': Plane(('height of the torso (m)', 'forward speed (m/s)'), (0.0, -3.0), (1.5, 4.0), (14, 16)),
     'cheetah_run-proprio': Plane(('pitch (rad)', 'forward speed (m/s)'), (-1.5, -3.0), (4.0, 8.0), (1, 8)),
 }
