@@ -44,7 +44,7 @@ def layout(spaces: envs.Spaces) -> dict[str, tuple[tuple[int, ...], str]]:
     row = {}
     if spaces.image:
         row['image'] = (spaces.image, 'uint8')
-    else:
+    if spaces.vector:
         row['vector'] = ((sum(spaces.vector),), 'float32')
     if spaces.place:
         row['place'] = ((spaces.place,), 'float32')

@@ -76,7 +76,7 @@ class Entry:
         of_paper = [task for task in self.tasks if task in names]
         if of_paper:
             return of_paper
-        others = [task for task in names if not self.shows_pictures or tasks.get(task).obs == 'vision']
+        others = [task for task in names if not self.shows_pictures or tasks.get(task).has_image]
         return others[: len(self.tasks)]
 
     def part(self, specs: Iterable[RunSpec]) -> list[RunSpec]:

@@ -105,7 +105,7 @@ def _selected(name: str, spec: RunSpec) -> bool:
     if name == 'visits':
         return tasks.suite_of(task).visits
     shown = spec.pair_seed == SHOWN
-    return shown and (name == 'traces' or task.obs == 'vision')
+    return shown and (name == 'traces' or task.has_image)
 
 
 def steps(traces: dict[str, np.ndarray]) -> pd.DataFrame:
