@@ -138,7 +138,10 @@ def make_lane(run: Run, recording: Finished | Recording | None, spaces: envs.Spa
 
 
 def check_layout(spec: RunSpec, arrays: dict[str, np.ndarray], layout: dict[str, tuple]) -> None:
-    """Raise UserError unless a recording has the observations and actions of the task's environment."""
+    """Raise UserError unless a recording has the observations and actions of the task's environment, and no others."""
+    for name in rollout.OBS:
+        if name in arrays and name not in layout:
+            raise UserError(f'{spec.source_id}: has {name}, which {spec.task} has not')
     for name, (shape, dtype) in layout.items():
         if name not in arrays:
             raise UserError(f'{spec.source_id}: has no {name}, which {spec.task} has')
