@@ -183,7 +183,7 @@ def load_frozen_models(learner: Learner, group: list[Lane], recordings: list[Fin
 
 
 def finish(group: list[Lane], parts: loop.Parts, recorder: Recorder, checkpoints: Checkpoints) -> None:
-    """Write the final files of every run."""
+    """Write the final files of every run that has not diverged. Raises RunError if others have."""
     weights = lanes.flatten(parts.learner.agent)
     about = checkpoints.setting | {
         'seconds': round(checkpoints.seconds, 1),
@@ -194,9 +194,12 @@ def finish(group: list[Lane], parts: loop.Parts, recorder: Recorder, checkpoints
     }
     rows = parts.rows(parts.schedule.steps)
     for number, lane in enumerate(group):
+        if lane.spec.run_id in parts.lost:
+            continue
         lane_weights = {name: array[number] for name, array in weights.items()}
         traces = recorder.evaluated.traces[number] | visits(lane, rows)
         lane.run.finish(lane_weights, traces, about)
+    parts.fail()
 
 
 def visits(lane: Lane, rows: int) -> dict[str, np.ndarray]:
