@@ -170,6 +170,6 @@ def assess(nets: Networks, params: Params, episodes: Batch, key: jax.Array) -> A
 
 
 def decode(nets: Networks, params: Params, episodes: Batch, key: jax.Array) -> Arrays:
-    """What the decoder makes of the first episode's states in `assess` with this key: (1, T, ...)."""
+    """The images that the decoder makes of the first episode's states in `assess` with this key: (1, T, ...)."""
     state = examine(nets, params, episodes, key).state
-    return {'decoded': WorldModel(nets, params['wm']).observation(state.feat[:1])}
+    return {'decoded': WorldModel(nets, params['wm']).observation(state.feat[:1])['image']}

@@ -147,6 +147,26 @@ class ImageDecoder(nn.Module):
         return x.reshape((*feat.shape[:-1], self.size, self.size, 3)) + 0.5
 
 
+class BothEncoder(nn.Module):
+    """(..., X, Y, 3) uint8 and (..., X) -> (..., E): the outputs of both encoders side by side (v1)."""
+
+    image: ImageEncoder
+    vector: MLP
+
+    def __call__(self, image: jax.Array, vector: jax.Array) -> jax.Array:
+        return jnp.concatenate([self.image(image), self.vector(vector)], -1)
+
+
+class BothDecoder(nn.Module):
+    """(..., F) -> images (..., X, Y, 3) and vectors (..., X), each as its decoder makes them."""
+
+    image: ImageDecoder
+    vector: MLP
+
+    def __call__(self, feat: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return self.image(feat), self.vector(feat)[0]
+
+
 class Downsample(nn.Module):
     """(N, X, Y, I) -> (N, X / 2, Y / 2, depth): 4 x 4 convolution of stride 2, without bias."""
 

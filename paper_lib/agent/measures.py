@@ -233,8 +233,7 @@ def dream(wm: WorldModel, actor: Params, starts: Starts, key: jax.Array, steps: 
 
 def round_trip(wm: WorldModel, feat: jax.Array) -> jax.Array:
     """(..., F) imagined states -> (...,) nats: decode, encode again, KL of that posterior from the imagined prior."""
-    made = wm.observation(feat)
-    embed = wm.encode({'image' if wm.nets.image else 'vector': made})
+    embed = wm.encode(wm.observation(feat))
     deter = feat[..., : wm.nets.model.deter]
     return wm.posterior(deter, embed).kl(wm.prior(deter))
 
@@ -272,8 +271,8 @@ def _inputs(wm, feat, action):
     """(..., X): both kinds of states pass the decoder, so that its blur does not tell them apart."""
     made = wm.decode(feat)
     if wm.nets.image:
-        made = coarse(made)
-    return jnp.concatenate([made, layers.clip(action)], -1)
+        made['image'] = coarse(made['image'])
+    return jnp.concatenate([*made.values(), layers.clip(action)], -1)
 
 
 def coarse(image: jax.Array) -> jax.Array:

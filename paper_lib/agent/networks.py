@@ -20,8 +20,8 @@ class Networks:
     """
 
     model: ModelSpec
-    vector: tuple[int, ...]  # size of each flattened observation key, () where images are observed
-    image: tuple[int, int, int] | None
+    vector: tuple[int, ...]  # size of each flattened observation key, () where an image alone is observed
+    image: tuple[int, int, int] | None  # None where vectors alone are observed
     action: int
     discrete: bool
     explore: bool = False  # build and train the ensemble and the exploring behaviour
@@ -38,19 +38,23 @@ class Networks:
         return self.discrete or self.model.gradient == 'reinforce'
 
     @property
-    def encoder(self) -> layers.MLP | layers.ImageEncoder:
+    def encoder(self) -> layers.MLP | layers.ImageEncoder | layers.BothEncoder:
         model = self.model
-        if self.image:
-            return layers.ImageEncoder(model.cnn_depth, model.precision)
-        return layers.MLP(model.mlp_units, model.mlp_layers, model.precision)
+        vector = layers.MLP(model.mlp_units, model.mlp_layers, model.precision)
+        if not self.image:
+            return vector
+        image = layers.ImageEncoder(model.cnn_depth, model.precision)
+        return layers.BothEncoder(image, vector) if self.vector else image
 
     @property
-    def decoder(self) -> layers.MLP | layers.ImageDecoder:
+    def decoder(self) -> layers.MLP | layers.ImageDecoder | layers.BothDecoder:
         model = self.model
-        if self.image:
-            return layers.ImageDecoder(model.cnn_depth, self.image[0], model.precision)
         outs = (sum(self.vector),)
-        return layers.MLP(model.mlp_units, model.mlp_layers, model.precision, outs, splits=self.vector)
+        vector = layers.MLP(model.mlp_units, model.mlp_layers, model.precision, outs, splits=self.vector)
+        if not self.image:
+            return vector
+        image = layers.ImageDecoder(model.cnn_depth, self.image[0], model.precision)
+        return layers.BothDecoder(image, vector) if self.vector else image
 
     @property
     def rssm(self) -> layers.RSSM:

@@ -3,6 +3,7 @@
 See `paper_lib.agent` for the sizes.
 """
 
+import functools
 from typing import NamedTuple
 
 import flax.struct
@@ -19,7 +20,7 @@ from paper_lib.agent.networks import Networks, Params
 DYN_SCALE, REP_SCALE = 0.5, 0.1  # beta_dyn, beta_rep of Eq. 4
 sg = jax.lax.stop_gradient
 
-# vector or image, action (chosen after it), reward, is_first, is_terminal: each (B, T, ...)
+# vector, image or both, action (chosen after it), reward, is_first, is_terminal: each (B, T, ...)
 Batch = dict[str, jax.Array]
 
 
@@ -59,11 +60,13 @@ class WorldModel:
     params: Params
 
     def encode(self, obs: Batch) -> jax.Array:
-        """Observation (..., X) or (..., X, Y, 3) -> embedding (..., E)."""
+        """Observation of images (..., X, Y, 3), vectors (..., X) or both -> embedding (..., E)."""
+        seen = []
         if self.nets.image:
-            return self.nets.encoder.apply(self.params['encoder'], obs['image'])
-        vector = dists.symlog(obs['vector'] * self.nets.model.obs_scale)
-        return self.nets.encoder.apply(self.params['encoder'], vector)
+            seen.append(obs['image'])
+        if self.nets.vector:
+            seen.append(dists.symlog(obs['vector'] * self.nets.model.obs_scale))
+        return self.nets.encoder.apply(self.params['encoder'], *seen)
 
     def initial(self) -> State:
         """The learned initial state, (D,) and (S, C)."""
@@ -102,17 +105,21 @@ class WorldModel:
         """(..., F) -> whether the episode goes on (...,)."""
         return dists.Bernoulli(self.nets.cont.apply(self.params['cont'], feat)[0][..., 0])
 
-    def decode(self, feat: jax.Array) -> jax.Array:
-        """(..., F) -> pixels (..., X, Y, 3) on the [0, 1] scale, or vectors (..., X) in symlog space."""
+    def decode(self, feat: jax.Array) -> dict[str, jax.Array]:
+        """(..., F) -> 'image' (..., X, Y, 3) on the [0, 1] scale, 'vector' (..., X) in symlog space, or both."""
         made = self.nets.decoder.apply(self.params['decoder'], feat)
-        return made if self.nets.image else made[0]
+        if not self.nets.image:
+            return {'vector': made[0]}
+        return {'image': made[0], 'vector': made[1]} if self.nets.vector else {'image': made}
 
-    def observation(self, feat: jax.Array) -> jax.Array:
-        """(..., F) -> images (..., X, Y, 3) uint8, or vectors (..., X), as an environment gives them."""
+    def observation(self, feat: jax.Array) -> dict[str, jax.Array]:
+        """(..., F) -> 'image' (..., X, Y, 3) uint8, 'vector' (..., X), or both, as an environment gives them."""
         made = self.decode(feat)
         if self.nets.image:
-            return (255 * jnp.clip(made, 0, 1)).round().astype(jnp.uint8)
-        return dists.symexp(made) / self.nets.model.obs_scale
+            made['image'] = (255 * jnp.clip(made['image'], 0, 1)).round().astype(jnp.uint8)
+        if self.nets.vector:
+            made['vector'] = dists.symexp(made['vector']) / self.nets.model.obs_scale
+        return made
 
     def for_loop(self) -> 'WorldModel':
         """The recurrent part alone, prepared for use in a loop."""
@@ -122,9 +129,11 @@ class WorldModel:
 
 def init(nets: Networks, keys: jax.Array) -> Params:
     """Fresh weights from five keys."""
-    obs = {'vector': jnp.zeros((1, sum(nets.vector)))}
+    obs = {}
     if nets.image:
-        obs = {'image': jnp.zeros((1, *nets.image), jnp.uint8)}
+        obs['image'] = jnp.zeros((1, *nets.image), jnp.uint8)
+    if nets.vector:
+        obs['vector'] = jnp.zeros((1, sum(nets.vector)))
     params = {'encoder': nets.encoder.init(keys[0], *obs.values())}
     embed = WorldModel(nets, params).encode(obs)
     feat = jnp.zeros((1, nets.features))
@@ -194,12 +203,14 @@ def losses(wm: WorldModel, batch: Batch, uniform: jax.Array) -> Losses:
 
 
 def observation_loss(wm: WorldModel, feat: jax.Array, batch: Batch) -> jax.Array:
-    """(...,) summed squared error of pixels in [0, 1] or of symlog vectors (no 1/2, no mean)."""
-    pred = wm.decode(feat)
+    """(...,) summed squared error of pixels in [0, 1], of symlog vectors, or of both (no 1/2, no mean)."""
+    made, model = wm.decode(feat), wm.nets.model
+    errors = []
     if wm.nets.image:
-        return ((pred - batch['image'].astype(jnp.float32) / 255) ** 2).sum((-3, -2, -1))
-    model = wm.nets.model
-    return model.vector_scale * dists.symlog_mse(pred, batch['vector'] * model.obs_scale)
+        errors.append(((made['image'] - batch['image'].astype(jnp.float32) / 255) ** 2).sum((-3, -2, -1)))
+    if wm.nets.vector:
+        errors.append(model.vector_scale * dists.symlog_mse(made['vector'], batch['vector'] * model.obs_scale))
+    return functools.reduce(jnp.add, errors)
 
 
 def loss(wm: WorldModel, batch: Batch, uniform: jax.Array) -> tuple[jax.Array, Losses]:

@@ -113,7 +113,7 @@ def exploration(spec: 'RunSpec', task: Task) -> None:
     """An ensemble has at least two networks, and predicts something that the task has."""
     chunk_steps = spec.chunk * task.repeat
     need(
-        spec.model.disag_target == 'stoch' or task.obs == 'proprio',
+        spec.model.disag_target == 'stoch' or task.obs != 'vision',
         'disag_target',
         spec.model.disag_target,
         f"'stoch' for {spec.task}, which has no vectors",

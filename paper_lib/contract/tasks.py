@@ -36,7 +36,7 @@ class Task:
     id: str
     suite: str  # the name of its suite
     name: str  # how the suite itself calls the task
-    obs: str  # 'proprio' (vectors) or 'vision' (one image)
+    obs: str  # 'proprio' (vectors), 'vision' (one image) or 'both'
     repeat: int  # environment steps per agent step
     limit: int  # agent steps of the longest episode, without the reset transition
     image: int = 64  # pixels per side
@@ -44,9 +44,14 @@ class Task:
     plane: Plane | None = None  # where figures draw paths; None: they draw none
 
     @property
+    def has_image(self) -> bool:
+        """Whether an image is observed."""
+        return self.obs != 'proprio'
+
+    @property
     def rendered(self) -> bool:
-        """Whether its observations are images that MuJoCo draws."""
-        return self.obs == 'vision' and suite_of(self).rendered
+        """Whether its observations have images that MuJoCo draws."""
+        return self.has_image and suite_of(self).rendered
 
     @property
     def options(self) -> tuple[str, ...]:

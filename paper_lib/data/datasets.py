@@ -2,7 +2,7 @@
 
 A dataset is added from arrays of N steps, which are whole episodes, one after the other:
 
-    vector   (N, D) float32        or    image   (N, H, W, C) uint8
+    vector   (N, D) float32, image   (N, H, W, C) uint8, or both
     action   (N, A) float32
     reward   (N,) float32
     is_first, is_last, is_terminal   (N,) bool
@@ -129,7 +129,7 @@ def _packed(steps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
     if 'image' in steps:
         arrays['image'] = np.asarray(steps['image'], np.uint8)
-    else:
+    if 'vector' in steps:
         arrays['vector'] = np.asarray(steps['vector'], np.float32)
     return {key: array[:, None] for key, array in arrays.items()}
 
@@ -137,9 +137,9 @@ def _packed(steps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def check(steps: dict[str, np.ndarray]) -> None:
     """Raise UserError, one line, unless these are the steps of whole episodes, all finite."""
     missing = [key for key in KEYS if key not in steps]
-    if missing or ('image' in steps) == ('vector' in steps):
+    if missing or not ('image' in steps or 'vector' in steps):
         given = ', '.join(sorted(steps))
-        raise UserError(f'a dataset has image or vector, and {", ".join(KEYS)}; this one has {given}')
+        raise UserError(f'a dataset has image, vector or both, and {", ".join(KEYS)}; this one has {given}')
     for key, array in steps.items():
         _check_kind(key, array)
     count = len(steps['reward'])

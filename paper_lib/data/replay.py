@@ -20,7 +20,7 @@ FIRST, LAST, TERMINAL = 1, 2, 4  # bits of a step's flags
 class Replay:
     """One raw time-major file per key, (rows, envs, ...), memory-mapped; `layout.json` says what they hold.
 
-    `arrays` maps each key to its (rows, envs, ...) array: `vector` or `image`, `action`,
+    `arrays` maps each key to its (rows, envs, ...) array: `vector`, `image` or both, `action`,
     `reward`, `flags`, and `place` if the environment has one.
     """
 
@@ -57,8 +57,8 @@ class Replay:
 
         A replay of the same layout is continued.
 
-        `like` has the shape and dtype of one step of `vector` or `image`, of `action`, and of
-        `place` if the environment has one.
+        `like` has the shape and dtype of one step of `vector`, of `image` or of both, of `action`,
+        and of `place` if the environment has one.
         Raises RunError if the disk is too small, or if a replay of another layout is there.
         """
         path = Path(path)

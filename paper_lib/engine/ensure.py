@@ -178,7 +178,9 @@ class Crew:
                     self.progress.note(f'waiting: {str(error).partition(";")[0]}')
                     again += group
                 case pool.Raised(UserError() as error):
-                    self.failed |= dict.fromkeys(group, error)
+                    store = Store(self.root)
+                    unfinished = [spec for spec in group if store.status(spec) != 'done']
+                    self.failed |= dict.fromkeys(unfinished, error)
                 case pool.Raised(error):
                     raise error
                 case pool.Died():

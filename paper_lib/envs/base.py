@@ -10,11 +10,11 @@ import numpy as np
 class Spaces:
     """The shapes of observations and actions.
 
-    An agent observes either `vector` or `image`.
+    An agent observes `vector`, `image` or both.
     """
 
-    vector: tuple[int, ...]  # sizes of the parts of the vector, in the suite's order; () for images
-    image: tuple[int, int, int] | None  # (height, width, channels)
+    vector: tuple[int, ...]  # sizes of the parts of the vector, in the suite's order; () for an image alone
+    image: tuple[int, int, int] | None  # (height, width, channels); None for vectors alone
     action: int  # A
     discrete: bool = False  # actions are one-hot (A,), else continuous in [-1, 1]^A
     place: int = 0  # size of a position that is recorded beside images; no agent sees it
@@ -31,7 +31,7 @@ class Env:
         spaces                                        a Spaces
         reset(seeds: np.random.SeedSequence)          start an episode; all its randomness comes from `seeds`
         act(action) -> (reward, is_last, is_terminal) one control step; float64 (A,) in [-1, 1], or an int
-        observe() -> dict                             `vector` float32 (D,) or `image` uint8 (H, W, C);
+        observe() -> dict                             `vector` float32 (D,), `image` uint8 (H, W, C), or both;
                                                       also `place` float32 if the spaces have one
 
     `episode` is the index of the NEXT episode, and may be set. An episode is a function of
@@ -52,7 +52,7 @@ class Env:
     def step(self, action: dict) -> dict:
         """Take {'action': (A,), 'reset': bool}; a reset starts the next episode and ignores the action.
 
-        Returns `vector` or `image`, `reward` (float32, summed over the action repeat),
+        Returns `vector`, `image` or both, `reward` (float32, summed over the action repeat),
         `is_first`, `is_last`, `is_terminal`. The time limit ends an episode without making
         it terminal. Raises ValueError for an action of another shape or not finite,
         RuntimeError after `is_last`.

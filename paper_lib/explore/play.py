@@ -27,22 +27,28 @@ Tree = Any
 def _examine(nets: Networks, params: Tree, episodes: Tree, key: jax.Array) -> dict[str, jax.Array]:
     """What `dreamer.assess` measures with this key in episodes (n, L, ...), and the states behind the first episode.
 
-    These are `deter` (1, L, D), `stoch` (1, L, S, C), and `decoded` (1, L, ...).
+    These are `deter` (1, L, D), `stoch` (1, L, S, C), and `decoded` (1, L, ...), see `_shown`.
     """
     measures, states = dreamer.examine(nets, params, episodes, key)
     first = State(states.deter[:1], states.stoch[:1])
-    decoded = WorldModel(nets, params['wm']).observation(first.feat)
+    decoded = _shown(WorldModel(nets, params['wm']), first.feat)
     return measures | {'deter': first.deter, 'stoch': first.stoch, 'decoded': decoded}
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _imagine(nets: Networks, params: Tree, start: State, key: jax.Array) -> jax.Array:
-    """Observations decoded along `model.horizon` imagined steps from N states, these first: (N, H + 1, ...)."""
+    """Decoded along `model.horizon` imagined steps from N states, these first: (N, H + 1, ...); see `_shown`."""
     world_model = WorldModel(nets, params['wm'])
     policy = Policy(nets, params['task']['actor'])
     draws = actor_critic.draw(nets, key, start.deter.shape[0])
     trajectory = actor_critic.imagine(world_model, constant_actions(policy), start, draws)
-    return world_model.observation(trajectory.feat).swapaxes(0, 1)
+    return _shown(world_model, trajectory.feat).swapaxes(0, 1)
+
+
+def _shown(world_model: WorldModel, feat: jax.Array) -> jax.Array:
+    """(..., F) -> the decoded images (..., X, Y, 3), or the vectors (..., X) where no images are observed."""
+    made = world_model.observation(feat)
+    return made['image'] if world_model.nets.image else made['vector']
 
 
 class Player:
@@ -70,7 +76,8 @@ class Player:
     def episode(self) -> dict[str, np.ndarray]:
         """The first episode of the run's last evaluation once more, step by step (N, ...).
 
-        Its entries are `vector` or `image`, `decoded`, `reward`, `wm_loss`, `recon_loss`, `value`, `deter`, `stoch`.
+        Its entries are `vector`, `image` or both, `decoded` (the image, if there is one), `reward`, `wm_loss`,
+        `recon_loss`, `value`, `deter`, `stoch`.
         """
         schedule = self.spec.schedule
         return self._play(self.envs, schedule.steps // schedule.evaluate_every)

@@ -53,7 +53,8 @@ class Checkpoints:
         began = time.monotonic()
         arrays = lanes.flatten(self._trees())
         evaluated = self.recorder.evaluated
-        meta = {'setting': self.setting, 'seconds': self.seconds, 'code': self.code, 'added': self.parts.added}
+        meta = {'setting': self.setting, 'seconds': self.seconds, 'code': self.code}
+        meta |= {'added': self.parts.added, 'lost': self.parts.lost}
         rows = self.parts.own_rows(clock)
         updates = self.parts.schedule.updates_at(clock)
         for number, lane in enumerate(self.group):
@@ -134,6 +135,7 @@ class Checkpoints:
         self.seconds_before = meta['seconds']
         self.code = list(dict.fromkeys([*meta['code'], provenance.CODE]))
         self.parts.added = meta['added']
+        self.parts.lost = meta.get('lost', {})  # older checkpoints have none
         return arrays
 
 

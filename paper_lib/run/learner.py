@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 from paper_lib.agent.measures import Watchers
-from paper_lib.contract.errors import RunError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import streams
 from paper_lib.data.sources import Source
@@ -128,13 +127,10 @@ class Learner:
         lane.run.lengths[numbers.start : numbers.stop] = rows
         return starts
 
-    def check_finite(self, clock: int) -> None:
-        """Raise RunError if the weights of a lane are not finite: they would never be finite again."""
+    def diverged(self) -> np.ndarray:
+        """(L,) whether the weights of a lane are not finite: they would never be finite again."""
         sums = jax.tree.map(lambda x: x.reshape(len(self.group), -1).sum(1), self.agent)
-        finite = np.isfinite(np.stack(jax.tree.leaves(sums))).all(0)
-        for lane, good in zip(self.group, finite):
-            if not good:
-                raise RunError(f'{lane.run.path}: diverged before agent step {clock}; lower the learning rates')
+        return ~np.isfinite(np.stack(jax.tree.leaves(sums))).all(0)
 
 
 def trim() -> None:

@@ -7,6 +7,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from paper_lib.contract.errors import RunError
 from paper_lib.contract.schedule import Schedule
 from paper_lib.run.evaluate import Evaluation
 from paper_lib.run.learner import Learner
@@ -27,6 +30,7 @@ class Parts:
     source_rows: int  # rows of a finished recording; 0 for runs that learn from a growing replay
     threshold: float  # an offline run adds data if its OOD ratio is above this; 0: always
     added: int = 0  # rows that an offline run has added
+    lost: dict[str, int] = dataclasses.field(default_factory=dict)  # ids of runs that have diverged: the time of it
 
     def rows(self, clock: int) -> int:
         """Number of rows to learn from at this time."""
@@ -37,6 +41,28 @@ class Parts:
     def own_rows(self, clock: int) -> int:
         """Number of rows that each run has written itself by this time."""
         return self.schedule.rows_at(clock) if self.schedule.online else self.added
+
+    def collect(self, row: int, clock: int) -> None:
+        """Write this row of the runs' own replays."""
+        self.lose(self.collector.collect(self.learner.params, row), clock)
+
+    def lose(self, diverged: np.ndarray, clock: int) -> None:
+        """Note which lanes (L,) have diverged. They go on beside the others, whose bits they do not change.
+
+        Raises RunError if there are no others.
+        """
+        run_ids = [lane.spec.run_id for lane in self.learner.group]
+        for run_id, bad in zip(run_ids, diverged):
+            if bad:
+                self.lost.setdefault(run_id, clock)
+        if self.lost.keys() >= set(run_ids):
+            self.fail()
+
+    def fail(self) -> None:
+        """Raise RunError, which names them, if runs have diverged."""
+        if self.lost:
+            run_ids, clocks = ', '.join(self.lost), ', '.join(map(str, self.lost.values()))
+            raise RunError(f'{run_ids}: diverged before agent step {clocks}; lower the learning rates')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +118,7 @@ def events(parts: Parts, clock: int) -> Iterator[Event]:
     while clock < schedule.steps:
         clock += schedule.chunk
         for row in schedule.rows_due(clock):
-            parts.collector.collect(learner.params, row)
+            parts.collect(row, clock)
         yield Collected(clock)
 
         if numbers := schedule.updates_due(clock):
@@ -101,12 +127,12 @@ def events(parts: Parts, clock: int) -> Iterator[Event]:
 
         evaluated = None
         if schedule.evaluation_due(clock):
-            learner.check_finite(clock)
+            parts.lose(learner.diverged(), clock)
             evaluated = evaluate(parts, clock)
             yield evaluated
 
         if schedule.interaction_due(clock) and wants_data(parts, evaluated):
-            interact(parts)
+            interact(parts, clock)
             yield Interacted(clock)
 
         yield Advanced(clock)
@@ -119,6 +145,7 @@ def evaluate(parts: Parts, clock: int) -> Evaluated:
     state = parts.learner.state
     norm = state['norm']['task']['task']
     metrics, traces = parts.evaluation(state['params'], number, parts.rows(clock), is_last, norm)
+    parts.lose(parts.evaluation.evaluator.diverged, clock)
     return Evaluated(clock, metrics, traces)
 
 
@@ -133,8 +160,8 @@ def wants_data(parts: Parts, evaluated: Evaluated | None) -> bool:
     return ratio is not None and ratio > parts.threshold
 
 
-def interact(parts: Parts) -> None:
+def interact(parts: Parts, clock: int) -> None:
     """Add rows with the present policy. Episodes continue from the last time."""
     for _ in range(parts.schedule.interact_rows):
-        parts.collector.collect(parts.learner.params, parts.added)
+        parts.collect(parts.added, clock)
         parts.added += 1

@@ -11,7 +11,6 @@ import numpy as np
 
 from paper_lib import envs
 from paper_lib.contract import tasks
-from paper_lib.contract.errors import RunError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import streams
 from paper_lib.data.replay import FIRST, LAST, Replay
@@ -44,7 +43,7 @@ def layout(spaces: envs.Spaces) -> dict[str, tuple[tuple[int, ...], str]]:
     row = {}
     if spaces.image:
         row['image'] = (spaces.image, 'uint8')
-    else:
+    if spaces.vector:
         row['vector'] = ((sum(spaces.vector),), 'float32')
     if spaces.place:
         row['place'] = ((spaces.place,), 'float32')
@@ -60,19 +59,9 @@ def uniform_action(rng: np.random.Generator, spaces: envs.Spaces, count: int) ->
     return rng.uniform(-1, 1, (count, spaces.action)).astype(np.float32)
 
 
-def finite(specs: Sequence[RunSpec], actions: jax.Array) -> np.ndarray:
-    """A copy of the actions (L, n, A) on the host.
-
-    Raises RunError if those of a lane are not finite.
-    """
-    actions = np.array(actions)
-    diverged = []
-    for spec, lane_actions in zip(specs, actions):
-        if not np.isfinite(lane_actions).all():
-            diverged.append(spec.run_id)
-    if diverged:
-        raise RunError(f'{", ".join(diverged)}: diverged, its actions are not finite; lower the learning rates')
-    return actions
+def infinite(actions: np.ndarray) -> np.ndarray:
+    """(L,) whether the actions (L, n, A) of a lane are not all finite: then it has diverged."""
+    return ~np.isfinite(actions).all((1, 2))
 
 
 class Collector:
@@ -94,14 +83,19 @@ class Collector:
         no_action = np.zeros((*size, self.envs.spaces.action), np.float32)
         self.step = advance(self.envs, no_action, np.ones(size, bool))
 
-    def collect(self, params: Any, row: int) -> None:
-        """Choose actions for the current step, write replay row `row`, step the environments."""
-        last = self.step['is_last']
-        action = np.where(last[..., None], np.float32(0), self._actions(params, row))
+    def collect(self, params: Any, row: int) -> np.ndarray:
+        """Choose actions for the current step, write replay row `row`, step the environments.
+
+        Returns (L,) whether the lanes have diverged: 0 then stands for their actions.
+        """
+        last, action = self.step['is_last'], self._actions(params, row)
+        diverged = infinite(action)
+        action = np.where(last[..., None] | diverged[:, None, None], np.float32(0), action)
         for lane, replay in enumerate(self.replays):
             lane_step = {key: value[lane] for key, value in self.step.items()}
             replay.write(row, lane_step | {'action': action[lane]})
         self.step = advance(self.envs, action, last)
+        return diverged
 
     def _actions(self, params: Any, row: int) -> np.ndarray:
         """(L, n, A) actions for the current step: random ones during the prefill, then the policy's."""
@@ -115,7 +109,7 @@ class Collector:
         explores = self.specs[0].w_expl > 0 and schedule.exploring_row(row)
         behaviour = 'expl' if explores else 'task'
         self.carry = self.program.act(behaviour, params, self.carry, obs, self.keys, row)
-        return finite(self.specs, self.carry['action'])
+        return np.array(self.carry['action'])
 
     def restore(self, carry: Any, rows: int) -> None:
         """Return to the point before row `rows`: every environment plays its unfinished episode again."""
@@ -155,6 +149,7 @@ class Evaluator:
         seeds = [lanes.number(spec.pair_seed, 'eval_env') for spec in specs]
         self.envs = worlds(specs, seeds, self.count)
         self.keys = lanes.keys(specs, 'eval_policy')
+        self.diverged = None  # (L,) whether the lanes had diverged when it played last; see `Collector.collect`
 
     def play(self, params: Any, index: int) -> list[Arrays]:
         """The episodes of evaluation number `index`: per lane a dict of (episodes, N, ...) arrays.
@@ -164,6 +159,7 @@ class Evaluator:
         """
         keys = self._keys(index)
         done = np.zeros((len(self.specs), self.count), bool)
+        self.diverged = np.zeros(len(self.specs), bool)
         self.envs.episodes = [index] * done.size
         action = np.zeros((*done.shape, self.envs.spaces.action), np.float32)
         carry = self.program.carry(self.count)
@@ -172,9 +168,11 @@ class Evaluator:
         for counter in range(self.limit + 1):
             step = advance(self.envs, action, reset)
             carry = self.program.act('task', params, carry, observation(step), keys, counter)
-            action = finite(self.specs, carry['action'])
+            action = np.array(carry['action'])
+            self.diverged |= infinite(action)
             reset = step['is_last']
             action[reset] = 0
+            action[self.diverged] = 0
             rows.append({**step, 'action': action, 'valid': ~done})
             done = done | reset
             if done.all():

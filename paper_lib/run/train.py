@@ -138,7 +138,10 @@ def make_lane(run: Run, recording: Finished | Recording | None, spaces: envs.Spa
 
 
 def check_layout(spec: RunSpec, arrays: dict[str, np.ndarray], layout: dict[str, tuple]) -> None:
-    """Raise UserError unless a recording has the observations and actions of the task's environment."""
+    """Raise UserError unless a recording has the observations and actions of the task's environment, and no others."""
+    for name in rollout.OBS:
+        if name in arrays and name not in layout:
+            raise UserError(f'{spec.source_id}: has {name}, which {spec.task} has not')
     for name, (shape, dtype) in layout.items():
         if name not in arrays:
             raise UserError(f'{spec.source_id}: has no {name}, which {spec.task} has')
@@ -180,7 +183,7 @@ def load_frozen_models(learner: Learner, group: list[Lane], recordings: list[Fin
 
 
 def finish(group: list[Lane], parts: loop.Parts, recorder: Recorder, checkpoints: Checkpoints) -> None:
-    """Write the final files of every run."""
+    """Write the final files of every run that has not diverged. Raises RunError if others have."""
     weights = lanes.flatten(parts.learner.agent)
     about = checkpoints.setting | {
         'seconds': round(checkpoints.seconds, 1),
@@ -191,9 +194,12 @@ def finish(group: list[Lane], parts: loop.Parts, recorder: Recorder, checkpoints
     }
     rows = parts.rows(parts.schedule.steps)
     for number, lane in enumerate(group):
+        if lane.spec.run_id in parts.lost:
+            continue
         lane_weights = {name: array[number] for name, array in weights.items()}
         traces = recorder.evaluated.traces[number] | visits(lane, rows)
         lane.run.finish(lane_weights, traces, about)
+    parts.fail()
 
 
 def visits(lane: Lane, rows: int) -> dict[str, np.ndarray]:

@@ -118,7 +118,7 @@ def _of_frames(function: Callable[[Frames], Figure | pd.DataFrame]) -> Draw:
 
 
 def _seen_as_pictures(task: Task) -> bool:
-    return task.obs == 'vision'
+    return task.has_image
 
 
 def _in_a_plane(task: Task) -> bool:

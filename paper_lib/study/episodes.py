@@ -78,7 +78,7 @@ def _shade(axes: Axes, steps: pd.DataFrame, usual: pd.DataFrame, color: str) -> 
 def hallucination(frames: Frames, agent: str) -> Figure:
     """What an agent saw (above) and what its world model decoded (below) around the step that misleads it most."""
     with context():
-        seen = [task for task in frames.tasks if tasks.get(task).obs == 'vision']
+        seen = [task for task in frames.tasks if tasks.get(task).has_image]
         rows = max(1, len(seen))
         figure = panels.new(frames, 9, 0.3 + 2.1 * rows)
         parts = figure.subfigures(rows, 1, squeeze=False).flat

@@ -130,7 +130,7 @@ def _selected(name: str, spec: RunSpec) -> bool:
     task = tasks.get(spec.task)
     if name == 'visits':
         return task.plane is not None
-    return name == 'traces' or (task.obs == 'vision' and spec.pair_seed in SHOWN)
+    return name == 'traces' or (task.has_image and spec.pair_seed in SHOWN)
 
 
 def steps(traces: dict[str, np.ndarray]) -> pd.DataFrame:

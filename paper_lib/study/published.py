@@ -112,7 +112,7 @@ def _has_effect(fact: Fact, spec: RunSpec) -> bool:
     if fact.needs == 'explore':
         return spec.w_expl > 0
     if fact.needs == 'see':
-        return tasks.get(spec.task).obs == 'vision'
+        return tasks.get(spec.task).has_image
     return True
 
 

@@ -28,7 +28,7 @@ def environments() -> pd.DataFrame:
     rows = []
     for suite, names in SUITES.items():
         members = [tasks.get(name) for name in names]
-        images = [f'{task.image} x {task.image}' for task in members if task.obs == 'vision']
+        images = [f'{task.image} x {task.image}' for task in members if task.has_image]
         rows.append(
             {
                 'suite': suite,

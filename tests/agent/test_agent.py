@@ -21,13 +21,17 @@ MODEL = ModelSpec(deter=12, stoch=3, classes=4, units=16, layers=1, mlp_units=16
                   batch=4, length=6, horizon=4, ensemble=3, probe_units=16)  # fmt: skip
 PROPRIO = Networks(MODEL, (3, 2), None, 2, False, explore=True)
 MINATAR = Networks(MODEL, (), (32, 32, 3), 3, True)
+BOTH = Networks(MODEL, (3, 2), (32, 32, 3), 2, False)
 HYPER = {'lr_model': 1e-3, 'lr_actor': 1e-3, 'lr_critic': 1e-3, 'lr_expl': 1e-3, 'w_expl': 0.5}
 
 
 def random_batch(nets, seed=0, shape=(4, 6)):
     rng = np.random.default_rng(seed)
-    obs = {'image': rng.integers(0, 256, (*shape, *nets.image), np.uint8)} if nets.image else {
-        'vector': rng.normal(size=(*shape, sum(nets.vector))).astype(np.float32)}  # fmt: skip
+    obs = {}
+    if nets.image:
+        obs['image'] = rng.integers(0, 256, (*shape, *nets.image), np.uint8)
+    if nets.vector:
+        obs['vector'] = rng.normal(size=(*shape, sum(nets.vector))).astype(np.float32)
     action = rng.uniform(-1, 1, (*shape, nets.action)).astype(np.float32)
     if nets.discrete:
         action = np.eye(nets.action, dtype=np.float32)[rng.integers(nets.action, size=shape)]
@@ -156,6 +160,29 @@ def test_one_update_moves_every_network_and_is_finite(nets):
     after, metrics = step(nets, state, random_batch(nets))
     assert changed(state, after) == set(state['params'])
     assert all(np.isfinite(value) for value in metrics.values())
+
+
+@pytest.mark.parametrize('name', ['image', 'vector'])
+def test_the_posterior_depends_on_the_image_and_on_the_vector(name):
+    wm, batch = WorldModel(BOTH, fresh(BOTH)['params']['wm']), random_batch(BOTH)
+    other = batch | {name: random_batch(BOTH, seed=1)[name]}
+    deter = jnp.zeros((4, 6, MODEL.deter))
+    before, after = (wm.posterior(deter, wm.encode(seen)).logp for seen in (batch, other))
+    assert (before != after).any((-2, -1)).all()
+
+
+def test_the_errors_of_image_and_vector_add():
+    nets = dataclasses.replace(BOTH, model=dataclasses.replace(MODEL, vector_scale=3.0, obs_scale=2.0))
+    wm, batch = WorldModel(nets, fresh(BOTH)['params']['wm']), random_batch(BOTH)
+    feat = jax.random.normal(jax.random.key(0), (4, 6, nets.features))
+    image, vector = nets.decoder.apply(wm.params['decoder'], feat)
+    error = ((image - batch['image'] / 255) ** 2).sum((-3, -2, -1))
+    error += 3 * ((vector - dists.symlog(2 * batch['vector'])) ** 2).sum(-1)
+    np.testing.assert_allclose(world_model.observation_loss(wm, feat, batch), error, rtol=1e-5)
+    seen = wm.observation(feat)
+    assert {name: (value.shape, value.dtype) for name, value in seen.items()} == {
+        name: (batch[name].shape, batch[name].dtype) for name in ('image', 'vector')
+    }
 
 
 def test_each_learning_rate_belongs_to_its_networks():

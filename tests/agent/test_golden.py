@@ -98,7 +98,8 @@ def test_forward(name):
     for part, initial in wm.initial()._asdict().items():
         check(f'out_initial_{part}', jnp.broadcast_to(initial, data[f'out_initial_{part}'].shape))
     check('out_embed', wm.encode(batch))
-    check('out_decoder_raw', wm.decode(start.feat))
+    (decoded,) = wm.decode(start.feat).values()
+    check('out_decoder_raw', decoded)
     check('out_reward_mean', wm.reward(start.feat).mean())
     check('out_cont_logit', wm.cont(start.feat).logit)
     check('out_value_mean', actor_critic.critic(nets, params['task']['critics']['task'], start.feat).mean())

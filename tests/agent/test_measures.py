@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_agent import MINATAR, PROPRIO, fresh, random_batch
+from test_agent import BOTH, MINATAR, PROPRIO, fresh, random_batch
 
 from paper_lib.agent import actor_critic, dists, dreamer, measures
 from paper_lib.agent.actor_critic import Learner, Objective, Trajectory
@@ -51,10 +51,10 @@ PRIOR = np.array([1 - RARE, RARE / 3, RARE / 3, RARE / 3])
 
 def exact_model(*shown_as):
     """A world whose latents are drawn anew at every step and seen as they are; it decodes class c as `shown_as[c]`."""
-    nets = types.SimpleNamespace(model=types.SimpleNamespace(deter=2), image=None)
+    nets = types.SimpleNamespace(model=types.SimpleNamespace(deter=2))
     return types.SimpleNamespace(
         nets=nets,
-        observation=lambda feat: feat[..., 2:] @ jnp.eye(CLASSES)[np.array(shown_as)],
+        observation=lambda feat: {'vector': feat[..., 2:] @ jnp.eye(CLASSES)[np.array(shown_as)]},
         encode=lambda obs: obs['vector'],
         prior=lambda deter: dists.OneHot(jnp.log(jnp.broadcast_to(PRIOR, (*deter.shape[:-1], 1, CLASSES)))),
         posterior=lambda deter, embed: dists.OneHot(jnp.log(0.999 * embed + 0.001 / CLASSES)[..., None, :]),
@@ -215,7 +215,7 @@ def test_watching_networks_learn_from_the_starts_and_the_noise_of_the_agents_upd
         assert any(jax.tree.leaves(moved)), name
 
 
-@pytest.mark.parametrize('nets', [PROPRIO, MINATAR], ids=['vectors', 'pictures'])
+@pytest.mark.parametrize('nets', [PROPRIO, MINATAR, BOTH], ids=['vectors', 'pictures', 'both'])
 def test_all_measures_of_an_agent_are_numbers(nets):
     params = fresh(nets)['params'] | {'watch': watchers(nets).params}
     params = jax.tree_util.tree_map_with_path(go_on, params)

@@ -49,6 +49,14 @@ def test_a_dataset_gives_back_its_steps_and_its_episodes(tmp_path):
     np.testing.assert_array_equal(source.gather(starts[:1], 8)['reward'][0], steps['reward'][starts[0] :][:8])
 
 
+def test_a_dataset_may_have_images_beside_vectors(tmp_path):
+    image = np.random.default_rng(0).integers(256, size=(120, 4, 4, 3), dtype=np.uint8)
+    dataset = datasets.add(tmp_path, 'mine', TASK, episodes() | {'image': image})
+    replay = datasets.find(tmp_path, dataset).replay()
+    np.testing.assert_array_equal(replay.arrays['image'][:, 0], image)
+    np.testing.assert_array_equal(replay.arrays['vector'][:, 0], episodes()['vector'])
+
+
 def test_the_identity_of_a_dataset_is_its_content(tmp_path):
     dataset = datasets.add(tmp_path, 'mine', TASK, episodes())
     assert datasets.add(tmp_path, 'mine', TASK, episodes()) == dataset
@@ -84,8 +92,7 @@ def pictures(image):
 
 
 @pytest.mark.parametrize(('steps', 'words'), [
-    ({}, 'has image or vector'),
-    (episodes() | {'image': np.zeros((120, 4, 4, 3), np.uint8)}, 'has image or vector'),
+    ({}, 'has image, vector or both'),
     (episodes() | {'reward': np.zeros(119)}, r'shape \(1'),
     (episodes() | {'reward': np.zeros(120, object)}, 'type object'),
     (episodes() | {'reward': np.zeros((120, 1))}, r'reward: has shape \(120, 1\)'),

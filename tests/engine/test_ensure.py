@@ -30,10 +30,10 @@ def workers(monkeypatch):
             self.did += self.group
 
         def receive(self):
+            done.update(spec for spec in self.group if spec not in lost)
             for spec in self.group:
                 if spec in lost:
                     return pool.Raised(RunError(f'{spec.run_id}: diverged'))
-            done.update(self.group)
             return pool.Returned(None)
 
         def stop(self):
@@ -45,11 +45,13 @@ def workers(monkeypatch):
     return made, lost
 
 
-def test_a_run_that_fails_stops_its_followers_alone(workers, tmp_path):
+@pytest.mark.parametrize('lanes', [1, 2])
+def test_a_run_that_fails_stops_its_followers_alone(lanes, workers, tmp_path):
+    """Those of a run that was trained in one program with it go on."""
     made, lost = workers
     lost.add(OTHER)
     with pytest.raises(RunError, match=f'^{OTHER.run_id}: diverged$'):
-        ensure.ensure([OTHER, FOLLOWER, smoke.ACTIVE, smoke.PASSIVE], Store(tmp_path), workers=2)
+        ensure.ensure([OTHER, FOLLOWER, smoke.ACTIVE, smoke.PASSIVE], Store(tmp_path), workers=2, lanes=lanes)
     trained = {spec for worker in made for spec in worker.did if spec != 'stop'}
     assert trained == {OTHER, smoke.ACTIVE, smoke.PASSIVE}
 

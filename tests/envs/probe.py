@@ -1,6 +1,7 @@
 """An environment of Gymnasium that observes a given value in given spaces, and keeps the actions it was given."""
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 
 
@@ -37,4 +38,25 @@ class Forgetful(Probe):
         return super().step(action)
 
 
+class Seer(Probe):
+    """Observes a random picture and two random vectors."""
+
+    def __init__(self):
+        eye = spaces.Box(0, 255, (8, 8, 1), np.uint8)
+        super().__init__(spaces.Dict(eye=eye, arm=spaces.Box(-1, 1, (2,)), tool=spaces.Discrete(3)), None, end=20)
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.look(), {}
+
+    def step(self, action):
+        return self.look(), *super().step(action)[1:]
+
+    def look(self):
+        eye = self.np_random.integers(256, size=(8, 8, 1), dtype=np.uint8)
+        arm = self.np_random.uniform(-1, 1, 2).astype(np.float32)
+        return {'eye': eye, 'arm': arm, 'tool': self.np_random.integers(3)}
+
+
 gymnasium.register('Probe/Forgetful-v3', Forgetful)
+gymnasium.register('Probe/Seer-v0', Seer, max_episode_steps=40)

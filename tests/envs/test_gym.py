@@ -1,5 +1,6 @@
 """Tasks of Gymnasium, against the environments themselves stepped by hand."""
 
+import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import probe  # noqa: E402
 
 UNIT = spaces.Box(-1, 1, (2,))
-PENDULUM, CART = 'gym:Pendulum-v1', 'gym:CartPole-v1'
+PENDULUM, CART, SEER = 'gym:Pendulum-v1', 'gym:CartPole-v1', 'gym:probe:Probe/Seer-v0'
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def test_every_episode_has_a_seed_of_its_own(make):
     assert first != second == again and all(type(seed) is int and 0 <= seed < 2**31 for seed in (first, second))
 
 
-@pytest.mark.parametrize('task', [PENDULUM, CART, 'gym:Blackjack-v1'])
+@pytest.mark.parametrize('task', [PENDULUM, CART, 'gym:Blackjack-v1', SEER])
 def test_episodes_are_functions_of_seed_and_index(task):
     check_reproducible(task)
 
@@ -187,12 +188,22 @@ def test_an_image_inside_a_dict_is_seen(make):
     assert (reset(env)['image'] == 7).all()
 
 
+def test_an_image_and_the_vector_beside_it_are_both_seen(make):
+    pixels = np.full((8, 8, 3), 7, np.uint8)
+    inner = spaces.Dict(camera=spaces.Box(0, 255, (8, 8, 3), np.uint8), arm=spaces.Box(-1, 1, (2,)))
+    env = make(spaces.Tuple([inner, spaces.Discrete(2)]), ({'camera': pixels, 'arm': np.array([0.5, -1])}, 1))
+    assert env.spaces == envs.Spaces((2, 2), (32, 32, 3), 2, discrete=True)
+    assert (tasks.get('gym:Probe-v0').obs, tasks.get('gym:Probe-v0').image) == ('both', 32)
+    record = reset(env)
+    assert (record['image'] == 7).all()
+    np.testing.assert_array_equal(record['vector'], [0.5, -1, 0, 1])
+
+
 PICTURE = spaces.Box(0, 255, (8, 8, 3), np.uint8)
 
 
 @pytest.mark.parametrize('observation, action, words', [
-    (spaces.Dict(a=PICTURE, b=UNIT), None, '1 of 2 entries as images; an agent takes one image or vectors, not both'),
-    (spaces.Tuple([PICTURE, PICTURE]), None, '2 of 2 entries as images'),
+    (spaces.Dict(a=PICTURE, b=UNIT, c=PICTURE), None, 'observes 2 images; an agent takes one'),
     (spaces.Box(0, 255, (4, 84, 84), np.uint8), None, 'uint8 of shape (4, 84, 84); must be uint8 of H x W'),
     (spaces.Box(0, 1, (8, 8, 3)), None, 'float32 of shape (8, 8, 3); must be uint8 of H x W'),
     (spaces.Text(5), None, 'must be Box, Discrete, MultiDiscrete or MultiBinary'),
@@ -234,16 +245,37 @@ def test_a_run_has_the_name_of_a_folder():
 # Training.
 
 
+VALUES = {'budget': 320, 'eval_every': 160, 'eval_episodes': 1, 'prefill': 80, 'chunk': 20, 'ratio': 0.05}
+
+
 @pytest.mark.parametrize('task', [PENDULUM, CART])
 def test_they_train(task, quick, tmp_path):
     from paper_lib.run import train
 
-    values = {'budget': 320, 'eval_every': 160, 'eval_episodes': 1, 'prefill': 80, 'chunk': 20, 'ratio': 0.05}
-    store, spec = Store(tmp_path), plan.make('active', task, 0, scales.get('smoke'), **values)
+    store, spec = Store(tmp_path), plan.make('active', task, 0, scales.get('smoke'), **VALUES)
     train.train([spec], store)
     metrics = store.metrics(spec)
     assert store.status(spec) == 'done' and metrics.env_step.tolist() == [160, 320]
     assert np.isfinite(metrics.wm_loss).all() and np.isfinite(metrics.score).all()
+
+
+def test_an_image_and_a_vector_train_online_and_offline(quick, tmp_path):
+    """Also with alpha 0, which gives the source again."""
+    from paper_lib.run import train
+
+    store, active = Store(tmp_path), plan.make('active', SEER, 0, scales.get('smoke'), **VALUES)
+    passive = dataclasses.replace(active, agent='passive', data='final', source=active, seed=1, init_seed=1)
+    control = dataclasses.replace(active, agent='tandem', data='batches', source=active, init_seed=1, alpha=0.0)
+    for spec in (active, passive, control):
+        train.train([spec], store)
+        assert np.isfinite(store.metrics(spec)[['wm_loss', 'score', 'ood_ratio']].to_numpy()).all()
+        traces = store.traces(spec)
+        assert traces['image'].shape == traces['decoded'].shape == (1, 21, 32, 32, 3)
+        assert traces['vector'].shape == (1, 21, 5)
+    assert store.metrics(control).equals(store.metrics(active))
+    ours, theirs = store.weights(control), store.weights(active)
+    assert {name.split('/')[3] for name in ours if name.startswith('wm/encoder/')} == {'image', 'vector'}
+    assert ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
 @pytest.mark.parametrize('scale', ['smoke', 'laptop'])

@@ -216,7 +216,7 @@ def some(*names, task='breakout-vision'):
 
 
 def test_study_keeps_no_training_losses_and_one_episode_of_every_run(make_store, tmp_path):
-    specs = some('active', 'passive_10', task='cup_catch-proprio')
+    specs = some('active', 'passive_10', task='window-open-proprio')
     archive.add(specs, make_store(specs), tmp_path, 'study')
     found = archive.load(specs, tmp_path, 'study')
     assert found.missing == []

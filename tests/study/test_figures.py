@@ -20,8 +20,8 @@ WARNING = scales.get('smoke').warning
 PLANE = tasks.get('point_mass_maze-proprio').plane
 RUN, MAZE, PICK = 'quadruped_run-vision', 'point_mass_maze-vision', 'pick-place-proprio'
 CUP, BREAKOUT = 'cup_catch-proprio', 'breakout-vision'
-DRAWN_AGAIN = ['figure_base_agent', 'figure_1', 'figure_2', 'figure_2_walker', 'figure_5', 'figure_7', 'figure_S1', 'figure_S3',
-               'figure_S4', 'figure_S8', 'figure_S15']  # fmt: skip  # every way to draw
+DRAWN_AGAIN = ['figure_base_agent', 'figure_1', 'figure_2', 'figure_2_walker', 'figure_5', 'figure_7', 'figure_S1',
+               'figure_S3', 'figure_S4', 'figure_S8', 'figure_S15']  # fmt: skip  # every way to draw
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """Any environment of Gymnasium: `gym:Pendulum-v1`, or `gym:my_module:MyEnv-v0` where a module registers it.
 
 Observations are Box, Discrete, MultiDiscrete and MultiBinary spaces, alone or inside Dict
-and Tuple spaces. They become one vector, in which a Discrete value is one-hot and the
-entries of a Dict are in the order of their names. Or they are one image, uint8 of H x W, H
-x W x 1 or H x W x 3. Actions are Discrete, or a Box with finite bounds.
+and Tuple spaces. At most one of them is an image, uint8 of H x W, H x W x 1 or H x W x 3.
+All others become one vector, in which a Discrete value is one-hot and the entries of a Dict
+are in the order of their names. Actions are Discrete, or a Box with finite bounds.
 
 An episode must be a function of the seed that `reset` gets and of the actions. So an
 environment may draw random numbers from `self.np_random` only, and a reset must leave
@@ -55,18 +55,18 @@ class Simulator:
 
     def __init__(self, task: Task):
         self._env = _make(task.name)
-        self._entries = _entries(self._env.observation_space, task.id)
+        self._image, self._parts = _entries(self._env.observation_space, task.id)
         self._control = self._env.action_space
         discrete, size = _action(self._control, task.id)
         if not discrete:
             low, high = self._control.low.astype(np.float64), self._control.high.astype(np.float64)
             self._middle, self._half = (high + low) / 2, (high - low) / 2
-        if task.obs == 'vision':
-            height, width = self._entries[0].space.shape[:2]
+        image = None
+        if self._image:
+            height, width = self._image.space.shape[:2]
             self._rows, self._columns = nearest(task.image, height)[:, None], nearest(task.image, width)
-            self.spaces = Spaces((), (task.image, task.image, 3), size, discrete)
-        else:
-            self.spaces = Spaces(_sizes(self._entries), None, size, discrete)
+            image = (task.image, task.image, 3)
+        self.spaces = Spaces(_sizes(self._parts), image, size, discrete)
 
     def reset(self, seeds: np.random.SeedSequence) -> None:
         seed = int(seeds.generate_state(1)[0]) % 2**31  # some environments take no larger seed
@@ -85,13 +85,16 @@ class Simulator:
         return value.astype(space.dtype).clip(space.low, space.high)
 
     def observe(self) -> dict[str, np.ndarray]:
-        if self.spaces.image:
-            cells = np.atleast_3d(self._entries[0].of(self._observation))[self._rows, self._columns]
-            return {'image': np.broadcast_to(cells, self.spaces.image).copy()}
         from gymnasium.spaces import flatten
 
-        parts = [flatten(entry.space, entry.of(self._observation)) for entry in self._entries]
-        return {'vector': np.concatenate(parts).astype(np.float32)}
+        seen = {}
+        if self._image:
+            cells = np.atleast_3d(self._image.of(self._observation))[self._rows, self._columns]
+            seen['image'] = np.broadcast_to(cells, self.spaces.image).copy()
+        if self._parts:
+            parts = [flatten(entry.space, entry.of(self._observation)) for entry in self._parts]
+            seen['vector'] = np.concatenate(parts).astype(np.float32)
+        return seen
 
 
 def find(task_id: str) -> Task | None:
@@ -107,14 +110,15 @@ def find(task_id: str) -> Task | None:
     packages.load(PACKAGES)
     name = task_id.removeprefix(PREFIX)
     env = _make(name)
-    entries = _entries(env.observation_space, task_id)
+    image, parts = _entries(env.observation_space, task_id)
     _action(env.action_space, task_id)
     limit = env.spec.max_episode_steps or LIMIT
     env.close()
-    if not entries[0].pixels:
+    if not image:
         return Task(task_id, 'gym', name, 'proprio', repeat=1, limit=limit)
-    image = 32 if max(entries[0].space.shape[:2]) <= 32 else 64
-    return Task(task_id, 'gym', name, 'vision', repeat=1, limit=limit, image=image)
+    obs = 'both' if parts else 'vision'
+    side = 32 if max(image.space.shape[:2]) <= 32 else 64
+    return Task(task_id, 'gym', name, obs, repeat=1, limit=limit, image=side)
 
 
 def _make(name) -> 'gymnasium.Env':
@@ -131,18 +135,17 @@ def _make(name) -> 'gymnasium.Env':
     return env
 
 
-def _entries(space, task_id) -> list[Entry]:
-    """The entries of an observation space: one image, or all that make up the vector, in a fixed order."""
-    entries = list(_leaves(space))
-    for entry in entries:
+def _entries(space, task_id) -> tuple[Entry | None, list[Entry]]:
+    """The image of an observation space, if it has one, and the entries that make up the vector, in a fixed order."""
+    images, parts = [], []
+    for entry in _leaves(space):
         _check_entry(entry, task_id)
-    if not entries:
+        (images if entry.pixels else parts).append(entry)
+    if not images and not parts:
         raise UserError(f'task={task_id!r}: its observation space {space} is empty')
-    images = sum(entry.pixels for entry in entries)
-    if images and len(entries) > 1:
-        raise UserError(f'task={task_id!r}: observes {images} of {len(entries)} entries as images; '
-                        'an agent takes one image or vectors, not both: wrap the environment')  # fmt: skip
-    return entries
+    if len(images) > 1:
+        raise UserError(f'task={task_id!r}: observes {len(images)} images; an agent takes one: wrap the environment')
+    return images[0] if images else None, parts
 
 
 def _leaves(space, path=()) -> Iterator[Entry]:
