@@ -496,8 +496,9 @@ ROWS = (
         _of_frames(supplement.self_generated),
         text="""Environment steps that {passive_auto.label} added, in percent of those in its
         source's replay: mean, lowest and highest run, number of runs, and the paper's
-        Table S2 (1M steps, size S). Last row: mean over the tasks that have runs, of
-        the paper's numbers for the same tasks.""",
+        Table S2 (1M steps, size S). Below: mean over the tasks that have runs, of the
+        paper's numbers for the same tasks, and from three tasks on the rank correlation
+        (Spearman's) of the two columns.""",
     ),
     Entry(
         'figure_S1',

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 
 from paper_lib.contract import tasks
@@ -51,15 +52,16 @@ def _distinct(values: Iterable[str | int]) -> str:
 def self_generated(frames: Frames) -> pd.DataFrame:
     """Table S2: environment steps that ADAPTIVE added, in percent of those of its source; one row per planned task.
 
-    The lowest and the highest run stand beside the mean. The last row is the mean over the tasks that have runs, and
-    of the paper's numbers for the same tasks. The paper's own average is over all 31 tasks.
+    The lowest and the highest run stand beside the mean. The last rows are the mean over the tasks that have runs, of
+    the paper's numbers for the same tasks too, and from three tasks on the rank correlation of ours and theirs. The
+    paper's own average is over all 31 tasks.
     """
     planned = list(dict.fromkeys(spec.task for spec in frames.wanted(ADAPTIVE)))
     metrics = frames.metrics[frames.metrics.agent == ADAPTIVE]
     runs = metrics[['task', 'run_id']].drop_duplicates()
     shares = runs.run_id.map(claims.added(metrics)).astype(float)
     table = shares.groupby(runs.task).agg(['mean', 'min', 'max', 'count']).reindex(planned)
-    table['paper'] = [PAPER[task] for task in planned]
+    table['paper'] = [PAPER.get(task, np.nan) for task in planned]
 
     with_runs = table[table['count'] > 0]
     table['count'] = table['count'].fillna(0).astype(int)
@@ -69,6 +71,11 @@ def self_generated(frames: Frames) -> pd.DataFrame:
         'paper': with_runs['paper'].mean(),
         'count': int(table['count'].sum()),
     }
-    rows = pd.concat([table.reset_index(names='task'), pd.DataFrame([average])], ignore_index=True)
+    last = [average]
+    compared = with_runs[['mean', 'paper']].dropna()
+    if len(compared) >= 3:
+        last.append({'task': 'rank correlation', 'paper': compared['mean'].rank().corr(compared['paper'].rank())})
+    rows = pd.concat([table.reset_index(names='task'), pd.DataFrame(last)], ignore_index=True)
+    rows['count'] = rows['count'].astype('Int64')
     headings = {'mean': 'ours (%)', 'min': 'lowest', 'max': 'highest', 'count': 'n', 'paper': 'paper (%)'}
     return rows.rename(columns=headings)

@@ -38,6 +38,17 @@ def test_self_generated_by_hand():
     np.testing.assert_allclose(table['paper (%)'], [0.67, 1.86, 1.47, (0.67 + 1.86) / 2])
 
 
+def test_ranks_are_compared_from_three_tasks_on():
+    """Ours rise with the paper's numbers but for one exchange of neighbours among three: 1 - 6 x 2 / (3 x 8) = 0.5."""
+    ends = {'cup_catch-proprio': 20.0, 'window-open-proprio': 10.0, 'breakout-vision': 40.0}
+    specs = [plan.make('passive_auto', task, 0, scales.get('laptop')) for task in ends]
+    rows = [{'task': task, 'agent': 'passive_auto', 'run_id': task, 'env_step': 1000, 'added': end}
+            for task, end in ends.items()]  # fmt: skip
+    metrics = pd.DataFrame(rows)
+    last = supplement.self_generated(frames.Frames(tuple(specs), metrics, metrics, *[metrics[:0]] * 4)).iloc[-1]
+    assert last.task == 'rank correlation' and last['paper (%)'] == pytest.approx(0.5) and pd.isna(last['n'])
+
+
 def test_nothing_run_yet():
     specs = [plan.make('passive_auto', 'cup_catch-proprio', 0, scales.get('laptop'))]
     empty = pd.DataFrame({'task': [], 'agent': [], 'run_id': [], 'env_step': [], 'added': []})
