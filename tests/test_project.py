@@ -136,10 +136,12 @@ def test_weights_are_there_for_every_task_that_an_interactive_part_plays():
 
 
 def test_readme_has_the_lists_that_the_data_give(monkeypatch):
-    """Of `paper-lib claims` every line, of `paper-lib figures --draw` all columns but the seconds."""
+    """Of `paper-lib claims` and the final scores every line, of `paper-lib figures --draw` all columns but the seconds."""
     monkeypatch.delenv('PAPER_LIB_FIGURES', raising=False)
     text = (ROOT / 'README.md').read_text()
     assert tables.markdown(pd.DataFrame(artefacts.claims('laptop'))) in text
+    finals = (ROOT / 'figures/laptop/table_finals.md').read_text()
+    assert finals.partition('\n\n')[0] in text
     listed = pd.DataFrame(artefacts.listing('laptop'))
     assert all(f'\n{line[:-1]}' in text for line in tables.markdown(listed).splitlines()[2:])
 

@@ -249,6 +249,15 @@ ROWS = (
         named=SELECTED,
     ),
     Entry(
+        'table_finals',
+        '2_validation',
+        'study',
+        ('core',),
+        overview.finals,
+        text="""Final score of every run: mean over the last {share} of its evaluations. Agents of
+        one row are of one pair.""",
+    ),
+    Entry(
         'figure_S2',
         '2_validation',
         'study',

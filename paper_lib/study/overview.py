@@ -1,8 +1,10 @@
-"""The study at a glance: the tasks, and bars of normalised scores."""
+"""The study at a glance: the tasks, bars of normalised scores, and the final scores of every pair."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -90,6 +92,18 @@ def normalised(frames: Frames) -> dict[str, dict[str, np.ndarray]]:
     groups = {key: own.score.to_numpy() for key, own in finals.groupby(['agent', 'task'])}
     return {agent: {task: values for (name, task), values in groups.items() if name == agent}
             for agent in dict.fromkeys(name for name, _ in groups)}  # fmt: skip
+
+
+def finals(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
+    """Final scores: one row per pair, one column per agent that has a result in any pair."""
+    rows = stats.final(frames.metrics, 'score')
+    keys = ['task', 'pair_seed']
+    table = rows.pivot(index=keys, columns='agent', values='score')
+    table = table.reindex(columns=[name for name in names if name in table])
+    table = table.rename(columns={name: agents.get(name).label for name in table})
+    order = {task: place for place, task in enumerate(frames.tasks)}
+    table = table.reset_index().rename(columns={'pair_seed': 'pair seed'})
+    return table.sort_values(['task', 'pair seed'], key=lambda column: column.replace(order), ignore_index=True)
 
 
 def bars(axes: Axes, values: dict[str, dict[str, np.ndarray]]) -> None:

@@ -201,3 +201,11 @@ def test_panels_of_several_quantities_stay_together():
     for score, loss in cells:
         assert loss.get_subplotspec().rowspan.start == score.get_subplotspec().rowspan.start + 1
         assert loss.get_subplotspec().colspan.start == score.get_subplotspec().colspan.start
+
+
+def test_final_scores_stand_in_the_order_of_tasks_pairs_and_agents(study):
+    table = overview.finals(study, ['passive', 'active', 'nobody_ran_this'])
+    assert list(table) == ['task', 'pair seed', 'Passive', 'Active']
+    assert list(zip(table.task, table['pair seed'])) == [(task, seed) for task in study.tasks for seed in (0, 1)]
+    metrics = study.metrics.query('task == @study.tasks[0] and pair_seed == 1 and agent == "active"')
+    assert table.Active[1] == metrics.score.iloc[-1]  # of three evaluations the last fifth is one
