@@ -136,7 +136,7 @@ def test_weights_are_there_for_every_task_that_an_interactive_part_plays():
 
 
 def test_readme_has_the_lists_that_the_data_give(monkeypatch):
-    """Of `paper-lib claims` and the final scores every line, of `paper-lib figures --draw` all columns but the seconds."""
+    """Of `paper-lib claims` and the final scores every line, of `paper-lib figures --draw` all but the seconds."""
     monkeypatch.delenv('PAPER_LIB_FIGURES', raising=False)
     text = (ROOT / 'README.md').read_text()
     assert tables.markdown(pd.DataFrame(artefacts.claims('laptop'))) in text
