@@ -33,7 +33,7 @@ def _words(frames: Frames) -> dict[str, Any]:
         'at': published.AT,
         'band': BAND,
         'baseline': BASELINE.format(**agents.AGENTS),
-        'first': frames.first,
+        'first': _first_seeds(frames),
         'last': published.LAST,
         'margin': comparisons.MARGIN,
         'normalised': _one_line(NORMALISED),
@@ -46,6 +46,16 @@ def _words(frames: Frames) -> dict[str, Any]:
         'world_models': '. '.join(f'{row.label}: {row.about}' for row in models),
     }
     return agents.AGENTS | shared
+
+
+def _first_seeds(frames: Frames) -> str:
+    """The pair seed that single-run panels show, of every task where tasks differ."""
+    tasks_by_seed: dict[int, list[str]] = {}
+    for task in frames.tasks:
+        tasks_by_seed.setdefault(frames.of([task], 'task').first, []).append(task)
+    if len(tasks_by_seed) == 1:
+        return str(frames.first)
+    return ', '.join(f'{seed} ({_tasks(names)})' for seed, names in tasks_by_seed.items())
 
 
 def _one_line(text: str) -> str:

@@ -12,6 +12,15 @@ PUBLISHED = ('walker_walk-proprio', 'cup_catch-proprio')
 DRAWN = tuple(name for name in PAPER_TASKS if tasks.get(name).rendered)
 # Tasks on which the paper's adaptive schedule added much data (Table S2).
 MAIN = ('walker_walk-proprio', 'cheetah_run-proprio')
+# Agents of the study at scale laptop besides the compared ones: with ten pairs, and with six.
+LONG = ('passive_half', 'passive_expert', 'tandem_same_wm', 'active_stopped')
+SHORT = (
+    'passive_50', 'passive_10', 'passive_1', 'passive_auto', 'active_expl', 'passive_expl', 'tandem_expl',
+    'passive_expl_same', 'passive_suboptimal', 'passive_same', 'passive_frozen_wm',
+)  # fmt: skip
+ALPHAS = ('tandem_alpha_0', 'tandem_alpha_1e-4', 'tandem_alpha_1e-3', 'tandem_alpha_1e-2')
+THRESHOLDS = ('passive_auto_200', 'passive_auto_165', 'passive_auto_120')
+MIXES = tuple(f'{kind}_mixed{weight}' for kind in ('active', 'passive', 'tandem') for weight in ('_10', '', '_90'))
 # Tasks of the three suites that a CPU can learn.
 VECTOR_TASKS = ('cup_catch-proprio', 'window-open-proprio')
 PICTURE_TASKS = ('breakout-vision',)
@@ -82,8 +91,14 @@ LAPTOP_STUDY = Rule({
     'budget': 60_000, 'chunk': 4, 'ratio': 0.5, 'eval_every': 2000, 'measures': 1,
     'lr_model': 5e-4, 'lr_actor': 1.5e-4, 'lr_critic': 1.5e-4,
 }, tasks=MAIN, chapter='study')  # fmt: skip
-LAPTOP_AUTO = Rule({'interact_every': 4000}, tasks=MAIN, agents=('thresholds',))
-LAPTOP_STOPPED = Rule({'collect_until': 30_000}, tasks=MAIN, agents=('active_stopped',))
+# Schedules in proportion to this budget: with those of the agents' rows, + 10 % would be 6.7 %.
+LAPTOP_SCHEDULES = (
+    Rule({'interact_every': 2000, 'interact_steps': 1000}, tasks=MAIN, agents=('passive_50',)),
+    Rule({'interact_every': 2000, 'interact_steps': 200}, tasks=MAIN, agents=('passive_10',)),
+    Rule({'interact_every': 4000, 'interact_steps': 40}, tasks=MAIN, agents=('passive_1',)),
+    Rule({'interact_every': 4000}, tasks=MAIN, agents=('thresholds',)),
+    Rule({'collect_until': 30_000}, tasks=MAIN, agents=('active_stopped',)),
+)
 
 # Of an older study, with a quarter of that ratio and less.
 LAPTOP_EXPLORATORY = Rule({
@@ -119,24 +134,20 @@ LAPTOP_SCALE = Scale(
         LAPTOP_EXPLORATORY,
         LAPTOP_PICTURES,
         LAPTOP_STUDY,
-        LAPTOP_AUTO,
-        LAPTOP_STOPPED,
+        *LAPTOP_SCHEDULES,
     ),
     planned=_planned(
         base=3,
         compared=5,
         explorers=2,
         study=(
-            Planned('study', MAIN, ('all',), 6, first=10, optional=True),
-            Planned(
-                'study',
-                MAIN,
-                ('compared', 'passive_half', 'passive_expert', 'tandem_same_wm', 'active_stopped'),
-                10,
-                first=10,
-                optional=True,
-            ),
-            Planned('study', MAIN, ('alphas',), 2, first=10, optional=True),
+            # Tiers T1, T2 and T4 of docs/protocol.md.
+            Planned('study', MAIN, ('compared',), 10, first=10, optional=True),
+            Planned('study', MAIN, LONG, 10, first=10, optional=True),
+            Planned('study', MAIN, SHORT, 6, first=10, optional=True),
+            Planned('study', MAIN, ALPHAS, 2, first=10, optional=True),
+            Planned('study', MAIN, THRESHOLDS, 3, first=10, optional=True),
+            Planned('study', MAIN[:1], MIXES, 3, first=10, optional=True),
             Planned('study', LEARNABLE, ('core',), 3, exploratory=True),
         ),
     ),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from paper_lib.contract import quantities
-from paper_lib.study import claims, comparisons, stats
+from paper_lib.study import claims, comparisons, scales, stats
 from paper_lib.study.frames import Frames
 
 SHARES = (0.1, stats.LAST, 0.4)
@@ -14,6 +14,12 @@ SHARES = (0.1, stats.LAST, 0.4)
 SUMMARIES = {'mean': stats.mean_of_tasks, 'interquartile mean': stats.stratified}
 USED = (stats.LAST, 'mean')  # in every other table
 IDS = ('C1', 'C2', 'C3')
+
+
+def tested(frames: Frames) -> pd.DataFrame:
+    """Metrics of the tasks that claims are tested on."""
+    exploratory = scales.get(frames.scale).exploratory('study')
+    return frames.metrics[~frames.metrics.task.isin(exploratory)]
 
 
 def cut(metrics: pd.DataFrame, share: float) -> pd.DataFrame:
@@ -32,7 +38,7 @@ def cut(metrics: pd.DataFrame, share: float) -> pd.DataFrame:
 
 def claims_at(frames: Frames, share: float, random: Callable[[str], float]) -> pd.DataFrame:
     """The table of claims IDS with this share of evaluations as final; `random`: mean score of random actions."""
-    return claims.table(cut(frames.metrics, share), random, IDS)
+    return claims.table(cut(tested(frames), share), random, IDS)
 
 
 def table(frames: Frames, random: Callable[[str], float]) -> pd.DataFrame:
@@ -43,7 +49,7 @@ def table(frames: Frames, random: Callable[[str], float]) -> pd.DataFrame:
     (offline,) = (claim.rows for claim in claims.every_claim() if claim.id == 'C1')
     rows = []
     for share in SHARES:
-        runs = claims.gather(cut(frames.metrics, share), random)
+        runs = claims.gather(cut(tested(frames), share), random)
         for name, summary in SUMMARIES.items():
             for row in offline[: len(offline) // 2]:
                 values = comparisons.by_task(row.values(runs))

@@ -43,7 +43,7 @@ def study():
     early = {('passive', seed): [20] * 17 + [5 - 4 * (seed == 0)] * 2 + [5] for seed in range(8)}
     table = metrics({('active', seed): [10] * 20 for seed in range(8)} | early)
     empty = {name: pd.DataFrame() for name in frames.TABLES if name != 'metrics'}
-    return frames.Frames((), metrics=table, **empty)
+    return frames.Frames((), metrics=table, scale='smoke', **empty)
 
 
 def test_rows_follow_share_and_summary(study):
