@@ -94,6 +94,7 @@ def _draw_trajectories(figure: FigureBase, frames: Frames, names: Sequence[str])
             visits[agent] = frames.map(steps.run_id.iloc[0])
     visit_norm = _norm(list(visits.values()), 0, 100)
     loss_norm = _norm([steps.wm_loss for steps in paths.values()], 1, 99)
+    thin = frames.suite != 'maze'  # a body moves to and fro, and a thick path would hide what is below it
     visit_image = loss_image = None
     for agent, letter, above, below in zip(names, LETTERS[1:], upper, lower):
         panels.label(above, letter, agents.get(agent).label)
@@ -105,8 +106,8 @@ def _draw_trajectories(figure: FigureBase, frames: Frames, names: Sequence[str])
             continue
         points = visitation.points(paths[agent], frames.plane)
         visit_image = panels.visits(above, visits[agent], frames.plane, visit_norm, 'viridis')
-        panels.path(above, points)
-        loss_image = panels.coloured_path(below, points, paths[agent].wm_loss, loss_norm, 'plasma')
+        panels.path(above, points, thin)
+        loss_image = panels.coloured_path(below, points, paths[agent].wm_loss, loss_norm, 'plasma', thin)
     if paths:
         panels.colorbar(figure, visit_image, upper, 'replay states per cell', shrink=0.9)
         panels.colorbar(figure, loss_image, lower, quantities.get('wm_loss').axis, shrink=0.9)

@@ -269,18 +269,21 @@ def start(axes: Axes, point: np.ndarray) -> None:
     axes.plot(*point, 'o', ms=6, color=YELLOW, mec='black', mew=0.8, zorder=5)
 
 
-def path(axes: Axes, points: np.ndarray) -> None:
-    """A trajectory (n, 2) as a white line."""
-    axes.plot(*points.T, color='white', lw=1.3, path_effects=BLACK_OUTLINE, zorder=3)
+def path(axes: Axes, points: np.ndarray, thin: bool = False) -> None:
+    """A trajectory (n, 2) as a white line, with a black outline unless it is thin."""
+    if thin:
+        axes.plot(*points.T, color='white', lw=0.4, zorder=3)
+    else:
+        axes.plot(*points.T, color='white', lw=1.3, path_effects=BLACK_OUTLINE, zorder=3)
     start(axes, points[0])
 
 
 def coloured_path(
-    axes: Axes, points: np.ndarray, values: pd.Series, norm: Normalize | None, cmap: Any
+    axes: Axes, points: np.ndarray, values: pd.Series, norm: Normalize | None, cmap: Any, thin: bool = False
 ) -> LineCollection:
     """A trajectory (n, 2) coloured by a value of every step; returns the lines for a colour bar."""
     segments = np.stack([points[:-1], points[1:]], 1)
-    lines = LineCollection(segments, norm=norm, cmap=cmap, lw=2.6, zorder=3)
+    lines = LineCollection(segments, norm=norm, cmap=cmap, lw=0.8 if thin else 2.6, zorder=3)
     lines.set_array(values.to_numpy()[1:])
     axes.add_collection(lines)
     start(axes, points[0])
