@@ -1,4 +1,4 @@
-"""Which networks a run has: their sizes, what they see and what they act on."""
+"""The networks of a run: their sizes, and the spaces of observations and actions."""
 
 import dataclasses
 from typing import Any
@@ -8,33 +8,33 @@ import jax
 from paper_lib.agent import layers
 from paper_lib.contract.spec import ModelSpec
 
-Params = dict[str, Any]  # a tree of weights; its names are those of the weights file
+Params = dict[str, Any]  # a tree of weights, with the names of the weights file
 
 
 @dataclasses.dataclass(frozen=True)
 class Networks:
     """Sizes and spaces of a run's networks, without their weights.
 
-    Everything here is static: it fixes the compiled program. Hashable, so it can be a
-    static argument of jit.
+    All values are static: they decide which program is compiled. The class is hashable,
+    so it can be a static argument of jit.
     """
 
     model: ModelSpec
     vector: tuple[int, ...]  # size of each flattened observation key, () where an image alone is observed
     image: tuple[int, int, int] | None  # None where vectors alone are observed
-    action: int
-    discrete: bool
-    explore: bool = False  # build and train the ensemble and the exploring behaviour
-    frozen: bool = False  # leave the world model as it is
+    action: int  # A
+    discrete: bool  # actions are one-hot
+    explore: bool = False  # the ensemble and the exploring behaviour exist and are trained
+    frozen: bool = False  # the world model is not trained
 
     @property
     def features(self) -> int:
-        """F."""
+        """F, the size of feat."""
         return self.model.deter + self.model.stoch * self.model.classes
 
     @property
     def reinforce(self) -> bool:
-        """Whether the actor's gradient is that of REINFORCE, rather than that through the model."""
+        """Whether the actor learns by REINFORCE; if not, by gradients through the world model."""
         return self.discrete or self.model.gradient == 'reinforce'
 
     @property
@@ -88,13 +88,13 @@ class Networks:
     def probe(self) -> layers.Autoencoder:
         return layers.Autoencoder(self.model.probe_units, self.features, self.model.precision)
 
-    def _head(self, *outs, zero=False):
+    def _head(self, *outs: int, zero: bool = False) -> layers.MLP:
         return layers.MLP(self.model.units, self.model.layers, self.model.precision, outs, zero)
 
     def action_noise(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        """What `sample` of a policy takes for actions of leading shape `shape`.
+        """Noise for the `sample` of a policy's distributions with leading shape `shape`.
 
-        Uniform `shape` where actions are discrete, else normal (*shape, A).
+        It is uniform of shape `shape` for discrete actions, else normal of shape (*shape, A).
         """
         if self.discrete:
             return jax.random.uniform(key, shape)
