@@ -104,7 +104,7 @@ class Player:
         self.evaluator.envs.envs = environments
         episodes = self.evaluator.play(self.params, index)
         keys = lanes.keys([self.spec], 'eval_model')
-        examined = evaluate.assess(self._examine, self.task, self.params, episodes, keys, 2 * index)[0]
+        examined = evaluate.assess(self._examine, self.task, self.params, episodes, keys=keys, counter=2 * index)[0]
         valid = episodes[0]['valid'][0]
         steps = {}
         for name, values in (examined | episodes[0]).items():
