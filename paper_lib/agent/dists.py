@@ -56,7 +56,7 @@ def twohot(x: jax.Array, size: int) -> jax.Array:
     return jnp.maximum(0, 1 - jnp.abs(position - jnp.arange(size)))
 
 
-def _shifted_exp(logits):
+def _shifted_exp(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The maximum (..., 1) without a gradient, and exp(logits - maximum); XLA shares both between mean and loss."""
     top = sg(logits.max(-1, keepdims=True))
     return top, jnp.exp(logits - top)

@@ -217,7 +217,7 @@ class RSSM(nn.Module):
     units: int
     dtype: str
 
-    def setup(self):
+    def setup(self) -> None:
         out = self.stoch * self.classes
         self.img_in = Block(self.units, self.dtype)
         self.gru = Linear(3 * self.deter, self.dtype)
@@ -251,7 +251,8 @@ class RSSM(nn.Module):
         """(..., D), (..., E) -> distribution of the latent given the observation, (..., S, C)."""
         return self._latent(self.obs_stats(self.obs_out(jnp.concatenate([deter, embed], -1))))
 
-    def _latent(self, x):
+    def _latent(self, x: jax.Array) -> dists.OneHot:
+        """Raw outputs (..., S * C) -> distribution of the latent (..., S, C)."""
         return dists.unimix(x.reshape((*x.shape[:-1], self.stoch, self.classes)))
 
     def __call__(self, action: jax.Array, embed: jax.Array) -> None:

@@ -39,6 +39,7 @@ class Networks:
 
     @property
     def encoder(self) -> layers.MLP | layers.ImageEncoder | layers.BothEncoder:
+        """Observation -> embed (..., E)."""
         model = self.model
         vector = layers.MLP(model.mlp_units, model.mlp_layers, model.precision)
         if not self.image:
@@ -48,6 +49,7 @@ class Networks:
 
     @property
     def decoder(self) -> layers.MLP | layers.ImageDecoder | layers.BothDecoder:
+        """Feat (..., F) -> image (..., X, Y, 3), vector (..., X), or both."""
         model = self.model
         outs = (sum(self.vector),)
         vector = layers.MLP(model.mlp_units, model.mlp_layers, model.precision, outs, splits=self.vector)
@@ -58,34 +60,40 @@ class Networks:
 
     @property
     def rssm(self) -> layers.RSSM:
+        """The recurrent model."""
         model = self.model
         return layers.RSSM(model.deter, model.stoch, model.classes, model.units, model.precision)
 
     @property
     def reward(self) -> layers.MLP:
+        """Feat (..., F) -> logits (..., K) of the reward."""
         return self._head(self.model.bins, zero=True)
 
     @property
     def critic(self) -> layers.MLP:
+        """Feat (..., F) -> logits (..., K) of the return."""
         return self._head(self.model.bins, zero=True)
 
     @property
     def cont(self) -> layers.MLP:
+        """Feat (..., F) -> logit (..., 1) of the continue flag."""
         return self._head(1)
 
     @property
     def actor(self) -> layers.MLP:
+        """Feat (..., F) -> logits (..., A) of a discrete action, or raw mean and raw std (..., A) each."""
         return self._head(self.action) if self.discrete else self._head(self.action, self.action)
 
     @property
     def disag(self) -> layers.MLP:
-        """One network of the ensemble."""
+        """One network of the ensemble: feat and action (..., F + A) -> prediction (..., X)."""
         if self.model.disag_target == 'vector':
             return self._head(sum(self.vector))
         return self._head(self.model.stoch * self.model.classes)
 
     @property
     def probe(self) -> layers.Autoencoder:
+        """Feat (..., F) -> reconstructed feat (..., F)."""
         return layers.Autoencoder(self.model.probe_units, self.features, self.model.precision)
 
     def _head(self, *outs: int, zero: bool = False) -> layers.MLP:

@@ -4,7 +4,7 @@ See `paper_lib.agent` for the sizes.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -169,7 +169,7 @@ def observe(wm: WorldModel, evidence: Evidence) -> Filtered:
     return _swap(filtered)
 
 
-def _swap(tree):
+def _swap(tree: Any) -> Any:
     """Arrays (B, T, ...) -> (T, B, ...), or the reverse."""
     return jax.tree.map(lambda x: x.swapaxes(0, 1), tree)
 

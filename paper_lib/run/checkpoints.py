@@ -41,6 +41,7 @@ class Checkpoints:
         return self.seconds_before + time.monotonic() - self.started
 
     def __call__(self, event: Any) -> None:
+        """Save a checkpoint if one is due when a chunk has ended."""
         if not isinstance(event, Advanced):
             return
         # With a checkpoint at the end, a group can resume if it is killed when only some of its runs are finished.

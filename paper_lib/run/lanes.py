@@ -116,7 +116,7 @@ class Program:
         self.measure = jax.jit(_lift(measure, lanes), compiler_options=QUICK)
         self.foresee = jax.jit(_lift(foresee, lanes), compiler_options=QUICK)
 
-    def act(self, behaviour: str, params: Any, carry: Any, obs: dict, keys: jax.Array, counter: int) -> Any:
+    def act(self, behaviour: str, params: Any, carry: Any, obs: dict, *, keys: jax.Array, counter: int) -> Any:
         """One step of the policy of a behaviour ('task' or 'expl') in every lane: see `dreamer.policy`.
 
         The program gets only those weights that acting needs.

@@ -22,6 +22,7 @@ class Recorder:
         self.evaluated: Evaluated | None = None  # the last evaluation
 
     def __call__(self, event: Any) -> None:
+        """Keep the metrics of updates, and write a row after an evaluation."""
         if isinstance(event, Updated):
             self.updates.append(event.metrics)
         if isinstance(event, Evaluated):

@@ -109,7 +109,7 @@ class Collector:
             obs['is_first'] = np.ones_like(obs['is_first'])
         explores = self.specs[0].w_expl > 0 and schedule.exploring_row(row)
         behaviour = 'expl' if explores else 'task'
-        self.carry = self.program.act(behaviour, params, self.carry, obs, self.keys, row)
+        self.carry = self.program.act(behaviour, params, self.carry, obs, keys=self.keys, counter=row)
         return np.array(self.carry['action'])
 
     def restore(self, carry: Any, rows: int) -> None:
@@ -165,7 +165,7 @@ class Evaluator:
         rows = []
         for counter in range(self.limit + 1):
             step = advance(self.envs, action, reset)
-            carry = self.program.act('task', params, carry, observation(step), keys, counter)
+            carry = self.program.act('task', params, carry, observation(step), keys=keys, counter=counter)
             action = np.array(carry['action'])
             self.diverged |= infinite(action)
             reset = step['is_last']
