@@ -9,9 +9,9 @@ world_model   encoder, recurrent model, heads, and the loss of Eq. 4
 actor_critic  behaviour learning in imagination
 plan2explore  the ensemble whose disagreement is a reward
 probe         the autoencoder of the policy input
-measures      what watches whether the agent degrades, and changes nothing of it
-dreamer       one whole update, acting, and looking at episodes
-kernels       the devices that buy speed, each beside the plain formula that it equals
+measures      measures of degradation, which watch the agent and do not change it
+dreamer       one update of all networks, acting, and measuring whole episodes
+kernels       fast versions of formulas, each beside the plain formula with the same result
 
 Sizes in docstrings: B batch, T time, H horizon, N imagined trajectories, A action, D deter,
 S latents of C classes, F = D + S * C features, E embedding, K bins, U units. `...` is any

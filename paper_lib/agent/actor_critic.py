@@ -20,11 +20,11 @@ from paper_lib.agent.kernels.recurrence import save_products
 from paper_lib.agent.networks import Networks, Params
 from paper_lib.agent.world_model import State, WorldModel
 
-NORM_RATE = 0.01  # by which the average percentiles of the returns move (v1)
-SLOW_RATE = 0.02  # by which the slow critic follows the critic
+NORM_RATE = 0.01  # rate of the moving averages of the returns' percentiles (v1)
+SLOW_RATE = 0.02  # rate at which the slow critic's weights move towards the critic's
 sg = jax.lax.stop_gradient
 
-Normaliser = dict[str, jax.Array]  # 'low' and 'high': average 5th and 95th percentile of returns
+Normaliser = dict[str, jax.Array]  # 'low' and 'high': moving averages of the 5th and 95th percentile of returns
 
 
 # Records.
@@ -39,51 +39,51 @@ class Policy:
 
     def __call__(self, feat: jax.Array) -> dists.Normal | dists.OneHot:
         """(..., F) -> distribution of the action (..., A)."""
-        outs = self.nets.actor.apply(self.params, feat)
+        outputs = self.nets.actor.apply(self.params, feat)
         if self.nets.discrete:
-            return dists.unimix(outs[0])
-        return dists.bounded_normal(*outs)
+            return dists.unimix(outputs[0])
+        return dists.bounded_normal(*outputs)
 
     def for_loop(self) -> 'Policy':
-        """The same, prepared for use in a loop."""
+        """The same policy for use in a loop: its kernels are converted once, before the loop."""
         return self.replace(params=convert_kernels(self.params, self.nets.model.precision))
 
 
 class Starts(NamedTuple):
-    """Where imagination starts."""
+    """Imagination starts: N posterior states."""
 
     state: State  # (N, ...)
-    cont: jax.Array  # (N,) 0 where the real episode ends there, else 1
+    cont: jax.Array  # (N,) continue flags: 0 where the recorded episode ends in this state, else 1
 
 
 class Draws(NamedTuple):
-    """The random numbers of an imagined batch."""
+    """The random numbers that N imagined trajectories use."""
 
     noise: jax.Array  # (H + 1, N, A) normal, or (H + 1, N) uniform where actions are discrete
     uniform: jax.Array  # (H, N, S) for sampling the latents
 
 
 class Trajectory(NamedTuple):
-    """What was imagined, and the noise that its actions were sampled with."""
+    """Imagined states and actions, and the noise that the actions were sampled with."""
 
     feat: jax.Array  # (H + 1, N, F)
     action: jax.Array  # (H + 1, N, A)
-    noise: jax.Array
+    noise: jax.Array  # as in `Draws`
 
 
 Reward = Callable[[Trajectory], jax.Array]  # -> (H, N) rewards r_1 to r_H
 
 
 class Objective(NamedTuple):
-    """What a behaviour is to maximise, and in which model."""
+    """The rewards that a behaviour maximises, and the world model that it imagines in."""
 
     wm: WorldModel
     rewards: dict[str, Reward]
-    mix: dict[str, float | jax.Array]  # weight of each reward; they need not sum to 1
+    mix: dict[str, float | jax.Array]  # weight of each reward; the weights need not sum to 1
 
 
 class Learner(NamedTuple):
-    """A behaviour's weights, optimisers and normalisers."""
+    """A behaviour's weights, optimiser states and normalisers."""
 
     params: Params
     opt: dict[str, Any]
@@ -91,13 +91,13 @@ class Learner(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """An imagined batch and what it is worth; `returns` and `norms` by reward."""
+    """Imagined trajectories with their weights, advantages and returns."""
 
     trajectory: Trajectory
-    weight: jax.Array  # (H + 1, N)
-    advantage: jax.Array  # (H, N), of the mix
-    returns: dict[str, jax.Array]  # (H, N) each
-    norms: dict[str, Normaliser]
+    weight: jax.Array  # (H + 1, N) weight of each state in the losses
+    advantage: jax.Array  # (H, N) of the mix of rewards
+    returns: dict[str, jax.Array]  # by reward: lambda-returns (H, N)
+    norms: dict[str, Normaliser]  # by reward: the normaliser after these returns
     metrics: dict[str, jax.Array]
 
 
@@ -109,12 +109,18 @@ def draw(nets: Networks, key: jax.Array, size: int) -> Draws:
     horizon = nets.model.horizon
     action_key, latent_key = jax.random.split(key)
     noise = nets.action_noise(action_key, (horizon + 1, size))
-    return Draws(noise, jax.random.uniform(latent_key, (horizon, size, nets.model.stoch)))
+    uniform = jax.random.uniform(latent_key, (horizon, size, nets.model.stoch))
+    return Draws(noise, uniform)
 
 
 def imagine(wm: WorldModel, act: Act, start: State, draws: Draws, push: jax.Array | None = None) -> Trajectory:
-    """Roll `act` out in the model, from N states. `push` (H + 1, N, A) is added to the actions."""
-    wm, noise = wm.for_loop(), draws.noise
+    """Roll `act` out in the world model from N states.
+
+    `push` (H + 1, N, A), zero if left out, is added to the actions. It is there to
+    differentiate by.
+    """
+    wm = wm.for_loop()
+    noise = draws.noise
     if push is None:
         push = jnp.zeros((*noise.shape[:2], wm.nets.action))
 
@@ -130,21 +136,25 @@ def imagine(wm: WorldModel, act: Act, start: State, draws: Draws, push: jax.Arra
         return carry, carry
 
     first = start, choose(start, noise[0], push[0])
-    _, rest = jax.lax.scan(save_products(step), first, (draws.uniform, noise[1:], push[1:]))
-    states, action = jax.tree.map(lambda x, xs: jnp.concatenate([x[None], xs]), first, rest)
-    return Trajectory(states.feat, action, noise)
+    _, later = jax.lax.scan(save_products(step), first, (draws.uniform, noise[1:], push[1:]))
+    state, action = jax.tree.map(lambda x, xs: jnp.concatenate([x[None], xs]), first, later)
+    return Trajectory(state.feat, action, noise)
 
 
 # Returns and their scale.
 
 
 def continuation(wm: WorldModel, feat: jax.Array, first: jax.Array) -> jax.Array:
-    """(H + 1, N) whether each state goes on: known (N,) at the first, then predicted from `feat`."""
+    """(H + 1, N) continue flags of imagined states.
+
+    State 0 has the known flag `first` (N,). The model predicts the others from `feat`
+    (H + 1, N, F).
+    """
     return jnp.concatenate([first[None], wm.cont(feat[1:]).mode()])
 
 
 def weights(cont: jax.Array, gamma: float) -> jax.Array:
-    """(H + 1, N) continue flags -> probability weight of each state, 1 (or its flag) at the start."""
+    """Continue flags c (H + 1, N) -> weights of the states (H + 1, N): w_0 = c_0, w_t = gamma c_t w_{t-1}."""
     return jnp.cumprod(gamma * cont, 0) / gamma
 
 
@@ -154,13 +164,13 @@ def lambda_return(reward: jax.Array, value: jax.Array, cont: jax.Array, gamma: f
     reward (H, N) is r_1 to r_H; value and cont (H + 1, N) are at states 0 to H. Returns (H, N).
     """
 
-    def step(ret, inputs):
-        reward, value, disc = inputs
-        ret = reward + disc * ((1 - lam) * value + lam * ret)
-        return ret, ret
+    def step(later_return, inputs):
+        reward, value, discount = inputs
+        this_return = reward + discount * ((1 - lam) * value + lam * later_return)
+        return this_return, this_return
 
-    _, ret = jax.lax.scan(step, value[-1], (reward, value[1:], gamma * cont[1:]), reverse=True)
-    return ret
+    _, returns = jax.lax.scan(step, value[-1], (reward, value[1:], gamma * cont[1:]), reverse=True)
+    return returns
 
 
 def init_norm() -> Normaliser:
@@ -169,7 +179,10 @@ def init_norm() -> Normaliser:
 
 
 def update_norm(norm: Normaliser, returns: jax.Array) -> Normaliser:
-    """Fold a batch of returns in; the caller uses the result at once (v1)."""
+    """Move the averages towards the percentiles of `returns` (H, N).
+
+    The advantages of the same returns are divided by the new scale (v1).
+    """
     low, high = jnp.percentile(sg(returns), jnp.array([5.0, 95.0]))
     return {
         'low': norm['low'] + NORM_RATE * (low - norm['low']),
@@ -196,12 +209,20 @@ def task_reward(wm: WorldModel, trajectory: Trajectory) -> jax.Array:
 
 
 def judge(learner: Learner, objective: Objective, trajectory: Trajectory, first_cont: jax.Array) -> Outcome:
-    """A_t = sum_k w_k (R_t - v_t) / S_k / sum_k w_k, with S_k the scale of reward k's own returns."""
+    """Value imagined trajectories, whose first states have the continue flags `first_cont` (N,).
+
+    The advantage is A_t = sum_k w_k (R_k,t - v_k,t) / S_k / sum_k w_k over the rewards k, with
+    the lambda-return R_k, the critic's value v_k, the scale S_k of the returns, and the
+    weight w_k in the mix.
+    """
     nets = objective.wm.nets
     gamma = 1 - 1 / nets.model.discount_horizon
     cont = continuation(objective.wm, trajectory.feat, first_cont)
     weight = sg(weights(cont, gamma))
-    advantage, returns, norms, metrics = 0.0, {}, {}, {}
+    advantage = 0.0
+    returns = {}
+    norms = {}
+    metrics = {}
     for name, params in learner.params['critics'].items():
         value = critic(nets, params, trajectory.feat).mean()
         reward = objective.rewards[name](trajectory)
@@ -218,12 +239,13 @@ def judge(learner: Learner, objective: Objective, trajectory: Trajectory, first_
 def actor_loss(
     policy: Policy, learner: Learner, objective: Objective, starts: Starts, key: jax.Array
 ) -> tuple[jax.Array, Outcome]:
-    """L = -mean of w_t [A_t + eta H(pi(. | sg s_t))] over t = 0 to H - 1 (v1, Eq. 11), and its outcome.
+    """L = -mean of w_t [A_t + eta H(pi(. | sg s_t))] over t = 0 to H - 1 (v1, Eq. 11), and the outcome.
 
-    The gradient of A_t flows through the actions and the model, or is that of REINFORCE.
-    The loss is a function of `policy`; the learner's critics and normalisers are constants.
+    The gradient of A_t flows through the actions and the model, or it is the REINFORCE
+    gradient. L is a function of `policy`; the learner's critics and normalisers are constants.
     """
-    nets, size = policy.nets, starts.cont.shape[0]
+    nets = policy.nets
+    size = starts.cont.shape[0]
     draws = draw(nets, key, size)
 
     def gain(act, push):
@@ -233,7 +255,8 @@ def actor_loss(
 
     push = jnp.zeros((nets.model.horizon + 1, size, nets.action))
     if nets.reinforce:
-        outcome = sg(gain(actor_gradient.constant_actions(policy), push)[1])
+        _, outcome = gain(actor_gradient.constant_actions(policy), push)
+        outcome = sg(outcome)
         dist = policy(outcome.trajectory.feat)
         log_prob = dist.log_prob(outcome.trajectory.action)
         total = (outcome.weight[:-1] * log_prob[:-1] * outcome.advantage).mean()
@@ -264,7 +287,7 @@ def critic_loss(params: Params, slow: Params, nets: Networks, outcome: Outcome, 
 
 
 def follow(slow: Params, critic: Params, count: jax.Array) -> Params:
-    """Slow critic after update number `count`: a copy at first, then an average that moves by SLOW_RATE."""
+    """The slow critic after update number `count`: a copy of the critic after number 0, then a moving average."""
     rate = jnp.where(count == 0, 1.0, SLOW_RATE)
     return jax.tree.map(lambda s, c: (1 - rate) * s + rate * c, slow, critic)
 
@@ -273,7 +296,7 @@ def follow(slow: Params, critic: Params, count: jax.Array) -> Params:
 
 
 def init(nets: Networks, key: jax.Array, names: tuple[str, ...]) -> Learner:
-    """A fresh behaviour with one critic per reward name."""
+    """A new behaviour with one critic for each reward in `names`."""
     feat = jnp.zeros((1, nets.features))
     actor_key, *critic_keys = jax.random.split(key, len(names) + 1)
     actor = nets.actor.init(actor_key, feat)
@@ -292,13 +315,18 @@ def train(
     `hyper` holds the learning rates lr_actor and lr_critic. Returns the new learner and
     metrics.
     """
-    nets, (params, opt, _) = objective.wm.nets, learner
+    nets = objective.wm.nets
+    params, opt, _ = learner
     policy = Policy(nets, params['actor'])
     grads, outcome = jax.grad(actor_loss, has_aux=True)(policy, learner, objective, starts, key)
     actor, actor_opt = optim.step(optim.HEAD, policy.params, grads.params, opt['actor'], hyper['lr_actor'])
-    critics, slow, critic_opts, metrics = {}, {}, {}, dict(outcome.metrics)
+    critics = {}
+    slow = {}
+    critic_opts = {}
+    metrics = dict(outcome.metrics)
     for name, old in params['critics'].items():
-        old_slow, old_opt = params['slow'][name], opt['critics'][name]
+        old_slow = params['slow'][name]
+        old_opt = opt['critics'][name]
         value, grads = jax.value_and_grad(critic_loss)(old, old_slow, nets, outcome, name)
         critics[name], critic_opts[name] = optim.step(optim.HEAD, old, grads, old_opt, hyper['lr_critic'])
         slow[name] = follow(old_slow, critics[name], optim.count(old_opt))

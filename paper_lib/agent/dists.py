@@ -1,8 +1,8 @@
 """Distributions and transforms of DreamerV3 v1 (arXiv:2301.04104v1).
 
-Every distribution is a pytree of arrays with the verbs `log_prob`, `mean` or `mode`,
-`sample` and `entropy`, as far as they are needed. Random numbers come in as arrays, drawn
-outside of loops, so that everything here is deterministic.
+Every distribution is a pytree of arrays. It has those of the methods `log_prob`, `mean`,
+`mode`, `sample` and `entropy` that the agent needs. Functions take random numbers as arrays,
+which are drawn outside of loops; so everything here is deterministic.
 """
 
 from typing import NamedTuple
@@ -28,7 +28,7 @@ def symexp(x: jax.Array) -> jax.Array:
 
 
 class TwoHot(NamedTuple):
-    """A number as a categorical over K bins that are even in symlog space (v1)."""
+    """A distribution of a number: a categorical over K bins with equal distances in symlog space (v1)."""
 
     logits: jax.Array  # (..., K)
 
@@ -39,25 +39,25 @@ class TwoHot(NamedTuple):
         return (weights * self.logits).sum(-1) - jnp.log(exp.sum(-1)) - top[..., 0]
 
     def mean(self) -> jax.Array:
-        """(...,): symexp of the mean in symlog space (v1; later versions take the mean after symexp)."""
+        """(...,) symexp of the mean in symlog space (v1; later versions take the mean after symexp)."""
         _, exp = _shifted_exp(self.logits)
         return symexp((exp * bins(self.logits.shape[-1])).sum(-1) / exp.sum(-1))
 
 
 def bins(size: int) -> jax.Array:
-    """(K,) two-hot support in symlog space."""
+    """(K,) bins in symlog space."""
     return jnp.linspace(-SYMLOG_RANGE, SYMLOG_RANGE, size, dtype=jnp.float32)
 
 
 def twohot(x: jax.Array, size: int) -> jax.Array:
-    """(...,) -> (..., K) weights on the two bins around symlog(x), or all of it on the last bin."""
+    """(...,) -> (..., K) weights on the two bins around symlog(x); beyond the bins, 1 on the nearest one."""
     position = (symlog(x) + SYMLOG_RANGE) * ((size - 1) / (2 * SYMLOG_RANGE))
     position = jnp.clip(position, 0, size - 1)[..., None]
     return jnp.maximum(0, 1 - jnp.abs(position - jnp.arange(size)))
 
 
-def _shifted_exp(logits):
-    """The maximum (..., 1), constant, and exp(logits - maximum); XLA shares both between mean and loss."""
+def _shifted_exp(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The maximum (..., 1) without a gradient, and exp(logits - maximum); XLA shares both between mean and loss."""
     top = sg(logits.max(-1, keepdims=True))
     return top, jnp.exp(logits - top)
 
@@ -72,7 +72,7 @@ class OneHot(NamedTuple):
         probs = jnp.exp(self.logp)
         classes = self.logp.shape[-1]
         index = (jnp.cumsum(sg(probs), -1) < uniform[..., None]).sum(-1)
-        index = jnp.minimum(index, classes - 1)  # the float cumsum can end just below 1
+        index = jnp.minimum(index, classes - 1)  # by rounding, the cumsum can end just below 1
         onehot = jax.nn.one_hot(index, classes, dtype=probs.dtype)
         return onehot + probs - sg(probs)
 
@@ -106,7 +106,7 @@ class Normal(NamedTuple):
     std: jax.Array  # (..., A)
 
     def sample(self, noise: jax.Array) -> jax.Array:
-        """(..., A) standard normal noise -> (..., A) sample, which the gradient passes."""
+        """(..., A) standard normal noise -> (..., A) sample; the gradient flows to mean and std."""
         return self.mean + self.std * noise
 
     def log_prob(self, x: jax.Array) -> jax.Array:
@@ -120,7 +120,7 @@ class Normal(NamedTuple):
 
 
 def bounded_normal(mean_raw: jax.Array, std_raw: jax.Array) -> Normal:
-    """Raw outputs (..., A) -> mean in (-1, 1) and std in (0.1, 1); the sample is not squashed (v1)."""
+    """Raw outputs (..., A) -> normals with mean in (-1, 1) and std in (0.1, 1); samples are not squashed (v1)."""
     std = (STD_MAX - STD_MIN) * jax.nn.sigmoid(std_raw + 2) + STD_MIN
     return Normal(jnp.tanh(mean_raw), std)
 
@@ -144,5 +144,5 @@ def symlog_mse(pred: jax.Array, target: jax.Array) -> jax.Array:
 
     Squares below 1e-8 count as 0 (v1).
     """
-    distance = (pred - symlog(target)) ** 2
-    return jnp.where(distance < 1e-8, 0, distance).sum(-1)
+    squares = (pred - symlog(target)) ** 2
+    return jnp.where(squares < 1e-8, 0, squares).sum(-1)

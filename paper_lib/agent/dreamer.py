@@ -1,7 +1,9 @@
-"""The agent as pure functions: its state, one update of all networks, acting, and looking at episodes.
+"""The agent as pure functions: its state, one update of all networks, acting, and measuring whole episodes.
 
-`state` is {'params', 'opt', 'norm'}, and each of these has an entry per group of networks:
-'wm', 'task' and 'probe', where the run explores also 'expl' and 'disag'.
+The state of an agent is {'params', 'opt', 'norm'}: weights, optimiser states and return
+normalisers. 'params' and 'opt' have an entry for each group of networks: 'wm', 'task' and
+'probe', and in a run that explores also 'expl' and 'disag'. 'norm' has an entry for each
+behaviour: 'task', and 'expl'.
 """
 
 import functools
@@ -18,74 +20,83 @@ from paper_lib.agent.world_model import Batch, Evidence, State, WorldModel
 
 Tree = dict[str, Any]
 Arrays = dict[str, jax.Array]
+KINDS = ('params', 'opt', 'norm')  # of a state, in the order of `Learner`
 
 
 def init(nets: Networks, key: jax.Array) -> Tree:
-    """Fresh state."""
+    """The state of a new agent."""
     keys = jax.random.split(key, 8)
     wm = world_model.init(nets, keys[:5])
     state = {'params': {'wm': wm}, 'opt': {'wm': optim.MODEL.init(wm)}, 'norm': {}}
     params, opt = state['params'], state['opt']
     params['probe'], opt['probe'] = probe.init(nets, keys[5])
-    _put(state, 'task', actor_critic.init(nets, keys[6], ('task',)))
+    _put_learner(state, 'task', actor_critic.init(nets, keys[6], ('task',)))
     if nets.explore:
         expl_key, disag_key = jax.random.split(keys[7])
-        _put(state, 'expl', actor_critic.init(nets, expl_key, ('task', 'disag')))
+        _put_learner(state, 'expl', actor_critic.init(nets, expl_key, ('task', 'disag')))
         params['disag'], opt['disag'] = plan2explore.init(nets, disag_key)
     return state
 
 
-def _learner(state, name):
-    return Learner(*(state[kind][name] for kind in ('params', 'opt', 'norm')))
+def _learner(state: Tree, behaviour: str) -> Learner:
+    """The learner of a behaviour, taken from the state."""
+    return Learner(*(state[kind][behaviour] for kind in KINDS))
 
 
-def _put(state, name, learner):
-    for kind, tree in zip(('params', 'opt', 'norm'), learner):
-        state[kind][name] = tree
+def _put_learner(state: Tree, behaviour: str, learner: Learner) -> None:
+    """Write a behaviour's learner into the state."""
+    for kind, tree in zip(KINDS, learner):
+        state[kind][behaviour] = tree
 
 
 def train_step(nets: Networks, state: Tree, batch: Batch, hyper: Arrays, key: jax.Array) -> tuple[Tree, Arrays]:
-    """One gradient update of every network on a batch (B, T, ...): the new state, and metrics.
+    """One update of every network on a batch (B, T, ...). Returns the new state and metrics.
 
     The order is v1's: world model, task behaviour, ensemble, exploring behaviour.
-    Imagination starts from the posteriors computed before the model's update and runs in
-    the updated model. `hyper` holds the lane's traced values: lr_model, lr_actor,
-    lr_critic, lr_expl, w_expl.
+    Imagination starts from the posteriors that the world model computed before its update,
+    and runs in the updated world model. `hyper` holds the lane's traced values: lr_model,
+    lr_actor, lr_critic, lr_expl, w_expl.
     """
     state = {kind: dict(tree) for kind, tree in state.items()}
-    params, opt = state['params'], state['opt']
+    params = state['params']
+    opt = state['opt']
     latent_key, start_key, task_key, expl_key = jax.random.split(key, 4)
     uniform = jax.random.uniform(latent_key, (*batch['reward'].shape, nets.model.stoch))
 
-    wm = WorldModel(nets, params['wm'])
-    model = world_model.train(wm, opt['wm'], batch, uniform, hyper['lr_model'])
-    params['wm'], opt['wm'], metrics = model.wm.params, model.opt, dict(model.metrics)
+    trained = world_model.train(WorldModel(nets, params['wm']), opt['wm'], batch, uniform, hyper['lr_model'])
+    wm = trained.wm
+    params['wm'] = wm.params
+    opt['wm'] = trained.opt
+    metrics = dict(trained.metrics)
 
-    starts = choose_starts(nets, model.state, batch, start_key)
-    rewards = {'task': functools.partial(actor_critic.task_reward, model.wm)}
-    objective = Objective(model.wm, rewards, {'task': 1.0})
-    learner, found = actor_critic.train(_learner(state, 'task'), objective, starts, hyper, task_key)
-    _put(state, 'task', learner)
-    metrics |= found
+    starts = choose_starts(nets, trained.state, batch, start_key)
+    rewards = {'task': functools.partial(actor_critic.task_reward, wm)}
+    objective = Objective(wm, rewards, {'task': 1.0})
+    learner, task_metrics = actor_critic.train(_learner(state, 'task'), objective, starts, hyper, task_key)
+    _put_learner(state, 'task', learner)
+    metrics |= task_metrics
 
     if nets.explore:
-        ensemble = Ensemble(nets, params['disag'])
-        disag = plan2explore.train(ensemble, opt['disag'], model.state, batch, hyper['lr_expl'])
-        params['disag'], opt['disag'] = disag.ensemble.params, disag.opt
+        disag = plan2explore.train(
+            Ensemble(nets, params['disag']), opt['disag'], trained.state, batch, hyper['lr_expl']
+        )
+        params['disag'] = disag.ensemble.params
+        opt['disag'] = disag.opt
         rewards['disag'] = functools.partial(plan2explore.disagreement, disag.ensemble)
         mix = {'task': 1 - hyper['w_expl'], 'disag': hyper['w_expl']}
-        objective = Objective(model.wm, rewards, mix)
-        learner, found = actor_critic.train(_learner(state, 'expl'), objective, starts, hyper, expl_key)
-        _put(state, 'expl', learner)
-        metrics |= disag.metrics | {f'expl_{name}': value for name, value in found.items()}
+        objective = Objective(wm, rewards, mix)
+        learner, expl_metrics = actor_critic.train(_learner(state, 'expl'), objective, starts, hyper, expl_key)
+        _put_learner(state, 'expl', learner)
+        metrics |= disag.metrics | {f'expl_{name}': value for name, value in expl_metrics.items()}
 
-    watched = probe.train(nets, params['probe'], opt['probe'], model.state.feat)
-    params['probe'], opt['probe'] = watched.params, watched.opt
-    return state, metrics | watched.metrics
+    trained_probe = probe.train(nets, params['probe'], opt['probe'], trained.state.feat)
+    params['probe'] = trained_probe.params
+    opt['probe'] = trained_probe.opt
+    return state, metrics | trained_probe.metrics
 
 
 def choose_starts(nets: Networks, state: State, batch: Batch, key: jax.Array) -> Starts:
-    """Imagination starts: all B x T posteriors, or `model.starts` of them drawn without replacement."""
+    """Imagination starts: all posterior states (B, T), or `model.starts` of them, drawn without replacement."""
     starts = Starts(jax.lax.stop_gradient(state), 1.0 - batch['is_terminal'])
     starts = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), starts)
     if nets.model.starts:
@@ -95,14 +106,15 @@ def choose_starts(nets: Networks, state: State, batch: Batch, key: jax.Array) ->
 
 
 def train_chunk(nets: Networks, state: Tree, batches: Batch, hyper: Arrays, keys: jax.Array) -> tuple[Tree, Arrays]:
-    """K updates in one program, on batches (K, B, T, ...) with keys (K,): the new state, and mean metrics."""
-    names = []
+    """K updates on batches (K, B, T, ...) with keys (K,). Returns the new state and the means of the metrics."""
+    names = []  # of the metrics, known when `step` is traced
 
     def step(state, inputs):
         batch, key = inputs
         state, metrics = train_step(nets, state, batch, hyper, key)
         names[:] = metrics
-        return state, jnp.stack([*metrics.values()])  # one array: a tenth of the kernels moved single numbers
+        # One array for all metrics: as single numbers they took a tenth of the GPU kernels.
+        return state, jnp.stack([*metrics.values()])
 
     state, metrics = jax.lax.scan(step, state, (batches, keys))
     return state, dict(zip(names, metrics.mean(0)))
@@ -112,7 +124,7 @@ def train_chunk(nets: Networks, state: Tree, batches: Batch, hyper: Arrays, keys
 
 
 def init_carry(nets: Networks, size: int) -> Tree:
-    """What a policy remembers of `size` environments, before their first step."""
+    """The state of a policy in `size` environments before their first step."""
     model = nets.model
     return {
         'deter': jnp.zeros((size, model.deter)),
@@ -122,37 +134,38 @@ def init_carry(nets: Networks, size: int) -> Tree:
 
 
 def policy(nets: Networks, params: Params, carry: Tree, obs: Batch, key: jax.Array) -> Tree:
-    """One acting step: take the observation (N, ...) in, sample an action from a sampled posterior (v1).
+    """One step of acting: filter the observation (N, ...), then sample an action.
 
-    `params` holds the weights of the world model ('wm') and of the actor that acts
-    ('actor'). Returns the new carry, whose 'action' (N, A) is the one to take.
+    As in v1, the actor sees a sample of the posterior, not its mode. `params` holds the
+    weights of the world model ('wm') and of the actor ('actor'). Returns the new carry,
+    whose 'action' (N, A) is the one to take.
     """
     latent_key, action_key = jax.random.split(key)
     size = obs['is_first'].shape[0]
     uniform = jax.random.uniform(latent_key, (size, nets.model.stoch))
     wm = WorldModel(nets, params['wm'])
-    seen = Evidence(wm.encode(obs), carry['action'], obs['is_first'], uniform)
-    state = wm.filter(wm.initial(), State(carry['deter'], carry['stoch']), seen).state
+    evidence = Evidence(wm.encode(obs), carry['action'], obs['is_first'], uniform)
+    state = wm.filter(wm.initial(), State(carry['deter'], carry['stoch']), evidence).state
     dist = Policy(nets, params['actor'])(state.feat)
     action = dist.sample(nets.action_noise(action_key, (size,)))
     return {'deter': state.deter, 'stoch': state.stoch, 'action': action}
 
 
-# Looking at episodes.
+# Measuring whole episodes.
 
 
 class Examined(NamedTuple):
-    """What the agent makes of episodes: measures by name, (N, T) each, and the states behind them."""
+    """Measures of episodes, and the posterior states that they are computed in."""
 
-    measures: Arrays
-    state: State
+    measures: Arrays  # by name: (N, T) each
+    state: State  # (N, T, ...)
 
 
 def examine(nets: Networks, params: Params, episodes: Batch, key: jax.Array) -> Examined:
-    """Take whole episodes (N, T, ...) in, from the learned initial state.
+    """Filter whole episodes (N, T, ...) from the learned initial state, and measure every step.
 
-    The measures are losses as defined in training (free nats included), values and
-    reconstruction errors.
+    The measures are the world-model losses as in training (free nats included), the
+    critic's values and the probe's reconstruction errors.
     """
     uniform = jax.random.uniform(key, (*episodes['reward'].shape, nets.model.stoch))
     losses = world_model.losses(WorldModel(nets, params['wm']), episodes, uniform)
@@ -170,6 +183,6 @@ def assess(nets: Networks, params: Params, episodes: Batch, key: jax.Array) -> A
 
 
 def decode(nets: Networks, params: Params, episodes: Batch, key: jax.Array) -> Arrays:
-    """The images that the decoder makes of the first episode's states in `assess` with this key: (1, T, ...)."""
+    """'decoded' (1, T, X, Y, 3): images decoded from the first episode's states in `assess` with the same key."""
     state = examine(nets, params, episodes, key).state
     return {'decoded': WorldModel(nets, params['wm']).observation(state.feat[:1])['image']}

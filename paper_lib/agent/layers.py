@@ -1,8 +1,8 @@
-"""Network blocks as the published code of DreamerV3 v1 has them: linen modules with float32 parameters.
+"""Network blocks of the published code of DreamerV3 v1, as linen modules with float32 parameters.
 
 A block is linear (no bias) -> LayerNorm -> SiLU; an output layer is linear with bias.
-Linear layers take operands of `dtype` and round their results to it; everything else is
-float32, and so is what a network returns.
+Linear layers compute in `dtype`: their operands and results are of that type. Everything
+else is float32, the outputs of a network too.
 """
 
 from collections.abc import Callable
@@ -19,15 +19,18 @@ Initializer = Callable[..., jax.Array]  # (key, shape, dtype) -> array
 
 
 def fan_avg_normal(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
-    """Truncated normal with realised variance 1 / mean(fan_in, fan_out); convolutions count their area."""
+    """Truncated normal whose variance, after truncation, is 1 / mean(fan_in, fan_out).
+
+    The fans of a convolution include the area of its kernel.
+    """
     return nn.initializers.variance_scaling(1.0, 'fan_avg', 'truncated_normal')(key, shape, dtype)
 
 
 def fan_avg_uniform(splits: tuple[int, ...] | None = None) -> Initializer:
     """Uniform with variance 1 / mean(fan_in, fan_out), for output layers.
 
-    `splits` are the widths of separate output layers that share one kernel: each has its
-    own fan (v1 gives every observation key its own layer).
+    `splits` are the widths of output layers that are stored as one kernel. Each is
+    initialised with its own fans, because v1 has one layer per observation key.
     """
     init_one = nn.initializers.variance_scaling(1.0, 'fan_avg', 'uniform')
 
@@ -35,14 +38,14 @@ def fan_avg_uniform(splits: tuple[int, ...] | None = None) -> Initializer:
         if splits is None:
             return init_one(key, shape, dtype)
         keys = jax.random.split(key, len(splits))
-        parts = [init_one(k, (*shape[:-1], width), dtype) for k, width in zip(keys, splits)]
-        return jnp.concatenate(parts, -1)
+        kernels = [init_one(k, (*shape[:-1], width), dtype) for k, width in zip(keys, splits)]
+        return jnp.concatenate(kernels, -1)
 
     return init
 
 
 class Norm(nn.Module):
-    """LayerNorm over the last axis, eps 1e-3 (v1), in float32 whatever comes in."""
+    """LayerNorm over the last axis, eps 1e-3 (v1), computed in float32."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -66,7 +69,7 @@ class Linear(nn.Module):
 
 
 class Output(nn.Module):
-    """(..., X) -> (..., U) float32: linear with a bias; its sum and gradient are float32 too."""
+    """(..., X) -> (..., U) float32: linear with a bias, which is added in float32."""
 
     units: int
     dtype: str
@@ -87,18 +90,22 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return nn.silu(Norm(name='norm')(Linear(self.units, self.dtype, name='linear')(x)))
+        x = Linear(self.units, self.dtype, name='linear')(x)
+        return nn.silu(Norm(name='norm')(x))
 
 
 class MLP(nn.Module):
-    """(..., X) -> raw outputs (..., out) of one trunk, one per entry of `outs`; () returns the trunk."""
+    """(..., X) -> a tuple with an output (..., out) for each width in `outs`, all of one trunk of blocks.
+
+    Without `outs` the result is the trunk's (..., U).
+    """
 
     units: int
     layers: int
     dtype: str
     outs: tuple[int, ...] = ()
-    zero: bool = False  # outputs are exactly 0 at first: reward head and critic
-    splits: tuple[int, ...] | None = None
+    zero: bool = False  # initial outputs are exactly 0, as of the reward head and the critic
+    splits: tuple[int, ...] | None = None  # see `fan_avg_uniform`
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array | tuple[jax.Array, ...]:
@@ -136,14 +143,14 @@ class ImageDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, feat: jax.Array) -> jax.Array:
-        n = stages(self.size)
-        deepest = self.depth * 2 ** (n - 1)
+        count = stages(self.size)
+        deepest = self.depth * 2 ** (count - 1)
         x = Output(16 * deepest, self.dtype, fan_avg_uniform(), name='in')(feat)
         x = x.reshape((-1, 4, 4, deepest))
-        for i in range(n - 1):
-            x = Upsample(self.depth * 2 ** (n - 2 - i), self.dtype, fan_avg_normal, name=f'conv{i}')(x)
+        for i in range(count - 1):
+            x = Upsample(self.depth * 2 ** (count - 2 - i), self.dtype, fan_avg_normal, name=f'conv{i}')(x)
             x = nn.silu(Norm(name=f'norm{i}')(x))
-        x = Upsample(3, self.dtype, fan_avg_uniform(), bias=True, name=f'conv{n - 1}')(x)
+        x = Upsample(3, self.dtype, fan_avg_uniform(), bias=True, name=f'conv{count - 1}')(x)
         return x.reshape((*feat.shape[:-1], self.size, self.size, 3)) + 0.5
 
 
@@ -158,7 +165,7 @@ class BothEncoder(nn.Module):
 
 
 class BothDecoder(nn.Module):
-    """(..., F) -> images (..., X, Y, 3) and vectors (..., X), each as its decoder makes them."""
+    """(..., F) -> the outputs of both decoders: image (..., X, Y, 3) and vector (..., X)."""
 
     image: ImageDecoder
     vector: MLP
@@ -191,11 +198,13 @@ class Upsample(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.param('kernel', self.kernel_init, (4, 4, x.shape[-1], self.depth))
         x = upsample(x, kernel, self.dtype)
-        return x + self.param('bias', nn.initializers.zeros, (self.depth,)) if self.bias else x
+        if self.bias:
+            x = x + self.param('bias', nn.initializers.zeros, (self.depth,))
+        return x
 
 
 def stages(size: int) -> int:
-    """Number of stride-2 stages between an image side and the 4 x 4 grid."""
+    """Number of stride-2 convolutions between an image of `size` x `size` pixels and a grid of 4 x 4."""
     return (size // 4).bit_length() - 1
 
 
@@ -208,7 +217,7 @@ class RSSM(nn.Module):
     units: int
     dtype: str
 
-    def setup(self):
+    def setup(self) -> None:
         out = self.stoch * self.classes
         self.img_in = Block(self.units, self.dtype)
         self.gru = Linear(3 * self.deter, self.dtype)
@@ -220,7 +229,7 @@ class RSSM(nn.Module):
         self.first = self.param('initial', nn.initializers.zeros, (self.deter,))
 
     def initial(self) -> tuple[jax.Array, jax.Array]:
-        """Learned initial state: deter (D,), and stoch (S, C), the mode of the prior there (v1)."""
+        """The learned initial state: deter (D,), and stoch (S, C), the mode of its prior (v1)."""
         deter = jnp.tanh(self.first)
         return deter, self.prior(deter).mode()
 
@@ -242,11 +251,12 @@ class RSSM(nn.Module):
         """(..., D), (..., E) -> distribution of the latent given the observation, (..., S, C)."""
         return self._latent(self.obs_stats(self.obs_out(jnp.concatenate([deter, embed], -1))))
 
-    def _latent(self, x):
+    def _latent(self, x: jax.Array) -> dists.OneHot:
+        """Raw outputs (..., S * C) -> distribution of the latent (..., S, C)."""
         return dists.unimix(x.reshape((*x.shape[:-1], self.stoch, self.classes)))
 
     def __call__(self, action: jax.Array, embed: jax.Array) -> None:
-        """Touch every parameter (initialisation only): (A,), (E,)."""
+        """Use every parameter once, so that flax creates it: action (A,), embed (E,)."""
         deter, stoch = self.initial()
         deter = self.sequence(deter, stoch, action)
         self.prior(deter)
@@ -254,7 +264,7 @@ class RSSM(nn.Module):
 
 
 def clip(action: jax.Array) -> jax.Array:
-    """Values clipped to [-1, 1]; the gradient passes, divided by the size of what was clipped (v1)."""
+    """Clip actions (..., A) to [-1, 1]. The gradient of a clipped value is divided by its size, not set to 0 (v1)."""
     return action / jax.lax.stop_gradient(jnp.maximum(1, jnp.abs(action)))
 
 

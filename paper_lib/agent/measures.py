@@ -1,21 +1,21 @@
-"""Measures of degradation that need no step in an environment. They watch an agent and change nothing of it.
+"""Measures of degradation that need no step in an environment. They watch an agent and do not change it.
 
-promise        the critic's value against the best that the recording shows
-round trip     what an encoded decoder output tells the model, against what a recorded observation tells it
-               (dreams that fall back on what the model knows: "Biased Dreams", arXiv 2604.25416)
-density ratio  imagined against recorded pairs of observation and action, by a classifier
-               (density-ratio estimation: Sugiyama et al., 2012)
-spread         disagreement of critics where imagination ends (the edge-of-reach problem: Sims et al.,
-               arXiv 2402.12527)
-disagreement   of predictors of the next latent, along imagination (as the penalty of MOPO: Yu et al.,
-               arXiv 2005.13239)
-foreseen       the reward that the model predicts along episodes that were played
+promise        The critic's values are compared with the best return and reward that the recording shows.
+round trip     An imagined state is decoded and encoded again. Is the posterior's KL as large as for a recorded
+               observation? (Imagination may fall back on what the model knows: "Biased Dreams", arXiv 2604.25416.)
+density ratio  A classifier tells imagined samples from recorded ones; a sample is an observation and an action.
+               (Density-ratio estimation: Sugiyama et al., 2012.)
+spread         Critics disagree where imagination ends. (The edge-of-reach problem: Sims et al., arXiv 2402.12527.)
+disagreement   Predictors of the next latent disagree along imagination. (As in the penalty of MOPO: Yu et al.,
+               arXiv 2005.13239.)
+foreseen       The reward that the model predicts along played episodes is compared with the reward collected there.
 
-The watching networks, {'critics', 'ensemble'}, are a branch 'watch' of the state that the agent
-never reads. See `paper_lib.agent` for the sizes; n is a number of recorded windows.
+The watching networks, {'critics', 'ensemble'}, are the branch 'watch' of the state, which the
+agent never reads. See `paper_lib.agent` for the sizes; n is a number of recorded windows.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -32,33 +32,34 @@ from paper_lib.agent.world_model import Batch, WorldModel
 
 sg = jax.lax.stop_gradient
 
-WATCHERS = 3  # critics, and predictors of the next latent
-WATCHER_RATE = 1e-3  # their learning rate: they are updated less often than the agent
-WINDOWS = 128  # recorded windows that an evaluation looks at
-TRIPS = (15, 50)  # imagined steps after which a round trip is made
-TRIP_STEPS = 5  # the last of them, over which it is averaged
-SIDE = 8  # pixels of the coarse pictures that the classifier sees
+WATCHERS = 3  # number of watching critics, and of predictors of the next latent
+WATCHER_RATE = 1e-3  # learning rate of the watching networks, which are updated less often than the agent
+WINDOWS = 128  # recorded windows per evaluation
+TRIPS = (15, 50)  # numbers of imagined steps after which a round trip is measured
+TRIP_STEPS = 5  # imagined steps, the last ones, over which a round trip is averaged
+SIDE = 8  # height and width, in pixels, of the coarse images that the classifier sees
 CLASSIFIER = layers.MLP(64, 1, 'float32', (1,), zero=True)
 CLASSIFIER_STEPS = 60
 CLASSIFIER_RATE = 3e-3
-FOLDS = 4
+FOLDS = 4  # of the cross-validation of the classifier
 
 
 # Promise against record.
 
 
 class Shown(NamedTuple):
-    """What episodes of a recording show to be possible."""
+    """The best that episodes of a recording show."""
 
-    best_return: float  # discounted, from the first state
+    best_return: float  # discounted return from the first state
     best_rate: float  # mean reward per agent step
 
 
 def shown(reward: np.ndarray, terminal: bool, gamma: float) -> Shown:
-    """What one episode shows, from its rewards (N + 1,), of which the first belongs to the reset and does not count.
+    """Return and mean reward of one episode with rewards (N + 1,). The first reward, of the reset, does not count.
 
-    An episode that does not end in a terminal state was cut. It is taken to go on for ever at the
-    mean reward of its N steps: sum_i gamma^(i-1) r_i + gamma^N mean(r) / (1 - gamma).
+    An episode that does not end in a terminal state was cut by a time limit. The formula assumes
+    that it goes on for ever at the mean reward of its N steps:
+    sum_i gamma^(i-1) r_i + gamma^N mean(r) / (1 - gamma).
     """
     reward = np.asarray(reward[1:], np.float64)
     rate = float(reward.mean())
@@ -68,17 +69,19 @@ def shown(reward: np.ndarray, terminal: bool, gamma: float) -> Shown:
 
 
 def promise(value: np.ndarray, record: Shown, gamma: float) -> dict[str, float | None]:
-    """The critic's values (n,) at recorded first states against the record.
+    """The critic's values (n,) at recorded first states, compared with the record.
 
-    The ratios are None where no episode shows a reward above zero.
+    A ratio is None if the record that it divides by is not above zero.
     """
     promised = float(value.mean())
+    ratio = promised / record.best_return if record.best_return > 0 else None
+    rate_ratio = (1 - gamma) * promised / record.best_rate if record.best_rate > 0 else None
     return {
         'promise': promised,
         'record_return': record.best_return,
         'record_rate': record.best_rate,
-        'promise_ratio': promised / record.best_return if record.best_return > 0 else None,
-        'promise_rate_ratio': (1 - gamma) * promised / record.best_rate if record.best_rate > 0 else None,
+        'promise_ratio': ratio,
+        'promise_rate_ratio': rate_ratio,
     }
 
 
@@ -86,27 +89,30 @@ def promise(value: np.ndarray, record: Shown, gamma: float) -> dict[str, float |
 
 
 class Watchers(NamedTuple):
-    """Weights of the watching networks, which have a leading axis, one entry per network, and their optimisers."""
+    """The watching networks."""
 
-    params: Params
-    opt: dict[str, optax.OptState]
+    params: Params  # {'critics', 'ensemble'}; the leading axis of each array is that of the WATCHERS networks
+    opt: dict[str, optax.OptState]  # the optimisers' states
 
 
 def init(nets: Networks, key: jax.Array) -> Watchers:
-    """Fresh watching networks."""
+    """Watching networks with initial weights."""
     critic_key, ensemble_key = jax.random.split(key)
-    feat, pair = jnp.zeros((1, nets.features)), jnp.zeros((1, nets.features + nets.action))
+    feat = jnp.zeros((1, nets.features))
+    feat_and_action = jnp.zeros((1, nets.features + nets.action))
     params = {
         'critics': jax.vmap(lambda key: nets.critic.init(key, feat))(jax.random.split(critic_key, WATCHERS)),
-        'ensemble': jax.vmap(lambda key: nets.disag.init(key, pair))(jax.random.split(ensemble_key, WATCHERS)),
+        'ensemble': jax.vmap(lambda key: nets.disag.init(key, feat_and_action))(
+            jax.random.split(ensemble_key, WATCHERS)
+        ),
     }
     return Watchers(params, {name: optim.HEAD.init(branch) for name, branch in params.items()})
 
 
 def train(nets: Networks, watchers: Watchers, params: Params, batch: Batch, key: jax.Array) -> Watchers:
-    """One Adam step of the watching networks on a batch (B, T, ...), beside the agent's `params`.
+    """One Adam step of the watching networks on a batch (B, T, ...); `params` are the agent's weights.
 
-    With the key of an agent's update, imagination starts where that update's did, with the same noise.
+    With the key of an agent's update, imagination has the same starts and noise as in that update.
     """
     latent_key, start_key, task_key, _ = jax.random.split(key, 4)
     uniform = jax.random.uniform(latent_key, (*batch['reward'].shape, nets.model.stoch))
@@ -116,7 +122,8 @@ def train(nets: Networks, watchers: Watchers, params: Params, batch: Batch, key:
     draws = actor_critic.draw(nets, task_key, starts.cont.shape[0])
     trajectory = imagine(wm, params['task']['actor'], starts, draws)
 
-    watching, opt = dict(watchers.params), dict(watchers.opt)
+    watching = dict(watchers.params)
+    opt = dict(watchers.opt)
     grads = {
         'critics': jax.grad(critics_loss)(watching['critics'], wm, trajectory, starts.cont),
         'ensemble': jax.grad(plan2explore.loss)(Ensemble(nets, watching['ensemble']), state, batch).params,
@@ -127,12 +134,16 @@ def train(nets: Networks, watchers: Watchers, params: Params, batch: Batch, key:
 
 
 def imagine(wm: WorldModel, actor: Params, starts: Starts, draws: Draws) -> Trajectory:
-    """Roll the agent's policy out in its model."""
-    return actor_critic.imagine(wm, constant_actions(Policy(wm.nets, actor)), starts.state, draws)
+    """Roll the agent's policy out in its world model."""
+    act = constant_actions(Policy(wm.nets, actor))
+    return actor_critic.imagine(wm, act, starts.state, draws)
 
 
 def critics_loss(critics: Params, wm: WorldModel, trajectory: Trajectory, first_cont: jax.Array) -> jax.Array:
-    """Mean of -w_t log p(R_t | s_t) over t = 0 to H - 1, summed over critics; each has returns of its own values."""
+    """Mean of -w_t log p(R_t | s_t) over t = 0 to H - 1, summed over critics.
+
+    The lambda-returns R_t of a critic are computed with this critic's values.
+    """
     nets = wm.nets
     gamma = 1 - 1 / nets.model.discount_horizon
     reward = actor_critic.task_reward(wm, trajectory)
@@ -152,57 +163,61 @@ def critics_loss(critics: Params, wm: WorldModel, trajectory: Trajectory, first_
 
 
 class Recorded(NamedTuple):
-    """What the model makes of the second halves of recorded windows; their first halves tell it where it is."""
+    """Posteriors of the second halves, t steps, of recorded windows. The first halves only warm up the filter."""
 
-    kl: jax.Array  # (n, t) nats of the posterior from the prior, without free nats
+    kl: jax.Array  # (n, t) KL of the posterior from the prior in nats, without free nats
     feat: jax.Array  # (n, t, F)
     action: jax.Array  # (n, t, A)
-    inside: jax.Array  # (n, t) 0 where an episode begins, which no prior can foresee, else 1
+    inside: jax.Array  # (n, t) 0 at the first step of an episode, which no prior can predict, else 1
     last: Starts  # the last step of every window
 
 
 class Imagined(NamedTuple):
-    """Imagination that starts at the last steps of recorded windows."""
+    """I imagined steps from the last step of every recorded window."""
 
     trajectory: Trajectory  # (I + 1, n, ...)
-    alive: jax.Array  # (I + 1, n) 1 up to the first state that the model takes for an end, then 0
+    alive: jax.Array  # (I + 1, n) 1 before the first state that the model predicts to be terminal, then 0
 
 
 def measure(
     nets: Networks, params: Params, norm: dict[str, Any], windows: Batch, key: jax.Array
 ) -> dict[str, jax.Array]:
-    """All that recorded windows (n, T, ...) tell of an agent and its imagination, one number each.
+    """All measures on recorded windows (n, T, ...), by name: one number () each.
 
     `params` has the agent's branches and 'watch'; `norm` is the normaliser of the task's returns.
-    A number is not finite where the model takes all imagined states for ends.
+    A number is not finite if the model predicts that all its imagined states are terminal.
     """
     latent_key, imagine_key, classifier_key = jax.random.split(key, 3)
-    wm, watch, horizon = WorldModel(nets, params['wm']), params['watch'], nets.model.horizon
+    wm = WorldModel(nets, params['wm'])
+    watch = params['watch']
+    horizon = nets.model.horizon
     recorded = look(wm, windows, latent_key)
     imagined = dream(wm, params['task']['actor'], recorded.last, imagine_key, max(horizon, *TRIPS))
-    near = jax.tree.map(lambda x: x[: horizon + 1], imagined)  # as far as the agent imagines in training
+    near = jax.tree.map(lambda x: x[: horizon + 1], imagined)  # as many steps as the agent imagines in training
 
     kl = mean(recorded.kl, recorded.inside)
-    found = {'kl_recorded': kl}
+    measured = {'kl_recorded': kl}
     for steps in TRIPS:
-        part = slice(steps - TRIP_STEPS + 1, steps + 1)
-        trip = round_trip(wm, imagined.trajectory.feat[part])
-        found[f'round_trip_{steps}'] = mean(trip, imagined.alive[part]) / kl
-    ratio = density_ratio(recorded_pairs(wm, recorded), imagined_pairs(wm, near), classifier_key)
-    found |= {'density_auc': ratio.auc, 'density_ess': ratio.effective}
+        last_steps = slice(steps - TRIP_STEPS + 1, steps + 1)
+        trip = round_trip(wm, imagined.trajectory.feat[last_steps])
+        measured[f'round_trip_{steps}'] = mean(trip, imagined.alive[last_steps]) / kl
+    ratio = density_ratio(recorded_samples(wm, recorded), imagined_samples(wm, near), classifier_key)
+    measured['density_auc'] = ratio.auc
+    measured['density_ess'] = ratio.effective
 
     spread = spread_of(nets, watch['critics'], near.trajectory.feat[-1])
-    found['edge_spread'] = mean(spread, near.alive[-1]) / actor_critic.norm_scale(norm)
+    measured['edge_spread'] = mean(spread, near.alive[-1]) / actor_critic.norm_scale(norm)
     disagreement = plan2explore.disagreement(Ensemble(nets, watch['ensemble']), near.trajectory)
-    found['imagined_disagreement'] = mean(disagreement, near.alive[1:])
+    measured['imagined_disagreement'] = mean(disagreement, near.alive[1:])
     objective = Objective(wm, {'task': functools.partial(actor_critic.task_reward, wm)}, {'task': 1.0})
     task = Learner(params['task'], {}, {'task': norm})
     returns = actor_critic.judge(task, objective, near.trajectory, recorded.last.cont).returns['task']
-    return found | {'imagined_return': returns[0].mean()}
+    measured['imagined_return'] = returns[0].mean()
+    return measured
 
 
 def mean(values: jax.Array, weight: jax.Array) -> jax.Array:
-    """The weighted mean; not finite where all weights are 0."""
+    """The weighted mean () of values and weights of the same shape. It is not finite if all weights are 0."""
     return (values * weight).sum() / weight.sum()
 
 
@@ -212,13 +227,14 @@ def look(wm: WorldModel, windows: Batch, key: jax.Array) -> Recorded:
     state, posterior = world_model.observe(wm, world_model.evidence(wm, windows, uniform))
     kl = posterior.kl(wm.prior(state.deter))
     half = kl.shape[1] // 2
-    last = Starts(jax.tree.map(lambda x: x[:, -1], state), 1.0 - windows['is_terminal'][:, -1])
+    last_state = jax.tree.map(lambda x: x[:, -1], state)
+    last = Starts(last_state, 1.0 - windows['is_terminal'][:, -1])
     inside = 1.0 - windows['is_first'][:, half:]
     return Recorded(kl[:, half:], state.feat[:, half:], windows['action'][:, half:], inside, last)
 
 
 def dream(wm: WorldModel, actor: Params, starts: Starts, key: jax.Array, steps: int) -> Imagined:
-    """Imagine so many steps with the agent's policy."""
+    """Imagine `steps` steps with the agent's policy."""
     action_key, latent_key = jax.random.split(key)
     size = starts.cont.shape[0]
     noise = wm.nets.action_noise(action_key, (steps + 1, size))
@@ -232,7 +248,11 @@ def dream(wm: WorldModel, actor: Params, starts: Starts, key: jax.Array, steps: 
 
 
 def round_trip(wm: WorldModel, feat: jax.Array) -> jax.Array:
-    """(..., F) imagined states -> (...,) nats: decode, encode again, KL of that posterior from the imagined prior."""
+    """Imagined states (..., F) -> (...,) nats.
+
+    Each state is decoded, and the decoded observation is encoded again. The result is the KL of
+    the posterior that follows, from the prior of the imagined state.
+    """
     embed = wm.encode(wm.observation(feat))
     deter = feat[..., : wm.nets.model.deter]
     return wm.posterior(deter, embed).kl(wm.prior(deter))
@@ -241,116 +261,124 @@ def round_trip(wm: WorldModel, feat: jax.Array) -> jax.Array:
 # Density ratio.
 
 
-class Pairs(NamedTuple):
-    """Pairs of a decoded observation and an action, by the window that they come from."""
+class Samples(NamedTuple):
+    """What the classifier sees: decoded observations with actions, side by side. M samples come from each window."""
 
     inputs: jax.Array  # (n, M, X)
     weight: jax.Array  # (n, M)
 
 
 class DensityRatio(NamedTuple):
-    """How far imagined pairs are from recorded ones, on windows that the classifier did not learn from."""
+    """How imagined samples differ from recorded ones, judged on windows that the classifier did not learn from."""
 
-    auc: jax.Array  # how often an imagined pair looks more imagined than a recorded one: 0.5 if they are alike
-    effective: jax.Array  # effective share of the recorded pairs, weighted as imagination needs them: 1 if alike
+    auc: jax.Array  # () probability that an imagined sample has the higher score of two: 0.5 if both kinds are alike
+    effective: jax.Array  # () effective sample size of the recorded samples, as a share of them: 1 if both are alike
 
 
-def recorded_pairs(wm: WorldModel, recorded: Recorded) -> Pairs:
-    """All steps but the last one of each window, and but those that end an episode, which have no action."""
+def recorded_samples(wm: WorldModel, recorded: Recorded) -> Samples:
+    """One sample per step, except for the last step of a window, and of an episode, which has no action."""
     inputs = _inputs(wm, recorded.feat[:, :-1], recorded.action[:, :-1])
-    return Pairs(inputs, recorded.inside[:, 1:])
+    return Samples(inputs, recorded.inside[:, 1:])
 
 
-def imagined_pairs(wm: WorldModel, imagined: Imagined) -> Pairs:
-    """All imagined steps, from the first one on."""
+def imagined_samples(wm: WorldModel, imagined: Imagined) -> Samples:
+    """One sample per imagined step, without the start."""
     trajectory, alive = jax.tree.map(lambda x: x[1:].swapaxes(0, 1), imagined)
-    return Pairs(_inputs(wm, trajectory.feat, trajectory.action), alive)
+    return Samples(_inputs(wm, trajectory.feat, trajectory.action), alive)
 
 
-def _inputs(wm, feat, action):
-    """(..., X): both kinds of states pass the decoder, so that its blur does not tell them apart."""
-    made = wm.decode(feat)
+def _inputs(wm: WorldModel, feat: jax.Array, action: jax.Array) -> jax.Array:
+    """States (..., F) and actions (..., A) -> inputs (..., X) of the classifier.
+
+    Observations of recorded states are decoded too. Otherwise the blur of the decoder would tell
+    imagined samples from recorded ones.
+    """
+    decoded = wm.decode(feat)
     if wm.nets.image:
-        made['image'] = coarse(made['image'])
-    return jnp.concatenate([*made.values(), layers.clip(action)], -1)
+        decoded['image'] = coarse(decoded['image'])
+    return jnp.concatenate([*decoded.values(), layers.clip(action)], -1)
 
 
 def coarse(image: jax.Array) -> jax.Array:
-    """(..., Y, Y, C) -> (..., S * S * C): means over blocks, S = 8 a side or all of a smaller picture."""
+    """Images (..., Y, Y, C) -> (..., S * S * C): means over blocks of pixels, with S = min(SIDE, Y)."""
     side = min(SIDE, image.shape[-2])
     block = image.shape[-2] // side
     blocks = image.reshape((*image.shape[:-3], side, block, side, block, image.shape[-1]))
     return blocks.mean((-4, -2)).reshape((*image.shape[:-3], -1))
 
 
-def density_ratio(recorded: Pairs, imagined: Pairs, key: jax.Array) -> DensityRatio:
-    """Train classifiers from nothing, and judge them on other windows, in `FOLDS` ways that judge each window once.
+def density_ratio(recorded: Samples, imagined: Samples, key: jax.Array) -> DensityRatio:
+    """Cross-validation of the classifier: each of the `FOLDS` folds of windows judges one classifier.
 
-    With r the density of imagined pairs over that of recorded ones, a recorded sample of size N that is
-    weighted by r is worth N / E_recorded[r^2] = N / E_imagined[r]: the effective sample size (Kish).
+    Let r be the density of imagined samples over that of recorded ones. N recorded samples with weights r
+    have the effective sample size (Kish) N / E_recorded[r^2] = N / E_imagined[r].
     """
 
     def judge(fold, key):
-        turned = jax.tree.map(lambda x: jnp.roll(x, fold * (len(x) // FOLDS), 0), (recorded, imagined))
-        judged, stopped, learned = (_windows(turned, part) for part in _parts(len(recorded.weight)))
-        classify = train_classifier(learned, stopped, key)
-        low, high = (classify(pairs.inputs) for pairs in judged)
-        weights = [pairs.weight for pairs in judged]
-        return auc(low, high, *weights), jax.nn.logsumexp(high, b=weights[1])
+        rolled = jax.tree.map(lambda x: jnp.roll(x, fold * (len(x) // FOLDS), 0), (recorded, imagined))
+        judging, stopping, learning = (_both_kinds(rolled, windows) for windows in _split(len(recorded.weight)))
+        classify = train_classifier(learning, stopping, key)
+        recorded_scores, imagined_scores = (classify(samples.inputs) for samples in judging)
+        recorded_weight, imagined_weight = (samples.weight for samples in judging)
+        area = auc(recorded_scores, imagined_scores, recorded_weight, imagined_weight)
+        return area, jax.nn.logsumexp(imagined_scores, b=imagined_weight)  # the log of E_imagined[r]
 
-    found, ratio = jax.vmap(judge)(jnp.arange(FOLDS), jax.random.split(key, FOLDS))
-    return DensityRatio(found.mean(), jnp.minimum(1.0, jnp.exp(-jax.nn.logsumexp(ratio)) * FOLDS))
+    areas, log_ratios = jax.vmap(judge)(jnp.arange(FOLDS), jax.random.split(key, FOLDS))
+    return DensityRatio(areas.mean(), jnp.minimum(1.0, jnp.exp(-jax.nn.logsumexp(log_ratios)) * FOLDS))
 
 
-def _parts(count):
-    """Windows that judge, that say when to stop, and that are learned from: a quarter, a quarter and half of them."""
+def _split(count: int) -> tuple[slice, slice, slice]:
+    """The windows that judge (a quarter), those that say when to stop (a quarter), and those for learning (half)."""
     quarter = count // FOLDS
     return slice(0, quarter), slice(quarter, 2 * quarter), slice(2 * quarter, None)
 
 
-def _windows(kinds, part):
-    """The pairs of both kinds in some windows: (n * M, X) and (n * M,), with weights that sum to 1 for each kind."""
-    chosen = [jax.tree.map(lambda x: x[part].reshape((-1, *x.shape[2:])), pairs) for pairs in kinds]
-    return [Pairs(pairs.inputs, pairs.weight / pairs.weight.sum()) for pairs in chosen]
+def _both_kinds(kinds: tuple[Samples, Samples], windows: slice) -> list[Samples]:
+    """Recorded and imagined samples of some windows: (n * M, X) and (n * M,), the weights of each kind sum to 1."""
+    chosen = [jax.tree.map(lambda x: x[windows].reshape((-1, *x.shape[2:])), samples) for samples in kinds]
+    return [Samples(samples.inputs, samples.weight / samples.weight.sum()) for samples in chosen]
 
 
-def train_classifier(learned: list[Pairs], stopped: list[Pairs], key: jax.Array) -> Any:
-    """A function (M, X) -> (M,) log-odds of being imagined where both kinds are equally frequent.
+def train_classifier(
+    learning: list[Samples], stopping: list[Samples], key: jax.Array
+) -> Callable[[jax.Array], jax.Array]:
+    """A function from inputs (M, X) to the log-odds (M,) that they are imagined, if both kinds are equally frequent.
 
-    It learns from `learned`, recorded and imagined pairs (M, X) with weights (M,) that sum to 1 for each
-    kind. Of all steps of its training the one counts that is best on `stopped`: few pairs are soon
-    learned by heart. Before the first one it gives 0 everywhere.
+    `learning` and `stopping` are each the recorded and the imagined samples, inputs (M, X) and weights (M,)
+    that sum to 1 for each kind. The classifier learns from `learning`. The result has the weights of that
+    step at which the loss on `stopping` was lowest, because a classifier soon overfits to few samples. Its
+    initial log-odds are 0 everywhere.
     """
-    both = jnp.concatenate([pairs.inputs for pairs in learned])
-    share = jnp.concatenate([pairs.weight for pairs in learned]) / 2
-    centre = share @ both
-    scale = jnp.sqrt(share @ (both - centre) ** 2) + 1e-6
+    inputs = jnp.concatenate([samples.inputs for samples in learning])
+    share = jnp.concatenate([samples.weight for samples in learning]) / 2
+    centre = share @ inputs
+    scale = jnp.sqrt(share @ (inputs - centre) ** 2) + 1e-6
 
     def logit(params, inputs):
         return CLASSIFIER.apply(params, (inputs - centre) / scale)[0][..., 0]
 
     def loss(params, kinds):
         recorded, imagined = kinds
-        missed = jax.nn.softplus(logit(params, recorded.inputs)) @ recorded.weight
-        return missed + jax.nn.softplus(-logit(params, imagined.inputs)) @ imagined.weight
+        loss_on_recorded = jax.nn.softplus(logit(params, recorded.inputs)) @ recorded.weight
+        return loss_on_recorded + jax.nn.softplus(-logit(params, imagined.inputs)) @ imagined.weight
 
     def step(state, _):
-        params, opt, best, least = state
-        updates, opt = optimiser.update(jax.grad(loss)(params, learned), opt, params)
+        params, opt, best_params, lowest_loss = state
+        updates, opt = optimiser.update(jax.grad(loss)(params, learning), opt, params)
         params = optax.apply_updates(params, updates)
-        now = loss(params, stopped)
-        best = jax.tree.map(lambda new, old: jnp.where(now < least, new, old), params, best)
-        return (params, opt, best, jnp.minimum(now, least)), None
+        new_loss = loss(params, stopping)
+        best_params = jax.tree.map(lambda new, old: jnp.where(new_loss < lowest_loss, new, old), params, best_params)
+        return (params, opt, best_params, jnp.minimum(new_loss, lowest_loss)), None
 
     optimiser = optax.adam(CLASSIFIER_RATE)
-    params = CLASSIFIER.init(key, both[:1])
-    first = params, optimiser.init(params), params, loss(params, stopped)
-    (_, _, best, _), _ = jax.lax.scan(step, first, None, CLASSIFIER_STEPS)
-    return functools.partial(logit, best)
+    params = CLASSIFIER.init(key, inputs[:1])
+    first = params, optimiser.init(params), params, loss(params, stopping)
+    (_, _, best_params, _), _ = jax.lax.scan(step, first, None, CLASSIFIER_STEPS)
+    return functools.partial(logit, best_params)
 
 
 def auc(low: jax.Array, high: jax.Array, low_weight: jax.Array, high_weight: jax.Array) -> jax.Array:
-    """Weighted share of pairs of scores (M,) and (N,) in which the `high` one is above; ties count half."""
+    """() weighted share of all combinations of scores `low` (M,) and `high` (N,) with high > low; ties count half."""
     above = (high[None] > low[:, None]) + 0.5 * (high[None] == low[:, None])
     return low_weight @ above @ high_weight / (low_weight.sum() * high_weight.sum())
 
@@ -364,6 +392,6 @@ def spread_of(nets: Networks, critics: Params, feat: jax.Array) -> jax.Array:
 
 
 def foresee(nets: Networks, params: Params, episodes: Batch, key: jax.Array) -> dict[str, jax.Array]:
-    """(N, T) rewards that the model predicts at the states of `dreamer.assess` with this key."""
+    """'reward' (N, T): what the model predicts at the states of `dreamer.assess` with the same key."""
     feat = dreamer.examine(nets, params, episodes, key).state.feat
     return {'reward': WorldModel(nets, params['wm']).reward(feat).mean()}

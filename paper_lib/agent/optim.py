@@ -1,4 +1,4 @@
-"""Optimisers of v1: clip by global norm, Adam, learning rate. One per group of networks."""
+"""Optimisers of v1, one for each group of networks: clipping by global norm, Adam, learning rate."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import jax
 import optax
 
 
-def _adam(clip, eps):
+def _adam(clip: float, eps: float) -> optax.GradientTransformation:
     return optax.flatten(optax.chain(optax.clip_by_global_norm(clip), optax.scale_by_adam(eps=eps)))
 
 
@@ -21,12 +21,15 @@ def step(
     state: optax.OptState,
     lr: float | jax.Array,
 ) -> tuple[Any, optax.OptState]:
-    """One step: (new params, new optimiser state). `lr` may be traced, so that lanes can differ in it."""
+    """One step. Returns the new params and the new optimiser state.
+
+    The learning rate `lr` may be a traced value, so that lanes can have different ones.
+    """
     updates, state = optimiser.update(grads, state, params)
     params = jax.tree.map(lambda p, u: p - lr * u, params, updates)
     return params, state
 
 
 def count(state: optax.OptState) -> jax.Array:
-    """Number of steps that an optimiser has made."""
+    """() number of steps that an optimiser has made."""
     return optax.tree_utils.tree_get(state, 'count')

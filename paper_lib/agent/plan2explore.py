@@ -1,4 +1,4 @@
-"""Plan2Explore as in v1: an ensemble predicts the next latent, and its disagreement is a reward."""
+"""Plan2Explore as in v1: the networks of an ensemble predict the next latent, and their disagreement is a reward."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ sg = jax.lax.stop_gradient
 
 @flax.struct.dataclass
 class Ensemble:
-    """Networks with their weights, which have a leading axis, one entry per network."""
+    """The ensemble's networks with their weights, whose leading axis is that of the networks."""
 
     nets: Networks = flax.struct.field(pytree_node=False)
     params: Params
@@ -38,29 +38,30 @@ def init(nets: Networks, key: jax.Array) -> tuple[Params, optax.OptState]:
 
 
 def target(nets: Networks, stoch: jax.Array, batch: Batch) -> jax.Array:
-    """(B, T, X) what is predicted of each step: the sampled latents (v1), or the symlog vector."""
+    """(B, T, X) what the ensemble predicts of each step: the sampled latents (v1), or the vector in symlog space."""
     if nets.model.disag_target == 'vector':
         return dists.symlog(batch['vector'] * nets.model.obs_scale)
     return flat(stoch)
 
 
 def loss(ensemble: Ensemble, state: State, batch: Batch) -> jax.Array:
-    """Summed squared error of the next step's target, mean over B and T - 1, summed over networks."""
+    """Squared error of the predictions: summed over the target, mean over B and T - 1, summed over networks."""
     pred = ensemble(sg(state.feat)[:, :-1], batch['action'][:, :-1])
-    error = (pred - sg(target(ensemble.nets, state.stoch, batch))[:, 1:]) ** 2
+    targets = sg(target(ensemble.nets, state.stoch, batch))[:, 1:]
+    error = (pred - targets) ** 2
     return error.sum(-1).mean((1, 2)).sum()
 
 
 def disagreement(ensemble: Ensemble, trajectory: Trajectory) -> jax.Array:
-    """(H, N) reward at states and actions 1 to H: deviation between networks, mean over the target."""
+    """(H, N) rewards at states and actions 1 to H: standard deviation over networks, mean over the target."""
     variance = ensemble(trajectory.feat[1:], trajectory.action[1:]).var(0)
-    differ = variance > 0  # a few networks may agree to the last bit: there the root has no gradient
+    differ = variance > 0  # few networks may agree to the last bit, and the root has no gradient at 0
     deviation = jnp.where(differ, jnp.sqrt(jnp.where(differ, variance, 1)), 0)
     return ensemble.nets.model.disag_scale * deviation.mean(-1)
 
 
 class Trained(NamedTuple):
-    """What an update leaves."""
+    """The result of an update."""
 
     ensemble: Ensemble
     opt: optax.OptState

@@ -1,4 +1,7 @@
-"""Autoencoder of the policy input (Appendix A.3): it detects unfamiliar inputs and changes nothing."""
+"""The probe, an autoencoder of the policy input (Appendix A.3).
+
+It detects unfamiliar inputs, and no other network depends on it.
+"""
 
 from typing import NamedTuple
 
@@ -13,7 +16,7 @@ LEARNING_RATE = 1e-3
 
 
 def init(nets: Networks, key: jax.Array) -> tuple[Params, optax.OptState]:
-    """Fresh weights, and their optimiser's state."""
+    """Initial weights, and the state of their optimiser."""
     params = nets.probe.init(key, jnp.zeros((1, nets.features)))
     return params, optim.HEAD.init(params)
 
@@ -24,7 +27,7 @@ def error(nets: Networks, params: Params, feat: jax.Array) -> jax.Array:
 
 
 class Trained(NamedTuple):
-    """What an update leaves."""
+    """The result of an update."""
 
     params: Params
     opt: optax.OptState

@@ -4,7 +4,7 @@ See `paper_lib.agent` for the sizes.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -25,7 +25,7 @@ Batch = dict[str, jax.Array]
 
 
 class State(NamedTuple):
-    """Where the model is."""
+    """State of the recurrent model."""
 
     deter: jax.Array  # (..., D)
     stoch: jax.Array  # (..., S, C)
@@ -37,7 +37,7 @@ class State(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What a filtering step takes in."""
+    """What a filtering step reads besides the state."""
 
     embed: jax.Array  # (..., E)
     prev_action: jax.Array  # (..., A)
@@ -46,7 +46,7 @@ class Evidence(NamedTuple):
 
 
 class Filtered(NamedTuple):
-    """States sampled from the posteriors, and the posteriors."""
+    """Posteriors, and the states sampled from them."""
 
     state: State
     posterior: dists.OneHot
@@ -54,22 +54,22 @@ class Filtered(NamedTuple):
 
 @flax.struct.dataclass
 class WorldModel:
-    """Networks with their weights {'encoder', 'rssm', 'decoder', 'reward', 'cont'}, or some of them."""
+    """The networks with weights {'encoder', 'rssm', 'decoder', 'reward', 'cont'}, or with some of these."""
 
     nets: Networks = flax.struct.field(pytree_node=False)
     params: Params
 
     def encode(self, obs: Batch) -> jax.Array:
-        """Observation of images (..., X, Y, 3), vectors (..., X) or both -> embedding (..., E)."""
-        seen = []
+        """Observations with 'image' (..., X, Y, 3), 'vector' (..., X) or both -> embeddings (..., E)."""
+        inputs = []
         if self.nets.image:
-            seen.append(obs['image'])
+            inputs.append(obs['image'])
         if self.nets.vector:
-            seen.append(dists.symlog(obs['vector'] * self.nets.model.obs_scale))
-        return self.nets.encoder.apply(self.params['encoder'], *seen)
+            inputs.append(dists.symlog(obs['vector'] * self.nets.model.obs_scale))
+        return self.nets.encoder.apply(self.params['encoder'], *inputs)
 
     def initial(self) -> State:
-        """The learned initial state, (D,) and (S, C)."""
+        """The learned initial state: deter (D,) and stoch (S, C)."""
         return State(*self.nets.rssm.apply(self.params['rssm'], method='initial'))
 
     def next(self, state: State, action: jax.Array) -> jax.Array:
@@ -77,58 +77,62 @@ class WorldModel:
         return self.nets.rssm.apply(self.params['rssm'], *state, action, method='sequence')
 
     def prior(self, deter: jax.Array) -> dists.OneHot:
-        """(..., D) -> distribution of the latent (..., S, C) before the observation is seen."""
+        """(..., D) -> the prior: distribution of the latent (..., S, C) before the observation."""
         return self.nets.rssm.apply(self.params['rssm'], deter, method='prior')
 
     def posterior(self, deter: jax.Array, embed: jax.Array) -> dists.OneHot:
-        """(..., D), (..., E) -> distribution of the latent (..., S, C) after the observation is seen."""
+        """(..., D), (..., E) -> the posterior: distribution of the latent (..., S, C) after the observation."""
         return self.nets.rssm.apply(self.params['rssm'], deter, embed, method='posterior')
 
-    def filter(self, fresh: State, state: State, seen: Evidence) -> Filtered:
-        """One filtering step of B environments.
+    def filter(self, initial: State, state: State, evidence: Evidence) -> Filtered:
+        """One filtering step of B environments from `state` (B, ...).
 
-        Where is_first is set, it starts from state `fresh`, (D,) and (S, C), and action 0.
+        Environments with is_first start from the state `initial`, (D,) and (S, C), and action 0
+        instead.
         """
-        first = seen.is_first[:, None]
-        deter = jnp.where(first, fresh.deter, state.deter)
-        stoch = jnp.where(first[..., None], fresh.stoch, state.stoch)
-        prev_action = jnp.where(first, 0.0, seen.prev_action)
+        first = evidence.is_first[:, None]
+        deter = jnp.where(first, initial.deter, state.deter)
+        stoch = jnp.where(first[..., None], initial.stoch, state.stoch)
+        prev_action = jnp.where(first, 0.0, evidence.prev_action)
         deter = self.next(State(deter, stoch), prev_action)
-        posterior = self.posterior(deter, seen.embed)
-        return Filtered(State(deter, posterior.sample(seen.uniform)), posterior)
+        posterior = self.posterior(deter, evidence.embed)
+        stoch = posterior.sample(evidence.uniform)
+        return Filtered(State(deter, stoch), posterior)
 
     def reward(self, feat: jax.Array) -> dists.TwoHot:
-        """(..., F) -> distribution (...,) of the reward received on arriving there."""
+        """(..., F) -> distribution (...,) of the reward that came with the step into this state."""
         return dists.TwoHot(self.nets.reward.apply(self.params['reward'], feat)[0])
 
     def cont(self, feat: jax.Array) -> dists.Bernoulli:
-        """(..., F) -> whether the episode goes on (...,)."""
+        """(..., F) -> distribution (...,) of the continue flag: 1 if the episode goes on."""
         return dists.Bernoulli(self.nets.cont.apply(self.params['cont'], feat)[0][..., 0])
 
     def decode(self, feat: jax.Array) -> dict[str, jax.Array]:
         """(..., F) -> 'image' (..., X, Y, 3) on the [0, 1] scale, 'vector' (..., X) in symlog space, or both."""
-        made = self.nets.decoder.apply(self.params['decoder'], feat)
+        outputs = self.nets.decoder.apply(self.params['decoder'], feat)
         if not self.nets.image:
-            return {'vector': made[0]}
-        return {'image': made[0], 'vector': made[1]} if self.nets.vector else {'image': made}
+            return {'vector': outputs[0]}
+        if not self.nets.vector:
+            return {'image': outputs}
+        return {'image': outputs[0], 'vector': outputs[1]}
 
     def observation(self, feat: jax.Array) -> dict[str, jax.Array]:
-        """(..., F) -> 'image' (..., X, Y, 3) uint8, 'vector' (..., X), or both, as an environment gives them."""
-        made = self.decode(feat)
+        """(..., F) -> decoded 'image' (..., X, Y, 3) uint8, 'vector' (..., X), or both, in an environment's units."""
+        decoded = self.decode(feat)
         if self.nets.image:
-            made['image'] = (255 * jnp.clip(made['image'], 0, 1)).round().astype(jnp.uint8)
+            decoded['image'] = (255 * jnp.clip(decoded['image'], 0, 1)).round().astype(jnp.uint8)
         if self.nets.vector:
-            made['vector'] = dists.symexp(made['vector']) / self.nets.model.obs_scale
-        return made
+            decoded['vector'] = dists.symexp(decoded['vector']) / self.nets.model.obs_scale
+        return decoded
 
     def for_loop(self) -> 'WorldModel':
-        """The recurrent part alone, prepared for use in a loop."""
+        """The recurrent model alone, for use in a loop: its kernels are converted once, before the loop."""
         rssm = convert_kernels(self.params['rssm'], self.nets.model.precision)
         return self.replace(params={'rssm': rssm})
 
 
 def init(nets: Networks, keys: jax.Array) -> Params:
-    """Fresh weights from five keys."""
+    """Initial weights from five keys."""
     obs = {}
     if nets.image:
         obs['image'] = jnp.zeros((1, *nets.image), jnp.uint8)
@@ -145,47 +149,49 @@ def init(nets: Networks, keys: jax.Array) -> Params:
 
 
 def evidence(wm: WorldModel, batch: Batch, uniform: jax.Array) -> Evidence:
-    """What filtering a batch (B, T, ...) takes in; `uniform` (B, T, S) samples the latents."""
+    """The evidence of every step of a batch (B, T, ...); `uniform` (B, T, S) samples the latents."""
     prev_action = jnp.pad(batch['action'][:, :-1], ((0, 0), (1, 0), (0, 0)))
     return Evidence(wm.encode(batch), prev_action, batch['is_first'], uniform)
 
 
-def observe(wm: WorldModel, seen: Evidence) -> Filtered:
+def observe(wm: WorldModel, evidence: Evidence) -> Filtered:
     """Filter sequences (B, T, ...), each from the learned initial state."""
-    fresh = wm.initial()
-    first = jax.tree.map(lambda x: jnp.repeat(x[None], seen.embed.shape[0], 0), fresh)
+    initial = wm.initial()
+    batch_size = evidence.embed.shape[0]
+    first = jax.tree.map(lambda x: jnp.repeat(x[None], batch_size, 0), initial)
 
-    def step(params, state, seen):
-        wm, fresh = params
-        state, posterior = wm.filter(fresh, state, seen)
+    def step(params, state, evidence):
+        wm, initial = params
+        state, posterior = wm.filter(initial, state, evidence)
         return state, posterior
 
-    filtered = Filtered(*recur(step, (wm.for_loop(), fresh), first, _swap(seen)))
+    filtered = Filtered(*recur(step, (wm.for_loop(), initial), first, _swap(evidence)))
     return _swap(filtered)
 
 
-def _swap(tree):
-    """(B, T, ...) <-> (T, B, ...)."""
+def _swap(tree: Any) -> Any:
+    """Arrays (B, T, ...) -> (T, B, ...), or the reverse."""
     return jax.tree.map(lambda x: x.swapaxes(0, 1), tree)
 
 
 class Losses(NamedTuple):
-    """Components of Eq. 4 by name, each (B, T), and the posterior states that they were computed in."""
+    """The terms of Eq. 4, and the posterior states that they are computed in."""
 
-    terms: dict[str, jax.Array]
-    state: State
+    terms: dict[str, jax.Array]  # by name: (B, T) each
+    state: State  # (B, T, ...)
 
     def total(self) -> jax.Array:
-        """(B, T) weighted sum of the components (Eq. 4)."""
+        """(B, T) weighted sum of the terms (Eq. 4)."""
         terms = self.terms
         kl = DYN_SCALE * terms['dyn'] + REP_SCALE * terms['rep']
         return kl + terms['obs'] + terms['reward'] + terms['cont']
 
 
 def losses(wm: WorldModel, batch: Batch, uniform: jax.Array) -> Losses:
-    """Loss components on a batch; `uniform` (B, T, S) samples the latents.
+    """The terms of the loss on a batch (B, T, ...); `uniform` (B, T, S) samples the latents.
 
-    Every sequence starts from the learned initial state, whatever its first flag says (v1).
+    Every sequence starts from the learned initial state, also where its first step has no
+    is_first (v1).
     """
     state, post = observe(wm, evidence(wm, batch, uniform))
     prior = wm.prior(state.deter)
@@ -203,38 +209,44 @@ def losses(wm: WorldModel, batch: Batch, uniform: jax.Array) -> Losses:
 
 
 def observation_loss(wm: WorldModel, feat: jax.Array, batch: Batch) -> jax.Array:
-    """(...,) summed squared error of pixels in [0, 1], of symlog vectors, or of both (no 1/2, no mean)."""
-    made, model = wm.decode(feat), wm.nets.model
+    """(..., F) -> (...,) squared error, summed over pixels in [0, 1], numbers in symlog space, or both.
+
+    It has no factor 1/2 and is not a mean.
+    """
+    decoded = wm.decode(feat)
+    model = wm.nets.model
     errors = []
     if wm.nets.image:
-        errors.append(((made['image'] - batch['image'].astype(jnp.float32) / 255) ** 2).sum((-3, -2, -1)))
+        image = batch['image'].astype(jnp.float32) / 255
+        errors.append(((decoded['image'] - image) ** 2).sum((-3, -2, -1)))
     if wm.nets.vector:
-        errors.append(model.vector_scale * dists.symlog_mse(made['vector'], batch['vector'] * model.obs_scale))
+        vector = batch['vector'] * model.obs_scale
+        errors.append(model.vector_scale * dists.symlog_mse(decoded['vector'], vector))
     return functools.reduce(jnp.add, errors)
 
 
 def loss(wm: WorldModel, batch: Batch, uniform: jax.Array) -> tuple[jax.Array, Losses]:
-    """The mean of Eq. 4, and its components."""
-    parts = losses(wm, batch, uniform)
-    return parts.total().mean(), parts
+    """The mean of Eq. 4 over a batch (B, T, ...), and its terms."""
+    all_losses = losses(wm, batch, uniform)
+    return all_losses.total().mean(), all_losses
 
 
 class Trained(NamedTuple):
-    """What an update leaves: weights, optimiser, the posterior states before it, and the metrics."""
+    """The result of an update."""
 
     wm: WorldModel
     opt: optax.OptState
-    state: State
+    state: State  # (B, T, ...) posterior states, computed with the weights before the update
     metrics: dict[str, jax.Array]
 
 
 def train(wm: WorldModel, opt: optax.OptState, batch: Batch, uniform: jax.Array, lr: jax.Array) -> Trained:
-    """One Adam step on Eq. 4; a frozen model is only used."""
+    """One Adam step on Eq. 4. The weights of a frozen model stay the same."""
     if wm.nets.frozen:
-        mean, parts = loss(wm, batch, uniform)
+        mean, all_losses = loss(wm, batch, uniform)
     else:
-        (mean, parts), grads = jax.value_and_grad(loss, has_aux=True)(wm, batch, uniform)
+        (mean, all_losses), grads = jax.value_and_grad(loss, has_aux=True)(wm, batch, uniform)
         params, opt = optim.step(optim.MODEL, wm.params, grads.params, opt, lr)
         wm = wm.replace(params=params)
-    means = {name: term.mean() for name, term in parts.terms.items()}
-    return Trained(wm, opt, parts.state, {'model_loss': mean, **means})
+    means = {name: term.mean() for name, term in all_losses.terms.items()}
+    return Trained(wm, opt, all_losses.state, {'model_loss': mean, **means})

@@ -1,8 +1,8 @@
 """Writes a run: metrics, batch log, replay, checkpoints, and at the end the files of a finished run.
 
-A checkpoint holds a checksum of itself, and checksums of the metrics, the batch log and the
-replay that a resumed run reads. No result depends on `failed.json`, which has its own
-checksum, or on the lease, which has none.
+A checkpoint holds a checksum of itself, and checksums of everything else that a resumed run
+reads: metrics, batch log and replay. `failed.json` has its own checksum, and the lease has
+none; no result depends on these two.
 """
 
 import contextlib
@@ -22,13 +22,13 @@ from paper_lib.contract.spec import RunSpec
 from paper_lib.data.lease import Lease
 from paper_lib.data.replay import Replay
 
-KEEP = 2  # checkpoints to keep: a kill while a group saves leaves its newest one to some lanes only
+KEEP = 2  # number of checkpoints: after a kill while a group saves, only some lanes have the newest one
 FINAL = ('spec.json', 'metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin')
-# Shapes of files, see `files`: of finishing.json and done.json, of a replay's layout.json, of a checkpoint's meta.
-LISTED = {'run_id': str, 'files': {str: {'size': int, 'sha256': str}}}
-LAYOUT = {'rows': int, 'envs': int, 'keys': {str: ([int], str)}}
+# The shapes of JSON files, as `files` checks them:
+LISTED = {'run_id': str, 'files': {str: {'size': int, 'sha256': str}}}  # finishing.json and done.json
+LAYOUT = {'rows': int, 'envs': int, 'keys': {str: ([int], str)}}  # layout.json of a replay
 WRITTEN = {'metrics': (int, int), 'updates': {'rows': int, 'batches': int, 'lengths': int}}
-CHECKPOINT = {'origin': (str, int), 'meta': files.ANY, 'written': WRITTEN}
+CHECKPOINT = {'origin': (str, int), 'meta': files.ANY, 'written': WRITTEN}  # the JSON in a checkpoint
 
 
 def read_spec(path: Path) -> RunSpec:
@@ -50,7 +50,7 @@ def read_spec(path: Path) -> RunSpec:
 
 
 def check_task(path: Path, values: dict[str, Any]) -> None:
-    """Raise RunError if a run's task is not known here; its directory may be whole all the same."""
+    """Raise RunError if a run's task is not known in this process. Its directory may still be undamaged."""
     run = values.get('run')
     task = run.get('task') if isinstance(run, dict) else None
     if isinstance(task, str):
@@ -66,16 +66,16 @@ def check_spec(path: Path, spec: RunSpec) -> None:
     written = read_spec(path)
     if written == spec:
         return
-    names = [each.name for each in dataclasses.fields(spec)]
+    names = [field.name for field in dataclasses.fields(spec)]
     different = [name for name in names if getattr(written, name) != getattr(spec, name)]
     raise RunError(f'{path}: of another spec (differs in {", ".join(different)}); {files.AGAIN}')
 
 
 def read_list(path: Path, spec: RunSpec, advice: str = files.AGAIN) -> dict[str, dict]:
-    """Size and sha256 of each final file of a run, by name, from `done.json` or `finishing.json`.
+    """Size and sha256 of each final file of a run by name, read from `done.json` or `finishing.json`.
 
-    Raises RunError if that file is damaged, is another run's, or lacks a file that every
-    such run has.
+    Raises RunError if that list is damaged, is another run's, or lacks a file that every
+    finished run has.
     """
     content = files.read_json(path, LISTED, advice)
     if content['run_id'] != spec.run_id:
@@ -88,7 +88,7 @@ def read_list(path: Path, spec: RunSpec, advice: str = files.AGAIN) -> dict[str,
 
 
 def check_listed(path: Path, needed: list[str], listed: dict[str, dict], advice: str = files.AGAIN) -> None:
-    """Raise RunError unless `listed`, from the file `path`, has all needed names."""
+    """Raise RunError unless the list of files `listed`, read from `path`, has all needed names."""
     for name in needed:
         if name not in listed:
             raise RunError(f'{path}: does not list {name}; {advice}')
@@ -101,7 +101,7 @@ def replay_files(path: Path) -> list[str]:
 
 
 def check_finishing(path: Path, spec: RunSpec) -> None:
-    """Raise RunError unless all final files that `finishing.json` lists are whole."""
+    """Raise RunError unless all final files that `finishing.json` lists are there and undamaged."""
     list_path, advice = path / 'finishing.json', files.AGAIN
     if any(path.glob('checkpoint-*.npz')):
         advice = f'delete {list_path} to finish the run again from its newest checkpoint'
@@ -113,11 +113,9 @@ def check_finishing(path: Path, spec: RunSpec) -> None:
 
 
 def complete(path: Path) -> None:
-    """Turn a run whose final files are all written into a finished one.
+    """Finish a run whose final files are all written. It may be called again after a kill.
 
-    It may be repeated after a kill.
-
-    It deletes the checkpoints: call it only after `finishing.json` was written or checked.
+    It deletes the checkpoints; so call it only after `finishing.json` was written or checked.
     """
     with files.guard(path):
         for old in (*path.glob('checkpoint-*.npz'), path / 'metrics.jsonl', path / 'failed.json'):
@@ -128,12 +126,12 @@ def complete(path: Path) -> None:
 
 
 def _number(value: np.generic) -> float | int | bool:
-    """A numpy scalar as a number of JSON."""
+    """A numpy scalar as a number that JSON can write."""
     return value.item()
 
 
 def _write_parquet(rows: list[dict[str, Any]], file: BinaryIO) -> None:
-    """Columns are in the order of their first appearance; a row without a value has null there."""
+    """Write rows as a table. Columns are in the order of their first appearance; a missing value is null."""
     import pyarrow
     import pyarrow.parquet
 
@@ -143,13 +141,11 @@ def _write_parquet(rows: list[dict[str, Any]], file: BinaryIO) -> None:
 
 
 class Run:
-    """The only writer of a run directory; `Store.open` makes it.
-
-    Call `load` or `restart` first.
+    """The only writer of a run directory. `Store.open` makes it; call `load` or `restart` before anything else.
 
     `batches` (updates, B) int32 holds the window starts of each update, and `lengths`
-    (updates,) int32 the number of replay rows at it; assign to their elements. `replay` is
-    the run's own, None before `make_replay` or `load`.
+    (updates,) int32 the number of replay rows at each update; assign to their elements.
+    `replay` is the replay that the run collects, or None before `make_replay` or `load`.
     """
 
     def __init__(self, path: Path, spec: RunSpec, lease: Lease):
@@ -181,7 +177,7 @@ class Run:
         return files.memory_map(self.path / name, shape, np.int32, writable=True)
 
     def make_replay(self, like: dict[str, tuple[tuple[int, ...], str]]) -> Replay:
-        """The run's own replay, created or continued; `like` as in `Replay.create`."""
+        """Create the replay that the run collects, or continue it; `like` as in `Replay.create`."""
         if self.replay is None:
             envs = tasks.get(self.spec.task).envs
             self.replay = Replay.create(self.path / 'replay', like, self.spec.own_rows, envs)
@@ -192,21 +188,18 @@ class Run:
         return self.path / 'metrics.jsonl'
 
     def _start(self, size: int, crc: int) -> None:
-        """Continue the metrics after their first `size` bytes, which have the checksum `crc`."""
+        """Cut the metrics to their first `size` bytes, which have the checksum `crc`, and continue there."""
         self._size = size
         self._crc = crc
         with files.guard(self._metrics_path), open(self._metrics_path, 'ab') as file:
             file.truncate(size)
 
     def restart(self) -> None:
-        """Begin anew, without checkpoints and metrics.
-
-        The replay and the batch log will be written again.
-        """
+        """Begin anew: remove checkpoints and metrics. The replay and the batch log will be overwritten."""
         self._remove(self.checkpoints())
         self._start(0, 0)
         self._updates = files.Prefix(self._logs)
-        self._steps = None  # of the replay, which may not exist yet
+        self._steps = None  # checksums of the replay, which may not exist yet
 
     def append(self, row: dict[str, Any]) -> None:
         """Write one row of metrics as a JSON line.
@@ -243,7 +236,7 @@ class Run:
                 files.sync_folder(self.path)
 
     def _flush(self) -> None:
-        """Put everything that is written on the disk."""
+        """Make sure that everything written so far is on the disk."""
         with files.guard(self.path):
             self.batches.flush()
             self.lengths.flush()
@@ -253,7 +246,7 @@ class Run:
                 os.fsync(file.fileno())
 
     def _written(self, rows: int, updates: int) -> dict[str, Any]:
-        """Sizes and checksums of everything that a resumed run will read."""
+        """Sizes and checksums of everything that a resumed run reads besides the checkpoint."""
         written = {'metrics': [self._size, self._crc], 'updates': self._updates.extend(updates)}
         if self.replay:
             if self._steps is None:
@@ -262,11 +255,11 @@ class Run:
         return written
 
     def save(self, clock: int, arrays: dict[str, np.ndarray], meta: dict, *, rows: int, updates: int) -> None:
-        """Write `checkpoint-<clock>.npz` atomically, and remove all but the newest two.
+        """Write `checkpoint-<clock>.npz` atomically, and remove all checkpoints but the newest two.
 
-        `rows` and `updates` say how much of the replay and of the batch log is written.
-        That part must not change any more. `meta` is a JSON object. A crash at any point
-        leaves an older checkpoint valid.
+        `rows` and `updates` say how much of the replay and of the batch log is written; from
+        now on, that much must not change. `meta` is a JSON object. After a crash at any point
+        an older checkpoint is still valid.
         """
         self._lease.check()
         self._flush()
@@ -275,10 +268,10 @@ class Run:
         self._remove(self.checkpoints()[KEEP:])
 
     def load(self, clock: int) -> tuple[dict[str, np.ndarray], dict]:
-        """Return to a checkpoint: cut the metrics, remove newer checkpoints, and return its (arrays, meta).
+        """Go back to a checkpoint: cut the metrics and remove newer checkpoints. Returns its arrays and meta.
 
-        Raises RunError if the checkpoint, the metrics, the batch log or the replay is
-        damaged; then nothing is changed.
+        Raises RunError, and changes nothing, if the checkpoint, the metrics, the batch log or
+        the replay is damaged.
         """
         older = [other for other in self.checkpoints() if other < clock]
         then = f'resume from checkpoint-{older[0]}.npz' if older else 'train the run from its beginning'
@@ -309,10 +302,7 @@ class Run:
 
     @staticmethod
     def _prefix(folder: Path, arrays: dict[str, np.ndarray], expected: dict[str, int]) -> files.Prefix:
-        """The checksums as they were at a checkpoint.
-
-        Raises RunError if the files have changed.
-        """
+        """The checksums of a checkpoint's part of the files. Raises RunError if that part has changed."""
         prefix = files.Prefix(arrays)
         checksums = prefix.extend(expected['rows'])
         for name in arrays:
@@ -323,20 +313,17 @@ class Run:
     # The end.
 
     def fail(self, error: str) -> None:
-        """Note why the run stopped, for `Store.failure`.
-
-        The next attempt removes the note.
-        """
-        with contextlib.suppress(RunError):  # a full disk may refuse the note too; the first error counts
+        """Write why the run stopped into `failed.json`, for `Store.failure`. The next attempt removes that file."""
+        with contextlib.suppress(RunError):  # a full disk may refuse this file too; the first error counts
             files.write_json(self.path / 'failed.json', {'error': one_line(error)})
 
     def finish(self, weights: dict[str, np.ndarray], traces: dict[str, np.ndarray], provenance: dict[str, Any]) -> None:
-        """Write the final files, and last of all `done.json` with their hashes; remove the checkpoints.
+        """Write the final files, remove the checkpoints, and last write `done.json` with the hashes of the files.
 
-        A run that is killed before `finishing.json` is written resumes from its checkpoint.
-        After that, `Store.lease` completes it. `done.json` lists only files that are
-        functions of the spec; so `provenance.json` has its own checksum and the run's id
-        instead.
+        A run that is killed before `finishing.json` is written resumes from its checkpoint; one
+        that is killed later is completed by `Store.lease`. `done.json` lists only files that
+        depend on the spec alone. `provenance.json` depends on more; it is not listed, and has
+        its own checksum and the run's id.
         """
         self._lease.check()
         self._flush()

@@ -1,4 +1,4 @@
-"""The interactive parts of the notebooks, one per notebook. Without a live kernel each is a plain figure."""
+"""The interactive parts of the notebooks, one for each. Without a live kernel, each is a plain figure."""
 
 from paper_lib.explore.parts import episode, final, maze, steps, threshold
 

@@ -1,4 +1,4 @@
-"""Something that is drawn, with controls over it in a live notebook. Elsewhere it stays as it is at first."""
+"""A drawing with controls, which work in a live notebook. Elsewhere the first drawing is shown."""
 
 import dataclasses
 import html
@@ -12,14 +12,14 @@ from paper_lib.contract.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Interactive:
-    """`draw` takes the controls' values by name and returns HTML. `first` is shown until a control is moved."""
+    """A function `draw` from the controls' values, by name, to HTML. `first` is shown until a control is moved."""
 
     first: str
     draw: Callable[..., str]
     controls: dict[str, ipywidgets.Widget]
 
     def again(self) -> str:
-        """What the present values show. What the user can mend is one line."""
+        """Draw with the present values of the controls. An error that the user can mend gives one line of text."""
         values = {name: control.value for name, control in self.controls.items()}
         try:
             return self.draw(**values)
@@ -29,15 +29,15 @@ class Interactive:
             return line(f"this needs the package {error.name}: pip install -e '.[all]'")
 
     def live(self) -> ipywidgets.VBox:
-        """The controls above what they show."""
-        shown = ipywidgets.HTML(self.first)
+        """The controls with the drawing below them."""
+        drawing = ipywidgets.HTML(self.first)
 
         def update(_: Any) -> None:
-            shown.value = self.again()
+            drawing.value = self.again()
 
         for control in self.controls.values():
             control.observe(update, 'value')
-        return ipywidgets.VBox([*self.controls.values(), shown])
+        return ipywidgets.VBox([*self.controls.values(), drawing])
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         bundle = dict(self.live()._repr_mimebundle_())
@@ -51,11 +51,11 @@ def line(text: str) -> str:
 
 
 def choice(options: Iterable[Any], **settings: Any) -> ipywidgets.Dropdown:
-    """A list of which one option is chosen. `settings` are those of ipywidgets."""
+    """A list from which the user chooses one option. `settings` are passed to ipywidgets."""
     return ipywidgets.Dropdown(options=list(options), **settings)
 
 
 def slider(value: float, low: float, high: float, step: float = 1, text: str = '') -> ipywidgets.Widget:
-    """A slider that reports its value when it is let go, because drawing may take seconds."""
+    """A slider that reports its value when the user lets go of it, because drawing may take seconds."""
     kind = ipywidgets.IntSlider if isinstance(step, int) else ipywidgets.FloatSlider
     return kind(value, min=low, max=high, step=step, description=text, continuous_update=False)

@@ -1,4 +1,4 @@
-"""The interactive part of each notebook. What it begins with comes from the archive alone, and needs no agent."""
+"""The interactive part of each notebook. Its first drawing is made from the archive alone, without an agent."""
 
 import functools
 from collections.abc import Sequence
@@ -20,17 +20,17 @@ from paper_lib.study.tables import Table
 if TYPE_CHECKING:
     from paper_lib.explore.play import Player
 
-LONGEST = 2500  # steps that a slider offers: no task has more
-HORIZON = 60  # steps imagined
+LONGEST = 2500  # last step that a slider offers; no task has longer episodes
+HORIZON = 60  # imagined steps
 
 
 def _entry(chapter: str, *wanted: str) -> Entry:
-    """The runs of a chapter that an interactive part shows. If no agent is wanted, they are of the compared ones."""
+    """An entry that selects the runs of these agents in a chapter; without names, those of the compared agents."""
     return Entry('', '', chapter, wanted or ('compared',), None)
 
 
 def _run_of(specs: Sequence[RunSpec], agent: str, task: str, scale: str) -> RunSpec:
-    """The run of an agent on a task with the lowest pair seed; those with weights come first."""
+    """The run of an agent on a task with the lowest pair seed, among the runs with weights if there are any."""
     candidates = [spec for spec in specs if spec.agent == agent and spec.task == task]
     return min(candidates, key=lambda spec: (not weights.path(spec, scale).exists(), spec.pair_seed))
 
@@ -44,18 +44,18 @@ def _player(spec: RunSpec, scale: str) -> 'Player':
 
 @functools.lru_cache(maxsize=8)
 def _episode(spec: RunSpec, scale: str) -> dict[str, np.ndarray]:
-    """The first episode of the agent's last evaluation, played again."""
+    """`Player.episode` of a run."""
     return _player(spec, scale).episode()
 
 
 @functools.lru_cache(maxsize=8)
 def _walk(spec: RunSpec, scale: str, x: float, y: float) -> dict[str, np.ndarray]:
-    """An episode of the maze that starts in (x, y)."""
+    """`Player.walk` of a run, from (x, y) in metres."""
     return _player(spec, scale).walk(x, y)
 
 
 def maze(book: Book) -> Interactive:
-    """Put the point anywhere in the maze and watch an agent go, and what it imagines."""
+    """The user puts the point anywhere in the maze, and sees where an agent goes and what it imagines."""
     frames = book.frames(_entry('toy_maze'))
     task = frames.specs[0].task
     scale = book.scale
@@ -90,7 +90,7 @@ def maze(book: Book) -> Interactive:
 
 
 def _in_a_wall(x: float, y: float) -> bool:
-    """Whether the point mass in (x, y) would touch a wall."""
+    """Whether the point mass in (x, y), in metres, would touch a wall."""
     radius = maze_layout.MASS_RADIUS
     for center_x, center_y, half_x, half_y in maze_layout.WALLS:
         if abs(x - center_x) < half_x + radius and abs(y - center_y) < half_y + radius:
@@ -99,13 +99,13 @@ def _in_a_wall(x: float, y: float) -> bool:
 
 
 def _steps(played: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Positions and losses of an episode, as the archive has them."""
+    """Positions (m) and world-model losses of an episode, with the columns of the archive."""
     vectors = played['vector']
     return pd.DataFrame({'v0': vectors[:, 0], 'v1': vectors[:, 1], 'wm_loss': played['wm_loss']})
 
 
 def episode(book: Book) -> Interactive:
-    """Move through an episode of an agent: what it observes, and what its world model decodes."""
+    """The user moves through an episode, and sees what the agent observes and what its world model decodes."""
     frames = book.frames(_entry('study'))
     scale = book.scale
 
@@ -114,8 +114,8 @@ def episode(book: Book) -> Interactive:
         played = _episode(spec, scale)
         last = len(played['reward']) - 1
         step = min(step, last)
-        true = played['image'] if 'image' in played else played['vector']
-        figure = views.observed(true[step], played['decoded'][step], played['wm_loss'], step, scale)
+        observations = played['image'] if 'image' in played else played['vector']
+        figure = views.observed(observations[step], played['decoded'][step], played['wm_loss'], step, scale)
         score = played['reward'].sum()
         run = f'{agents.get(agent).label} on {task}, pair seed {spec.pair_seed}'
         return views.as_html(figure, f'{run}: step {step} of {last}, score {score:.0f}.')
@@ -137,7 +137,7 @@ def episode(book: Book) -> Interactive:
 
 
 def steps(book: Book) -> Interactive:
-    """The same final episode of three agents, step by step, from the archive."""
+    """The user moves through an archived final episode of three agents, which start alike."""
     traces = book.frames(_entry('study')).traces
     names = list(dict.fromkeys(traces.task))
 
@@ -153,7 +153,7 @@ def steps(book: Book) -> Interactive:
 
 
 def threshold(book: Book) -> Interactive:
-    """When a Passive agent that never collected would have been told to, from archived evaluations."""
+    """The user moves the threshold of the OOD ratio, and sees when a Passive agent would have collected data."""
     frames = book.frames(_entry('study', 'passive', 'passive_auto'))
     metrics = frames.metrics[frames.metrics.agent == 'passive']
 
@@ -183,7 +183,10 @@ def threshold(book: Book) -> Interactive:
 
 
 def would_collect(metrics: pd.DataFrame, adaptive: RunSpec, threshold: float) -> tuple[pd.Series, float]:
-    """At which evaluations (rows) an adaptive run would collect, and how much, in percent of its source's data."""
+    """Whether a run would collect data after each evaluation (row), and how much in percent of its source's data.
+
+    `metrics` are of the run, and `adaptive` is an adaptive run of the same pair, whose schedule is used.
+    """
     agent_steps = metrics.env_step // tasks.get(adaptive.task).repeat
     due = (metrics.ood_ratio > threshold) & agent_steps.map(adaptive.schedule.interaction_due)
     added = due.sum() * adaptive.interact_steps
@@ -191,7 +194,7 @@ def would_collect(metrics: pd.DataFrame, adaptive: RunSpec, threshold: float) ->
 
 
 def final(book: Book) -> Interactive:
-    """The claims with another share of evaluations as final."""
+    """The user chooses the share of evaluations that counts as final, and sees the claims."""
     frames = book.frames(_entry('study'))
 
     def draw(percent: int) -> str:

@@ -1,4 +1,4 @@
-"""Plays a trained agent and looks into it: what it observes, decodes, expects and imagines."""
+"""Plays a trained agent, and shows what it observes, decodes and imagines."""
 
 import dataclasses
 import functools
@@ -19,40 +19,39 @@ from paper_lib.contract import tasks
 from paper_lib.contract.spec import RunSpec
 from paper_lib.run import backend, evaluate, lanes, rollout
 
-# Arrays by name, or nested dicts of them, as jax passes them through.
-Tree = Any
+Tree = Any  # a pytree of arrays
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _examine(nets: Networks, params: Tree, episodes: Tree, key: jax.Array) -> dict[str, jax.Array]:
-    """What `dreamer.assess` measures with this key in episodes (n, L, ...), and the states behind the first episode.
+    """The measures of `dreamer.assess` with this key for episodes (n, N, ...), and the states of the first episode.
 
-    These are `deter` (1, L, D), `stoch` (1, L, S, C), and `decoded` (1, L, ...), see `_shown`.
+    The states are `deter` (1, N, D), `stoch` (1, N, S, C) and `decoded` (1, N, ...); see `_decode`.
     """
     measures, states = dreamer.examine(nets, params, episodes, key)
     first = State(states.deter[:1], states.stoch[:1])
-    decoded = _shown(WorldModel(nets, params['wm']), first.feat)
+    decoded = _decode(WorldModel(nets, params['wm']), first.feat)
     return measures | {'deter': first.deter, 'stoch': first.stoch, 'decoded': decoded}
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _imagine(nets: Networks, params: Tree, start: State, key: jax.Array) -> jax.Array:
-    """Decoded along `model.horizon` imagined steps from N states, these first: (N, H + 1, ...); see `_shown`."""
+    """Imagine `model.horizon` steps, H, from N states. Returns the decoded states 0 to H, (N, H + 1, ...)."""
     world_model = WorldModel(nets, params['wm'])
     policy = Policy(nets, params['task']['actor'])
     draws = actor_critic.draw(nets, key, start.deter.shape[0])
     trajectory = actor_critic.imagine(world_model, constant_actions(policy), start, draws)
-    return _shown(world_model, trajectory.feat).swapaxes(0, 1)
+    return _decode(world_model, trajectory.feat).swapaxes(0, 1)
 
 
-def _shown(world_model: WorldModel, feat: jax.Array) -> jax.Array:
-    """(..., F) -> the decoded images (..., X, Y, 3), or the vectors (..., X) where no images are observed."""
-    made = world_model.observation(feat)
-    return made['image'] if world_model.nets.image else made['vector']
+def _decode(world_model: WorldModel, feat: jax.Array) -> jax.Array:
+    """(..., F) -> decoded images (..., X, Y, 3), or vectors (..., X) if the agent observes no images."""
+    decoded = world_model.observation(feat)
+    return decoded['image'] if world_model.nets.image else decoded['vector']
 
 
 class Player:
-    """One trained agent: `arrays` are its weights by name, as a finished run has them."""
+    """One trained agent. `arrays` are its weights, with the names of the weights file."""
 
     def __init__(self, spec: RunSpec, arrays: Mapping[str, np.ndarray]):
         backend.prepare()
@@ -66,31 +65,31 @@ class Player:
         self.envs = self.evaluator.envs.envs
 
     def _params(self, arrays: Mapping[str, np.ndarray]) -> Tree:
-        """The weights as the one lane of the program. The slow critic is not among them."""
+        """The weights with a lane axis of 1, without the slow critic."""
         initial = self.program.init(lanes.keys([self.spec], 'init'), 0)
         like = dict(initial['params'])
-        like['task'] = {name: part for name, part in like['task'].items() if name != 'slow'}
+        like['task'] = {name: branch for name, branch in like['task'].items() if name != 'slow'}
         one_lane = {name: array[None] for name, array in arrays.items()}
         return lanes.unflatten(like, one_lane)
 
     def episode(self) -> dict[str, np.ndarray]:
-        """The first episode of the run's last evaluation once more, step by step (N, ...).
+        """Play the first episode of the run's last evaluation again. Returns arrays (N, ...) by name.
 
-        Its entries are `vector`, `image` or both, `decoded` (the image, if there is one), `reward`, `wm_loss`,
-        `recon_loss`, `value`, `deter`, `stoch`.
+        The names are `vector`, `image` or both, `decoded` (the image, if there is one), `reward`, `wm_loss`,
+        `recon_loss`, `value`, `deter` and `stoch`.
         """
         schedule = self.spec.schedule
         return self._play(self.envs, schedule.steps // schedule.evaluate_every)
 
     def walk(self, x: float, y: float) -> dict[str, np.ndarray]:
-        """An episode of the maze that begins at rest in (x, y) [m]; as `episode`."""
+        """Play an episode of the maze that begins at rest in (x, y), in metres. Returns arrays as `episode` does."""
         mazes = [_maze(self.spec, x, y) for _ in self.envs]
         return self._play(mazes, 0)
 
     def imagine(self, episode: dict[str, np.ndarray], step: int, horizon: int, times: int = 8) -> np.ndarray:
-        """What the agent expects to observe if it acts on from this step of an episode, unseeing: (times, H + 1, ...).
+        """Imagine `horizon` steps, H, from a step of an episode, `times` times. Returns (times, H + 1, ...).
 
-        Actions and latents are drawn anew each time. What the draws have in common is what the model believes.
+        Each time, actions and latents are sampled with other random numbers. The result is decoded.
         """
         model = dataclasses.replace(self.nets.model, horizon=horizon)
         nets = dataclasses.replace(self.nets, model=model)
@@ -100,11 +99,11 @@ class Player:
         return np.asarray(_imagine(nets, _only_lane(self.params), State(deter, stoch), key))
 
     def _play(self, environments: Sequence[envs.Env], index: int) -> dict[str, np.ndarray]:
-        """Play the evaluation of this index, and examine its first episode."""
+        """Play evaluation number `index`. Returns arrays (N, ...) of its first episode, measures and states too."""
         self.evaluator.envs.envs = environments
         episodes = self.evaluator.play(self.params, index)
         keys = lanes.keys([self.spec], 'eval_model')
-        examined = evaluate.assess(self._examine, self.task, self.params, episodes, keys, 2 * index)[0]
+        examined = evaluate.assess(self._examine, self.task, self.params, episodes, keys=keys, counter=2 * index)[0]
         valid = episodes[0]['valid'][0]
         steps = {}
         for name, values in (examined | episodes[0]).items():
@@ -112,19 +111,19 @@ class Player:
         return steps
 
     def _examine(self, params: Tree, episodes: Tree, keys: jax.Array, counter: int) -> Tree:
-        """`_examine` as a function of lanes, of which there is one."""
+        """The function `_examine` for arrays with a lane axis of 1."""
         key = jax.random.fold_in(keys[0], counter)
         measures = _examine(self.nets, _only_lane(params), _only_lane(episodes), key)
         return jax.tree.map(lambda array: array[None], measures)
 
 
 def _only_lane(tree: Tree) -> Tree:
-    """Arrays without their leading axis, that of lanes, of which there is one."""
+    """Arrays without their lane axis, which has size 1."""
     return jax.tree.map(lambda array: array[0], tree)
 
 
 def _maze(spec: RunSpec, x: float, y: float) -> envs.Env:
-    """An environment of the maze whose episodes begin in (x, y)."""
+    """An environment of the maze whose episodes begin in (x, y), in metres."""
     from paper_lib.envs.suites.maze import Simulator
 
     class Placed(Simulator):

@@ -1,4 +1,4 @@
-"""What the interactive parts draw: arrays and frames in, figures out."""
+"""The figures of the interactive parts, drawn from arrays and data frames."""
 
 import html
 import io
@@ -14,20 +14,21 @@ from paper_lib.contract import agents, quantities
 from paper_lib.study import drawing, episodes, panels, scales
 from paper_lib.study.style import ALERT, context
 
-WIDTH = 11.0  # inches
+# In inches:
+WIDTH = 11.0
 HEIGHT = 3.4
 STRIP_HEIGHT = 3.2
 
 
 class Imagination(NamedTuple):
-    """What an agent imagined from a step of an episode on."""
+    """Positions that an agent imagined from a step of an episode on."""
 
-    positions: np.ndarray  # (draws, H + 1, 2)
-    step: int
+    positions: np.ndarray  # (draws, H + 1, 2) in metres
+    step: int  # of the episode, where imagination starts
 
 
 def as_html(figure: Figure, text: str) -> str:
-    """A figure as HTML with a line below it; equal figures give equal HTML."""
+    """A figure as HTML with a line of text below it. Equal figures give equal HTML."""
     buffer = io.BytesIO()
     with context():
         figure.savefig(buffer, format='png', metadata={'Software': None})
@@ -35,14 +36,14 @@ def as_html(figure: Figure, text: str) -> str:
 
 
 def _row(count: int, scale: str) -> tuple[Figure, np.ndarray]:
-    """A figure with so many panels in a row."""
+    """A figure with `count` panels in a row."""
     figure = _new(scale, HEIGHT)
     axes = figure.subplots(1, count, squeeze=False)[0]
     return figure, axes
 
 
 def _new(scale: str, height: float) -> Figure:
-    """An empty figure with the scale's warning at its top."""
+    """An empty figure, with the scale's warning at its top if there is one."""
     figure = Figure(figsize=(WIDTH, height), layout='constrained')
     warning = scales.get(scale).warning
     if warning:
@@ -51,7 +52,7 @@ def _new(scale: str, height: float) -> Figure:
 
 
 def path(steps: pd.DataFrame, goal_radius: float, scale: str, imagination: Imagination | None = None) -> Figure:
-    """A way through the maze, and the loss on it. `steps` has the columns v0, v1 and wm_loss."""
+    """A path through the maze, and the loss along it. `steps` has the columns v0, v1 (m) and wm_loss."""
     points = steps[['v0', 'v1']].to_numpy()
     loss_label = quantities.get('wm_loss').axis
     with context():
@@ -74,7 +75,7 @@ def path(steps: pd.DataFrame, goal_radius: float, scale: str, imagination: Imagi
 
 
 def _draw_gap(axes: Axes, real: np.ndarray, imagined: np.ndarray) -> None:
-    """How far each imagined path (draws, H + 1, 2) is from the real one (N, 2), and the median."""
+    """Draw the distance of each imagined path (draws, H + 1, 2) from the real path (N, 2), and their median."""
     length = min(len(real), imagined.shape[1])
     distances = np.linalg.norm(real[:length] - imagined[:, :length], axis=-1)
     axes.set(xlabel='steps imagined', ylabel='distance to the real path (m)')
@@ -83,9 +84,9 @@ def _draw_gap(axes: Axes, real: np.ndarray, imagined: np.ndarray) -> None:
 
 
 def observed(true: np.ndarray, decoded: np.ndarray, losses: np.ndarray, step: int, scale: str) -> Figure:
-    """What is observed and what is decoded at one step, over the losses (N,) of the episode.
+    """The true and the decoded observation of one step, and the world-model losses (N,) of the episode.
 
-    Observations are pictures (H, W, 3) or vectors (D,).
+    Observations are pictures (H, W, 3) or vectors (X,).
     """
     with context():
         figure, (left, right, curve) = _row(3, scale)
@@ -113,7 +114,7 @@ def _draw_picture(axes: Axes, picture: np.ndarray, title: str) -> None:
 
 
 def strip(rows: pd.DataFrame, scale: str) -> Figure:
-    """Archived pictures of consecutive steps: seen above, decoded below."""
+    """Archived pictures of consecutive steps: observed above, decoded below."""
     with context():
         figure = _new(scale, STRIP_HEIGHT)
         episodes.pictures(figure, rows.task.iloc[0], rows)
@@ -138,7 +139,7 @@ def steps(traces: pd.DataFrame, step: int, scale: str) -> Figure:
 
 
 def collections(metrics: pd.DataFrame, due: pd.Series, threshold: float, scale: str) -> Figure:
-    """OOD ratio over training; a mark at the evaluations that are `due` (bool per row)."""
+    """The OOD ratio over training, with marks at those evaluations (rows) where `due` is true."""
     with context():
         figure, (axes,) = _row(1, scale)
         axes.plot(metrics.env_step, metrics.ood_ratio, color='black', lw=0.8, label='OOD ratio')

@@ -1,7 +1,7 @@
 """Weights of trained agents that come with the repository: sealed safetensors files that name their run.
 
-Their metadata has one entry, `about`, since the library writes several in any order. It is JSON: the run's `spec`, and
-`sha256` of the whole file as it is with zeros in that place.
+The metadata of a file has only one entry, `about`, because safetensors writes several entries in any order. `about` is
+JSON with the run's `spec` and with `sha256`, the hash of the whole file with zeros in the place of the hash.
 """
 
 import hashlib
@@ -20,16 +20,19 @@ CHAPTERS = ('toy_maze', 'study')
 HEADER = {'__metadata__': {'about': str}}  # shape of what precedes the tensors
 ABOUT = {'sha256': str, 'spec': files.ANY}
 NO_SEAL = '0' * 64
-UNUSED = ('expl/', 'disag/', 'task/slow/')  # trained, but neither acts nor judges afterwards
+UNUSED = ('expl/', 'disag/', 'task/slow/')  # branches that are trained, but not needed to act or to measure afterwards
 
 
 def path(spec: RunSpec, scale: str) -> Path:
-    """Where the weights of a run lie."""
+    """The file with the weights of a run."""
     return paths.figures() / 'weights' / scale / f'{spec.run_id}.safetensors'
 
 
 def wanted(scale: str, seed: int = 0) -> list[RunSpec]:
-    """The compared agents of this pair seed, of every task: those of one pair of each come with the repository."""
+    """The runs of the compared agents with this pair seed, on every task.
+
+    For each task, the weights of one pair come with the repository.
+    """
     compared = agents.group('compared')
     chosen = {}
     for chapter in CHAPTERS:
@@ -40,7 +43,10 @@ def wanted(scale: str, seed: int = 0) -> list[RunSpec]:
 
 
 def export(spec: RunSpec, store: Any, scale: str) -> Path:
-    """Write what a finished run needs to act and to be judged; equal weights give equal bytes. Returns the path."""
+    """Write those weights of a finished run that are needed to act and to measure. Returns the path.
+
+    Equal weights give equal bytes.
+    """
     arrays = store.require(spec).arrays('weights.npz')
     kept = {name: array for name, array in arrays.items() if not name.startswith(UNUSED)}
     file = path(spec, scale)
@@ -80,7 +86,7 @@ def pack(spec: RunSpec, arrays: dict[str, np.ndarray]) -> bytes:
 def load(spec: RunSpec, scale: str) -> dict[str, np.ndarray]:
     """The weights of a run by name.
 
-    Raises RunError where there are none, or they are of another run, changed in any byte, or not finite.
+    Raises RunError if there are no weights, or if they are another run's, changed in any byte, or not finite.
     """
     import safetensors.numpy
 
@@ -105,7 +111,7 @@ def load(spec: RunSpec, scale: str) -> dict[str, np.ndarray]:
 
 
 def _about(file: Path, content: bytes, advice: str) -> dict[str, Any]:
-    """What the metadata of the file says, unchecked."""
-    size = int.from_bytes(content[:8], 'little')  # of the header, as the format has it
+    """The entry `about` of a file's metadata, unchecked."""
+    size = int.from_bytes(content[:8], 'little')  # of the header, as the format of safetensors says
     header = files.parse_json(file, content[8 : 8 + size], HEADER, advice)
     return files.parse_json(file, header['__metadata__']['about'].encode(), ABOUT, advice)

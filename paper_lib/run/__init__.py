@@ -1,1 +1,1 @@
-"""The joint: steps agents through environments, trains and evaluates runs."""
+"""Training and evaluation of runs: agents, environments and data come together here."""

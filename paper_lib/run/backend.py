@@ -9,32 +9,34 @@ from pathlib import Path
 from paper_lib import machine
 from paper_lib.contract.errors import UserError
 
-# Large pages: a program's temporary memory is new at every call, and with small pages its first touch costs as much
-# as an update of a small model. One arena where one thread computes: what those that compile free then serves it.
-# Several threads that compute would wait for each other.
+# Large pages: a program allocates its temporary memory anew at every call. With small pages, the first access to it
+# takes as long as an update of a small model. One arena, if one thread computes: this thread can then use the memory
+# that the compiling threads have freed. Several computing threads would wait for each other at a single arena.
 LARGE_PAGES = 'glibc.malloc.hugetlb=1'
 ONE_ARENA = f'{LARGE_PAGES}:glibc.malloc.arena_max=1'
-# On a GPU, cuBLAS makes the products and chooses how by itself. XLA's own took 7 times as long with their variants
-# untimed. Timing them takes minutes a program, and the winner may decide a run's last bits.
+# On a GPU, cuBLAS computes the matrix products and chooses the algorithm. XLA's own kernels took 7 times as long
+# without autotuning. Autotuning takes minutes per program, and the kernel that it chooses may decide a run's last bits.
 GPU_FLAGS = ('--xla_gpu_enable_triton_gemm=false', '--xla_gpu_autotune_level=0')
 
 
 def variables(threads: int) -> dict[str, str]:
-    """Environment variables of a process that computes in `threads`, to be set before it starts.
+    """Environment variables of a process that computes in `threads` threads, to be set before the process starts.
 
-    A user's own GLIBC_TUNABLES stay. The C library reads them before any of our code runs.
+    The C library reads GLIBC_TUNABLES before any Python code runs. A value that the user has set is kept.
     """
-    tunables = ONE_ARENA if threads == 1 else LARGE_PAGES
-    given = os.environ.get('GLIBC_TUNABLES', ONE_ARENA) not in (LARGE_PAGES, ONE_ARENA)
-    return {'NPROC': str(threads)} | ({} if given else {'GLIBC_TUNABLES': tunables})
+    values = {'NPROC': str(threads)}
+    users_own = os.environ.get('GLIBC_TUNABLES', ONE_ARENA) not in (LARGE_PAGES, ONE_ARENA)
+    if not users_own:
+        values['GLIBC_TUNABLES'] = ONE_ARENA if threads == 1 else LARGE_PAGES
+    return values
 
 
 def prepare() -> None:
-    """Set this process up to compute with JAX, as often as you like; JAX may be imported but not have computed.
+    """Set this process up to compute with JAX. JAX may be imported, but must not have computed before the first call.
 
-    XLA splits work over its CPU threads and rounds accordingly, so a run's bytes would depend on the cores at hand:
-    a process computes in one thread unless NPROC says otherwise. Raises UserError if JAX has started with other
-    settings, since a run would then end with other bits.
+    XLA splits work over its CPU threads, and the split decides how sums are rounded. A run's bytes would depend on
+    the number of cores; therefore a process computes in one thread unless NPROC says otherwise. Raises UserError if
+    JAX has started with other settings, because a run would then end with other bits.
     """
     wanted = {'NPROC': os.environ.get('NPROC', '1'), 'XLA_FLAGS': _flags()}
     changed = {name: value for name, value in wanted.items() if os.environ.get(name) != value}
@@ -55,30 +57,31 @@ def check_device() -> None:
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:
-        chosen, reason = os.environ.get('JAX_PLATFORMS', ''), str(error).partition('\n')[0] or 'no such device'
+        chosen = os.environ.get('JAX_PLATFORMS', '')
+        reason = str(error).partition('\n')[0] or 'no such device'
         raise UserError(f"JAX_PLATFORMS={chosen!r}: {reason}; 'cpu' works everywhere") from None
 
 
-def _flags():
-    """The user's XLA_FLAGS, and those of ours that they do not set."""
-    given = os.environ.get('XLA_FLAGS', '')
-    ours = [flag for flag in GPU_FLAGS if flag.partition('=')[0] not in given]
-    return ' '.join([given, *ours]).strip()
+def _flags() -> str:
+    """The user's XLA_FLAGS, and each of GPU_FLAGS that the user has not set."""
+    users_own = os.environ.get('XLA_FLAGS', '')
+    added = [flag for flag in GPU_FLAGS if flag.partition('=')[0] not in users_own]
+    return ' '.join([users_own, *added]).strip()
 
 
-def _has_started():
-    """Whether JAX has read its settings, which it does when it computes for the first time."""
+def _has_started() -> bool:
+    """Whether JAX has read its settings. It reads them when it computes for the first time."""
     bridge = sys.modules.get('jax._src.xla_bridge')
     return bridge is not None and bridge.backends_are_initialized()
 
 
-def _keep_compiled_programs():
-    """Keep programs that took long to compile for the next process, under the user's cache folder."""
-    with contextlib.suppress(OSError, RuntimeError):  # the home folder cannot be written, or there is none
+def _keep_compiled_programs() -> None:
+    """Let JAX save compiled programs in the user's cache folder, so that the next process loads them."""
+    with contextlib.suppress(OSError, RuntimeError):  # there is no home folder, or it cannot be written
         cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-        key = f'{machine.processor()} {os.environ["NPROC"]}'  # code is compiled for a number of threads too
+        key = f'{machine.processor()} {os.environ["NPROC"]}'  # compiled code depends on the number of threads too
         folder = cache / 'paper-lib' / hashlib.sha256(key.encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
         os.environ['JAX_COMPILATION_CACHE_DIR'] = str(folder)
-        if jax := sys.modules.get('jax'):  # it has read its environment
+        if jax := sys.modules.get('jax'):  # an imported JAX does not read this variable again
             jax.config.update('jax_compilation_cache_dir', str(folder))

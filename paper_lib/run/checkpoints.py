@@ -9,32 +9,31 @@ from paper_lib.contract.errors import RunError
 from paper_lib.data.writer import Run
 from paper_lib.run import lanes, provenance
 from paper_lib.run.learner import Lane
-from paper_lib.run.loop import Advanced, Evaluated, Parts
+from paper_lib.run.loop import Advanced, Evaluated, Training
 from paper_lib.run.recorder import Recorder
 
 SHARE = 0.05  # the largest share of a run's time that saving may take
 
 
 class Checkpoints:
-    """A consumer of the loop's events.
+    """Saves checkpoints when the loop's events say so, restores them, and counts the seconds of training."""
 
-    It also restores checkpoints and counts the seconds of training.
-    """
+    def __init__(
+        self, group: list[Lane], setting: dict[str, Any], training: Training, recorder: Recorder, every: float
+    ):
+        """`setting` comes from `provenance.setting`.
 
-    def __init__(self, group: list[Lane], setting: dict[str, Any], parts: Parts, recorder: Recorder, every: float):
-        """`setting` is that of `provenance.setting`.
-
-        `every` is in seconds; 0 saves after every chunk.
+        `every` is the interval in seconds; with 0 a checkpoint is saved after every chunk.
         """
         self.group = group
         self.setting = setting
-        self.parts = parts
+        self.training = training
         self.recorder = recorder
         self.every = every
         self.started = time.monotonic()
-        self.due = self.started + every
+        self.due = self.started + every  # time of the next checkpoint
         self.seconds_before = 0.0  # seconds of training before an interruption
-        self.code = [provenance.CODE]  # the hashes of all code that the runs were trained with
+        self.code = [provenance.CODE]  # hashes of all versions of the code that the runs were trained with
 
     @property
     def seconds(self) -> float:
@@ -42,10 +41,11 @@ class Checkpoints:
         return self.seconds_before + time.monotonic() - self.started
 
     def __call__(self, event: Any) -> None:
+        """Save a checkpoint if one is due when a chunk has ended."""
         if not isinstance(event, Advanced):
             return
-        # A checkpoint at the end lets a group resume that is killed after only some of its runs are finished.
-        is_last = event.clock == self.parts.schedule.steps
+        # With a checkpoint at the end, a group can resume if it is killed when only some of its runs are finished.
+        is_last = event.clock == self.training.schedule.steps
         if is_last or time.monotonic() >= self.due:
             self._save(event.clock)
 
@@ -53,10 +53,15 @@ class Checkpoints:
         began = time.monotonic()
         arrays = lanes.flatten(self._trees())
         evaluated = self.recorder.evaluated
-        meta = {'setting': self.setting, 'seconds': self.seconds, 'code': self.code}
-        meta |= {'added': self.parts.added, 'lost': self.parts.lost}
-        rows = self.parts.own_rows(clock)
-        updates = self.parts.schedule.updates_at(clock)
+        meta = {
+            'setting': self.setting,
+            'seconds': self.seconds,
+            'code': self.code,
+            'added': self.training.added,
+            'lost': self.training.diverged,
+        }
+        rows = self.training.own_rows(clock)
+        updates = self.training.schedule.updates_at(clock)
         for number, lane in enumerate(self.group):
             lane_arrays = {name: array[number] for name, array in arrays.items()}
             if evaluated and evaluated.clock == clock:
@@ -68,13 +73,10 @@ class Checkpoints:
         self.due = now + pause
 
     def _trees(self) -> dict[str, Any]:
-        """Everything that the rest of the training depends on.
-
-        All arrays begin with the lane axis.
-        """
-        trees = {'state': self.parts.learner.state}
-        if self.parts.collector:
-            trees['carry'] = self.parts.collector.carry
+        """All arrays that the rest of the training depends on. Their first axis is that of the lanes."""
+        trees = {'state': self.training.learner.state}
+        if self.training.collector:
+            trees['carry'] = self.training.collector.carry
         chunks = self.recorder.updates
         if chunks:
             trees['updates'] = {}
@@ -84,10 +86,7 @@ class Checkpoints:
         return trees
 
     def restore(self) -> int:
-        """Return to the newest checkpoint that all runs have, else to the beginning.
-
-        Returns the clock.
-        """
+        """Return to the newest checkpoint that all runs have, or to the beginning. Returns the clock."""
         clocks = [set(lane.run.checkpoints()) for lane in self.group]
         common = set.intersection(*clocks)
         if not common and all(clocks):
@@ -103,11 +102,12 @@ class Checkpoints:
 
     def _load(self, clock: int) -> None:
         loaded = [self._read(lane.run, clock) for lane in self.group]
-        learner, collector = self.parts.learner, self.parts.collector
+        learner = self.training.learner
+        collector = self.training.collector
         learner.state = lanes.unflatten(learner.state, _stacked(loaded, 'state'))
         if collector:
             carry = lanes.unflatten(collector.carry, _stacked(loaded, 'carry'))
-            collector.restore(carry, self.parts.own_rows(clock))
+            collector.restore(carry, self.training.own_rows(clock))
         updates = _stacked(loaded, 'updates')  # (L, chunks) per name
         if updates:
             count = next(iter(updates.values())).shape[1]
@@ -120,22 +120,22 @@ class Checkpoints:
             self.recorder.evaluated = Evaluated(clock, [], traces)
 
     def _read(self, run: Run, clock: int) -> dict[str, np.ndarray]:
-        """The arrays of one run.
+        """Read the arrays of one run's checkpoint, and take over its counters.
 
-        Raises RunError if it was trained in another setting so far.
+        Raises RunError if the run was trained in another setting so far.
         """
         arrays, meta = run.load(clock)
         setting = meta['setting']
         changed = [name for name, value in self.setting.items() if setting.get(name) != value]
-        if clock == self.parts.schedule.steps:
-            self.setting = setting  # all is trained, and only the final files are written here
+        if clock == self.training.schedule.steps:
+            self.setting = setting  # the training has ended, and only the final files are written in this setting
         elif changed:
             was = ', '.join(f'{name}={setting.get(name)}' for name in changed)
             raise RunError(f'{run.path}: was begun with {was}; resume it so, or delete the directory to train it again')
         self.seconds_before = meta['seconds']
         self.code = list(dict.fromkeys([*meta['code'], provenance.CODE]))
-        self.parts.added = meta['added']
-        self.parts.lost = meta.get('lost', {})  # older checkpoints have none
+        self.training.added = meta['added']
+        self.training.diverged = meta.get('lost', {})  # older checkpoints have none
         return arrays
 
 

@@ -1,4 +1,7 @@
-"""What an evaluation measures: score, world-model loss, OOD ratio, value error, policy-input reconstruction."""
+"""Evaluations: score, world-model loss, OOD ratio, value error, policy-input reconstruction loss.
+
+Shapes: L lanes, n episodes of a lane, N steps.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,57 +21,72 @@ Arrays = dict[str, np.ndarray]
 
 
 def padded_length(task: tasks.Task, longest: int) -> int:
-    """The length that episodes are padded to. Few lengths occur, so that few programs are compiled."""
+    """The length, in steps, that episodes are padded to: there are few lengths, so that few programs are compiled."""
     whole = task.limit + 1
-    return min(whole, max(64, 1 << (longest - 1).bit_length())) if longest < whole else whole
+    if longest >= whole:
+        return whole
+    power_of_two = 1 << (longest - 1).bit_length()
+    return min(whole, max(64, power_of_two))
 
 
 def assess(
-    function: Callable, task: tasks.Task, params: Any, groups: list[Arrays], keys: jax.Array, counter: int
+    function: Callable, task: tasks.Task, params: Any, lane_episodes: list[Arrays], *, keys: jax.Array, counter: int
 ) -> list[Arrays]:
-    """Teacher-force episodes of every lane (dicts of (n, N, ...)): per lane a dict of (n, N, ...) host arrays.
+    """Filter whole episodes and measure every step.
 
+    `lane_episodes` has a dict of (n, N, ...) arrays for each lane, and so has the result, on the host.
     `function` is a program's `assess`, `decode` or `foresee`.
     """
-    length = padded_length(task, max(group['valid'].shape[1] for group in groups))
-    groups = [rollout.pad(group, length) for group in groups]
-    batch = {key: np.stack([group[key] for group in groups]) for key in MODEL_KEYS if key in groups[0]}
-    result = function(params, batch, keys, counter)
-    result = {key: np.asarray(value) for key, value in result.items()}
-    return [
-        {key: value[lane] for key, value in result.items()} | {'valid': groups[lane]['valid']}
-        for lane in range(len(groups))
-    ]
+    length = padded_length(task, max(episodes['valid'].shape[1] for episodes in lane_episodes))
+    padded = [rollout.pad(episodes, length) for episodes in lane_episodes]
+    batch = {key: np.stack([episodes[key] for episodes in padded]) for key in MODEL_KEYS if key in padded[0]}
+    values = function(params, batch, keys, counter)
+    values = {key: np.asarray(value) for key, value in values.items()}
+    results = []
+    for lane, episodes in enumerate(padded):
+        result = {key: value[lane] for key, value in values.items()}
+        results.append(result | {'valid': episodes['valid']})
+    return results
 
 
 def episode_means(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(n, N) per-step values -> (n,) means over the steps of each episode."""
+    """(n, N) values per step, (n, N) whether a step is valid -> (n,) means over the valid steps of each episode."""
     return (values * valid).sum(1) / valid.sum(1)
 
 
 def discounted(reward: np.ndarray, gamma: float) -> np.ndarray:
-    """(n, N) rewards received at steps 0..N-1 (0 at the reset) -> (n,) discounted return from the first state."""
-    return (reward[:, 1:] * gamma ** np.arange(reward.shape[1] - 1)).sum(1)
+    """(n, N) rewards, the first one of the reset -> (n,) discounted returns from the first states."""
+    discounts = gamma ** np.arange(reward.shape[1] - 1)
+    return (reward[:, 1:] * discounts).sum(1)
 
 
 def replay_episodes(spec: RunSpec, replay: Source, rows: int, index: int) -> Arrays | None:
-    """Complete episodes drawn uniformly from the replay, as many as an evaluation plays; None if there are none."""
+    """Complete episodes (n, N, ...) drawn uniformly from the first `rows` rows of the replay, for evaluation `index`.
+
+    They are as many as an evaluation plays. The result is None if no episode is complete.
+    """
     complete = replay.episodes(rows)
     if not len(complete):
         return None
     rng = streams.rng(spec.seed, 'ood', index)
-    chosen = [replay.episode(*complete[i]) for i in rng.integers(len(complete), size=spec.eval_episodes)]
-    length = max(len(episode['reward']) for episode in chosen)
-    chosen = [{**episode, 'valid': np.ones(len(episode['reward']), bool)} for episode in chosen]
-    padded = [rollout.pad({key: value[None] for key, value in episode.items()}, length) for episode in chosen]
-    return {key: np.concatenate([episode[key] for episode in padded]) for key in padded[0]}
+    drawn = rng.integers(len(complete), size=spec.eval_episodes)
+    episodes = [replay.episode(*complete[number]) for number in drawn]
+    longest = max(len(episode['reward']) for episode in episodes)
+    padded = []
+    for episode in episodes:
+        valid = np.ones(len(episode['reward']), bool)
+        arrays = {key: value[None] for key, value in {**episode, 'valid': valid}.items()}
+        padded.append(rollout.pad(arrays, longest))
+    return {key: np.concatenate([arrays[key] for arrays in padded]) for key in padded[0]}
 
 
 class Evaluation:
-    """Evaluates every lane of a group; the result is a function of weights, replay and index alone."""
+    """Evaluates every lane of a group. The result depends on weights, replay and the number of the evaluation alone."""
 
     def __init__(self, program: lanes.Program, specs: Sequence[RunSpec], replays: Sequence[Source]):
-        self.program, self.specs, self.replays = program, specs, replays
+        self.program = program
+        self.specs = specs
+        self.replays = replays
         self.task = tasks.get(specs[0].task)
         self.evaluator = rollout.Evaluator(program, specs)
         self.keys = lanes.keys(specs, 'eval_model')
@@ -77,35 +95,49 @@ class Evaluation:
     def __call__(
         self, params: Any, index: int, rows: int, pictures: bool = False, norm: Any = None
     ) -> tuple[list[dict[str, Any]], list[Arrays]]:
-        """Evaluation number `index`: per lane a row of metrics, and the arrays of its episodes.
+        """Evaluation number `index`. Returns a row of metrics and the arrays of the episodes for each lane.
 
-        `rows` is the number of replay rows in use. With `pictures`, the arrays of agents that see images hold
-        the images of the first episode and what the world model decodes. The measures of degradation need `norm`,
+        `rows` is the number of replay rows in use. With `pictures`, and if the agents observe images, the arrays
+        include the observed and the decoded images of the first episode. The measures of degradation need `norm`,
         the normalisers of the task's returns.
         """
         episodes = self.evaluator.play(params, index)
-        results = assess(self.program.assess, self.task, params, episodes, self.keys, 2 * index)
-        drawn = [replay_episodes(spec, replay, rows, index) for spec, replay in zip(self.specs, self.replays)]
-        groups = [own or played for own, played in zip(drawn, episodes)]  # a lane without any must not stop the others
-        seen = assess(self.program.assess, self.task, params, groups, self.keys, 2 * index + 1) if any(drawn) else drawn
-        seen = [result if own else None for own, result in zip(drawn, seen)]
-        metrics = [summary(*args) for args in zip(self.specs, episodes, results, seen)]
+        results = self._assess(self.program.assess, params, episodes, 2 * index)
+        on_replay = self._assess_replay(params, index, rows, episodes)
+        metrics = [summary(*lane) for lane in zip(self.specs, episodes, results, on_replay)]
         if self.measures:
-            predicted = assess(self.program.foresee, self.task, params, episodes, self.keys, 2 * index)
-            measured = self.measures(params, norm, index, rows, seen)
-            for row, played, made, found in zip(metrics, episodes, predicted, measured):
-                row |= watch.foreseen(played, made['reward'], made['valid']) | found
-        traces = [trace(*args) for args in zip(episodes, results)]
+            foreseen = self._assess(self.program.foresee, params, episodes, 2 * index)
+            measured = self.measures(params, norm, index, rows, on_replay)
+            for lane, row in enumerate(metrics):
+                row |= watch.foreseen(episodes[lane], foreseen[lane]['reward'], foreseen[lane]['valid'])
+                row |= measured[lane]
+        traces = [trace(*lane) for lane in zip(episodes, results)]
         if pictures and 'image' in episodes[0]:
-            decoded = assess(self.program.decode, self.task, params, episodes, self.keys, 2 * index)
-            for own, played, made in zip(traces, episodes, decoded):
-                length = played['valid'].shape[1]
-                own |= {'image': played['image'][:1], 'decoded': made['decoded'][:, :length]}
+            decoded = self._assess(self.program.decode, params, episodes, 2 * index)
+            for lane, arrays in enumerate(traces):
+                length = episodes[lane]['valid'].shape[1]
+                arrays['image'] = episodes[lane]['image'][:1]
+                arrays['decoded'] = decoded[lane]['decoded'][:, :length]
         return metrics, traces
+
+    def _assess(self, function: Callable, params: Any, lane_episodes: list[Arrays], counter: int) -> list[Arrays]:
+        return assess(function, self.task, params, lane_episodes, keys=self.keys, counter=counter)
+
+    def _assess_replay(self, params: Any, index: int, rows: int, played: list[Arrays]) -> list[Arrays | None]:
+        """Measures of episodes drawn from each lane's replay; None for a lane without a complete episode.
+
+        Such a lane measures its `played` episodes instead, which nobody reads, because all lanes are one program.
+        """
+        drawn = [replay_episodes(spec, replay, rows, index) for spec, replay in zip(self.specs, self.replays)]
+        if not any(drawn):
+            return drawn
+        lane_episodes = [own_drawn or own_played for own_drawn, own_played in zip(drawn, played)]
+        results = self._assess(self.program.assess, params, lane_episodes, 2 * index + 1)
+        return [result if own_drawn else None for own_drawn, result in zip(drawn, results)]
 
 
 def by_episode(spec: RunSpec, episodes: Arrays, result: Arrays) -> Arrays:
-    """(n,) values per episode: of what was played, and of every measure of the agent in `result`."""
+    """(n,) values per episode: of the played `episodes`, and of every measure in `result`, both (n, N, ...)."""
     gamma = 1 - 1 / spec.model.discount_horizon
     values = {
         'score': episodes['reward'].sum(1, dtype=np.float64),
@@ -121,16 +153,20 @@ def by_episode(spec: RunSpec, episodes: Arrays, result: Arrays) -> Arrays:
     return values
 
 
-def summary(spec: RunSpec, episodes: Arrays, result: Arrays, seen: Arrays | None) -> dict[str, Any]:
-    """One row of metrics: means over episodes, and the single episodes of quantities that have a value for each.
+def summary(spec: RunSpec, episodes: Arrays, result: Arrays, on_replay: Arrays | None) -> dict[str, Any]:
+    """One row of metrics: the means over episodes of everything measured, and single episodes of some quantities.
 
-    `result` assesses the episodes, and `seen` those from the replay. Measures that are no quantity have a mean too.
+    The table of quantities says which of them are recorded per episode. `result` are the measures of the played
+    `episodes`, and `on_replay` those of episodes from the replay, (n, N, ...) each.
     """
     values = by_episode(spec, episodes, result)
-    row = {name: float(own.mean()) for name, own in values.items()}
-    row['length'] = float(episodes['valid'].sum(1).mean() - 1)  # the mean of differences can be rounded otherwise
-    row['wm_loss_replay'] = float(episode_means(seen['wm_loss'], seen['valid']).mean()) if seen else None
-    row['ood_ratio'] = row['wm_loss'] / row['wm_loss_replay'] if seen else None
+    row = {name: float(per_episode.mean()) for name, per_episode in values.items()}
+    row['length'] = float(episodes['valid'].sum(1).mean() - 1)  # a mean of differences may be rounded in another way
+    row['wm_loss_replay'] = None
+    row['ood_ratio'] = None
+    if on_replay:
+        row['wm_loss_replay'] = float(episode_means(on_replay['wm_loss'], on_replay['valid']).mean())
+        row['ood_ratio'] = row['wm_loss'] / row['wm_loss_replay']
     for name in quantities.recorded(quantities.EPISODE):
         for episode, value in enumerate(values.get(name, ())):
             row[quantities.column(name, episode)] = float(value)
@@ -138,11 +174,11 @@ def summary(spec: RunSpec, episodes: Arrays, result: Arrays, seen: Arrays | None
 
 
 def trace(episodes: Arrays, result: Arrays) -> Arrays:
-    """Arrays of the evaluation's episodes, (n, N, ...) each: where they went, and the quantities of every step."""
-    found = {key: episodes[key] for key in ('vector', 'place', 'valid') if key in episodes}
+    """Arrays of the evaluation's episodes, (n, N, ...) each: observed vectors or places, and quantities per step."""
+    arrays = {key: episodes[key] for key in ('vector', 'place', 'valid') if key in episodes}
     length = episodes['valid'].shape[1]
     for name in quantities.recorded(quantities.STEP):
         steps = result.get(name, episodes.get(name))
         if steps is not None:
-            found[name] = np.asarray(steps[:, :length], np.float32)
-    return found
+            arrays[name] = np.asarray(steps[:, :length], np.float32)
+    return arrays

@@ -1,10 +1,11 @@
-"""Trains several runs as lanes of one program: arrays have a leading lane axis, L.
+"""Compiled programs of several runs, the lanes. All arrays have the lanes as leading axis, L.
 
-Every lane has its own seeds and values, and none has an effect on another. A single lane is
-compiled without the axis; several lanes are vmapped.
+Every lane has its own seeds and values, and no lane has an effect on another. Several lanes
+are vmapped; a single lane is compiled without the axis.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,46 +19,55 @@ from paper_lib.contract.spec import RunSpec
 from paper_lib.data import streams
 from paper_lib.envs import Spaces
 
-# Compiler options of programs that run seldom: they compile in a fifth to a half of the time, in less memory.
+# Compiler options for programs that rarely run: compilation takes a fifth to a half of the time, and less memory.
 QUICK = {'xla_cpu_use_fusion_emitters': False, 'xla_backend_optimization_level': 1}
 
 
-def number(seed: int, stream: str) -> int:
-    """A seed for one named stream of a run."""
+def stream_seed(seed: int, stream: str) -> int:
+    """The seed of a named stream of random numbers of a run."""
     return int(streams.rng(seed, stream).integers(2**31))
 
 
 def keys(specs: list[RunSpec], stream: str) -> jax.Array:
-    """(L,) jax keys of a named stream, one per lane."""
-    return jnp.stack([jax.random.key(number(spec.seed, stream)) for spec in specs])
+    """(L,) jax keys of a named stream of random numbers, one per lane."""
+    return jnp.stack([jax.random.key(stream_seed(spec.seed, stream)) for spec in specs])
 
 
 def hyper(specs: list[RunSpec]) -> dict[str, np.ndarray]:
-    """The traced values of all lanes, each (L,).
+    """The traced values of all lanes by name, (L,) each.
 
-    Those of the source's side come from `RunSpec.like`.
+    Values that an offline run takes from its source's side come from `RunSpec.like`.
     """
     values = {}
-    for each, fact in facts(RunSpec):
+    for field, fact in facts(RunSpec):
         if fact.role is Role.TRACED:
             owners = [spec.like for spec in specs] if fact.side is Side.SOURCE else specs
-            lane_values = [getattr(owner, each.name) for owner in owners]
-            values[each.name] = np.array(lane_values, np.float32)
+            lane_values = [getattr(owner, field.name) for owner in owners]
+            values[field.name] = np.array(lane_values, np.float32)
     return values
 
 
 def networks_of(spec: RunSpec, spaces: Spaces) -> Networks:
     """The networks of a run in an environment of these spaces."""
-    kind = {'explore': spec.like.w_expl > 0, 'frozen': spec.world_model == 'frozen'}
-    return Networks(spec.model, spaces.vector, spaces.image, spaces.action, spaces.discrete, **kind)
+    explore = spec.like.w_expl > 0
+    frozen = spec.world_model == 'frozen'
+    return Networks(
+        spec.model, spaces.vector, spaces.image, spaces.action, spaces.discrete, explore=explore, frozen=frozen
+    )
 
 
-def _lift(fn, lanes):
-    """The function of one lane, `fn(*lane_args, counter)`, for `lanes` lanes, which share the counter."""
+def _lift(function: Callable, lanes: int) -> Callable:
+    """Turn `function(*args, counter)` of one lane into a function of `lanes` lanes with the same counter."""
     if lanes > 1:
-        return lambda *args: jax.vmap(fn, (0,) * (len(args) - 1) + (None,))(*args)
-    squeeze, expand = (functools.partial(jax.tree.map, f) for f in (lambda x: x[0], lambda x: x[None]))
-    return lambda *args: expand(fn(*squeeze(args[:-1]), args[-1]))
+        return lambda *args: jax.vmap(function, (0,) * (len(args) - 1) + (None,))(*args)
+
+    def of_one_lane(*args):
+        *lane_args, counter = args
+        lane_args = jax.tree.map(lambda x: x[0], lane_args)
+        result = function(*lane_args, counter)
+        return jax.tree.map(lambda x: x[None], result)
+
+    return of_one_lane
 
 
 class Program:
@@ -66,8 +76,8 @@ class Program:
     def __init__(self, nets: Networks, lanes: int):
         def chunk(state, batches, values, key, update):
             count = batches['reward'].shape[0]
-            each = jax.vmap(lambda i: jax.random.fold_in(key, update + i))(jnp.arange(count))
-            return dreamer.train_chunk(nets, state, batches, values, each)
+            keys = jax.vmap(lambda i: jax.random.fold_in(key, update + i))(jnp.arange(count))
+            return dreamer.train_chunk(nets, state, batches, values, keys)
 
         def act(params, carry, obs, key, counter):
             return dreamer.policy(nets, params, carry, obs, jax.random.fold_in(key, counter))
@@ -93,38 +103,43 @@ class Program:
         def foresee(params, episodes, key, counter):
             return measures.foresee(nets, params, episodes, jax.random.fold_in(key, counter))
 
-        self.nets, self.lanes = nets, lanes
+        self.nets = nets
+        self.lanes = lanes
         self.init = jax.jit(_lift(init, lanes), compiler_options=QUICK)
         self.chunk = jax.jit(_lift(chunk, lanes), donate_argnums=0)
         self.assess = jax.jit(_lift(assess, lanes), compiler_options=QUICK)
         self.decode = jax.jit(_lift(decode, lanes), compiler_options=QUICK)
         self._act = jax.jit(_lift(act, lanes))
-        # What watches has programs of its own, so that the agent's are the same with it and without it.
+        # The watching networks have separate programs, so that the agent's programs are the same without them.
         self.init_watchers = jax.jit(_lift(init_watchers, lanes), compiler_options=QUICK)
         self.watch = jax.jit(_lift(watch, lanes), donate_argnums=0)
         self.measure = jax.jit(_lift(measure, lanes), compiler_options=QUICK)
         self.foresee = jax.jit(_lift(foresee, lanes), compiler_options=QUICK)
 
-    def act(self, behaviour: str, params: Any, carry: Any, obs: dict, keys: jax.Array, counter: int) -> Any:
-        """One policy step of every lane.
+    def act(self, behaviour: str, params: Any, carry: Any, obs: dict, *, keys: jax.Array, counter: int) -> Any:
+        """One step of the policy of a behaviour ('task' or 'expl') in every lane: see `dreamer.policy`.
 
-        Only the weights that acting needs go into the program.
+        The program gets only those weights that acting needs.
         """
         wm = {name: params['wm'][name] for name in ('encoder', 'rssm')}
-        return self._act({'wm': wm, 'actor': params[behaviour]['actor']}, carry, obs, keys, counter)
+        acting = {'wm': wm, 'actor': params[behaviour]['actor']}
+        return self._act(acting, carry, obs, keys, counter)
 
     def carry(self, size: int) -> Any:
         """The policy's state in `size` environments per lane before their first step."""
-        return jax.tree.map(lambda x: jnp.repeat(x[None], self.lanes, 0), dreamer.init_carry(self.nets, size))
+        of_one_lane = dreamer.init_carry(self.nets, size)
+        return jax.tree.map(lambda x: jnp.repeat(x[None], self.lanes, 0), of_one_lane)
 
     def initial_state(self, specs: list[RunSpec]) -> dict[str, Any]:
-        """The state before the first update: own initial weights, mixed with the source's as `alpha` says (Eq. S3).
+        """The state before the first update.
 
-        With world_model='copied', the world model starts from the source's weights.
+        Initial weights are alpha times a run's own and 1 - alpha times its source's (Eq. S3). With
+        world_model='copied', the world model has its source's initial weights.
         """
 
         def draw(seeds):
-            return self.init(jnp.stack([jax.random.key(number(seed, 'init')) for seed in seeds]), 0)
+            keys = [jax.random.key(stream_seed(seed, 'init')) for seed in seeds]
+            return self.init(jnp.stack(keys), 0)
 
         state = draw([spec.init_seed for spec in specs])
         if all(spec.like is spec for spec in specs):
@@ -143,8 +158,8 @@ class Program:
         return {**state, 'params': params}
 
 
-def _where(chosen, array, other):
-    """`array` (L, ...) in the lanes that are `chosen` (L,), and `other` (L, ...) in the rest."""
+def _where(chosen: np.ndarray, array: jax.Array, other: jax.Array) -> jax.Array:
+    """`array` (L, ...) in the lanes that are `chosen` (L,), and `other` (L, ...) in the other lanes."""
     return jnp.where(chosen.reshape((-1,) + (1,) * (array.ndim - 1)), array, other)
 
 
@@ -156,12 +171,17 @@ def program(nets: Networks, lanes: int) -> Program:
 
 def flatten(tree: Any) -> dict[str, np.ndarray]:
     """A pytree of nested dicts, tuples and lists -> {'a/b/0': array} on the host."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator='/'): np.asarray(leaf) for path, leaf in leaves}
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {_name(path): np.asarray(leaf) for path, leaf in leaves}
 
 
 def unflatten(like: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """Inverse of `flatten`, in the structure of `like`."""
-    paths, treedef = jax.tree_util.tree_flatten_with_path(like)
-    names = [jax.tree_util.keystr(path, simple=True, separator='/') for path, _ in paths]
-    return jax.tree_util.tree_unflatten(treedef, [jnp.asarray(arrays[name]) for name in names])
+    """The inverse of `flatten`: a pytree with the structure of `like`."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+    new_leaves = [jnp.asarray(arrays[_name(path)]) for path, _ in leaves]
+    return jax.tree_util.tree_unflatten(structure, new_leaves)
+
+
+def _name(path: tuple) -> str:
+    """The path of a leaf in a pytree as 'a/b/0'."""
+    return jax.tree_util.keystr(path, simple=True, separator='/')

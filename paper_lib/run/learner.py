@@ -1,4 +1,4 @@
-"""Updates the agents of a group of lanes: draws batches, runs the compiled updates, records the batches."""
+"""Updates the agents of a group of lanes: draws batches, records them, and runs the compiled updates."""
 
 import contextlib
 import ctypes
@@ -16,9 +16,9 @@ from paper_lib.data.writer import Run
 from paper_lib.envs import Spaces
 from paper_lib.run import lanes, windows
 
-EXPLORER = ('expl', 'disag')  # branches of the state that only the exploring policy needs
-WATCH = 'watch'  # the branch of networks that watch the agent, which the agent never reads
-WATCH_EVERY = 8  # updates of the agent per update of those networks, which have at most one per chunk
+EXPLORER = ('expl', 'disag')  # the branches of the state that only the exploring behaviour needs
+WATCH = 'watch'  # the branch of the watching networks, which the agent never reads
+WATCH_EVERY = 8  # updates of the agent per update of the watching networks; these have at most one per chunk
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Lane:
     """One run of a group of runs that are trained together."""
 
     spec: RunSpec
-    run: Run  # its directory
-    source: Source  # what it learns from
-    batches: np.ndarray | None  # (updates, B) window starts of its source that a Tandem agent repeats
+    run: Run  # the writer of the run's directory
+    source: Source  # the data that the run learns from
+    batches: np.ndarray | None  # (updates, B) window starts of the source's updates, if the run repeats them
 
 
 class Learner:
@@ -42,7 +42,7 @@ class Learner:
         self.model = specs[0].model
         self.program = lanes.program(nets, len(group))
         without_explorer = dataclasses.replace(nets, explore=False)
-        self.program_at_rest = lanes.program(without_explorer, len(group))  # while the exploring policy rests
+        self.program_at_rest = lanes.program(without_explorer, len(group))  # while the explorer rests
         self.keys = lanes.keys(specs, 'train')
         self.rates = lanes.hyper(specs)
         sources = [lane.source for lane in group]
@@ -60,13 +60,13 @@ class Learner:
 
     @property
     def agent(self) -> dict[str, Any]:
-        """The weights of all lanes without those of the networks that watch."""
+        """The weights of all lanes without the watching networks."""
         return {name: branch for name, branch in self.params.items() if name != WATCH}
 
     def compile(self) -> None:
         """Compile the updates.
 
-        Doing it before environments are made saves memory: it needs the most.
+        This needs more memory than anything else, so it is done before environments are made.
         """
         size = (len(self.group), self.schedule.chunk_updates, self.model.batch)
         batches = self.windows.gather(np.zeros(size, np.int64), 0)
@@ -81,9 +81,9 @@ class Learner:
         trim()
 
     def update(self, numbers: range, rows: int, explorer_rests: bool) -> dict[str, Any]:
-        """Make these updates on windows of the first `rows` rows.
+        """Make the updates with these numbers on windows of the first `rows` rows.
 
-        Returns (L,) means of their metrics.
+        Returns the means of their metrics by name, (L,) each.
         """
         starts = np.stack([self._starts(lane, numbers, rows) for lane in self.group])
         batches = self.windows.gather(starts, rows)
@@ -95,16 +95,20 @@ class Learner:
         return metrics
 
     def _watching(self, batches: dict[str, Any]) -> tuple[Watchers, dict[str, Any], dict[str, Any]]:
-        """The watching networks, the agent that they watch, and the last of the batches (L, K, B, T, ...)."""
+        """The arguments of an update of the watching networks: these, the agent, and the last of the batches.
+
+        The batches are (L, K, B, T, ...), the last one is (L, B, T, ...).
+        """
         watchers = Watchers(self.params[WATCH], self.state['opt'][WATCH])
-        return watchers, self.agent, {key: array[:, -1] for key, array in batches.items()}
+        last_batch = {key: array[:, -1] for key, array in batches.items()}
+        return watchers, self.agent, last_batch
 
     def _put(self, watchers: Watchers) -> None:
-        """Make these the watching networks."""
+        """Write the watching networks into the state."""
         self.state['params'][WATCH], self.state['opt'][WATCH] = watchers
 
     def _active(self, explorer_rests: bool) -> tuple[lanes.Program, dict[str, Any]]:
-        """The program of the updates, and the part of the state that it changes."""
+        """The program of the updates, and the branches of the state that it changes."""
         left_out = (WATCH, *EXPLORER) if explorer_rests else (WATCH,)
         state = {}
         for kind, tree in self.state.items():
@@ -112,10 +116,7 @@ class Learner:
         return self.program_at_rest if explorer_rests else self.program, state
 
     def _starts(self, lane: Lane, numbers: range, rows: int) -> np.ndarray:
-        """(K, B) window starts of K updates of a lane: its source's, or newly drawn ones.
-
-        They are recorded.
-        """
+        """(K, B) window starts of K updates of a lane, as its source had them or newly drawn, and record them."""
         if lane.batches is not None:
             starts = np.array(lane.batches[numbers.start : numbers.stop])
         else:
@@ -128,12 +129,12 @@ class Learner:
         return starts
 
     def diverged(self) -> np.ndarray:
-        """(L,) whether the weights of a lane are not finite: they would never be finite again."""
+        """(L,) whether a lane has weights that are not finite. They would never be finite again."""
         sums = jax.tree.map(lambda x: x.reshape(len(self.group), -1).sum(1), self.agent)
         return ~np.isfinite(np.stack(jax.tree.leaves(sums))).all(0)
 
 
 def trim() -> None:
-    """Give the memory that compilations leave behind back to the system, if malloc is glibc's."""
+    """Return the memory that compilations have freed to the system, if malloc is glibc's."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -17,51 +17,53 @@ from paper_lib.run.rollout import Collector
 
 
 @dataclasses.dataclass
-class Parts:
-    """What trains a group of runs of one signature.
+class Training:
+    """The training of a group of runs of one signature.
 
-    Only the loop changes it, and the restoring of a checkpoint.
+    It is changed only by the loop and when a checkpoint is restored.
     """
 
     schedule: Schedule
     learner: Learner
     evaluation: Evaluation
     collector: Collector | None  # None for runs that write no replay
-    source_rows: int  # rows of a finished recording; 0 for runs that learn from a growing replay
-    threshold: float  # an offline run adds data if its OOD ratio is above this; 0: always
+    source_rows: int  # rows of the recording that is learned from; 0 for runs that learn from a growing replay
+    threshold: float  # an offline run adds data if its OOD ratio is above this, and always if it is 0
     added: int = 0  # rows that an offline run has added
-    lost: dict[str, int] = dataclasses.field(default_factory=dict)  # ids of runs that have diverged: the time of it
+    diverged: dict[str, int] = dataclasses.field(default_factory=dict)  # run ids: the clock at which each diverged
 
     def rows(self, clock: int) -> int:
-        """Number of rows to learn from at this time."""
+        """Number of rows that are learned from at this time."""
         if self.source_rows:
             return self.source_rows + self.added
         return self.schedule.rows_at(clock)
 
     def own_rows(self, clock: int) -> int:
-        """Number of rows that each run has written itself by this time."""
+        """Number of rows that each run has collected itself by this time."""
         return self.schedule.rows_at(clock) if self.schedule.online else self.added
 
     def collect(self, row: int, clock: int) -> None:
-        """Write this row of the runs' own replays."""
-        self.lose(self.collector.collect(self.learner.params, row), clock)
+        """Write one row of the runs' own replays."""
+        diverged = self.collector.collect(self.learner.params, row)
+        self.note_diverged(diverged, clock)
 
-    def lose(self, diverged: np.ndarray, clock: int) -> None:
-        """Note which lanes (L,) have diverged. They go on beside the others, whose bits they do not change.
+    def note_diverged(self, diverged: np.ndarray, clock: int) -> None:
+        """Note which lanes (L,) have diverged. Raises RunError if all have.
 
-        Raises RunError if there are no others.
+        A diverged lane stays in the program, where it does not change the bits of the other lanes.
         """
         run_ids = [lane.spec.run_id for lane in self.learner.group]
-        for run_id, bad in zip(run_ids, diverged):
-            if bad:
-                self.lost.setdefault(run_id, clock)
-        if self.lost.keys() >= set(run_ids):
-            self.fail()
+        for run_id, has_diverged in zip(run_ids, diverged):
+            if has_diverged:
+                self.diverged.setdefault(run_id, clock)
+        if self.diverged.keys() >= set(run_ids):
+            self.check_diverged()
 
-    def fail(self) -> None:
-        """Raise RunError, which names them, if runs have diverged."""
-        if self.lost:
-            run_ids, clocks = ', '.join(self.lost), ', '.join(map(str, self.lost.values()))
+    def check_diverged(self) -> None:
+        """Raise RunError if runs have diverged."""
+        if self.diverged:
+            run_ids = ', '.join(self.diverged)
+            clocks = ', '.join(map(str, self.diverged.values()))
             raise RunError(f'{run_ids}: diverged before agent step {clocks}; lower the learning rates')
 
 
@@ -74,22 +76,19 @@ class Collected:
 
 @dataclasses.dataclass(frozen=True)
 class Updated:
-    """The updates of this chunk are made. `metrics` has their means, (L,) per name."""
+    """The updates of this chunk are made."""
 
     clock: int
-    metrics: dict[str, Any]
+    metrics: dict[str, Any]  # by name: (L,) means over the updates
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluated:
-    """An evaluation has ended.
-
-    Each lane has a row of metrics, and the arrays of its episodes.
-    """
+    """An evaluation has ended."""
 
     clock: int
-    metrics: list[dict[str, Any]]
-    traces: list[dict[str, Any]]
+    metrics: list[dict[str, Any]]  # per lane: a row of metrics
+    traces: list[dict[str, Any]]  # per lane: the arrays of the episodes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +102,7 @@ class Interacted:
 class Advanced:
     """The chunk has ended.
 
-    Weights, replays and logs belong together now, so that a checkpoint can be saved.
+    Weights, replays and logs now belong to the same time, so a checkpoint can be saved.
     """
 
     clock: int
@@ -112,56 +111,57 @@ class Advanced:
 Event = Collected | Updated | Evaluated | Interacted | Advanced
 
 
-def events(parts: Parts, clock: int) -> Iterator[Event]:
+def events(training: Training, clock: int) -> Iterator[Event]:
     """Train from `clock` to the end of the schedule, chunk by chunk."""
-    schedule, learner = parts.schedule, parts.learner
+    schedule = training.schedule
+    learner = training.learner
     while clock < schedule.steps:
         clock += schedule.chunk
         for row in schedule.rows_due(clock):
-            parts.collect(row, clock)
+            training.collect(row, clock)
         yield Collected(clock)
 
         if numbers := schedule.updates_due(clock):
-            metrics = learner.update(numbers, parts.rows(clock), schedule.explorer_rests(clock))
+            metrics = learner.update(numbers, training.rows(clock), schedule.explorer_rests(clock))
             yield Updated(clock, metrics)
 
         evaluated = None
         if schedule.evaluation_due(clock):
-            parts.lose(learner.diverged(), clock)
-            evaluated = evaluate(parts, clock)
+            training.note_diverged(learner.diverged(), clock)
+            evaluated = evaluate(training, clock)
             yield evaluated
 
-        if schedule.interaction_due(clock) and wants_data(parts, evaluated):
-            interact(parts, clock)
+        if schedule.interaction_due(clock) and wants_data(training, evaluated):
+            interact(training, clock)
             yield Interacted(clock)
 
         yield Advanced(clock)
 
 
-def evaluate(parts: Parts, clock: int) -> Evaluated:
-    """Evaluate the present weights; the last evaluation keeps images too."""
-    number = parts.schedule.evaluation_at(clock)
-    is_last = clock == parts.schedule.steps
-    state = parts.learner.state
+def evaluate(training: Training, clock: int) -> Evaluated:
+    """Evaluate the present weights. The last evaluation keeps images too."""
+    number = training.schedule.evaluation_at(clock)
+    is_last = clock == training.schedule.steps
+    state = training.learner.state
     norm = state['norm']['task']['task']
-    metrics, traces = parts.evaluation(state['params'], number, parts.rows(clock), is_last, norm)
-    parts.lose(parts.evaluation.evaluator.diverged, clock)
+    metrics, traces = training.evaluation(state['params'], number, training.rows(clock), is_last, norm)
+    training.note_diverged(training.evaluation.evaluator.diverged, clock)
     return Evaluated(clock, metrics, traces)
 
 
-def wants_data(parts: Parts, evaluated: Evaluated | None) -> bool:
-    """Whether a run adds data when that is due: always, or if its OOD ratio is above the threshold (Alg. 2).
+def wants_data(training: Training, evaluated: Evaluated | None) -> bool:
+    """Whether a run adds data when this is due: always without a threshold, else if its OOD ratio is above it (Alg. 2).
 
-    A run that interacts is trained alone, so that the first lane decides.
+    A run that adds data is trained alone; it is the first lane.
     """
-    if not parts.threshold:
+    if not training.threshold:
         return True
     ratio = evaluated.metrics[0]['ood_ratio']
-    return ratio is not None and ratio > parts.threshold
+    return ratio is not None and ratio > training.threshold
 
 
-def interact(parts: Parts, clock: int) -> None:
-    """Add rows with the present policy. Episodes continue from the last time."""
-    for _ in range(parts.schedule.interact_rows):
-        parts.collect(parts.added, clock)
-        parts.added += 1
+def interact(training: Training, clock: int) -> None:
+    """Add rows with the present policy. Unfinished episodes of the previous interaction go on."""
+    for _ in range(training.schedule.interact_rows):
+        training.collect(training.added, clock)
+        training.added += 1

@@ -1,4 +1,4 @@
-"""Where a run comes from: the code, the machine, and whatever else decides the last bits of its weights."""
+"""The provenance of a run: the code, the machine, and everything else that decides the last bits of its weights."""
 
 import hashlib
 import os
@@ -17,9 +17,9 @@ ROOMS = ('agent', 'contract', 'data', 'envs', 'run')  # the folders whose code a
 
 
 def setting(specs: list[RunSpec]) -> dict[str, Any]:
-    """What decides the last bits of these runs besides their specs.
+    """The setting of runs that train together: what decides their last bits besides their specs.
 
-    It must not change when a run is resumed.
+    A run must be resumed in the setting in which it was begun.
     """
     first = specs[0]
     values = {
@@ -35,10 +35,7 @@ def setting(specs: list[RunSpec]) -> dict[str, Any]:
 
 
 def code() -> str:
-    """Hash of the code that a run is trained with.
-
-    A change of a comment alone changes it too.
-    """
+    """Hash of the files of code that a run is trained with. It depends on their comments too."""
     root = pathlib.Path(paper_lib.__file__).parent
     files = set(root.glob('*.py'))
     for room in ROOMS:
@@ -49,4 +46,4 @@ def code() -> str:
     return digest.hexdigest()[:12]
 
 
-CODE = code()  # of the files as they were loaded: they may change while the process runs
+CODE = code()  # computed when the files are loaded, because they may change while the process runs

@@ -1,4 +1,4 @@
-"""Writes one row of metrics per evaluation: its results, and means of the updates since the previous one."""
+"""Writes one row of metrics per evaluation: its results, and mean metrics of the updates since the previous one."""
 
 from typing import Any
 
@@ -8,20 +8,21 @@ import numpy as np
 from paper_lib.contract.errors import RunError
 from paper_lib.data.store import Finished
 from paper_lib.run.learner import Lane
-from paper_lib.run.loop import Evaluated, Parts, Updated
+from paper_lib.run.loop import Evaluated, Training, Updated
 
 
 class Recorder:
-    """A consumer of the loop's events."""
+    """Collects metrics from the loop's events, and writes them."""
 
-    def __init__(self, group: list[Lane], recordings: list[Finished | None], parts: Parts):
+    def __init__(self, group: list[Lane], recordings: list[Finished | None], training: Training):
         self.group = group
         self.recordings = recordings
-        self.parts = parts
+        self.training = training
         self.updates: list[dict[str, Any]] = []  # metrics of the chunks since the last evaluation
         self.evaluated: Evaluated | None = None  # the last evaluation
 
     def __call__(self, event: Any) -> None:
+        """Keep the metrics of updates, and write a row after an evaluation."""
         if isinstance(event, Updated):
             self.updates.append(event.metrics)
         if isinstance(event, Evaluated):
@@ -30,21 +31,21 @@ class Recorder:
             self.evaluated = event
 
     def _write(self, event: Evaluated) -> None:
-        schedule = self.parts.schedule
+        schedule = self.training.schedule
         counters = {
             'update': schedule.updates_at(event.clock),
             'agent_step': event.clock,
             'env_step': schedule.environment_steps(event.clock),
         }
         if schedule.interact_every:
-            counters['added'] = self.parts.added * schedule.envs * schedule.repeat  # environment steps
-        training = {}
+            counters['added'] = self.training.added * schedule.envs * schedule.repeat  # environment steps
+        means = {}
         if self.updates:
-            training = jax.tree.map(_mean, *self.updates)
+            means = jax.tree.map(_mean, *self.updates)
         for number, lane in enumerate(self.group):
             row = counters | event.metrics[number]
-            for name in sorted(training):
-                row[f'train_{name}'] = float(training[name][number])
+            for name in sorted(means):
+                row[f'train_{name}'] = float(means[name][number])
             if lane.spec.exact:
                 check_reproduces(lane, self.recordings[number], row)
             lane.run.append(row)
@@ -55,7 +56,7 @@ def _mean(*chunks: Any) -> np.ndarray:
 
 
 def check_reproduces(lane: Lane, source: Finished, row: dict[str, Any]) -> None:
-    """Raise RunError if an exact run has another world-model loss than its source had at the same step."""
+    """Raise RunError if the world-model loss of an exact run differs from its source's at the same step."""
     if lane.spec.eval_every != lane.spec.source.eval_every or 'train_model_loss' not in row:
         return
     step = row['env_step']

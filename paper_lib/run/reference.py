@@ -1,6 +1,6 @@
-"""References of a task that need no agent: the score of the uniform random policy, and a picture of the task.
+"""References of a task that need no agent: scores of the uniform random policy, and a picture of the task.
 
-`paper-lib reference` writes both to paper_lib/study, where figures read them.
+`paper-lib reference` writes both to paper_lib/study, from where figures read them.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from paper_lib.contract import tasks
 from paper_lib.run.rollout import uniform_action
 
 SEED = 0
-STEPS = 25  # steps of the random policy before a picture, or fewer if the episode ends
+STEPS = 25  # steps of the random policy before a picture; there are fewer if the episode ends before
 
 
 def random_scores(task_ids: Iterable[str], episodes: int) -> Iterator[dict]:
@@ -34,7 +34,7 @@ def random_scores(task_ids: Iterable[str], episodes: int) -> Iterator[dict]:
 
 
 def _scores(task: tasks.Task, episodes: int) -> list[float]:
-    """Scores of so many episodes of the uniform random policy."""
+    """Scores of `episodes` episodes of the uniform random policy."""
     env = envs.make(task.id, SEED)
     rng = np.random.default_rng(SEED)
     scores = []
@@ -45,19 +45,22 @@ def _scores(task: tasks.Task, episodes: int) -> list[float]:
 
 def play(env: envs.Env, rng: np.random.Generator) -> Iterator[dict]:
     """The steps of the next episode of an environment under the uniform random policy."""
-    yield (step := env.step({'action': None, 'reset': True}))
+    step = env.step({'action': None, 'reset': True})
+    yield step
     while not step['is_last']:
-        yield (step := env.step({'action': uniform_action(rng, env.spaces, 1)[0], 'reset': False}))
+        action = uniform_action(rng, env.spaces, 1)[0]
+        step = env.step({'action': action, 'reset': False})
+        yield step
 
 
 def pictures(task_ids: Iterable[str]) -> dict[str, np.ndarray]:
     """A picture (H, W, 3) of each task by `Task.short`, after at most STEPS steps of the random policy."""
-    one_task = {task.short: task for task in map(tasks.get, task_ids)}
+    by_short = {task.short: task for task in map(tasks.get, task_ids)}
     images = {}
-    for short, task in one_task.items():
-        drawn = dataclasses.replace(task, obs='vision')
-        options = {'render': 'suite'} if drawn.rendered else {}
-        env = envs.build(drawn, SEED, **options)
+    for short, task in by_short.items():
+        with_images = dataclasses.replace(task, obs='vision')
+        options = {'render': 'suite'} if with_images.rendered else {}
+        env = envs.build(with_images, SEED, **options)
         for _, step in zip(range(STEPS + 1), play(env, np.random.default_rng(SEED))):
             images[short] = step['image']
     return images

@@ -1,4 +1,4 @@
-"""Steps policies through environments: collection into a replay, and whole episodes for evaluation.
+"""Steps environments with policies: to collect a replay, and to play whole episodes for evaluations.
 
 Shapes: L lanes, n environments of a lane, A action, N steps.
 """
@@ -22,13 +22,13 @@ Arrays = dict[str, np.ndarray]
 
 
 def worlds(specs: Sequence[RunSpec], lane_seeds: Sequence[int], count: int) -> envs.Batch:
-    """`count` environments per lane; their seeds are (seed of the lane, 0), (seed of the lane, 1), ..."""
+    """`count` environments for each lane. Their seeds are (seed of the lane, 0), (seed of the lane, 1), ..."""
     seeds = [(seed, index) for seed in lane_seeds for index in range(count)]
     return envs.Batch(specs[0].task, seeds, **specs[0].options)
 
 
 def advance(batch: envs.Batch, action: np.ndarray, reset: np.ndarray) -> Arrays:
-    """Step the environments of all lanes: action (L, n, A), reset (L, n) -> dict of (L, n, ...) arrays."""
+    """Step the environments of all lanes with action (L, n, A) and reset (L, n). Returns arrays (L, n, ...)."""
     step = batch.step({'action': action.reshape(-1, action.shape[-1]), 'reset': reset.ravel()})
     return {key: value.reshape(reset.shape + value.shape[1:]) for key, value in step.items()}
 
@@ -60,14 +60,14 @@ def uniform_action(rng: np.random.Generator, spaces: envs.Spaces, count: int) ->
 
 
 def infinite(actions: np.ndarray) -> np.ndarray:
-    """(L,) whether the actions (L, n, A) of a lane are not all finite: then it has diverged."""
+    """(L,) whether a lane has diverged, because its actions (n, A), of (L, n, A), are not all finite."""
     return ~np.isfinite(actions).all((1, 2))
 
 
 class Collector:
     """Fills the replays of a group of runs, one row (a step of every environment) at a time.
 
-    It holds the current `step` of every environment and the state of the policy, `carry`.
+    `step` is the current step of every environment (L, n, ...), and `carry` is the state of the policy.
     """
 
     def __init__(self, program: lanes.Program, specs: Sequence[RunSpec], replays: Sequence[Replay]):
@@ -75,7 +75,7 @@ class Collector:
         self.specs = specs
         self.replays = replays
         self.count = tasks.get(specs[0].task).envs
-        seeds = [lanes.number(spec.seed, 'env') for spec in specs]
+        seeds = [lanes.stream_seed(spec.seed, 'env') for spec in specs]
         self.envs = worlds(specs, seeds, self.count)
         self.keys = lanes.keys(specs, 'policy')
         self.carry = program.carry(self.count)
@@ -84,11 +84,12 @@ class Collector:
         self.step = advance(self.envs, no_action, np.ones(size, bool))
 
     def collect(self, params: Any, row: int) -> np.ndarray:
-        """Choose actions for the current step, write replay row `row`, step the environments.
+        """Choose actions for the current step, write it as replay row `row`, and step the environments.
 
-        Returns (L,) whether the lanes have diverged: 0 then stands for their actions.
+        Returns (L,) whether the lanes have diverged. Diverged lanes take the action 0.
         """
-        last, action = self.step['is_last'], self._actions(params, row)
+        last = self.step['is_last']
+        action = self._actions(params, row)
         diverged = infinite(action)
         action = np.where(last[..., None] | diverged[:, None, None], np.float32(0), action)
         for lane, replay in enumerate(self.replays):
@@ -98,7 +99,7 @@ class Collector:
         return diverged
 
     def _actions(self, params: Any, row: int) -> np.ndarray:
-        """(L, n, A) actions for the current step: random ones during the prefill, then the policy's."""
+        """(L, n, A) actions for the current step: random during the prefill, afterwards the policy's."""
         schedule = self.specs[0].schedule
         if row < schedule.random_rows:
             rngs = [streams.rng(spec.seed, 'prefill', row) for spec in self.specs]
@@ -108,7 +109,7 @@ class Collector:
             obs['is_first'] = np.ones_like(obs['is_first'])
         explores = self.specs[0].w_expl > 0 and schedule.exploring_row(row)
         behaviour = 'expl' if explores else 'task'
-        self.carry = self.program.act(behaviour, params, self.carry, obs, self.keys, row)
+        self.carry = self.program.act(behaviour, params, self.carry, obs, keys=self.keys, counter=row)
         return np.array(self.carry['action'])
 
     def restore(self, carry: Any, rows: int) -> None:
@@ -123,7 +124,7 @@ class Collector:
                     self.step[key][lane, index] = value
 
     def _play_again(self, lane: int, replay: Replay, index: int, rows: int) -> Arrays:
-        """The step after the first `rows` rows of one environment, whose last episode is played again."""
+        """Play the unfinished episode of one environment again. Returns the step after the first `rows` rows."""
         env = self.envs.envs[lane * self.count + index]
         flags = replay.arrays['flags'][:rows, index]
         first = int(np.flatnonzero(flags & FIRST)[-1])
@@ -136,26 +137,23 @@ class Collector:
 
 
 class Evaluator:
-    """Plays evaluation episodes with the task policy.
-
-    They start alike in all runs of a pair.
-    """
+    """Plays evaluation episodes with the task policy. All runs of a pair have the same initial states."""
 
     def __init__(self, program: lanes.Program, specs: Sequence[RunSpec]):
         self.program = program
         self.specs = specs
         self.count = specs[0].eval_episodes
         self.limit = tasks.get(specs[0].task).limit
-        seeds = [lanes.number(spec.pair_seed, 'eval_env') for spec in specs]
+        seeds = [lanes.stream_seed(spec.pair_seed, 'eval_env') for spec in specs]
         self.envs = worlds(specs, seeds, self.count)
         self.keys = lanes.keys(specs, 'eval_policy')
-        self.diverged = None  # (L,) whether the lanes had diverged when it played last; see `Collector.collect`
+        self.diverged = None  # (L,) whether the lanes had diverged in the last evaluation; see `Collector.collect`
 
     def play(self, params: Any, index: int) -> list[Arrays]:
-        """The episodes of evaluation number `index`: per lane a dict of (episodes, N, ...) arrays.
+        """The episodes of evaluation number `index`: for each lane a dict of arrays (episodes, N, ...).
 
-        'valid' is true up to the end of each episode; the other arrays are zero after it. N
-        is the length of the longest episode, the reset step included.
+        'valid' is true up to the end of each episode, and the other arrays are zero after it.
+        N is the length of the longest episode, the reset step included.
         """
         keys = self._keys(index)
         done = np.zeros((len(self.specs), self.count), bool)
@@ -167,7 +165,7 @@ class Evaluator:
         rows = []
         for counter in range(self.limit + 1):
             step = advance(self.envs, action, reset)
-            carry = self.program.act('task', params, carry, observation(step), keys, counter)
+            carry = self.program.act('task', params, carry, observation(step), keys=keys, counter=counter)
             action = np.array(carry['action'])
             self.diverged |= infinite(action)
             reset = step['is_last']
@@ -188,7 +186,7 @@ class Evaluator:
 
 
 def stack(rows: list[Arrays]) -> Arrays:
-    """N dicts of (n, ...) arrays, one per step -> a dict of (n, N, ...) arrays, zero where not valid."""
+    """N dicts of arrays (n, ...), one per step -> a dict of arrays (n, N, ...), zero where 'valid' is false."""
     episodes = {}
     valid = np.stack([row['valid'] for row in rows], 1)
     for key in rows[0]:
@@ -198,7 +196,7 @@ def stack(rows: list[Arrays]) -> Arrays:
 
 
 def pad(episodes: Arrays, length: int) -> Arrays:
-    """Pad (n, N, ...) arrays with zeros to (n, length, ...)."""
+    """Pad arrays (n, N, ...) with zeros to (n, length, ...)."""
     padded = {}
     for key, values in episodes.items():
         missing = length - values.shape[1]

@@ -1,8 +1,8 @@
 """Trains a group of runs, from the beginning or from a checkpoint, to finished run directories.
 
-`loop` has the order of events. This file builds the parts of the loop and connects it with
-the consumers of its events. Every random draw is a function of a seed, a stream and a
-counter, so that a checkpoint needs to hold arrays and the clock only.
+`loop` has the order of events. This file builds what the loop needs, and passes its events to
+those who record and save. Every random draw is a function of a seed, a stream and a counter;
+so a checkpoint holds only arrays and the clock.
 """
 
 import contextlib
@@ -34,17 +34,15 @@ def train(
     progress: Callable[[int], None] | None = None,
     checkpoint_seconds: float = 60.0,
 ) -> None:
-    """Train runs of equal `signature` together until each is finished.
-
-    Finished runs stay as they are.
+    """Train runs of equal `signature` together until each is finished. Runs that are finished already are skipped.
 
     `progress` is called with the clock after every chunk. Raises RunError for damaged run data, for a source that is
-    missing or unfinished, and for a run that another process is working on; UserError if JAX has started with other
-    settings than `backend.prepare` makes.
+    missing or unfinished, and for a run that another process is working on. Raises UserError if JAX has started with
+    other settings than those of `backend.prepare`.
     """
     backend.prepare()
     check_together(specs)
-    spaces = envs.make(specs[0].task, 0, **specs[0].options).spaces  # an error comes before a folder is made
+    spaces = envs.make(specs[0].task, 0, **specs[0].options).spaces  # before a folder is made, because it may fail
     recordings = {}
     for spec in specs:
         if spec.source and store.status(spec) != 'done':
@@ -73,12 +71,12 @@ def check_together(specs: list[RunSpec]) -> None:
 
 
 def check_same_setting(spec: RunSpec, source: Finished) -> None:
-    """Raise RunError unless an exact run, trained alone here, would have the bits of its source."""
-    was = source.provenance()
+    """Raise RunError unless this process has the setting in which an exact run's source was trained, alone."""
+    of_source = source.provenance()
     here = provenance.setting([spec]) | {'lanes': [spec.source.run_id], 'cpu': machine.processor_name()}
-    changed = [name for name in here if was.get(name) != here[name]]
+    changed = [name for name in here if of_source.get(name) != here[name]]
     if changed:
-        values = ', '.join(f'{name}={was.get(name)}' for name in changed)
+        values = ', '.join(f'{name}={of_source.get(name)}' for name in changed)
         advice = f'train it again here, alone, because {spec.agent} must have its weights to the bit'
         raise RunError(f'{source.path}: was trained with {values}; {advice}')
 
@@ -102,61 +100,58 @@ def train_group(
     progress: Callable[[int], None] | None,
     checkpoint_seconds: float,
 ) -> None:
-    """Build the parts of the loop, run it to its end with its consumers, and finish the runs."""
+    """Train from the newest checkpoint to the end of the schedule, and finish the runs."""
     specs = [run.spec for run in runs]
     lane_recordings = [recordings.get(spec.source) for spec in specs]
     group = [make_lane(run, recording, spaces) for run, recording in zip(runs, lane_recordings)]
-    parts = make_parts(group, spaces)
+    training = make_training(group, spaces)
     setting = provenance.setting(specs)
     if all(lane_recordings):
         setting['sources'] = [files.sha256(recording.sealed) for recording in lane_recordings]
-    recorder = Recorder(group, lane_recordings, parts)
-    checkpoints = Checkpoints(group, setting, parts, recorder, checkpoint_seconds)
+    recorder = Recorder(group, lane_recordings, training)
+    checkpoints = Checkpoints(group, setting, training, recorder, checkpoint_seconds)
     clock = checkpoints.restore()
     if clock == 0:
-        load_frozen_models(parts.learner, group, lane_recordings)
-    for event in loop.events(parts, clock):
+        load_frozen_models(training.learner, group, lane_recordings)
+    for event in loop.events(training, clock):
         recorder(event)
         checkpoints(event)
         if progress and isinstance(event, loop.Advanced):
             progress(event.clock)
-    finish(group, parts, recorder, checkpoints)
+    finish(group, training, recorder, checkpoints)
 
 
 def make_lane(run: Run, recording: Finished | Recording | None, spaces: envs.Spaces) -> Lane:
-    """A run together with what it learns from."""
+    """A run together with the data that it learns from."""
     spec = run.spec
     layout = rollout.layout(spaces)
-    own = run.make_replay(layout) if spec.own_rows else None
-    replay = recording.replay() if recording else None
-    if replay:
-        check_layout(spec, replay.arrays, layout)
+    own_replay = run.make_replay(layout) if spec.own_rows else None
+    recorded_replay = recording.replay() if recording else None
+    if recorded_replay:
+        check_layout(spec, recorded_replay.arrays, layout)
     batches = None
     if spec.data == 'batches':
         batches = recording.log('batches.bin', (spec.schedule.updates, spec.model.batch))
-    return Lane(spec, run, sources.learned_from(spec, replay, own), batches)
+    return Lane(spec, run, sources.learned_from(spec, recorded_replay, own_replay), batches)
 
 
 def check_layout(spec: RunSpec, arrays: dict[str, np.ndarray], layout: dict[str, tuple]) -> None:
-    """Raise UserError unless a recording has the observations and actions of the task's environment, and no others."""
+    """Raise UserError unless a recording has exactly the observations and actions of the task's environment."""
     for name in rollout.OBS:
         if name in arrays and name not in layout:
             raise UserError(f'{spec.source_id}: has {name}, which {spec.task} has not')
     for name, (shape, dtype) in layout.items():
         if name not in arrays:
             raise UserError(f'{spec.source_id}: has no {name}, which {spec.task} has')
-        wanted = tuple(shape), np.dtype(dtype)
-        recorded = arrays[name].shape[2:], arrays[name].dtype
-        if recorded != wanted:
-            what = f'{name} of shape {recorded[0]} and type {recorded[1]}'
-            raise UserError(f'{spec.source_id}: has {what}; {spec.task} has {wanted[0]} and {wanted[1]}')
+        wanted_shape, wanted_dtype = tuple(shape), np.dtype(dtype)
+        recorded_shape, recorded_dtype = arrays[name].shape[2:], arrays[name].dtype
+        if (recorded_shape, recorded_dtype) != (wanted_shape, wanted_dtype):
+            what = f'{name} of shape {recorded_shape} and type {recorded_dtype}'
+            raise UserError(f'{spec.source_id}: has {what}; {spec.task} has {wanted_shape} and {wanted_dtype}')
 
 
-def make_parts(group: list[Lane], spaces: envs.Spaces) -> loop.Parts:
-    """The learner, the evaluation and the collector of a group.
-
-    Updates are compiled first, to save memory.
-    """
+def make_training(group: list[Lane], spaces: envs.Spaces) -> loop.Training:
+    """The training of a group at its beginning. Updates are compiled first, to save memory."""
     specs = [lane.spec for lane in group]
     first = specs[0]
     learner = Learner(group, spaces)
@@ -166,7 +161,14 @@ def make_parts(group: list[Lane], spaces: envs.Spaces) -> loop.Parts:
         collector = rollout.Collector(learner.program, specs, [lane.run.replay for lane in group])
     evaluation = Evaluation(learner.program, specs, [lane.source for lane in group])
     source_rows = first.source_rows if first.data == 'final' else 0
-    return loop.Parts(first.schedule, learner, evaluation, collector, source_rows, first.interact_above)
+    return loop.Training(
+        schedule=first.schedule,
+        learner=learner,
+        evaluation=evaluation,
+        collector=collector,
+        source_rows=source_rows,
+        threshold=first.interact_above,
+    )
 
 
 def load_frozen_models(learner: Learner, group: list[Lane], recordings: list[Finished | Recording | None]) -> None:
@@ -182,9 +184,9 @@ def load_frozen_models(learner: Learner, group: list[Lane], recordings: list[Fin
     learner.params['wm'] = lanes.unflatten(learner.params['wm'], arrays)
 
 
-def finish(group: list[Lane], parts: loop.Parts, recorder: Recorder, checkpoints: Checkpoints) -> None:
-    """Write the final files of every run that has not diverged. Raises RunError if others have."""
-    weights = lanes.flatten(parts.learner.agent)
+def finish(group: list[Lane], training: loop.Training, recorder: Recorder, checkpoints: Checkpoints) -> None:
+    """Write the final files of every run that has not diverged. Raises RunError if a run has diverged."""
+    weights = lanes.flatten(training.learner.agent)
     about = checkpoints.setting | {
         'seconds': round(checkpoints.seconds, 1),
         'paper_lib': paper_lib.__version__,
@@ -192,18 +194,18 @@ def finish(group: list[Lane], parts: loop.Parts, recorder: Recorder, checkpoints
         'python': platform.python_version(),
         'cpu': machine.processor_name(),
     }
-    rows = parts.rows(parts.schedule.steps)
+    rows = training.rows(training.schedule.steps)
     for number, lane in enumerate(group):
-        if lane.spec.run_id in parts.lost:
+        if lane.spec.run_id in training.diverged:
             continue
         lane_weights = {name: array[number] for name, array in weights.items()}
         traces = recorder.evaluated.traces[number] | visits(lane, rows)
         lane.run.finish(lane_weights, traces, about)
-    parts.fail()
+    training.check_diverged()
 
 
 def visits(lane: Lane, rows: int) -> dict[str, np.ndarray]:
-    """'visits', (CELLS, CELLS): how many steps of the recording lie in each cell of the task's plane, if it has one."""
+    """'visits' (CELLS, CELLS): the number of recorded steps in each cell of the task's plane; {} without a plane."""
     plane = tasks.get(lane.spec.task).plane
     if plane is None:
         return {}

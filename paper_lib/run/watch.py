@@ -1,7 +1,4 @@
-"""Measures of degradation at an evaluation: what they read, the program that computes them, the columns they fill.
-
-The formulas are in `paper_lib.agent.measures`.
-"""
+"""Measures of degradation at an evaluation. The formulas are in `paper_lib.agent.measures`."""
 
 import math
 from typing import Any
@@ -15,8 +12,9 @@ from paper_lib.data import streams
 from paper_lib.data.sources import Source
 from paper_lib.run import lanes
 
-KEYS = ('image', 'vector', 'action', 'reward', 'is_first', 'is_terminal')  # what the model reads of a step
+KEYS = ('image', 'vector', 'action', 'reward', 'is_first', 'is_terminal')  # entries of a step that the model reads
 
+# Columns of metrics, from recorded episodes and from recorded windows.
 PROMISE = ('promise', 'record_return', 'record_rate', 'promise_ratio', 'promise_rate_ratio')
 MEASURED = (
     'kl_recorded',
@@ -30,79 +28,93 @@ MEASURED = (
 
 
 class Record:
-    """The best that the episodes of a source show. Every episode is read once, also where the source grows."""
+    """The best that the episodes of a source show. Each episode is read only once, though the source may grow."""
 
     def __init__(self, source: Source, gamma: float):
-        self.source, self.gamma, self.episodes = source, gamma, {}
+        self.source = source
+        self.gamma = gamma
+        self.by_episode = {}
 
     def best(self, rows: int) -> Shown | None:
-        """Best return and best rate among the complete episodes that a learner may see; None before the first."""
-        found = []
+        """The best return and rate of the complete episodes in the first `rows` rows; None if there are none."""
+        all_shown = []
         for episode in map(tuple, self.source.episodes(rows).tolist()):
-            if episode not in self.episodes:
+            if episode not in self.by_episode:
                 steps = self.source.episode(*episode)
-                self.episodes[episode] = measures.shown(steps['reward'], bool(steps['is_terminal'][-1]), self.gamma)
-            found.append(self.episodes[episode])
-        if not found:
+                is_terminal = bool(steps['is_terminal'][-1])
+                self.by_episode[episode] = measures.shown(steps['reward'], is_terminal, self.gamma)
+            all_shown.append(self.by_episode[episode])
+        if not all_shown:
             return None
-        return Shown(max(each.best_return for each in found), max(each.best_rate for each in found))
+        best_return = max(shown.best_return for shown in all_shown)
+        best_rate = max(shown.best_rate for shown in all_shown)
+        return Shown(best_return, best_rate)
 
 
 class Measures:
-    """Computes the measures of every lane of a group, from weights, recordings and index alone."""
+    """Computes the measures of every lane of a group. They depend on weights, recordings and index alone."""
 
     def __init__(self, program: lanes.Program, specs: list[RunSpec], sources: list[Source]):
-        self.program, self.specs, self.sources = program, specs, sources
+        self.program = program
+        self.specs = specs
+        self.sources = sources
         self.gamma = 1 - 1 / specs[0].model.discount_horizon
         self.records = [Record(source, self.gamma) for source in sources]
         self.keys = lanes.keys(specs, 'measure')
 
     def __call__(
-        self, params: dict[str, Any], norm: dict[str, Any], index: int, rows: int, seen: list[dict | None]
+        self, params: dict[str, Any], norm: dict[str, Any], index: int, rows: int, on_replay: list[dict | None]
     ) -> list[dict[str, float | None]]:
-        """Per lane the values of all columns, None where there is nothing to measure yet.
+        """The values of all columns for each lane, at evaluation `index` with the first `rows` rows in use.
 
-        `seen` holds what the agent makes of recorded episodes, or None for a lane without any.
+        `on_replay` has the measures (n, N) of recorded episodes for each lane, or None if none is complete. A value
+        is None if there is nothing to measure yet.
         """
         measured = self.on_windows(params, norm, index, rows)
-        found = []
-        for lane, own in enumerate(seen):
+        columns = []
+        for lane, recorded in enumerate(on_replay):
             promise = dict.fromkeys(PROMISE)
-            if own:
-                promise = measures.promise(own['value'][:, 0], self.records[lane].best(rows), self.gamma)
-            found.append(promise | measured[lane])
-        return found
+            if recorded:
+                promise = measures.promise(recorded['value'][:, 0], self.records[lane].best(rows), self.gamma)
+            columns.append(promise | measured[lane])
+        return columns
 
     def on_windows(
         self, params: dict[str, Any], norm: dict[str, Any], index: int, rows: int
     ) -> list[dict[str, float | None]]:
-        """What is measured on windows of each lane's source, drawn for this evaluation."""
+        """The columns MEASURED for each lane, from windows of its source that are drawn for this evaluation."""
         length = self.specs[0].model.length
         if rows < length:
             return [dict.fromkeys(MEASURED)] * len(self.specs)
-        drawn = []
+        lane_windows = []
         for spec, source in zip(self.specs, self.sources):
             rng = streams.rng(spec.seed, 'windows', index)
-            drawn.append(source.gather(source.sample(rng, rows, measures.WINDOWS, length), length))
-        windows = {key: np.stack([own[key] for own in drawn]) for key in KEYS if key in drawn[0]}
+            starts = source.sample(rng, rows, measures.WINDOWS, length)
+            lane_windows.append(source.gather(starts, length))
+        windows = {key: np.stack([arrays[key] for arrays in lane_windows]) for key in KEYS if key in lane_windows[0]}
         values = self.program.measure(params, norm, windows, self.keys, np.int32(index))
         values = {name: np.asarray(values[name]) for name in MEASURED}
-        return [{name: finite(values[name][lane]) for name in MEASURED} for lane in range(len(self.specs))]
+        columns = []
+        for lane in range(len(self.specs)):
+            columns.append({name: finite(values[name][lane]) for name in MEASURED})
+        return columns
 
 
 def finite(value: float) -> float | None:
-    """The number, or None where it is none."""
+    """The value, or None if it is not finite."""
     return float(value) if math.isfinite(value) else None
 
 
 def foreseen(episodes: dict[str, np.ndarray], predicted: np.ndarray, valid: np.ndarray) -> dict[str, float]:
-    """Mean reward per agent step that the model predicts along played episodes (n, N), and the one collected there.
+    """Mean reward per agent step of played episodes (n, N): the reward that the model predicts, and the collected one.
 
-    Means over the steps of each episode, then over episodes; a reset has no reward and does not count.
+    Both are means over the steps of each episode, then over episodes. The reset, which has no reward, does not count.
     """
     steps = valid[:, 1:]
     length = steps.sum(1)
+    predicted_rates = (predicted[:, 1:] * steps).sum(1) / length
+    collected_rates = episodes['reward'].sum(1, dtype=np.float64) / length
     return {
-        'reward_predicted': float(((predicted[:, 1:] * steps).sum(1) / length).mean()),
-        'reward_collected': float((episodes['reward'].sum(1, dtype=np.float64) / length).mean()),
+        'reward_predicted': float(predicted_rates.mean()),
+        'reward_collected': float(collected_rates.mean()),
     }

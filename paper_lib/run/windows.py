@@ -1,7 +1,6 @@
-"""Cuts the batches of a chunk out of replays: from the files on the disk, or from a copy on the device.
+"""Cuts the batches of a chunk out of replays: from files on the disk, or from a copy on the device.
 
-Both give the same bytes. Shapes: L lanes, K updates, B batch, T time, R rows x
-environments.
+Both ways give the same bytes. Shapes: L lanes, K updates, B batch, T time, R rows x environments.
 """
 
 import functools
@@ -21,10 +20,7 @@ Arrays = dict[str, np.ndarray | jax.Array]
 
 
 def fit(replays: Sequence[Source]) -> bool:
-    """Whether the replays are copied to the device.
-
-    A device needs memory of its own, and enough of it.
-    """
+    """Whether the replays are copied to the device. The device must have its own memory, and enough of it."""
     device = jax.devices()[0]
     if device.platform == 'cpu':
         return False
@@ -38,14 +34,14 @@ def fit(replays: Sequence[Source]) -> bool:
 
 
 class OnDisk:
-    """Windows of `length` steps, read from the memory-mapped files."""
+    """Reads windows of `length` steps from memory-mapped files."""
 
     def __init__(self, replays: Sequence[Source], length: int):
         self.replays = replays
         self.length = length
 
     def gather(self, starts: np.ndarray, rows: int) -> Arrays:
-        """(L, K, B) starts in the first `rows` rows -> host arrays (L, K, B, T, ...) per key."""
+        """Window starts (L, K, B) in the first `rows` rows -> host arrays (L, K, B, T, ...) by key."""
         batches = []
         for replay, lane_starts in zip(self.replays, starts):
             batches.append(replay.gather(lane_starts, self.length))
@@ -53,21 +49,21 @@ class OnDisk:
 
 
 class OnDevice:
-    """Windows of `length` steps, cut on the device from a copy of the replays that grows as they do."""
+    """Cuts windows of `length` steps on the device, from a copy of the replays that grows as the replays do."""
 
     def __init__(self, replays: Sequence[Source], length: int):
         self.replays = replays
         self.length = length
         self.rows = 0  # rows that are copied
         first_replay = replays[0]
-        self.arrays = {}  # (L, R, ...) per key
+        self.arrays = {}  # by key: (L, R, ...)
         for key, array in first_replay.arrays.items():
             _, envs, *shape = array.shape
             size = (len(replays), first_replay.rows * envs, *shape)
             self.arrays[key] = jnp.zeros(size, array.dtype)
 
     def gather(self, starts: np.ndarray, rows: int) -> Arrays:
-        """As `OnDisk.gather`, with arrays on the device."""
+        """The same as `OnDisk.gather`, with arrays on the device."""
         envs = self.replays[0].envs
         while self.rows < rows:
             last = min(rows, self.rows + SLAB)
@@ -77,7 +73,7 @@ class OnDevice:
         return _cut(self.arrays, starts, self.length, envs)
 
     def _read(self, first: int, last: int) -> dict[str, np.ndarray]:
-        """Rows first..last - 1 of all replays, (L, r, ...) per key with r = (last - first) x environments."""
+        """Rows `first` to `last` - 1 of all replays by key: (L, r, ...) with r = (last - first) x environments."""
         slab = {}
         for key, array in self.arrays.items():
             steps = [replay.read(key, first, last).reshape(-1, *array.shape[2:]) for replay in self.replays]
@@ -86,14 +82,14 @@ class OnDevice:
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def _write(arrays, slab, first):
-    """Arrays (L, R, ...) with the slab (L, r, ...) written from index `first` on."""
+def _write(arrays: Arrays, slab: Arrays, first: int) -> Arrays:
+    """Write the slab (L, r, ...) into arrays (L, R, ...), from index `first` on."""
     return {key: jax.lax.dynamic_update_slice_in_dim(array, slab[key], first, 1) for key, array in arrays.items()}
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def _cut(arrays, starts, length, envs):
-    """Windows (L, K, B, T, ...) from (L, K, B) starts; see `Replay.gather`."""
+def _cut(arrays: Arrays, starts: np.ndarray, length: int, envs: int) -> Arrays:
+    """Windows (L, K, B, T, ...) from starts (L, K, B); see `Replay.gather`."""
     index = starts[..., None] + envs * jnp.arange(length)
     cut_lanes = jax.vmap(lambda lane_array, lane_index: lane_array[lane_index])
     batch = {key: cut_lanes(array, index) for key, array in arrays.items()}

@@ -1,4 +1,4 @@
-"""The paper's claims as statistics on whatever runs exist. `docs/protocol.md` says why these and not others.
+"""The paper's claims as statistics of the runs that exist. `docs/protocol.md` gives the reasons for the choice.
 
 C1 to C12 are the claims of the paper; P1 to P9 are what its published version adds.
 """
@@ -34,11 +34,12 @@ from paper_lib.study.comparisons import (
     unrecorded,
 )
 
-LEVEL = 0.05  # rate of wrong verdicts: of one row, and after Holm's correction of all primary rows together
+LEVEL = 0.05  # rate of wrong verdicts: of one row, and with Holm's correction of all primary rows together
 MAZE = ('C1', 'C2', 'C3')  # what the toy maze can test
 STEPS = 'the losses of every step of the last evaluation of every run; the archive keeps one episode of one pair'
 PRIMARY, SECONDARY = 'primary', 'secondary'
 NO_RUNS, SUPPORTED, CONTRADICTED, UNDECIDED = 'no runs', 'supported', 'contradicted', 'undecided'
+NOT_FINITE = 'A value is not a finite number.'
 COLUMNS = [
     'id', 'claim', 'row', 'statistic', 'estimate', 'low', 'high', 'p', 'adjusted_p', 'pairs', 'tasks', 'verdict',
     'words', 'iqm', 'iqm_low', 'iqm_high',
@@ -88,7 +89,7 @@ def every_claim() -> list[Claim]:
     rows = {
         'C1': (
             *(compared(agent, below=0.0) for agent in offline),
-            *(compared(agent, below=0.0, of='areas') for agent in offline),
+            *(compared(agent, below=0.0, table='areas') for agent in offline),
         ),
         'C2': tuple(compared_loss(agent, above=0.0) for agent in offline),
         'C3': tuple(compared_value_error(agent, above=0.0) for agent in offline),
@@ -132,13 +133,16 @@ def every_claim() -> list[Claim]:
         'P7': (on_freeway(compared('passive', below=0.0)), on_freeway(compared_loss('passive', below=0.0))),
         'P8': (on_early(compared('passive', 'passive_suboptimal', below=MARGIN)),
                on_early(compared('passive_half', 'passive_suboptimal', below=0.0))),
-        'P9': (falls_back(), compared('passive', above=0.0, of='early')),
+        'P9': (falls_back(), compared('passive', above=0.0, table='early')),
     }  # fmt: skip
     return [Claim(name, TEXTS[name], rows[name]) for name in TEXTS]
 
 
 def primary_rows() -> pd.DataFrame:
-    """The primary row of every claim, announced before its runs. Columns: id, claim, primary row, asked."""
+    """The primary row of every claim, announced before its runs.
+
+    Columns: id, claim, primary row, asked of the mean.
+    """
     rows = []
     for claim in every_claim():
         row = claim.rows[0]
@@ -160,7 +164,10 @@ def random(chapter: str) -> typing.Callable[[str], float]:
 
 
 def added(metrics: pd.DataFrame) -> pd.Series:
-    """Environment steps that a run added, in percent of those of its source (which is as long), by run id."""
+    """Environment steps that a run added, in percent of those of its source, by run id.
+
+    A source has as many steps as its followers.
+    """
     last = metrics.sort_values('env_step').groupby('run_id').tail(1).set_index('run_id')
     return 100 * last.added / last.env_step if 'added' in last else pd.Series(dtype=float)
 
@@ -169,39 +176,49 @@ RECORDED = ('score', 'wm_loss', 'value_error', 'reward_error')
 
 
 def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float]) -> Runs:
-    """`random`: the uniform random policy's mean score of a task.
+    """The tables that claims are computed from. `random` gives the mean score of the uniform random policy in a task.
 
-    Value errors of several tasks are in units of Active's mean discounted return, reward errors in units of its mean
-    reward.
+    If there are several tasks, value errors are in units of Active's mean discounted return, and reward errors in units
+    of its mean reward.
     """
     unknown = pd.Series(np.nan, metrics.index)
     collected = metrics.get('reward_collected', unknown)
     metrics = metrics.assign(reward_error=metrics.get('reward_predicted', unknown) - collected)
     finals = stats.final(metrics, *RECORDED)
     finals['added'] = finals.run_id.map(added(metrics))
-    lost = stats.unlearned(finals, random)
-    base = {task: own for task, own in stats.reference(finals, 'score').items() if task not in lost}
+    unlearned = stats.unlearned(finals, random)
+    of_active = {task: score for task, score in stats.reference(finals, 'score').items() if task not in unlearned}
+    of_random = {task: random(task) for task in of_active}
 
-    def learned(frame):
-        own = frame[~frame.task.isin(lost)]
-        floor = stats.by_task(own, {task: random(task) for task in base})
-        return own.assign(score=(own.score - floor) / (stats.by_task(own, base) - floor))
+    def normalise(frame):
+        learned = frame[~frame.task.isin(unlearned)]
+        zero = stats.by_task(learned, of_random)
+        one = stats.by_task(learned, of_active)
+        return learned.assign(score=(learned.score - zero) / (one - zero))
 
-    found = learned(finals)
+    normalised = normalise(finals)
     if metrics.task.nunique() > 1:
         units = {
             'value_error': stats.reference(metrics, 'mc_return'),
             'reward_error': stats.reference(metrics.assign(reward_collected=collected), 'reward_collected'),
         }
         for column, unit in units.items():
-            found[column] = found[column] / stats.by_task(found, unit.where(unit > 0))
-    first = metrics[metrics.env_step <= EARLY * metrics.groupby('run_id').env_step.transform('max')]
-    areas, early = (learned(stats.final(part, *RECORDED, share=1.0)) for part in (metrics, first))
-    return Runs(finals, found, areas, early, learned(metrics))
+            normalised[column] = normalised[column] / stats.by_task(normalised, unit.where(unit > 0))
+    first_half = metrics[metrics.env_step <= EARLY * metrics.groupby('run_id').env_step.transform('max')]
+    return Runs(
+        finals=finals,
+        normalised=normalised,
+        areas=normalise(stats.final(metrics, *RECORDED, share=1.0)),
+        early=normalise(stats.final(first_half, *RECORDED, share=1.0)),
+        curves=normalise(metrics),
+    )
 
 
 def verdict(low: float, high: float, above: float = -np.inf, below: float = np.inf) -> str:
-    """Of an interval and the range that a claim names: 'supported' inside, 'contradicted' outside, else 'undecided'."""
+    """The verdict on a claim that the mean lies between `above` and `below`, from its interval `low` to `high`.
+
+    It is 'supported' if the interval lies inside this range, 'contradicted' if it lies outside, else 'undecided'.
+    """
     if np.isnan([low, high]).any():
         return UNDECIDED
     if above < low and high < below:
@@ -215,84 +232,90 @@ def table(
     ids: tuple[str, ...] = MAZE,
     primary: bool = False,
 ) -> pd.DataFrame:
-    """One row per comparison of the claims `ids`, whether the agents ran or not.
+    """One row per comparison of the claims `ids`, also of comparisons without runs.
 
     Columns: id, claim, row (primary or secondary), statistic, estimate (`stats.mean_of_tasks`), low, high (its 95 %
     interval), p (`stats.p_of_range`), adjusted_p (Holm, over the primary rows of all claims), pairs (same
     task and pair seed), tasks, verdict, words, and for comparison iqm, iqm_low, iqm_high (interquartile mean of all
-    pairs with its bootstrap interval). `random` gives the uniform random policy's mean score of a task. Without
-    `primary` all rows are secondary: these metrics are not what the claims are judged by.
+    pairs with its bootstrap interval). `random` gives the mean score of the uniform random policy in a task. Without
+    `primary` all rows are secondary, because the claims are judged by other metrics than these.
     """
     runs = gather(metrics, random)
-    wanted = [claim for claim in every_claim() if primary or claim.id in ids]
     rows = []
-    for claim in wanted:
-        for row in claim.rows if claim.id in ids else claim.rows[:1]:
+    for claim in every_claim():
+        if claim.id not in ids and not primary:
+            continue
+        claim_rows = claim.rows if claim.id in ids else claim.rows[:1]  # Holm's correction needs all primary rows
+        for row in claim_rows:
             kind = PRIMARY if primary and row is claim.rows[0] else SECONDARY
             rows.append({'id': claim.id, 'claim': claim.text, 'row': kind} | tested(row, runs))
-    found = pd.DataFrame(rows, columns=[*COLUMNS, 'limits', 'tests'])
-    main = (found.row == PRIMARY) & found.tests
-    found['adjusted_p'] = found.adjusted_p.astype(float)
-    found.loc[main, 'adjusted_p'] = stats.holm(found.p[main])
-    found.loc[found.adjusted_p >= LEVEL, 'verdict'] = UNDECIDED
-    found['words'] = [in_words(row) for row in found.itertuples()]
-    return found[found.id.isin(ids)][COLUMNS].reset_index(drop=True)
+    results = pd.DataFrame(rows, columns=[*COLUMNS, 'limits', 'tests'])
+    is_corrected = (results.row == PRIMARY) & results.tests
+    results['adjusted_p'] = results.adjusted_p.astype(float)
+    results.loc[is_corrected, 'adjusted_p'] = stats.holm(results.p[is_corrected])
+    results.loc[results.adjusted_p >= LEVEL, 'verdict'] = UNDECIDED
+    results['words'] = [in_words(row) for row in results.itertuples()]
+    return results[results.id.isin(ids)][COLUMNS].reset_index(drop=True)
 
 
-def tested(row: Row, runs: Runs) -> dict:
-    """A row of the table, as if it were the only one."""
+def tested(row: Row, runs: Runs) -> dict[str, typing.Any]:
+    """The results of a row by column, without Holm's correction.
+
+    Besides COLUMNS there are `limits`, the range of the claim, and `tests`, whether the row has a p-value.
+    """
     values = row.values(runs) if row.values else pd.Series(dtype=float)
     groups = by_task(values) if len(values) else {}
-    found = stats.mean_of_tasks(groups)
-    p, iqm = np.nan, stats.stratified(groups)
-    if not found.n:
-        return _result(row, runs, found, p, iqm, NO_RUNS, 0)
-    if row.exact:
-        found = found._replace(low=np.nan, high=np.nan)
-        says = UNDECIDED if not finite(values) else SUPPORTED if row.exact(values).all() else CONTRADICTED
+    estimate = stats.mean_of_tasks(groups)
+    iqm = stats.stratified(groups)
+    p = np.nan
+    if not estimate.n:
+        decision = NO_RUNS
+    elif row.exact:
+        estimate = estimate._replace(low=np.nan, high=np.nan)
+        decision = _exact_verdict(row, values)
     else:
         if finite(values):
             p = stats.p_of_range(stats.sign_flips(groups), row.above, row.below)
-        says = verdict(found.low, found.high, row.above, row.below)
-    return _result(row, runs, found, p, iqm, says, len(groups))
-
-
-def _result(row, runs, found, p, iqm, says, tasks) -> dict:
+        decision = verdict(estimate.low, estimate.high, row.above, row.below)
     return {
         'statistic': row.statistic + (row.listed(runs) if row.listed else ''),
-        'estimate': found.value, 'low': found.low, 'high': found.high, 'p': p, 'adjusted_p': np.nan,
-        'pairs': found.n, 'tasks': tasks, 'verdict': says, 'words': row.needs,
+        'estimate': estimate.value, 'low': estimate.low, 'high': estimate.high, 'p': p, 'adjusted_p': np.nan,
+        'pairs': estimate.n, 'tasks': len(groups), 'verdict': decision, 'words': row.needs,
         'iqm': iqm.value, 'iqm_low': iqm.low, 'iqm_high': iqm.high,
         'limits': (row.above, row.below), 'tests': row.exact is None and row.values is not None,
     }  # fmt: skip
 
 
+def _exact_verdict(row: Row, values: pd.Series) -> str:
+    """The verdict on a row whose every single value must fulfil a condition."""
+    if not finite(values):
+        return UNDECIDED
+    return SUPPORTED if row.exact(values).all() else CONTRADICTED
+
+
 def in_words(row: typing.Any) -> str:
-    """What a row of the table (a named tuple of its columns) says, in a sentence."""
+    """A sentence about a row of the table, which is a named tuple of its columns."""
     above, below = row.limits
     if row.verdict == NO_RUNS:
         return f'It needs {row.words}.' if row.words else 'No pair of these agents has run.'
     if not row.tests:
-        return {
-            SUPPORTED: 'Every single pair is as the claim says.',
-            CONTRADICTED: 'At least one pair is not as the claim says.',
-        }.get(row.verdict, _damaged(row))
+        if row.verdict == SUPPORTED:
+            return 'Every single pair is as the claim says.'
+        if row.verdict == CONTRADICTED:
+            return 'At least one pair is not as the claim says.'
+        return NOT_FINITE
     place = within(above, below)
     if row.verdict == SUPPORTED:
         return f'The mean lies {place}, as the claim says.'
     if row.verdict == CONTRADICTED:
         return f'The mean does not lie {place}, against what the claim says.'
     if np.isnan(row.p):
-        return _damaged(row)
+        return NOT_FINITE
     if 2 ** (1 - row.pairs) >= LEVEL:
         return f'{row.pairs} pairs are too few for any verdict.'
     if row.p < LEVEL:
         return f'Alone this row would have a verdict (p = {row.p:.2g}); among all primary rows it has none.'
     return f'These pairs do not decide whether the mean lies {place}.'
-
-
-def _damaged(row) -> str:
-    return 'A value is not a finite number.'
 
 
 def within(above: float, below: float) -> str:

@@ -1,4 +1,4 @@
-"""Seeded statistics on small samples. Values are never dropped: one that is not finite makes the result not finite."""
+"""Seeded statistics on small samples. No value is dropped: if one is not finite, the result is not finite."""
 
 import dataclasses
 import functools
@@ -12,23 +12,25 @@ from scipy.stats import trim_mean
 
 from paper_lib.contract import quantities
 
-RESAMPLES = 10_000
-EXACT = 20_000  # resamples that are all made, instead of RESAMPLES by chance, if there are no more
-LEVEL = 0.95
+RESAMPLES = 10_000  # random resamples of an interval
+EXACT = 20_000  # if there are at most so many ways to resample, all of them are used, instead of random ones
+LEVEL = 0.95  # of intervals
 TAILS = (1 - LEVEL) / 2, 1 - (1 - LEVEL) / 2
-CURVE = 1000  # resamples at every step of a curve
-LAST = 0.2  # share of a run's evaluations whose mean is its final value
-FLIPPED = 16  # pairs up to which every way to flip their signs is tried: 2 ** 15, as mirror images are alike
-FLIPS = 99_999  # ways drawn by chance where there are more pairs
-FEWEST = 3  # seeds of a task whose spread an interval of the mean over tasks is made of
-RUN = ['agent', 'task', 'pair_seed', 'run_id']
-MEAN = ['agent', 'env_step', 'value', 'low', 'high', 'tasks']
+CURVE = 1000  # random resamples at every step of a curve
+LAST = 0.2  # share of a run's evaluations, the last ones, whose mean is its final value
+FLIPPED = 16  # up to so many pairs all sets of flipped signs are tried: 2 ** 15, since a set and its complement are one
+FLIPS = 99_999  # random sets for more pairs
+FEWEST = 3  # values of a task that are needed to estimate its spread
+RUN = ['agent', 'task', 'pair_seed', 'run_id']  # columns that identify a run
+MEAN = ['agent', 'env_step', 'value', 'low', 'high', 'tasks']  # columns of `mean_curve`
 Statistic = typing.Callable[..., np.ndarray]  # (..., n) -> (...)
 
 
 class Estimate(typing.NamedTuple):
+    """A statistic of n values with its 95 % interval."""
+
     value: float
-    low: float  # of the 95 % interval
+    low: float
     high: float
     n: int
 
@@ -39,26 +41,27 @@ def mean(x: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def iqm(x: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Interquartile mean: a quarter of the values (rounded down) left out at either end. x: (..., n) -> (...)."""
+    """Interquartile mean: a quarter of the values (rounded down) is left out at either end. x: (..., n) -> (...)."""
     x = np.asarray(x, float)
     return np.where(np.isfinite(x).all(axis), trim_mean(x, 0.25, axis), np.nan)
 
 
 def resamples(*sizes: int, seed: int = 0) -> list[np.ndarray]:
-    """Indices (R, n) for strata of these sizes: every way to draw n of n with replacement, or R random ones.
+    """For each stratum of n values: indices (R, n) of R resamples, drawn with replacement.
 
-    Chance would decide a verdict whose interval ends close to its limit.
+    If there are at most EXACT ways to resample all strata, each way occurs once. So chance does not decide a verdict
+    whose interval ends close to its limit.
     """
     if math.prod(n**n for n in sizes) <= EXACT:
-        every = [np.array(list(itertools.product(range(n), repeat=n))) for n in sizes]
-        combined = np.indices([len(ways) for ways in every]).reshape(len(sizes), -1)
-        return [ways[chosen] for ways, chosen in zip(every, combined)]
+        all_ways = [np.array(list(itertools.product(range(n), repeat=n))) for n in sizes]
+        combinations = np.indices([len(ways) for ways in all_ways]).reshape(len(sizes), -1)
+        return [ways[numbers] for ways, numbers in zip(all_ways, combinations)]
     rng = np.random.default_rng(seed)
     return [rng.integers(n, size=(RESAMPLES, n)) for n in sizes]
 
 
 def interval(x: np.ndarray, statistic: Statistic = mean, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile bootstrap interval over the last axis. x: (..., n) -> low (...), high (...); NaN below two values."""
+    """95 % percentile bootstrap interval over the last axis. x: (..., n) -> low (...), high (...); NaN if n < 2."""
     x = np.asarray(x, float)
     n = x.shape[-1]
     if n < 2:
@@ -69,7 +72,7 @@ def interval(x: np.ndarray, statistic: Statistic = mean, seed: int = 0) -> tuple
 
 
 def estimate(x: np.ndarray, statistic: Statistic = iqm, seed: int = 0) -> Estimate:
-    """The statistic of x (n,) with its 95 % interval and n."""
+    """The statistic of x (n,) with its bootstrap interval."""
     x = np.asarray(x, float)
     if not len(x):
         return Estimate(np.nan, np.nan, np.nan, 0)
@@ -78,96 +81,108 @@ def estimate(x: np.ndarray, statistic: Statistic = iqm, seed: int = 0) -> Estima
 
 
 def stratified(values: dict[str, np.ndarray], statistic: Statistic = iqm, seed: int = 0) -> Estimate:
-    """The statistic of all values, {task: (n,)}, with its 95 % interval from resampling within tasks.
+    """The statistic of all values {task: (n,)} with its 95 % bootstrap interval, resampled within tasks.
 
-    Two values of a task say too little of its spread, and one nothing: then resampling is over all values. (With
-    two normal values of each of two tasks, resampled within tasks, the interval would miss the truth in 34 %.)
+    If a task has fewer than FEWEST values, its spread cannot be estimated, and the values of all tasks are resampled
+    together. (Two normal values for each of two tasks, resampled within tasks, would give an interval that misses the
+    true mean in 34 % of studies.)
     """
-    values = [np.asarray(x, float) for x in values.values() if len(x)]
-    if len(values) < 2 or min(map(len, values)) < FEWEST:
-        return estimate(np.concatenate([*values, []]), statistic, seed)
-    x = np.concatenate(values)
-    draws = [own[index] for own, index in zip(values, resamples(*map(len, values), seed=seed))]
-    low, high = np.quantile(statistic(np.concatenate(draws, axis=1)), TAILS, method='inverted_cdf')
+    groups = [np.asarray(x, float) for x in values.values() if len(x)]
+    if len(groups) < 2 or min(map(len, groups)) < FEWEST:
+        return estimate(np.concatenate([*groups, []]), statistic, seed)
+    x = np.concatenate(groups)
+    indices = resamples(*map(len, groups), seed=seed)
+    draws = np.concatenate([group[index] for group, index in zip(groups, indices)], axis=1)
+    low, high = np.quantile(statistic(draws), TAILS, method='inverted_cdf')
     return Estimate(float(statistic(x)), float(low), float(high), len(x))
 
 
 @dataclasses.dataclass(frozen=True)
 class SignFlips:
-    """The sign-flip test of a weighted mean of paired differences, for every value that the mean may have.
+    """The sign-flip test of a weighted mean of paired differences, for every hypothetical value t of the mean.
 
-    Let d_i be the difference of pair i, and w_i its weight: 1 / (tasks x pairs of its task), so that tasks weigh alike.
-    If the mean is t, and differences scatter about it symmetrically, every d_i - t may as well have the other sign.
-    Flipping those of a set S makes the mean no smaller in size exactly if t lies between the two weighted means
+    Let d_i be the difference of pair i, and w_i its weight: 1 / (tasks x pairs of its task), so that all tasks have
+    equal weight. If the true mean is t and differences are distributed symmetrically about it, each d_i - t has the
+    opposite sign with equal probability. Flip the signs of d_i - t in a set S of pairs. The absolute value of their
+    mean does not become smaller if and only if t lies between the two weighted means
 
         m(S) = sum over S of w_i d_i / sum over S of w_i,   and m(not S).
 
-    So `low` and `high`, the smaller and the larger of these two for each S, give the test for every t at once:
+    Therefore `low` and `high`, the smaller and the larger of these two for each S, give the test for every t:
 
         p(t) = share of the sets S with low(S) <= t <= high(S)                                   (two-sided)
 
-    and the 95 % interval is all t with p(t) > 0.05. S and its complement count once. The first set is the empty one:
-    what was observed is among what could have been, so p is never zero.
+    The 95 % interval is all t with p(t) > 0.05. S and its complement are the same flip and count once. The first set
+    is the empty one, the observed differences; so p is never zero.
     """
 
     mean: float
     low: np.ndarray  # (sets,)
     high: np.ndarray  # (sets,)
-    rounding: float = 0.0  # by which equal means may differ
+    rounding: float = 0.0  # difference up to which two means count as equal
 
     def p(self, at: float = 0.0) -> float:
-        """Two-sided p that the mean is `at`."""
+        """Two-sided p of the hypothesis that the mean is `at`."""
         return float(np.mean((self.low <= at + self.rounding) & (at - self.rounding <= self.high)))
 
     def p_above(self, at: float) -> float:
-        """One-sided p, small if the mean lies above `at`."""
-        high = np.where(np.isinf(self.high), self.mean, self.high)  # of all pairs, where the other set is empty
+        """One-sided p of the hypothesis that the mean is `at`, against the alternative that it lies above."""
+        high = np.where(np.isinf(self.high), self.mean, self.high)  # infinite for the empty set: m(not S) is the mean
         return float(np.mean([self.low <= at + self.rounding, high <= at + self.rounding]))
 
     def p_below(self, at: float) -> float:
-        """One-sided p, small if the mean lies below `at`."""
+        """One-sided p of the hypothesis that the mean is `at`, against the alternative that it lies below."""
         return SignFlips(-self.mean, -self.high, -self.low, self.rounding).p_above(-at)
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """The lowest and highest mean that the test does not refuse; infinite where pairs are too few to refuse any."""
+        """The lowest and the highest mean that the test does not reject; infinite if too few pairs reject none."""
         rank = int((1 - level) * len(self.low))
         return float(np.sort(self.low)[rank]), float(np.sort(self.high)[-1 - rank])
 
 
 def sign_flips(values: dict, seed: int = 0) -> SignFlips:
-    """The sign-flip test of paired differences {task: (n,)}, all finite and at least one.
+    """The sign-flip test of paired differences {task: (n,)}; there is at least one, and all are finite.
 
-    Every set of pairs is tried up to FLIPPED pairs in all; of more pairs FLIPS sets are drawn, which makes
-    p = (1 + sets as extreme) / (1 + FLIPS).
+    For up to FLIPPED pairs in all, every set of pairs is tried. For more pairs, FLIPS sets are drawn, and
+    p(t) = (1 + number of drawn sets with low <= t <= high) / (1 + FLIPS).
     """
-    groups = [np.asarray(own, float) for own in values.values() if len(own)]
+    groups = [np.asarray(differences, float) for differences in values.values() if len(differences)]
     x = np.concatenate(groups)
-    weights = np.concatenate([np.full(len(own), 1 / (len(groups) * len(own))) for own in groups])
-    sums, shares = _of_sets(x * weights, seed), _of_sets(weights, seed)
+    weights = np.concatenate([np.full(len(group), 1 / (len(groups) * len(group))) for group in groups])
+    sums = _sums_over_sets(x * weights, seed)
+    shares = _sums_over_sets(weights, seed)
     total = float(x @ weights)
     with np.errstate(divide='ignore', invalid='ignore'):
-        inside, outside = sums / shares, (total - sums) / (1 - shares)
-    low, high = np.minimum(inside, outside), np.maximum(inside, outside)
-    low[shares == 0], high[shares == 0] = -np.inf, np.inf
+        inside = sums / shares
+        outside = (total - sums) / (1 - shares)
+    low = np.minimum(inside, outside)
+    high = np.maximum(inside, outside)
+    low[shares == 0] = -np.inf
+    high[shares == 0] = np.inf
     return SignFlips(total, low, high, rounding=1e-12 * float(np.abs(x).max()))
 
 
-def _of_sets(x: np.ndarray, seed: int) -> np.ndarray:
-    """Sums of x (n,) over sets that leave out the first one: the empty set, then all others, or FLIPS random ones."""
+def _sums_over_sets(x: np.ndarray, seed: int) -> np.ndarray:
+    """Sums of x (n,) over sets of its elements without the first element, (sets,).
+
+    The first set is the empty one. The others are all that there are, or FLIPS random ones.
+    """
     if len(x) <= FLIPPED:
         sums = np.zeros(1)
         for value in x[1:]:
             sums = np.concatenate([sums, sums + value])
         return sums
-    rng, sums = np.random.default_rng(seed), np.zeros(1 + FLIPS)
+    rng = np.random.default_rng(seed)
+    sums = np.zeros(1 + FLIPS)
     for value in x[1:]:
         sums[1:] += value * rng.integers(2, size=FLIPS)
     return sums
 
 
 def mean_of_tasks(values: dict) -> Estimate:
-    """Mean over tasks of the mean of their paired differences, {task: (n,)}, with the interval of `sign_flips`."""
-    x = np.concatenate([*(np.asarray(own, float) for own in values.values()), []])
+    """Mean over tasks of each task's mean paired difference, {task: (n,)}, with the interval of `sign_flips`."""
+    groups = [np.asarray(differences, float) for differences in values.values()]
+    x = np.concatenate([*groups, []])
     if not len(x) or not np.isfinite(x).all():
         return Estimate(np.nan, np.nan, np.nan, len(x))
     test = sign_flips(values)
@@ -175,50 +190,55 @@ def mean_of_tasks(values: dict) -> Estimate:
 
 
 def p_of_range(test: SignFlips, above: float = -np.inf, below: float = np.inf) -> float:
-    """Two-sided p of the claim that the mean lies between two values, of which one may be infinite.
+    """Two-sided p of the claim that the mean lies between `above` and `below`, of which one may be infinite.
 
-    The claim holds if one-sided tests show the mean above `above` and below `below` (two one-sided tests: the larger p
-    counts). It fails if one shows it below `above` or above `below` (the smaller p counts). This is twice the smaller
-    of the two, so that a claim may be refuted as well as shown; with `below` = 0 alone it is the two-sided p of 0.
+    The claim is shown if one-sided tests show that the mean lies above `above` and below `below`; the larger of their
+    p counts. It is refuted if one of them shows that the mean lies below `above` or above `below`; the smaller of
+    their p counts. The result is twice the smaller of these two p, because a claim may be shown or refuted. With
+    `below` = 0 alone it is the two-sided p of a mean of 0.
     """
-    limits = [(test.p_above(above), test.p_below(above))] if np.isfinite(above) else []
-    limits += [(test.p_below(below), test.p_above(below))] if np.isfinite(below) else []
-    holds, fails = max(p for p, _ in limits), min(p for _, p in limits)
-    return min(1.0, 2 * min(holds, fails))
+    p_shown = []
+    p_refuted = []
+    if np.isfinite(above):
+        p_shown.append(test.p_above(above))
+        p_refuted.append(test.p_below(above))
+    if np.isfinite(below):
+        p_shown.append(test.p_below(below))
+        p_refuted.append(test.p_above(below))
+    return min(1.0, 2 * min(max(p_shown), min(p_refuted)))
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p (n,): of sorted p the i-th (from 1) is max over j <= i of (n - j + 1) p_j, at most 1.
+    """Holm's adjusted p-values of p (n,). For sorted p, the i-th is max over j <= i of (n - j + 1) p_j, at most 1.
 
-    NaN is a test that was announced but has no data: it counts as 1, and stays NaN.
+    NaN stands for an announced test without data. It counts as p = 1 for the others, and its result is NaN.
     """
     p = np.asarray(p, float)
-    known = np.where(np.isnan(p), 1.0, p)
-    order = np.argsort(known, kind='stable')
-    steps = (len(p) - np.arange(len(p))) * known[order]
-    found = np.empty(len(p))
-    found[order] = np.minimum(1.0, np.maximum.accumulate(steps))
-    return np.where(np.isnan(p), np.nan, found)
+    filled = np.where(np.isnan(p), 1.0, p)
+    order = np.argsort(filled, kind='stable')
+    scaled = (len(p) - np.arange(len(p))) * filled[order]
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
+    return np.where(np.isnan(p), np.nan, adjusted)
 
 
 def final(metrics: pd.DataFrame, *columns: str, share: float = LAST) -> pd.DataFrame:
-    """Final value of every run: mean over this share of its evaluations, its last ones (at least one).
+    """Final values of every run: means over the last evaluations, a `share` of all (at least one).
 
-    With a share of 1 it is the area under the curve over its length. Rows: one per run, with RUN and `columns`.
+    With a share of 1 they are means over the whole curve. One row per run, with the columns RUN and `columns`.
     """
-
-    def last(run):
+    rows = []
+    for key, run in metrics.groupby(RUN)[['env_step', *columns]]:
         run = run.sort_values('env_step')
         count = max(1, int(share * len(run) + 1e-9))
-        return [run[column].iloc[-count:].mean(skipna=False) for column in columns]
-
-    runs = metrics.groupby(RUN)[['env_step', *columns]]
-    found = pd.DataFrame([(*key, *last(run)) for key, run in runs], columns=[*RUN, *columns])
-    return found.astype(dict.fromkeys(columns, float))
+        means = [run[column].iloc[-count:].mean(skipna=False) for column in columns]
+        rows.append((*key, *means))
+    finals = pd.DataFrame(rows, columns=[*RUN, *columns])
+    return finals.astype(dict.fromkeys(columns, float))
 
 
 def reference(frame: pd.DataFrame, column: str) -> pd.Series:
-    """Mean final value of the Active runs by task, from metrics or final values."""
+    """Mean final value of the Active runs by task. `frame` has metrics or final values."""
     finals = final(frame, column) if 'env_step' in frame else frame
     return finals[finals.agent == 'active'].groupby('task')[column].agg(lambda x: x.mean(skipna=False))
 
@@ -226,68 +246,79 @@ def reference(frame: pd.DataFrame, column: str) -> pd.Series:
 def normalised(frame: pd.DataFrame, random: typing.Callable[[str], float]) -> pd.DataFrame:
     """Metrics or final values with every quantity normalised per task, as its row in `quantities` says.
 
-    Scores are (score - random) / (reference - random), losses are over the reference. `random` gives the uniform random
-    policy's mean score of a task; `reference` is of the Active runs. Scores are NaN where these are no better than
-    random or not there: then there is nothing to normalise by.
+    A score becomes (score - random) / (reference - random), and a loss becomes loss / reference. `random` gives the
+    mean score of the uniform random policy in a task; the reference is `reference`, of the Active runs. Scores of a
+    task are NaN if it has no Active runs, or if these are no better than random.
     """
-    values = {}
-    for name, row in quantities.QUANTITIES.items():
-        if name not in frame or not row.normalised:
+    columns = {}
+    for name, quantity in quantities.QUANTITIES.items():
+        if name not in frame or not quantity.normalised:
             continue
-        base = by_task(frame, reference(frame, name))
-        if row.normalised == 'loss':
-            values[name] = frame[name] / base
+        of_active = by_task(frame, reference(frame, name))
+        if quantity.normalised == 'loss':
+            columns[name] = frame[name] / of_active
         else:
-            floor = by_task(frame, {task: random(task) for task in frame.task.unique()})
-            gain = base - floor
-            values[name] = (frame[name] - floor) / gain.where(gain > 0)
-    return frame.assign(**values)
+            of_random = by_task(frame, {task: random(task) for task in frame.task.unique()})
+            gain = of_active - of_random
+            columns[name] = (frame[name] - of_random) / gain.where(gain > 0)
+    return frame.assign(**columns)
 
 
 def by_task(frame: pd.DataFrame, values: typing.Mapping[str, float] | pd.Series) -> pd.Series:
-    """The value of each row's task, from a mapping or Series by task; NaN for a task that has none."""
+    """For each row of `frame` the value of its task, from `values` by task; NaN if the task has no value."""
     return frame.task.map(values).astype(float)
 
 
 def unlearned(frame: pd.DataFrame, random: typing.Callable[[str], float]) -> list[str]:
-    """Tasks without a normalised score: those whose Active runs end no better than random, or are not there."""
-    found = reference(frame, 'score')
-    return [task for task in frame.task.unique() if task not in found or found[task] <= random(task)]
+    """Tasks without a normalised score: they have no Active runs, or these end no better than random."""
+    of_active = reference(frame, 'score')
+    return [task for task in frame.task.unique() if task not in of_active or of_active[task] <= random(task)]
 
 
 def mean_curve(metrics: pd.DataFrame, column: str, random: typing.Callable[[str], float]) -> pd.DataFrame:
-    """Mean over tasks of each task's mean normalised `column`, for every agent at the steps that all its tasks have.
+    """Curves of agents: the mean over tasks of each task's mean normalised `column`.
 
-    Columns MEAN: low and high are of 95 %, from resampling pair seeds within tasks (NaN where a task has fewer than
-    FEWEST), tasks is their number. Of scores, tasks that nothing can be normalised by are left out (`unlearned`).
+    A curve has the steps that all tasks of the agent have. The columns are MEAN: `low` and `high` are the 95 % interval
+    of `over_tasks`, `tasks` is the number of tasks. Curves of scores leave out the tasks of `unlearned`.
     """
     if quantities.get(column).normalised == 'score':
         metrics = metrics[~metrics.task.isin(unlearned(metrics, random))]
-    found, rows = normalised(metrics, random), []
-    for agent, own in found.groupby('agent', sort=False):
-        tables = [x.pivot(index='env_step', columns='pair_seed', values=column) for _, x in own.groupby('task')]
+    curves = []
+    for agent, of_agent in normalised(metrics, random).groupby('agent', sort=False):
+        tables = []  # one per task: (steps, seeds)
+        for _, of_task in of_agent.groupby('task'):
+            tables.append(of_task.pivot(index='env_step', columns='pair_seed', values=column))
         steps = functools.reduce(pd.Index.intersection, [table.index for table in tables])
         curve = over_tasks([table.loc[steps].to_numpy(float) for table in tables])
-        rows.append(pd.DataFrame({'agent': agent, 'env_step': steps, **curve, 'tasks': len(tables)}))
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=MEAN)
+        curves.append(pd.DataFrame({'agent': agent, 'env_step': steps, **curve, 'tasks': len(tables)}))
+    return pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=MEAN)
 
 
 def over_tasks(values: list[np.ndarray], seed: int = 0) -> dict[str, np.ndarray]:
-    """Mean of the tasks' means with its interval: one (steps, seeds) per task -> arrays (steps,) value, low, high."""
+    """Mean over tasks of each task's mean over seeds. `values` has an array (steps, seeds) for each task.
+
+    Returns `value`, `low` and `high`, (steps,) each. The 95 % interval is from resampling seeds within tasks; it is NaN
+    if a task has fewer than FEWEST seeds.
+    """
     value = np.mean([x.mean(1) for x in values], 0)
     if min(x.shape[1] for x in values) < FEWEST:
         return {'value': value, 'low': np.full_like(value, np.nan), 'high': np.full_like(value, np.nan)}
-    rng, sums = np.random.default_rng(seed), np.zeros((len(value), CURVE))
+    rng = np.random.default_rng(seed)
+    sums = np.zeros((len(value), CURVE))
     for x in values:
-        sums += x[:, rng.integers(x.shape[1], size=(CURVE, x.shape[1]))].mean(-1)
+        seeds = rng.integers(x.shape[1], size=(CURVE, x.shape[1]))
+        sums += x[:, seeds].mean(-1)
     low, high = np.quantile(sums / len(values), TAILS, axis=-1)
     return {'value': value, 'low': low, 'high': high}
 
 
 def pairs(finals: pd.DataFrame, agent: str, baseline: str, column: str) -> pd.DataFrame:
     """Values of two agents side by side, one row per task and pair seed that both have: columns `agent`, `baseline`."""
-    sides = [finals[finals.agent == x].set_index(['task', 'pair_seed'])[column].rename(x) for x in (agent, baseline)]
-    return pd.concat(sides, axis=1, join='inner').sort_index().astype(float)
+    columns = []
+    for name in (agent, baseline):
+        values = finals[finals.agent == name].set_index(['task', 'pair_seed'])[column]
+        columns.append(values.rename(name))
+    return pd.concat(columns, axis=1, join='inner').sort_index().astype(float)
 
 
 def difference(pairs: pd.DataFrame) -> np.ndarray:

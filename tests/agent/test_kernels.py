@@ -1,4 +1,4 @@
-"""Every device that buys speed gives the value and the gradient of the plain formula beside it."""
+"""Every fast version of a formula gives the value and the gradient of the plain formula beside it."""
 
 import dataclasses
 import functools

@@ -12,7 +12,7 @@ from test_agent import BOTH, MINATAR, PROPRIO, fresh, random_batch
 
 from paper_lib.agent import actor_critic, dists, dreamer, measures
 from paper_lib.agent.actor_critic import Learner, Objective, Trajectory
-from paper_lib.agent.measures import Pairs, Shown
+from paper_lib.agent.measures import Samples, Shown
 from paper_lib.agent.world_model import WorldModel
 
 pytestmark = pytest.mark.usefixtures('quick')
@@ -81,14 +81,14 @@ def test_the_round_trip_sees_decoded_states_that_the_prior_does_not_expect():
 
 # Density ratio.
 
-COUNT, SIZE = 8, 30  # simulated recordings, numbers of a pair
+COUNT, SIZE = 8, 30  # simulated recordings, numbers of a sample
 FAST = {'xla_backend_optimization_level': 2, 'xla_llvm_disable_expensive_passes': False}  # it runs long, unlike others
 
 
 def compared(shift, within=0.9):
-    """(COUNT,) AUCs and effective shares where imagined pairs are recorded ones, but shifted in all numbers.
+    """(COUNT,) AUCs and effective shares where imagined samples are recorded ones, shifted in all numbers.
 
-    `within` is the correlation of pairs of one window.
+    `within` is the correlation of samples of one window.
     """
     rng = np.random.default_rng(0)
 
@@ -98,8 +98,8 @@ def compared(shift, within=0.9):
         values = np.sqrt(within) * shared + np.sqrt(1 - within) * rng.normal(size=shape)
         return values.astype(np.float32), np.ones(shape[:3], np.float32)
 
-    recorded, imagined = Pairs(*draw(4)), Pairs(*draw(6))
-    imagined = Pairs(imagined.inputs + np.float32(shift), imagined.weight)
+    recorded, imagined = Samples(*draw(4)), Samples(*draw(6))
+    imagined = Samples(imagined.inputs + np.float32(shift), imagined.weight)
     found = estimator()(recorded, imagined, jax.random.split(jax.random.key(0), COUNT))
     return np.array(found.auc), np.array(found.effective)
 
@@ -109,20 +109,20 @@ def estimator():
     return jax.jit(lambda *args: jax.lax.map(lambda own: measures.density_ratio(*own), args), compiler_options=FAST)
 
 
-def test_pairs_that_are_alike_cannot_be_told_apart():
+def test_samples_that_are_alike_cannot_be_told_apart():
     auc, effective = compared(shift=0.0)
     assert abs(auc.mean() - 0.5) < 4 * 0.04 / np.sqrt(COUNT) and auc.std() < 0.08
     assert effective.mean() > 0.9 and effective.max() <= 1
 
 
-def test_pairs_that_differ_are_told_apart_as_well_as_their_densities_can():
+def test_samples_that_differ_are_told_apart_as_well_as_their_densities_can():
     """A shift of d standard deviations in all gives AUC Phi(d / sqrt 2) and an effective share of exp(-d^2)."""
     auc, effective = compared(shift=0.2, within=0.0)
     assert auc.mean() == pytest.approx(0.781, abs=0.03)
     assert effective.mean() == pytest.approx(np.exp(-0.04 * SIZE), abs=0.15)
 
 
-def test_pairs_that_are_far_apart_are_always_told_apart():
+def test_samples_that_are_far_apart_are_always_told_apart():
     auc, effective = compared(shift=1.5)
     assert auc.min() > 0.99 and effective.max() < 0.03
 

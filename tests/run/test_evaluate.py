@@ -108,8 +108,8 @@ def test_a_lane_without_a_complete_episode_does_not_stop_the_others(replay, monk
     short = types.SimpleNamespace(episodes=lambda rows: [])
     played = {**dict.fromkeys(evaluate.MODEL_KEYS, np.zeros((4, 30))), 'valid': np.ones((4, 30), bool)}
     monkeypatch.setattr(rollout, 'Evaluator', lambda *_: types.SimpleNamespace(play=lambda *_: [played] * 2))
-    monkeypatch.setattr(evaluate, 'assess', lambda *args: [{'wm_loss': np.ones((4, 30)), 'recon_loss': np.ones((4, 30)),
-                        'value': np.ones((4, 30)), 'valid': played['valid']}] * 2)  # fmt: skip
+    measures = dict.fromkeys(('wm_loss', 'recon_loss', 'value'), np.ones((4, 30))) | {'valid': played['valid']}
+    monkeypatch.setattr(evaluate, 'assess', lambda *args, **_: [measures] * 2)
     spec = dataclasses.replace(SPEC, eval_episodes=4)
     program = types.SimpleNamespace(assess=None)
     metrics, _ = evaluate.Evaluation(program, [spec] * 2, [short, replay])(None, 0, 36)

@@ -1,1 +1,1 @@
-"""Devices that buy speed, each beside the plain formula that it equals. Tests compare the two."""
+"""Fast versions of formulas, each beside the plain formula with the same result. Tests compare the two."""

@@ -11,16 +11,16 @@ def plain_product(x: jax.Array, kernel: jax.Array, dtype: str) -> jax.Array:
 
 
 def product(x: jax.Array, kernel: jax.Array, dtype: str) -> jax.Array:
-    """`plain_product` of rows.
+    """The same as `plain_product`, computed on two axes.
 
-    For a product of more axes XLA writes out a transpose to compute the kernel's gradient.
+    For products of more axes, XLA writes out a transpose to compute the kernel's gradient.
     """
     rows = x.reshape(-1, x.shape[-1])
     return plain_product(rows, kernel, dtype).reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 def convert_kernels(params: Any, dtype: str) -> Any:
-    """The parameters with every kernel in `dtype`. Without it a loop converts them in every turn."""
+    """The parameters with every kernel in `dtype`, so that a loop does not convert them at every step."""
 
     def convert(path, leaf):
         return leaf.astype(dtype) if path[-1].key == 'kernel' else leaf

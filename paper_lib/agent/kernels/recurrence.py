@@ -6,13 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-Step = Callable[[Any, Any, Any], tuple[Any, Any]]
+Step = Callable[[Any, Any, Any], tuple[Any, Any]]  # (params, carry, inputs) -> (carry, output)
 
 
 def plain_recur(step: Step, params: Any, carry: Any, inputs: Any) -> tuple[Any, Any]:
-    """Loop over `step(params, carry, inputs) -> (carry, output)`: all carries after a step, all outputs.
+    """Loop over T steps. Returns the carries after each step and the outputs.
 
-    A carry is (B, ...), inputs are (T, B, ...); both results are (T, B, ...).
+    The first carry is (B, ...), the inputs are (T, B, ...); both results are (T, B, ...).
     """
 
     def body(carry, inputs):
@@ -24,12 +24,12 @@ def plain_recur(step: Step, params: Any, carry: Any, inputs: Any) -> tuple[Any, 
 
 
 def recur(step: Step, params: Any, carry: Any, inputs: Any) -> tuple[Any, Any]:
-    """`plain_recur` with a gradient of its own. Only the carries are saved; the rest is recomputed.
+    """The same as `plain_recur`, with a gradient that saves the carries alone and recomputes everything else.
 
-    What flows from carry to carry is recomputed in a loop; what flows to params and inputs,
-    by one call of `step` on T x B rows, in few large products. So the rows (B) must not see
-    each other, params have no axis of rows, and `step` may use no traced values but its
-    arguments.
+    The gradients by the carries are computed in a loop over time. Those by params and inputs
+    follow from one call of `step` on T x B rows, in few large products. Therefore the B rows
+    of a step must not depend on each other, params must not have an axis of rows, and `step`
+    must not use traced values besides its arguments.
     """
 
     @jax.custom_vjp
@@ -40,33 +40,33 @@ def recur(step: Step, params: Any, carry: Any, inputs: Any) -> tuple[Any, Any]:
         result = run(params, carry, inputs)
         return result, (params, carry, inputs, result[0])
 
-    def backward(saved, cotangents):
-        params, carry, inputs, after = saved
+    def backward(saved, gradients):
+        params, carry, inputs, after = saved  # `before` and `after` a step: the carries (T, B, ...)
         before = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest[:-1]]), carry, after)
 
-        def body(later, at):
-            before, inputs, (after, output) = at
-            after = jax.tree.map(jnp.add, after, later)
+        def body(gradient_of_later_steps, at_step):
+            before, inputs, (gradient_of_after, gradient_of_output) = at_step
+            gradient_of_after = jax.tree.map(jnp.add, gradient_of_after, gradient_of_later_steps)
             _, pull = jax.vjp(lambda carry: step(params, carry, inputs), before)
-            return pull((after, output))[0], after
+            (gradient_of_before,) = pull((gradient_of_after, gradient_of_output))
+            return gradient_of_before, gradient_of_after
 
         zeros = jax.tree.map(jnp.zeros_like, carry)
-        first, after = jax.lax.scan(body, zeros, (before, inputs, cotangents), reverse=True)
+        by_carry, gradients_of_after = jax.lax.scan(body, zeros, (before, inputs, gradients), reverse=True)
 
-        rows = (before, inputs, after, cotangents[1])
-        before, flat, after, output = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
-        _, pull = jax.vjp(lambda params, flat: step(params, before, flat), params, flat)
-        to_params, to_flat = pull((after, output))
-        to_inputs = jax.tree.map(lambda x, row: row.reshape(x.shape), inputs, to_flat)
-        return to_params, first, to_inputs
+        _, gradients_of_outputs = gradients
+        all_steps = (before, inputs, gradients_of_after, gradients_of_outputs)
+        rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), all_steps)  # (T x B, ...)
+        before_rows, input_rows, after_gradients, output_gradients = rows
+        _, pull = jax.vjp(lambda params, inputs: step(params, before_rows, inputs), params, input_rows)
+        by_params, by_input_rows = pull((after_gradients, output_gradients))
+        by_inputs = jax.tree.map(lambda x, row: row.reshape(x.shape), inputs, by_input_rows)
+        return by_params, by_carry, by_inputs
 
     run.defvjp(forward, backward)
     return run(params, carry, inputs)
 
 
 def save_products(step: Callable) -> Callable:
-    """A loop's `step` whose gradient saves the results of matrix products only and recomputes the rest.
-
-    The plain formula is `step` itself.
-    """
+    """The same as `step` of a scan, with a gradient that saves matrix products alone and recomputes everything else."""
     return jax.checkpoint(step, prevent_cse=False, policy=jax.checkpoint_policies.dots_saveable)

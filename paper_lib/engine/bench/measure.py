@@ -93,8 +93,8 @@ def between_updates(case: Case) -> BetweenUpdates:
         store = Store(folder)
         with train.opened([spec], store) as (run,):
             run.restart()
-            parts = train.make_parts([train.make_lane(run, None, case.spaces)], case.spaces)
-            times = seconds_before(loop.events(parts, 0), parts.learner)
+            training = train.make_training([train.make_lane(run, None, case.spaces)], case.spaces)
+            times = seconds_before(loop.events(training, 0), training.learner)
     collect = statistics.median(times[loop.Collected][2:]) / chunk
     return BetweenUpdates(collect, times[loop.Evaluated][-1])  # the first evaluation compiles
 
