@@ -163,8 +163,8 @@ class RunSpec:
     collect_until: int = field(0, 'environment steps after which the run collects no more',
                                SOURCE, STEPS_OR_0, NO_CAPTION, before=0,
                                more='it learns on from what it has; 0: never')
-    capacity: int = field(0, 'environment steps that the replay holds', SOURCE, STEPS_OR_0, before=0,
-                          more='older steps are no longer drawn; 0: all')
+    capacity: int = field(0, 'newest environment steps that batches are drawn from', SOURCE, STEPS_OR_0, before=0,
+                          more='older ones stay on the disk; 0: all')
 
     # What an offline run takes from its source.
     world_model: str = field('own', "the world model: its 'own', or one with the source's weights",
