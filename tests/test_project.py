@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 import paper_lib
 from paper_lib.explore import weights
-from paper_lib.study import artefacts, tables
+from paper_lib.study import archive, artefacts, plan, scales, stats, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
@@ -129,10 +129,10 @@ def test_readme_names_targets_of_the_makefile():
 
 def test_weights_are_there_for_every_task_that_an_interactive_part_plays():
     kept = {path.stem for path in (ROOT / 'figures/weights/laptop').iterdir()}
-    pairs = [weights.wanted('laptop', seed) for seed in range(3)]
+    pairs = [weights.wanted('laptop', seed) for seed in (0, 1, 2, 10)]
     whole = [spec for pair in pairs for spec in pair if {x.run_id for x in pair if x.task == spec.task} <= kept]
     assert {spec.run_id for spec in whole} == kept
-    assert len(whole) == 3 * len({spec.task for spec in pairs[0]})  # of one pair each
+    assert len(whole) == 3 * len({spec.task for pair in pairs for spec in pair})  # of one pair each
 
 
 def test_readme_has_the_lists_that_the_data_give(monkeypatch):
@@ -144,6 +144,18 @@ def test_readme_has_the_lists_that_the_data_give(monkeypatch):
     assert finals.partition('\n\n')[0] in text
     listed = pd.DataFrame(artefacts.listing('laptop'))
     assert all(f'\n{line[:-1]}' in text for line in tables.markdown(listed).splitlines()[2:])
+
+
+def test_readme_tells_what_every_pair_shows(monkeypatch):
+    """'In every pair so far Passive ends with a higher world-model loss (C2) and a higher value error (C3)'."""
+    monkeypatch.delenv('PAPER_LIB_FIGURES', raising=False)
+    assert 'In every pair so far Passive ends with a higher world-model loss' in (ROOT / 'README.md').read_text()
+    laptop = scales.get('laptop')
+    specs = plan.specs('study', laptop, exploratory=False)
+    finals = stats.final(archive.load(specs, ROOT / 'figures/data/laptop', 'study').metrics, 'wm_loss', 'value_error')
+    for column in ('wm_loss', 'value_error'):
+        of_pair = finals.pivot(index=['task', 'pair_seed'], columns='agent', values=column)
+        assert len(of_pair) == 6 and (of_pair.passive > of_pair.active).all()
 
 
 @pytest.mark.parametrize('module', ['', *(f'.{path.stem}' for path in (ROOT / 'paper_lib').glob('[a-z]*.py'))])
