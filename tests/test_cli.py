@@ -429,7 +429,7 @@ def test_notebook_runs_from_anywhere_into_whole_files(foreign_kernel, capsys, tm
     assert captured.err == ''
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['1_toy_maze.html', '1_toy_maze.ipynb']
     html = (tmp_path / 'out' / '1_toy_maze.html').read_text()
-    assert html.count('data:image/png;base64') == 3  # Figures 1, 2 and its curves
+    assert html.count('data:image/png;base64') == 4  # Figures 1, 2, of a body, and its curves
     assert str(tmp_path) not in html
     assert (tmp_path / 'figures' / 'smoke' / 'figure_2.png').exists()
 

@@ -252,7 +252,7 @@ ROWS = (
         'table_finals',
         '2_validation',
         'study',
-        ('core',),
+        ('compared',),
         overview.finals,
         text="""Final score of every run: mean over the last {share} of its evaluations. Agents of
         one row are of one pair.""",

@@ -1,7 +1,6 @@
 """The premise of the study, bit for bit: determinism, Tandem exactness, resume after kill -9."""
 
 import dataclasses
-import functools
 import os
 import pathlib
 import random
@@ -247,8 +246,10 @@ def test_no_two_steps_share_their_random_numbers(store, monkeypatch):
     program, keys = lanes.Program(group_networks(), 1), lanes.keys([smoke.ACTIVE], 'train')
     updates = [program.chunk({}, {'reward': np.zeros((1, 3))}, {}, keys, first)[0] for first in (0, 3)]
     assert len(np.unique(np.concatenate(updates), axis=0)) == 6
-    for used in (functools.partial(program.act, 'task', WEIGHTS, {}, {}), functools.partial(program.assess, {}, {})):
-        assert len(np.unique(np.concatenate([used(keys, counter) for counter in range(3)]), axis=0)) == 3
+    acting = [program.act('task', WEIGHTS, {}, {}, keys=keys, counter=counter) for counter in range(3)]
+    assessing = [program.assess({}, {}, keys, counter) for counter in range(3)]
+    for used in (acting, assessing):
+        assert len(np.unique(np.concatenate(used), axis=0)) == 3
 
 
 def test_alpha_mixes_initial_weights():
