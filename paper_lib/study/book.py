@@ -147,8 +147,8 @@ def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: f
 
     A task is left out if none of its runs is planned or has a result, unless that is so of all tasks.
     """
-    shown = entry.part(specs)
-    optional = frozenset(spec.run_id for spec in shown) - planned
+    optional = frozenset(spec.run_id for spec in specs) - planned
+    shown = entry.part(specs, optional)
     folder = paths.archive(scale.name)
     rows = archive.load(shown, folder, entry.chapter, optional=optional, scale=scale.name, warning=scale.warning)
     begun = {*rows.runs.task, *(spec.task for spec in shown if spec.run_id in planned)}
@@ -177,12 +177,14 @@ def open(name: str, names: dict[str, Any], store: Any) -> Book:
     scale = scales.get(chosen.scale)
     entries = catalogue.shown(name)
     with_claims = [*entries, catalogue.tested(name)] if catalogue.CLAIMS[name] else entries
+    planned = plan.planned(scale, chosen.seeds)
     runs_of = {}
     for chapter in dict.fromkeys(entry.chapter for entry in with_claims):
         specs = plan.specs(chapter, scale, chosen.seeds, optional=True)
+        optional = {spec.run_id for spec in specs} - planned
         shown = set()
         for entry in with_claims:
             if entry.chapter == chapter:
-                shown |= set(entry.part(specs))
+                shown |= set(entry.part(specs, optional))
         runs_of[chapter] = tuple(spec for spec in specs if spec in shown)
-    return Book(name, chosen, tuple(entries), runs_of, plan.planned(scale, chosen.seeds), store)
+    return Book(name, chosen, tuple(entries), runs_of, planned, store)

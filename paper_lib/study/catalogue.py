@@ -3,10 +3,11 @@
 To add one, add a row here and a cell to the notebook (`docs/extending.md`).
 """
 
+import collections
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -65,11 +66,18 @@ class Entry:
         """Names of the agents that are shown."""
         return agents.group(*self.wanted)
 
-    def over(self, names: Iterable[str]) -> list[str]:
-        """The tasks that are shown, out of those of a chapter.
+    def over(self, specs: Iterable[RunSpec], optional: Collection[str] = ()) -> list[str]:
+        """The tasks that are shown, out of those of the runs of a chapter. `optional` are ids of optional runs.
 
-        These are the paper's. If the chapter has none of them, they are as many of its first tasks that fit.
+        These are the paper's. If the chapter has none of them, they are as many others that fit: first those on which
+        most of the agents are planned, then in the order of the chapter.
         """
+        names = []
+        planned = collections.defaultdict(set)
+        for spec in specs:
+            names.append(spec.task)
+            if spec.agent in self.agents and spec.run_id not in optional:
+                planned[spec.task].add(spec.agent)
         names = list(dict.fromkeys(names))
         if self.tasks is None:
             return names
@@ -77,17 +85,18 @@ class Entry:
         if of_paper:
             return of_paper
         others = [task for task in names if self.fits is None or self.fits(tasks.get(task))]
+        others.sort(key=lambda task: -len(planned[task]))
         return others[: len(self.tasks)]
 
-    def part(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
-        """The runs that are shown, out of those of a chapter."""
+    def part(self, specs: Iterable[RunSpec], optional: Collection[str] = ()) -> list[RunSpec]:
+        """The runs that are shown, out of those of a chapter; see `over`."""
         specs = list(specs)
-        shown_tasks = self.over(spec.task for spec in specs)
+        shown_tasks = self.over(specs, optional)
         return [spec for spec in specs if spec.agent in self.agents and spec.task in shown_tasks]
 
     def of(self, frames: Frames) -> Frames:
         """The part of a chapter's frames that is shown."""
-        return frames.of(self.agents).of(self.over(frames.tasks), 'task')
+        return frames.of(self.agents).of(self.over(frames.specs, frames.optional), 'task')
 
     def make(self, frames: Frames) -> Figure | pd.DataFrame:
         """The figure or the table of these frames."""

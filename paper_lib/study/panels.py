@@ -115,8 +115,14 @@ def _say(axes: Axes, text: str) -> None:
 
 
 def count(frames: Frames, agent: str) -> str:
-    """How many pair seeds an agent has: 'n=3', 'n=2 of 3', or 'n=2-3 of 3' where tasks differ."""
-    planned = collections.Counter(spec.task for spec in frames.wanted(agent))
+    """How many pair seeds an agent has: 'n=3', 'n=2 of 3', or 'n=2-3 of 3' where tasks differ.
+
+    Optional runs count if they have a result.
+    """
+    with_result = set(frames.runs.run_id)
+    untouched = frames.optional - with_result
+    asked_for = [spec for spec in frames.wanted(agent) if spec.run_id not in untouched]
+    planned = collections.Counter(spec.task for spec in asked_for)
     archived = frames.runs[frames.runs.agent == agent].task.value_counts()
     counts = [archived.get(task, 0) for task in planned] or [0]
     fewest, most = min(counts), max(counts)
