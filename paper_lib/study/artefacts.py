@@ -66,9 +66,8 @@ def _scales(entry: Entry, archived: dict[str, dict[str, Frames]]) -> str:
     words = []
     for scale, frames_of in archived.items():
         part = entry.of(frames_of[entry.chapter])
-        wanted = {spec.agent for spec in part.specs}
         if len(part.runs):
-            words.append(f'{scale} ({len(part.archived_agents)} of {len(wanted)})')
+            words.append(f'{scale} ({len(part.archived_agents)} of {len(entry.agents)})')
     return ', '.join(words)
 
 
