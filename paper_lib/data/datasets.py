@@ -114,7 +114,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """The steps in an .npz file. Raises UserError if it cannot be read; pickled objects are never loaded."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
+            return {key: archive[key] for key in archive.files if key in SHAPES}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, zlib.error, AttributeError, TypeError) as error:
         raise UserError(f'{path}: cannot be read as an .npz file of plain arrays ({error})') from None
 
@@ -165,9 +165,13 @@ def _check_array(key: str, array: np.ndarray, count: int) -> None:
     if array.dtype == object or array.shape[:1] != (count,):
         given = f'shape {array.shape} and type {array.dtype}'
         raise UserError(f'{key}: has {given}; {count} numbers or arrays are needed')
-    if array.dtype.kind == 'f' and not np.isfinite(array).all():
-        row = int(np.argwhere(~np.isfinite(array))[0][0])
-        raise UserError(f'{key}: row {row} is not finite')
+    if array.dtype.kind != 'f':
+        return
+    with np.errstate(over='ignore'):
+        finite = np.isfinite(array.astype(np.float32))
+    if not finite.all():
+        row = int(np.argwhere(~finite)[0][0])
+        raise UserError(f'{key}: row {row} is not finite, or too large for float32')
 
 
 def _check_episodes(first: np.ndarray, last: np.ndarray, terminal: np.ndarray) -> None:

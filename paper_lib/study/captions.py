@@ -14,8 +14,8 @@ from paper_lib.study.paper import PAPER_TASKS
 WITHIN = f'resampled within tasks; none where a task has fewer than {stats.FEWEST} seeds'
 BAND = 'Thin lines: seeds; thick: their mean; band, from four seeds on: 95 % bootstrap interval of the mean.'
 NORMALISED = """Normalised per task: 0 is the score of random actions and 1 the mean final score of the
-    Active runs; a loss is divided by their mean final loss. Tasks on which Active is no better than random
-    are left out of scores."""
+    Active runs; a loss is divided by their mean final loss. A mean curve is over tasks of one budget. Tasks on which
+    Active is no better than random are left out of scores."""
 SCHEDULES = """{fixed}: own data are added at this rate, but none at the end, so the total is less. {adaptive}: own
     data are added only where the OOD ratio is above the number."""
 BASELINE = 'Dashed: mean of the {active.label} agent, which collects for the task.'

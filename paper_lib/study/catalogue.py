@@ -70,7 +70,8 @@ class Entry:
         """The tasks that are shown, out of those of the runs of a chapter. `optional` are ids of optional runs.
 
         These are the paper's. If the chapter has none of them, they are as many others that fit: first those on which
-        most of the agents are planned, then in the order of the chapter.
+        most of the agents are planned, then in the order of the chapter. A task on which half of these or fewer are
+        planned is not shown.
         """
         names = []
         planned = collections.defaultdict(set)
@@ -85,6 +86,8 @@ class Entry:
         if of_paper:
             return of_paper
         others = [task for task in names if self.fits is None or self.fits(tasks.get(task))]
+        most = max((len(planned[task]) for task in others), default=0)
+        others = [task for task in others if not most or 2 * len(planned[task]) > most]
         others.sort(key=lambda task: -len(planned[task]))
         return others[: len(self.tasks)]
 

@@ -16,9 +16,8 @@ from paper_lib.study import stats
 # actions. It was chosen before any run of these agents was seen.
 MARGIN = 0.1
 EARLY = 0.5  # share of a run that counts as its beginning
-SOLVED = (
-    0.9  # Active solves a task early if it has this share of its final normalised score at the end of the beginning
-)
+# Active solves a task early if it has this share of its final normalised score at the end of the beginning.
+SOLVED = 0.9
 PAIR = ['task', 'pair_seed']
 LISTED = 3  # exceptions to C12 are listed for tasks with at least so many pairs
 

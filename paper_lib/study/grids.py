@@ -180,10 +180,13 @@ def _why_no_mean(frames: Frames) -> str:
 
 
 def mean_curve(frames: Frames, column: str) -> pd.DataFrame:
-    """stats.mean_curve of the runs that have a value in `column`."""
+    """stats.mean_curve of the runs that have a value in `column`, on tasks of one budget: that of most tasks."""
     metrics = frames.metrics
-    used = metrics[column].notna() | (metrics.agent == 'active')
-    return stats.mean_curve(metrics[used], column, reference.random_score)
+    used = metrics[metrics[column].notna() | (metrics.agent == 'active')]
+    budgets = used.groupby('task').env_step.max()
+    number_of_tasks = budgets.value_counts()
+    chosen = max(number_of_tasks.index, key=lambda budget: (number_of_tasks[budget], budget), default=0)
+    return stats.mean_curve(used[used.task.map(budgets) == chosen], column, reference.random_score)
 
 
 def percent(frames: Frames) -> Frames:

@@ -209,3 +209,10 @@ def test_final_scores_stand_in_the_order_of_tasks_pairs_and_agents(study):
     assert list(zip(table.task, table['pair seed'])) == [(task, seed) for task in study.tasks for seed in (0, 1)]
     metrics = study.metrics.query('task == @study.tasks[0] and pair_seed == 1 and agent == "active"')
     assert table.Active[1] == metrics.score.iloc[-1]  # of three evaluations the last fifth is one
+
+
+def test_mean_curves_are_over_tasks_of_one_budget(study):
+    """The longest of equally many: a third task that ends earlier does not cut the curve of the two others."""
+    metrics = study.metrics[(study.metrics.task != TASKS[0]) | (study.metrics.env_step < 6000)]
+    found = grids.mean_curve(dataclasses.replace(study, metrics=metrics), 'wm_loss')
+    assert set(found.tasks) == {2} and found.env_step.max() == 6000

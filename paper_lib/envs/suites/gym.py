@@ -128,8 +128,8 @@ def _make(name) -> 'gymnasium.Env':
     task_id = PREFIX + name
     try:
         env = gymnasium.make(name, disable_env_checker=True)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise UserError(f'task={task_id!r}: {" ".join(str(error).split())}') from error
+    except Exception as error:  # whatever the environment's own code raises
+        raise UserError(f'task={task_id!r}: {" ".join(str(error).split()) or type(error).__name__}') from error
     if env.spec.id != name.rpartition(':')[2]:
         raise UserError(f'task={task_id!r}: must name its version, e.g. gym:{env.spec.id}')
     return env
@@ -141,7 +141,7 @@ def _entries(space, task_id) -> tuple[Entry | None, list[Entry]]:
     for entry in _leaves(space):
         _check_entry(entry, task_id)
         (images if entry.pixels else parts).append(entry)
-    if not images and not parts:
+    if not images and not any(np.prod(entry.space.shape or ()) for entry in parts):
         raise UserError(f'task={task_id!r}: its observation space {space} is empty')
     if len(images) > 1:
         raise UserError(f'task={task_id!r}: observes {len(images)} images; an agent takes one: wrap the environment')
@@ -192,6 +192,8 @@ def _action(space, task_id) -> tuple[bool, int]:
         raise UserError(f'task={task_id!r}: acts by {space}; must be Discrete, or a Box of floating-point numbers')
     if not (np.isfinite(space.low) & np.isfinite(space.high)).all():
         raise UserError(f'task={task_id!r}: acts by {space} without finite bounds; wrap it, and give its Box some')
+    if not np.prod(space.shape):
+        raise UserError(f'task={task_id!r}: acts by {space}, which is empty')
     return False, int(np.prod(space.shape))
 
 
