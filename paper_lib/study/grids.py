@@ -172,7 +172,7 @@ def _draw_mean(axes: Axes, frames: Frames, column: str, content: Curves) -> str:
     panels.steps(axes)
     fewest, most = means.tasks.min(), means.tasks.max()
     count = f'{most}' if fewest == most else f'{fewest}-{most}'
-    return f'{title}, {count} task{"s" if most > 1 else ""}'
+    return f'{title},\n{count} task{"s" if most > 1 else ""}'
 
 
 def _why_no_mean(frames: Frames) -> str:

@@ -62,9 +62,9 @@ def test_single_seeds_are_drawn_but_of_a_baseline(study):
 
 
 @pytest.mark.parametrize(('name', 'title', 'expected'), [
-    ('figure_S10', 'normalised mean, 3 tasks', lambda x: x),
-    ('figure_S11', 'normalised mean, 3 tasks', lambda x: (4 * x + 8) / 12),
-    ('figure_S14', 'mean, 3 tasks', lambda x: 3 + x),
+    ('figure_S10', 'normalised mean,\n3 tasks', lambda x: x),
+    ('figure_S11', 'normalised mean,\n3 tasks', lambda x: (4 * x + 8) / 12),
+    ('figure_S14', 'mean,\n3 tasks', lambda x: 3 + x),
 ])  # fmt: skip
 def test_last_panel_is_the_mean_over_tasks(name, title, expected, study):
     entry = catalogue.ENTRIES[name]
@@ -81,7 +81,7 @@ def test_a_mean_over_tasks_is_over_those_that_all_have(study):
     found = dataclasses.replace(study, metrics=study.metrics[~lost])
     entry = catalogue.ENTRIES['figure_S11']
     axes = entry.make(entry.of(found)).axes[3]
-    assert axes.get_title('left') == 'normalised mean, 2 tasks'
+    assert axes.get_title('left') == 'normalised mean,\n2 tasks'
     whole = entry.make(entry.of(study.of(TASKS[1:], 'task'))).axes[2]
     for agent in entry.agents:
         np.testing.assert_array_equal(line(axes, agent).get_ydata(), line(whole, agent).get_ydata())
