@@ -62,7 +62,7 @@ ROWS = (
     Agent(
         'active_stopped', 'Active that stops collecting half-way and learns on from what it has', 'Active-stopped',
         WINE, 'X', groups=('stopped',), values={'collect_until': 500_000},
-        at={'smoke': {'collect_until': 3000}},
+        at={'smoke': {'collect_until': 3000}, 'laptop': {'collect_until': 50_000}},
     ),
     Agent(
         'passive', "Active's final replay, own seeds (Passive-diff)", 'Passive', ORANGE, 's',

@@ -98,7 +98,6 @@ LAPTOP_SCHEDULES = (
     Rule({'interact_every': 4000, 'interact_steps': 40}, tasks=MAIN, agents=('passive_1',)),
     Rule({'interact_every': 4000}, tasks=MAIN, agents=('thresholds',)),
     Rule({'collect_until': 30_000}, tasks=MAIN, agents=('active_stopped',)),
-    Rule({'collect_until': 50_000}, tasks=LEARNABLE, agents=('active_stopped',)),
 )
 
 # Of an older study, with a quarter of that ratio and less.

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import smoke
 
-from paper_lib.data import writer
 from paper_lib.data.replay import FIRST
 from paper_lib.data.store import Store
 from paper_lib.run import train
@@ -109,17 +108,11 @@ def test_an_adaptive_agent_collects_after_evaluations_that_surprise_it(store):
 
 @pytest.mark.parametrize('saves', [40, 90])
 def test_an_interacting_run_that_was_stopped_ends_with_the_same_bytes(saves, store, tmp_path, monkeypatch):
-    other, save, done = Store(tmp_path), writer.Run.save, []
+    other = Store(tmp_path)
     (tmp_path / smoke.ACTIVE.run_id).symlink_to(store.path(smoke.ACTIVE))
     train.train([FIXED], store)
 
-    def stop(*args, **kwargs):
-        save(*args, **kwargs)
-        done.append(args)
-        if len(done) == saves:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(writer.Run, 'save', stop)
+    smoke.stop_after(saves, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         train.train([FIXED], other, checkpoint_seconds=0)
     monkeypatch.undo()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import smoke
 import tiny
 
 from paper_lib.contract.errors import RunError
@@ -47,26 +48,13 @@ def healthy(quick, tmp_path_factory):
     return store
 
 
-def stop_after(saves, monkeypatch):
-    """Interrupt at this checkpoint of a run of the group."""
-    save, done = writer.Run.save, []
-
-    def stop(*args, **kwargs):
-        save(*args, **kwargs)
-        done.append(args)
-        if len(done) == saves:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(writer.Run, 'save', stop)
-
-
 @pytest.mark.parametrize('saves', [0, 5, 21, 23, 36])
 def test_a_lane_that_diverges_fails_and_the_others_end_with_the_same_bytes(saves, healthy, tmp_path, monkeypatch):
     """Also if they are interrupted before or after it, between two checkpoints of a group, or at the end."""
     store = Store(tmp_path)
     if saves:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            stop_after(saves, patch)
+            smoke.stop_after(saves, patch)
             train.train(GROUP, store, checkpoint_seconds=0)
         assert statuses(store) == ['partial'] * 3
     with pytest.raises(RunError, match=REASON):

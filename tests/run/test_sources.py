@@ -7,7 +7,7 @@ import pytest
 import smoke
 
 from paper_lib.contract.errors import UserError
-from paper_lib.data import datasets, writer
+from paper_lib.data import datasets
 from paper_lib.data.store import Store
 from paper_lib.run import train
 
@@ -76,15 +76,9 @@ def test_a_run_that_stops_collecting_learns_on_from_what_it_has(store):
 def test_such_runs_resume_to_the_same_bytes(saves, store, tmp_path, monkeypatch):
     spec = dataclasses.replace(STOPS, capacity=1600)
     train.train([spec], store)
-    other, save, done = Store(tmp_path), writer.Run.save, []
+    other = Store(tmp_path)
 
-    def stop(*args, **kwargs):
-        save(*args, **kwargs)
-        done.append(args)
-        if len(done) == saves:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(writer.Run, 'save', stop)
+    smoke.stop_after(saves, monkeypatch)
     if saves < spec.schedule.steps // spec.chunk:
         with pytest.raises(KeyboardInterrupt):
             train.train([spec], other, checkpoint_seconds=0)

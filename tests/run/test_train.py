@@ -18,7 +18,6 @@ import smoke
 from paper_lib.agent import dreamer
 from paper_lib.contract import files
 from paper_lib.contract.errors import RunError, UserError
-from paper_lib.data import writer
 from paper_lib.data.replay import Replay
 from paper_lib.data.store import Finished, Store
 from paper_lib.engine import ensure
@@ -297,15 +296,9 @@ def pair(tmp_path_factory):
 @pytest.mark.parametrize('saves', [1, 99, 100])
 def test_an_interrupted_group_goes_on_together_and_ends_with_the_same_bytes(saves, pair, tmp_path, monkeypatch):
     """Stopped when one of two runs has its first checkpoint, a newer one than the other, or the same one."""
-    store, save, done = Store(tmp_path), writer.Run.save, []
+    store = Store(tmp_path)
 
-    def stop(*args, **kwargs):
-        save(*args, **kwargs)
-        done.append(args)
-        if len(done) == saves:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(writer.Run, 'save', stop)
+    smoke.stop_after(saves, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         train.train(PAIR, store, checkpoint_seconds=0)
     monkeypatch.undo()
