@@ -66,13 +66,28 @@ ROWS = (
     Quantity('promise', 'value at recorded first states', environment=False),
     Quantity('record_return', 'best discounted return of the recording', environment=False),
     Quantity('record_rate', 'best reward rate of the recording', environment=False),
-    Quantity('promise_ratio', 'promised over best recorded return', logarithmic=True, environment=False),
-    Quantity('promise_rate_ratio', 'promised over best recorded reward rate', logarithmic=True, environment=False),
+    Quantity(
+        'promise_ratio', 'promised over best recorded return', 'promised over best\nrecorded return', logarithmic=True,
+        environment=False,
+    ),
+    Quantity(
+        'promise_rate_ratio', 'promised over best recorded reward rate', 'promised over best\nrecorded reward rate',
+        logarithmic=True, environment=False,
+    ),
     Quantity('kl_recorded', 'KL of posterior and prior on recorded windows', environment=False),
-    Quantity('round_trip_15', 'round-trip KL ratio after 15 steps', logarithmic=True, environment=False),
-    Quantity('round_trip_50', 'round-trip KL ratio after 50 steps', logarithmic=True, environment=False),
+    Quantity(
+        'round_trip_15', 'round-trip KL ratio after 15 steps', 'round-trip KL ratio\nafter 15 steps', logarithmic=True,
+        environment=False,
+    ),
+    Quantity(
+        'round_trip_50', 'round-trip KL ratio after 50 steps', 'round-trip KL ratio\nafter 50 steps', logarithmic=True,
+        environment=False,
+    ),
     Quantity('density_auc', 'AUC of imagined against recorded steps', environment=False),
-    Quantity('density_ess', 'effective share of the recording', logarithmic=True, environment=False),
+    Quantity(
+        'density_ess', 'effective share of the recording', 'effective share\nof the recording', logarithmic=True,
+        environment=False,
+    ),
     Quantity('edge_spread', 'spread of critics at the imagined end', logarithmic=True, environment=False),
     Quantity('imagined_disagreement', 'disagreement in imagination', logarithmic=True, environment=False),
     Quantity('imagined_return', 'imagined return from recorded states', environment=False),

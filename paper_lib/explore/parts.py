@@ -12,7 +12,7 @@ from paper_lib.contract.errors import UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.explore import views, weights
 from paper_lib.explore.controls import Interactive, choice, line, slider
-from paper_lib.study import claims, sensitivity
+from paper_lib.study import claims, offline, reference, sensitivity
 from paper_lib.study.book import Book
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.tables import Table
@@ -204,3 +204,34 @@ def final(book: Book) -> Interactive:
 
     controls: dict[str, Any] = {'percent': slider(20, 1, 100, 1, 'final, %')}
     return Interactive(draw(20), draw, controls)
+
+
+def measure(book: Book) -> Interactive:
+    """The user chooses a measure and a threshold, and sees which agents it flags at the end of their training."""
+    metrics = offline.tested(book.frames(_entry('study')))
+    if metrics.empty:
+        return Interactive(line('no archived measures at this scale'), lambda: '', {})
+    moments = offline.moments(metrics, reference.random_score)
+    last = moments[moments.is_last]
+
+    def draw(measure: str, percent: int) -> str:
+        """`percent` of the agents have a value below the threshold."""
+        known = last.dropna(subset=[measure, offline.DEGRADED])
+        threshold = float(np.percentile(known[measure], percent)) if len(known) else np.nan
+        is_flagged = known[measure] > threshold
+        is_degraded = known[offline.DEGRADED] == 1
+        sign = offline.DIRECTIONS[measure]
+        text = (
+            f'{offline.words(measure)}: a threshold of {sign * threshold:.3g} flags '
+            f'{(is_flagged & is_degraded).sum()} of {is_degraded.sum()} degraded agents and '
+            f'{(is_flagged & ~is_degraded).sum()} of the {(~is_degraded).sum()} others.'
+        )
+        values = known.assign(value=sign * known[measure])
+        return views.as_html(views.flags(values, measure, sign * threshold, book.scale), text)
+
+    first_measure = next(iter(offline.DIRECTIONS))
+    controls = {
+        'measure': choice(offline.DIRECTIONS, description='measure'),
+        'percent': slider(50, 0, 100, 1, 'below it, %'),
+    }
+    return Interactive(draw(first_measure, 50), draw, controls)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from paper_lib.contract import agents, quantities
-from paper_lib.study import drawing, episodes, panels, scales
+from paper_lib.study import drawing, episodes, offline, panels, scales
 from paper_lib.study.style import ALERT, context
 
 # In inches:
@@ -148,4 +148,27 @@ def collections(metrics: pd.DataFrame, due: pd.Series, threshold: float, scale: 
         panels.steps(axes)
         axes.set_ylabel(quantities.get('ood_ratio').axis)
         axes.legend()
+        return figure
+
+
+def flags(last: pd.DataFrame, measure: str, threshold: float, scale: str) -> Figure:
+    """The gain of every run at its end over a measure, a panel per task; dashed: the threshold.
+
+    `last` has the columns task, agent, value (of the measure) and gain (relative to that of Active).
+    """
+    with context():
+        names = list(dict.fromkeys(last.task))
+        figure, row = _row(max(1, len(names)), scale)
+        if not names:
+            panels.empty(row[0], 'Active is nowhere better than random actions')
+        for axes, task in zip(row, names):
+            for agent, runs in last[last.task == task].groupby('agent', sort=False):
+                look = agents.get(agent)
+                axes.plot(runs.value, runs.gain, look.marker or 'o', color=look.color, mec='white', label=look.label)
+            axes.axvline(threshold, color=ALERT, ls='--')
+            axes.axhline(offline.LEAST_GAIN, color='black', lw=0.8)
+            axes.set(title=task, xlabel=quantities.get(measure).words, ylabel="gain relative to Active's")
+            if quantities.get(measure).logarithmic:
+                axes.set_xscale('log')
+            axes.legend()
         return figure

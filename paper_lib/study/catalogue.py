@@ -21,8 +21,10 @@ from paper_lib.study import (
     episodes,
     figures,
     grids,
+    offline,
     overview,
     published,
+    scales,
     sensitivity,
     supplement,
     visitation,
@@ -46,7 +48,7 @@ class Entry:
     wanted: tuple[str, ...]  # agents or groups of them
     draw: Draw | None  # None: its runs alone are asked for
     text: str = ''
-    tasks: tuple[str, ...] | None = None  # those that the paper shows; None: all of the chapter
+    tasks: tuple[str, ...] | None = None  # those of the paper, or that it is about; None: all of the chapter
     named: tuple[str, ...] | None = None  # those of them that the paper's text names; None: nothing is said of it
     fits: Callable[[Task], bool] | None = None  # which tasks can be shown in place of the paper's; None: all
 
@@ -561,6 +563,46 @@ ROWS = (
         evaluations) and of how pairs are summarised. Columns as in the tables of
         claims. {normalised}""",
     ),
+    Entry(
+        'figure_offline_curves',
+        '6_offline_measure',
+        'study',
+        ('compared',),
+        _curves(('score', 'promise_ratio', 'round_trip_50', 'density_ess')),
+        text="""Episode score, and three of the measures of Figure offline, one of each kind, at
+        every evaluation. {band}""",
+        tasks=scales.MAIN,
+    ),
+    Entry(
+        'figure_offline',
+        '6_offline_measure',
+        'study',
+        ('compared',),
+        offline.forest,
+        text="""How well measures that take no step in an environment tell, within a task, (a) agents
+        whose gain over random actions is below 0.8 of that of the {active.label} agent of
+        their pair, and (b) agents whose OOD ratio is above the paper's threshold. AUROC:
+        share of couples of runs, one of either kind, at the same moment, in which the
+        measure is higher for the former (less: lower). 0.5 is chance (line), 0.8 is asked
+        (dotted). Bars: 95 % bootstrap interval over pairs. The OOD ratio, the paper's
+        measure, takes episodes in the environment.""",
+        tasks=scales.MAIN,
+    ),
+    Entry(
+        'table_offline',
+        '6_offline_measure',
+        'study',
+        ('compared',),
+        _of_frames(offline.table),
+        text="""AUROC of Figure offline for both targets at the end, with its 95 % interval and
+        the lowest one of a task; over all moments; of the offline agents alone. rank
+        correlation: Spearman's, of the measure (degraded agents should have more; of the
+        effective share less, which is turned round here) with the gain, within tasks.
+        other task: balanced accuracy on a task of the threshold that is best on the other
+        tasks. works: at least 0.8 on every task and an interval above 0.5; fails:
+        otherwise; neither is said of fewer than five pairs on each of two tasks.""",
+        tasks=scales.MAIN,
+    ),
 )
 ENTRIES: dict[str, Entry] = {row.name: row for row in ROWS}
 # The claims that a notebook tests.
@@ -571,6 +613,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     '3_deep_dive': ('C4', 'C9', 'C10', 'C11', 'P1', 'P2', 'P3', 'P8'),
     '4_remedies': ('C5', 'C6', 'C7', 'C8', 'P6'),
     '5_ablations': ('C8', 'P5'),
+    '6_offline_measure': (),
 }
 CLAIMS_TEXT = """Each row compares runs of the same task and pair seed; a final value is the mean over the last {share}
     of the evaluations. estimate: mean over tasks of the mean over pairs; low, high: its 95 % interval, all means that

@@ -55,6 +55,8 @@ SMOKE = Rule({
     'budget': 6000, 'eval_every': 2000, 'prefill': 400, 'chunk': 20, 'ratio': 0.1,
 })  # fmt: skip
 
+SMOKE_MEASURES = Rule({'measures': 1}, tasks=VECTOR_TASKS[:1], agents=('compared',), chapter='study')
+
 # Small enough for a CPU, and learning faster for it. Besides sizes and rates, two values that save time differ from v1:
 # bursts of updates (chunk) and fewer starts of imagination. Every caption lists all of them. With one layer in every
 # head, 63 bins and latents of 16 x 16, walker_walk with seed 0 stayed at 500 to 690 from 125,000 steps on.
@@ -120,7 +122,7 @@ LAPTOP_PICTURES = Rule({
 SMOKE_SCALE = Scale(
     'smoke',
     'tests and CI: every agent, metric and figure, too small to mean anything',
-    rules=(SMOKE,),
+    rules=(SMOKE, SMOKE_MEASURES),
     planned=_planned(base=1, compared=2, explorers=1, study=_everything(LEARNABLE, 1)),
     warning='smoke: too small to mean anything',
 )

@@ -6,7 +6,7 @@ import pytest
 
 from paper_lib.contract import agents, quantities, tasks
 from paper_lib.contract.plane import CELLS
-from paper_lib.study import archive, extract, frames, plan, reference, scales
+from paper_lib.study import archive, extract, frames, offline, plan, reference, scales
 
 SMOKE = scales.get('smoke')
 FLOOR = tasks.get('point_mass_maze-proprio').plane
@@ -28,10 +28,11 @@ class FakeStore:
         score = 30 - 10 * level + noise
         episodes = {quantities.column('score', episode): score + (episode - 1.5) for episode in range(4)}
         added = {'added': steps // 20} if spec.interact_every else {}
+        measures = dict.fromkeys(offline.DIRECTIONS, 1.0 + level) if spec.measures else {}
         return pd.DataFrame({
             'update': steps // 4, 'env_step': steps, 'score': score, 'wm_loss': 1 + level + noise,
             'value': 5 + level + noise, 'mc_return': 5.0, 'value_error': level + noise, 'ood_ratio': 1.0 + level,
-            'recon_loss': 0.5, 'train_dyn': 1.0, **episodes, **added,
+            'recon_loss': 0.5, 'train_dyn': 1.0, **episodes, **added, **measures,
         })  # fmt: skip
 
     def traces(self, spec):

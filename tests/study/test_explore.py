@@ -15,7 +15,7 @@ from paper_lib.explore.controls import Interactive, slider
 from paper_lib.study import book, paths, plan, scales
 
 OF = {'maze': '1_toy_maze', 'episode': '2_validation', 'steps': '3_deep_dive', 'threshold': '4_remedies',
-      'final': '5_ablations'}  # fmt: skip
+      'final': '5_ablations', 'measure': '6_offline_measure'}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

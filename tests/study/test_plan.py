@@ -197,14 +197,14 @@ def test_unknown_scale_is_named_with_the_allowed():
 LATER_AGENTS = ('active_stopped', 'tandem_alpha_1e-2', 'tandem_alpha_1e-4')
 IDS = {
     ('smoke', 'base_agent'): '09228b36e5cd0312', ('smoke', 'toy_maze'): 'e83d91d8f26d38ba',
-    ('smoke', 'study'): '4f8ac5434e3154dc', ('laptop', 'base_agent'): '578ecc16eb97ef0f',
+    ('smoke', 'study'): '64b72d7145fe4818', ('laptop', 'base_agent'): '578ecc16eb97ef0f',
     ('laptop', 'toy_maze'): 'cf8a93c06a1da950', ('laptop', 'study'): '0cb5607d0b39b282',
     ('paper', 'base_agent'): '0a0aa772402a80f6', ('paper', 'toy_maze'): 'ed88001b7a412f52',
     ('paper', 'study'): 'd130c6bf8ee38899',
 }  # fmt: skip
 
 ALL_IDS = {
-    ('smoke', 'study'): '65f1ffd3849be1e9', ('laptop', 'study'): '2668076e381d18aa',
+    ('smoke', 'study'): '4c1859841cda4584', ('laptop', 'study'): '2668076e381d18aa',
     ('paper', 'study'): '155d0c1b6b072faf',
 }  # fmt: skip
 

@@ -1,0 +1,308 @@
+"""How well measures that take no step in an environment tell which agents have degraded.
+
+`docs/protocol_measures.md` fixes the measures with their directions, the targets and the statistics.
+"""
+
+import typing
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from paper_lib.contract import agents, quantities
+from paper_lib.study import panels, reference, sensitivity, stats
+from paper_lib.study.frames import Frames
+from paper_lib.study.style import THEIRS, context
+
+RIVAL = 'ood_ratio'  # the paper's measure, which takes episodes in the environment
+# 1 where degraded agents should have more of a measure, -1 where they should have less.
+DIRECTIONS = {
+    'promise_ratio': 1,
+    'promise_rate_ratio': 1,
+    'round_trip_15': 1,
+    'round_trip_50': 1,
+    'density_auc': 1,
+    'density_ess': -1,
+    'edge_spread': 1,
+    'imagined_disagreement': 1,
+    'imagined_return': 1,
+    'kl_recorded': 1,
+    RIVAL: 1,
+}
+DEGRADED, OUTSIDE = 'degraded', 'outside'
+TARGETS = {
+    DEGRADED: 'gain below 0.8 of Active',
+    OUTSIDE: 'OOD ratio above 1.35',
+}
+LEAST_GAIN = 0.8  # of Active's; an agent below it is degraded
+THRESHOLD = agents.get('passive_auto').values['interact_above']  # an OOD ratio above it is outside
+GOOD = 0.8  # AUROC on every task of a measure that works
+CHANCE = 0.5  # AUROC of a measure that tells nothing
+FEWEST_PAIRS = 5  # of each task
+FEWEST_TASKS = 2
+RESAMPLES = 2000
+WORKS, FAILS, TOO_FEW = 'works', 'fails', 'too few pairs'
+BEATS = 'works, beats the OOD ratio'
+
+
+def moments(metrics: pd.DataFrame, random: Callable[[str], float]) -> pd.DataFrame:
+    """Measures and targets at every moment: means over the last fifth of a run's evaluations up to this one.
+
+    `random` gives the mean score of the uniform random policy in a task. The columns are task, pair_seed, agent,
+    env_step, those of DIRECTIONS (turned, so that degraded agents should have more), gain (over random actions, as a
+    share of that of the Active agent of the pair), DEGRADED and OUTSIDE (1, 0, or NaN: it cannot be said), and is_last.
+    """
+    columns = ['score', *DIRECTIONS]
+    parts = []
+    for _, run in metrics.sort_values('env_step').groupby('run_id'):
+        count = max(1, int(stats.LAST * len(run) + 1e-9))
+        finite = run[columns].astype(float).replace([np.inf, -np.inf], np.nan)
+        means = finite.rolling(count, min_periods=1).mean()
+        names = run[['task', 'pair_seed', 'agent', 'env_step']]
+        part = names.join(means).iloc[count - 1 :]
+        parts.append(part.assign(is_last=np.arange(len(part)) == len(part) - 1))
+    rows = pd.concat(parts, ignore_index=True)
+    gain = rows.score - stats.by_task(rows, {task: random(task) for task in rows.task.unique()})
+    place = ['task', 'pair_seed', 'env_step']
+    of_active = rows.assign(gain=gain)[rows.agent == 'active'].set_index(place).gain
+    active_gain = rows[place].join(of_active, on=place).gain
+    rows['gain'] = gain / active_gain.where(active_gain > 0)
+    rows[DEGRADED] = (rows.gain < LEAST_GAIN).astype(float).where(rows.gain.notna())
+    rows[OUTSIDE] = (rows[RIVAL] > THRESHOLD).astype(float).where(rows[RIVAL].notna())
+    for name, direction in DIRECTIONS.items():
+        rows[name] = direction * rows[name]
+    return rows
+
+
+class Couples(typing.NamedTuple):
+    """Couples of runs of one task at the same moment, a degraded one of pair a and another one of pair b."""
+
+    wins: np.ndarray  # (pairs, pairs) indexed [a, b]: in how many the measure is higher for the degraded one; ties: 1/2
+    number: np.ndarray  # (pairs, pairs) how many there are
+
+
+def couples(rows: pd.DataFrame, measure: str, target: str) -> Couples:
+    """The couples of one task; `rows` are its moments."""
+    pairs, cluster = np.unique(rows.pair_seed, return_inverse=True)
+    wins = np.zeros((len(pairs), len(pairs)))
+    number = np.zeros((len(pairs), len(pairs)))
+    usable = rows[[measure, target]].notna().all(axis=1).to_numpy()
+    values = rows[measure].to_numpy()
+    is_positive = rows[target].to_numpy() == 1
+    for at in rows.groupby('env_step').indices.values():
+        positive = at[usable[at] & is_positive[at]]
+        negative = at[usable[at] & ~is_positive[at]]
+        higher = values[positive][:, None] > values[negative]
+        equal = values[positive][:, None] == values[negative]
+        place = np.ix_(cluster[positive], cluster[negative])
+        np.add.at(wins, place, higher + 0.5 * equal)
+        np.add.at(number, place, 1)
+    return Couples(wins, number)
+
+
+def auroc(tasks: Sequence[Couples], weights: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean over tasks of the share of couples won.
+
+    `weights` has for each task how often each pair counts, (R, pairs) for R resamples; returns (R,). A task without a
+    couple has no share and is left out; the result is NaN if all tasks are.
+    """
+    shares = []
+    for task, weight in zip(tasks, weights, strict=True):
+        number = np.einsum('ra,ab,rb->r', weight, task.number, weight)
+        wins = np.einsum('ra,ab,rb->r', weight, task.wins, weight)
+        shares.append(np.divide(wins, number, out=np.full(len(number), np.nan), where=number > 0))
+    found = np.isfinite(shares)
+    total = np.where(found, shares, 0).sum(axis=0)
+    return np.divide(total, found.sum(axis=0), out=np.full(len(total), np.nan), where=found.any(axis=0))
+
+
+def resampled(sizes: Sequence[int]) -> list[np.ndarray]:
+    """For each task of so many pairs: how often each pair is drawn in RESAMPLES resamples of the pairs, (R, pairs)."""
+    rng = np.random.default_rng(0)
+    return [rng.multinomial(size, np.full(size, 1 / size), RESAMPLES) for size in sizes]
+
+
+class Judged(typing.NamedTuple):
+    """The AUROC of a measure for a target on some moments."""
+
+    value: float
+    low: float  # 95 % interval
+    high: float
+    by_task: dict[str, float]
+    draws: np.ndarray  # (R,) the AUROC of every resample
+
+
+def judge(rows: pd.DataFrame, measure: str, target: str) -> Judged:
+    """The AUROC over these moments of all tasks, with its interval."""
+    groups = {task: couples(of_task, measure, target) for task, of_task in rows.groupby('task')}
+    tasks = list(groups.values())
+    ones = [np.ones((1, len(task.number))) for task in tasks]
+    by_task = {name: float(auroc([task], [one])[0]) for (name, task), one in zip(groups.items(), ones, strict=True)}
+    draws = auroc(tasks, resampled([len(task.number) for task in tasks]))
+    finite = draws[np.isfinite(draws)]
+    low, high = np.quantile(finite, stats.TAILS) if len(finite) else (np.nan, np.nan)
+    return Judged(float(auroc(tasks, ones)[0]), float(low), float(high), by_task, draws)
+
+
+def rank_correlation(last: pd.DataFrame, measure: str) -> float:
+    """Mean over tasks of Spearman's correlation of a measure with the gain relative to Active's at the end."""
+    found = []
+    for _, of_task in last.groupby('task'):
+        ranks = of_task[[measure, 'gain']].dropna().rank()
+        if len(ranks) > 2 and (ranks.nunique() > 1).all():
+            found.append(ranks.corr().iloc[0, 1])
+    return float(np.mean(found)) if found else np.nan
+
+
+def elsewhere(last: pd.DataFrame, measure: str, target: str) -> float:
+    """Balanced accuracy on a task of the threshold that is best on all others; mean over the tasks left out."""
+    usable = last.dropna(subset=[measure, target])
+    found = []
+    for task in usable.task.unique():
+        is_left_out = usable.task == task
+        threshold = best_threshold(usable[~is_left_out], measure, target)
+        found.append(balanced(usable[is_left_out], measure, target, threshold))
+    return float(np.nanmean(found)) if np.isfinite(found).any() else np.nan
+
+
+def best_threshold(rows: pd.DataFrame, measure: str, target: str) -> float:
+    """The threshold with the highest balanced accuracy, half-way between two values; the lowest one of several."""
+    values = np.unique(rows[measure])
+    candidates = (values[:-1] + values[1:]) / 2
+    accuracies = [balanced(rows, measure, target, threshold) for threshold in candidates]
+    if not np.isfinite(accuracies).any():
+        return np.nan
+    return float(candidates[np.nanargmax(accuracies)])
+
+
+def balanced(rows: pd.DataFrame, measure: str, target: str, threshold: float) -> float:
+    """Mean of the shares of both kinds that a threshold tells rightly; NaN without one kind or without a threshold."""
+    is_positive = rows[target] == 1
+    is_above = rows[measure] > threshold
+    if np.isnan(threshold) or is_positive.all() or not is_positive.any():
+        return np.nan
+    return float((is_above[is_positive].mean() + (~is_above[~is_positive]).mean()) / 2)
+
+
+def verdict(end: Judged, against: np.ndarray, pairs: int, tasks: int) -> str:
+    """What the protocol says of a measure.
+
+    `against` are the resamples of the difference to the OOD ratio, all NaN where there is none to beat; `pairs` is the
+    lowest number of pairs of a task.
+    """
+    if pairs < FEWEST_PAIRS or tasks < FEWEST_TASKS:
+        return TOO_FEW
+    if min(end.by_task.values()) < GOOD or end.low <= CHANCE:
+        return FAILS
+    finite = against[np.isfinite(against)]
+    if len(finite) and np.quantile(finite, stats.TAILS[0]) > 0:
+        return BEATS
+    return WORKS
+
+
+def tested(frames: Frames) -> pd.DataFrame:
+    """The evaluations of runs that record the measures, without those of exploratory tasks."""
+    metrics = sensitivity.tested(frames)
+    if not set(DIRECTIONS) <= set(metrics):
+        return metrics.iloc[:0]
+    own = [name for name in DIRECTIONS if name != RIVAL]
+    recorded = metrics[own].notna().any(axis=1).groupby(metrics.run_id).transform('any')
+    return metrics[recorded.astype(bool)]
+
+
+COLUMNS = [
+    'target', 'measure', 'AUROC', 'low', 'high', 'lowest task', 'all moments', 'offline agents', 'rank correlation',
+    'other task', 'pairs', 'verdict',
+]  # fmt: skip
+
+
+def table(frames: Frames) -> pd.DataFrame:
+    """One row per target and measure, with COLUMNS; no rows without runs that record the measures.
+
+    AUROC, low, high and `lowest task` are of all agents at the end, `all moments` of all agents, `offline agents` of
+    these alone at the end. `other task` is `elsewhere`. `pairs` counts those of all tasks.
+    """
+    metrics = tested(frames)
+    if metrics.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    rows = moments(metrics, reference.random_score)
+    last = rows[rows.is_last]
+    pairs = last.groupby('task').pair_seed.nunique()
+    rival = judge(last, RIVAL, DEGRADED)
+    found = []
+    for target in TARGETS:
+        for measure in DIRECTIONS:
+            if measure == RIVAL and target == OUTSIDE:
+                continue
+            end = judge(last, measure, target)
+            has_rival = target == DEGRADED and measure != RIVAL
+            against = end.draws - rival.draws if has_rival else np.full(RESAMPLES, np.nan)
+            found.append({
+                'target': target,
+                'measure': measure,
+                'AUROC': end.value, 'low': end.low, 'high': end.high,
+                'lowest task': min(end.by_task.values()),
+                'all moments': judge(rows, measure, target).value,
+                'offline agents': judge(last[last.agent.map(is_offline)], measure, target).value,
+                'rank correlation': rank_correlation(last, measure),
+                'other task': elsewhere(last, measure, target),
+                'pairs': int(pairs.sum()),
+                'verdict': verdict(end, against, int(pairs.min()), len(pairs)),
+            })  # fmt: skip
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def words(measure: str) -> str:
+    """How figures call a measure; those of which degraded agents should have less are marked."""
+    less = '' if DIRECTIONS[measure] > 0 else ' (less)'
+    return f'{quantities.get(measure).words}{less}'
+
+
+def is_offline(agent: str) -> bool:
+    """Whether an agent learns from the data of another one."""
+    return bool(agents.get(agent).source)
+
+
+def forest(frames: Frames, names: Sequence[str]) -> Figure:
+    """The AUROC of every measure for both targets: at the end, with interval and single tasks, and at all moments."""
+    with context():
+        figure = panels.new(frames, 8.2, 3.6)
+        left, right = figure.subplots(1, 2, sharey=True)
+        metrics = tested(frames)
+        rows = moments(metrics, reference.random_score) if len(metrics) else None
+        for axes, letter, target in ((left, 'a', DEGRADED), (right, 'b', OUTSIDE)):
+            panels.label(axes, letter, TARGETS[target])
+            if rows is None:
+                panels.empty(axes, panels.NO_RUN)
+            else:
+                _draw_target(axes, rows, target)
+        if rows is not None:
+            left.set_yticks(range(len(DIRECTIONS)), [words(name) for name in DIRECTIONS])
+            left.invert_yaxis()
+        panels.legend(figure, [left], panels.lost(frames, names))
+        return figure
+
+
+def _draw_target(axes: Axes, rows: pd.DataFrame, target: str) -> None:
+    """A row per measure."""
+    last = rows[rows.is_last]
+    for place, measure in enumerate(DIRECTIONS):
+        if measure == RIVAL and target == OUTSIDE:
+            continue
+        end = judge(last, measure, target)
+        of_tasks = list(end.by_task.values())
+        is_first = place == 0
+        axes.hlines(place, end.low, end.high, color='black', lw=1.2, zorder=2)
+        axes.plot(
+            of_tasks, [place] * len(of_tasks), '|', ms=8, color=THEIRS, label='a task, at the end' if is_first else None
+        )
+        axes.plot(end.value, place, 'o', ms=5, color='black', zorder=4, label='mean, at the end' if is_first else None)
+        axes.plot(
+            judge(rows, measure, target).value, place, 'o', ms=5, mfc='white', mec='black', zorder=3,
+            label='mean, at all moments' if is_first else None,
+        )  # fmt: skip
+    axes.axvline(CHANCE, color='black', lw=0.8)
+    axes.axvline(GOOD, color='black', lw=0.8, ls=':')
+    axes.set(xlim=(-0.03, 1.03), xlabel='AUROC')
