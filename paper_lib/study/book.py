@@ -164,7 +164,7 @@ def verdicts(chapter: str, scale: scales.Scale, ids: tuple[str, ...], seeds: int
     everything = Entry('', '', chapter, (agents.EVERY,), None)
     tested = plan.specs(chapter, scale, seeds, optional=True, exploratory=False)
     rows = load(everything, tested, scale, plan.planned(scale, seeds))
-    return claims.table(rows.metrics, claims.random(chapter), ids, primary=chapter == 'study')
+    return claims.table(rows.metrics, claims.random(chapter), ids, chapter == 'study', rows.traces)
 
 
 def open(name: str, names: dict[str, Any], store: Any) -> Book:

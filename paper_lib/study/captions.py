@@ -5,7 +5,7 @@ from typing import Any
 
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import comparisons, episodes, published, scales, stats
+from paper_lib.study import comparisons, episodes, published, scales, stats, steps
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
@@ -39,7 +39,7 @@ def _words(frames: Frames) -> dict[str, Any]:
         'normalised': _one_line(NORMALISED),
         'outlier': OUTLIER,
         'schedules': _one_line(schedules),
-        'percentile': episodes.PERCENTILE,
+        'percentile': steps.PERCENTILE,
         'stretch': episodes.STRETCH,
         'share': f'{100 * stats.LAST:g} %',
         'within': WITHIN,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from paper_lib.contract import agents, quantities
-from paper_lib.study import stats
+from paper_lib.study import stats, steps
 
 # Normalised scores that differ by less than this count as equal: a tenth of what the Active agent gains over random
 # actions. It was chosen before any run of these agents was seen.
@@ -18,7 +18,7 @@ MARGIN = 0.1
 EARLY = 0.5  # share of a run that counts as its beginning
 # Active solves a task early if it has this share of its final normalised score at the end of the beginning.
 SOLVED = 0.9
-PAIR = ['task', 'pair_seed']
+PAIR = steps.PAIR
 LISTED = 3  # exceptions to C12 are listed for tasks with at least so many pairs
 
 
@@ -33,6 +33,7 @@ class Runs(typing.NamedTuple):
     areas: pd.DataFrame  # one row per run: means over all its evaluations
     early: pd.DataFrame  # one row per run: means over the first half of its evaluations
     curves: pd.DataFrame  # one row per evaluation
+    traces: pd.DataFrame  # one row per step of the final episodes
 
 
 class Row(typing.NamedTuple):
@@ -40,12 +41,11 @@ class Row(typing.NamedTuple):
 
     statistic: str
     agents: tuple[str, ...]
-    values: typing.Callable[[Runs], pd.Series] | None  # the values, indexed by PAIR; None if runs do not record them
+    values: typing.Callable[[Runs], pd.Series]  # the values, indexed by PAIR
     above: float = -np.inf
     below: float = np.inf
     exact: typing.Callable[[pd.Series], pd.Series] | None = None  # condition for every single value; then there is no p
     listed: typing.Callable[[Runs], str] | None = None  # words that are added to the statistic
-    needs: str = ''  # what runs would have to record
 
 
 def _outcome(runs: Runs, column: str, table: str) -> pd.DataFrame:
@@ -291,6 +291,10 @@ def falls_back() -> Row:
     return Row(text, ('passive', 'active'), values, above=0.0)
 
 
-def unrecorded(statistic: str, needs: str) -> Row:
-    """A row that cannot be computed yet; `needs` says what runs would have to record."""
-    return Row(statistic, ('active', 'passive', 'tandem'), None, needs=needs)
+def of_steps(agent: str, share: typing.Callable[[steps.Episode], float], words: str) -> Row:
+    """A share of the steps of an agent's first final episode, of which most are asked for. `words` say which share."""
+
+    def values(runs):
+        return steps.of_pairs(runs.traces, agent, share)
+
+    return Row(f'{agent}: {words}', (agent, 'active'), values, above=0.5)

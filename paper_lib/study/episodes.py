@@ -11,18 +11,17 @@ from numpy.typing import ArrayLike
 from paper_lib.contract import agents, quantities, tasks
 from paper_lib.study import panels
 from paper_lib.study.frames import Frames
+from paper_lib.study.steps import unusual
 from paper_lib.study.style import context
 
-# Abnormal is a loss above this percentile of Active's episode, at this many steps in a row or more. Both were fixed
-# before any episode was seen.
-PERCENTILE = 99
+# Abnormal are so many unusual losses in a row or more. It was fixed before any episode was seen.
 STRETCH = 5
 COLUMNS = ('reward', 'wm_loss', 'recon_loss')
 
 
 def abnormal(losses: ArrayLike, usual: ArrayLike) -> list[tuple[int, int]]:
-    """Stretches [first, last + 1) of at least STRETCH losses above the PERCENTILE of the `usual` ones."""
-    above = np.asarray(losses) > np.percentile(usual, PERCENTILE)
+    """Stretches [first, last + 1) of at least STRETCH losses that are unusual beside the `usual` ones."""
+    above = unusual(losses, usual)
     padded = np.concatenate([[False], above, [False]])
     edges = np.flatnonzero(padded[1:] != padded[:-1])
     stretches = []
