@@ -54,8 +54,8 @@ def test_a_pair_without_such_steps_has_no_value_and_others_keep_to_their_own_act
 def test_claims_about_steps_ask_for_most_of_them():
     rewards = {'active': 1.0, 'passive': 0.1}
     pairs = [episode(agent, reward, pair_seed=seed) for seed in range(6) for agent, reward in rewards.items()]
-    metrics = pd.DataFrame({'run_id': ['a'], 'task': 't', 'agent': 'active', 'pair_seed': 0, 'env_step': 0, 'score': 1.0,
-                            'wm_loss': 1.0, 'value_error': 0.0})  # fmt: skip
+    run = {'run_id': 'a', 'task': 't', 'agent': 'active', 'pair_seed': 0, 'env_step': 0}
+    metrics = pd.DataFrame([run | {'score': 1.0, 'wm_loss': 1.0, 'value_error': 0.0}])
     found = claims.table(metrics, ids=('P2', 'P3'), traces=pd.concat(pairs)).set_index('statistic')
     row = found.loc[f'passive: {claims.KNOWN}']
     assert (row.verdict, row.pairs, row.estimate) == ('supported', 6, pytest.approx(0.99))
