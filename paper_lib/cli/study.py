@@ -1,12 +1,11 @@
 """Commands that draw the study, and those that list what it is made of."""
 
 import dataclasses
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from paper_lib.cli.options import Folder, Json, Output, Scale, convert, end, show
+from paper_lib.cli.options import Folder, Json, Markdown, Output, Scale, convert, end, show
 from paper_lib.contract import tasks
 from paper_lib.contract.errors import UserError
 
@@ -81,45 +80,58 @@ class Verify:
 
 
 @dataclasses.dataclass(frozen=True)
+class Docs:
+    """Write what README.md and docs/ say of the runs again, from the data in figures/."""
+
+    def __call__(self) -> None:
+        from paper_lib.study import report
+
+        for path in report.write():
+            print(f'written: {path}')
+
+
+@dataclasses.dataclass(frozen=True)
 class Figures:
-    """List the paper's figures and tables as Markdown: file, notebook, the scales that have data of it."""
+    """List the paper's figures and tables: file, notebook, the scales that have data of it."""
 
     scale: Scale = 'laptop'  # of --draw
     draw: bool = False  # measure how long drawing each takes, from the data in figures/
-    json: Annotated[bool, tyro.conf.arg(help='print JSON instead of Markdown')] = False
+    markdown: Markdown = False
+    json: Json = False
 
     def __call__(self) -> None:
         from paper_lib.study import artefacts
 
-        _list(artefacts.listing(self.scale, self.draw), self.json)
+        show(artefacts.listing(self.scale, self.draw), self.json, self.markdown)
 
 
 @dataclasses.dataclass(frozen=True)
 class Claims:
-    """Test the paper's claims on the data in figures/, and list those that have runs as Markdown."""
+    """Test the paper's claims on the data in figures/: the primary row of each claim, then the claims without runs."""
 
     scale: Scale = 'laptop'
-    json: Annotated[bool, tyro.conf.arg(help='print JSON instead of Markdown')] = False
+    all: bool = False  # the secondary rows and those of the maze too
+    markdown: Markdown = False
+    json: Json = False
 
     def __call__(self) -> None:
-        from paper_lib.study import artefacts, paths
+        from paper_lib.study import paths, verdicts
 
-        rows = artefacts.claims(self.scale)
-        if not rows:
+        rows = verdicts.rows(self.scale) if self.all else verdicts.primary(self.scale)
+        tested = [row for row in rows if row['pairs']]
+        if not tested:
             raise UserError(f'scale={self.scale}: no runs in {paths.archive(self.scale)}, so there is nothing to test')
-        _list(rows, self.json)
-
-
-def _list(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Print rows of equal keys as JSON or as a table of Markdown."""
-    import pandas as pd
-
-    from paper_lib.study import tables
-
-    if as_json:
-        print(json.dumps(rows, indent=1))
-    else:
-        print(tables.markdown(pd.DataFrame(rows)).rstrip())
+        if self.json:
+            return show(rows, as_json=True)
+        table = []
+        for row in tested:
+            compared = {'row': row['row'], 'statistic': row['statistic'], 'on': row['on']} if self.all else {}
+            table.append({'claim': f'{row["id"]}: {row["claim"]}'} | compared | verdicts.words(row))
+        show(table, False, self.markdown)
+        print('\nNo runs yet:')
+        for row in rows:
+            if row['row'] == 'primary' and not row['pairs']:
+                print(f'  {row["id"]}: {row["claim"]}')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -226,14 +226,18 @@ def get(name: str) -> Agent:
     return AGENTS[name]
 
 
+def words() -> dict[str, None]:
+    """What `group` takes: the names of all agents, then those of their groups."""
+    return dict.fromkeys([*AGENTS, EVERY, *(name for row in AGENTS.values() for name in row.groups)])
+
+
 def group(*wanted: str) -> list[str]:
     """Names of the agents that are in one of these groups or have one of these names, in the order of the table.
 
     Raises UserError for a word that is neither.
     """
-    known = {EVERY, *AGENTS, *(name for row in AGENTS.values() for name in row.groups)}
     for word in wanted:
-        if word not in known:
+        if word not in words():
             raise UserError(f'group={word!r}: no agent has this name or is in a group of it')
     return [name for name, row in AGENTS.items() if {EVERY, name, *row.groups} & set(wanted)]
 

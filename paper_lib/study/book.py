@@ -12,7 +12,6 @@ from paper_lib.study import (
     archive,
     captions,
     catalogue,
-    claims,
     drawing,
     frames,
     parameters,
@@ -20,6 +19,7 @@ from paper_lib.study import (
     plan,
     scales,
     tables,
+    verdicts,
 )
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.names import choose
@@ -130,7 +130,7 @@ class Book:
     def claims(self) -> tables.Table:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""
         entry = catalogue.tested(self.name)
-        rows = verdicts(entry.chapter, scales.get(self.scale), catalogue.CLAIMS[self.name], self.parameters.seeds)
+        rows = verdicts.table(entry.chapter, scales.get(self.scale), catalogue.CLAIMS[self.name], self.parameters.seeds)
         return self._save(entry, rows)
 
     def _save(self, entry: Entry, table_rows: pd.DataFrame | None = None) -> tables.Table:
@@ -153,18 +153,6 @@ def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: f
     rows = archive.load(shown, folder, entry.chapter, optional=optional, scale=scale.name, warning=scale.warning)
     begun = {*rows.runs.task, *(spec.task for spec in shown if spec.run_id in planned)}
     return rows.of(begun, key='task') if begun else rows
-
-
-def verdicts(chapter: str, scale: scales.Scale, ids: tuple[str, ...], seeds: int = 0) -> pd.DataFrame:
-    """The table of these claims on the archived runs of a chapter, as `claims.table` gives it.
-
-    Runs of all agents count, since a primary row is judged among those of all claims; exploratory runs do not. In the
-    maze every row is secondary.
-    """
-    everything = Entry('', '', chapter, (agents.EVERY,), None)
-    tested = plan.specs(chapter, scale, seeds, optional=True, exploratory=False)
-    rows = load(everything, tested, scale, plan.planned(scale, seeds))
-    return claims.table(rows.metrics, claims.random(chapter), ids, primary=chapter == 'study')
 
 
 def open(name: str, names: dict[str, Any], store: Any) -> Book:

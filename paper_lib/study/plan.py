@@ -75,7 +75,8 @@ def specs(
             entry = _planned_as(chapter, scale, agent, task)
             if entry is None or (entry.optional and not optional) or (entry.exploratory and not exploratory):
                 continue
-            for seed in range(entry.first, entry.first + (seeds or entry.pairs)):
+            pairs = entry.pairs if optional else entry.finished or entry.pairs
+            for seed in range(entry.first, entry.first + (seeds or pairs)):
                 spec = make(agent, task, seed, scale, chapter)
                 if spec.source:
                     offline.append(spec)

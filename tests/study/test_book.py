@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from paper_lib.contract.errors import UserError
-from paper_lib.study import archive, book, captions, catalogue, claims, paths, plan, scales
+from paper_lib.study import archive, book, captions, catalogue, claims, paths, plan, scales, verdicts
 
 
 @pytest.fixture(autouse=True)
@@ -184,7 +184,7 @@ def test_a_notebook_judges_its_claims_among_all(make_store, monkeypatch):
     specs = plan.specs('study', scale, seeds=2, optional=True)
     archive.add(specs, make_store(specs), paths.archive('smoke'), 'study')
     study = make(make_store(specs), '2_validation', seeds=2)
-    shown, every = study.claims().frame, book.verdicts('study', scale, tuple(claims.TEXTS), seeds=2)
+    shown, every = study.claims().frame, verdicts.table('study', scale, tuple(claims.TEXTS), seeds=2)
     own = every[every.id.isin(shown.id)].reset_index(drop=True)
     pd.testing.assert_frame_equal(shown.drop(columns='claim'), own.drop(columns='claim'))
     assert shown.adjusted_p.notna().sum() == 5 and (shown.row == 'primary').sum() == 7  # P4 and P7 have no runs
