@@ -27,5 +27,5 @@ ROOMS: dict[str, tuple[str, ...]] = {
         'supplement',
     ),
     'figures': ('style', 'panels', 'grids', 'overview', 'episodes', 'figures', 'tables', 'drawing'),
-    'book': ('catalogue', 'captions', 'book', 'artefacts'),
+    'book': ('catalogue', 'captions', 'book', 'artefacts', 'report'),
 }

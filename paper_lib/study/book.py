@@ -1,6 +1,7 @@
 """A notebook of the study as one object: what its cells call."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,15 +14,16 @@ from paper_lib.study import (
     captions,
     catalogue,
     drawing,
-    frames,
     parameters,
     paths,
     plan,
+    rates,
     scales,
     tables,
     verdicts,
 )
 from paper_lib.study.catalogue import Entry
+from paper_lib.study.frames import Frames
 from paper_lib.study.names import choose
 
 WITH_RESULT = ('done', 'archived')  # states of a run
@@ -105,17 +107,41 @@ class Book:
         counts = self.state().groupby([*self._row_keys, 'state'], sort=False).size()
         return counts.unstack(fill_value=0)
 
-    def frames(self, entry: Entry) -> frames.Frames:
+    def frames(self, entry: Entry) -> Frames:
         """The archived rows that a figure or a table is made of."""
         specs = self.runs_of[entry.chapter]
         return load(entry, specs, scales.get(self.scale), self.planned)
+
+    def lacking(self, train: str) -> list[RunSpec]:
+        """The runs that 'yes' or 'all' trains on a machine without runs: those not archived, after their sources."""
+        archived = set()
+        for chapter in self.runs_of:
+            archived |= archive.ids(paths.archive(self.scale), chapter)
+        wanted = []
+        for spec in self.specs:
+            if spec.run_id not in archived and (train == 'all' or spec.run_id in self.planned):
+                wanted += [spec.source, spec] if isinstance(spec.source, RunSpec) else [spec]
+        return list(dict.fromkeys(wanted))
+
+    def cost(self, train: str) -> str:
+        """How many runs 'yes' or 'all' trains on a machine without runs, and the hours if archived runs tell them."""
+        specs = self.lacking(train)
+        hours = rates.hours(specs, rates.measured(scales.get(self.scale)))
+        told = '' if hours is None else f', about {math.ceil(hours)} hours of one core'
+        return f'{len(specs)} runs for this notebook{told}'
+
+    def caption(self, entry: Entry, rows: Frames) -> str:
+        """What stands below a figure or a table."""
+        if not rows.missing and not rows.optional_missing:
+            return captions.caption(entry, rows)
+        return captions.caption(entry, rows, {train: self.cost(train) for train in ('yes', 'all')})
 
     def figure(self, name: str) -> drawing.Drawing:
         """Draw a figure from the archive and save it as PNG, PDF and caption."""
         figures = {entry.name: entry for entry in self.entries if entry.is_figure}
         entry = choose('figure', name, figures)
         rows = self.frames(entry)
-        caption = captions.caption(entry, rows)
+        caption = self.caption(entry, rows)
         path = paths.drawings(self.scale) / name
         drawing.save(entry.make(rows), path, drawing.provenance(rows))
         paths.write(path.with_name(f'{name}.md'), f'{caption}\n'.encode())
@@ -137,12 +163,12 @@ class Book:
         rows = self.frames(entry)
         if table_rows is None:
             table_rows = entry.make(rows)
-        table = tables.Table(table_rows, captions.caption(entry, rows))
+        table = tables.Table(table_rows, self.caption(entry, rows))
         tables.save(table.frame, paths.drawings(self.scale) / entry.name, table.caption)
         return table
 
 
-def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: frozenset[str]) -> frames.Frames:
+def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: frozenset[str]) -> Frames:
     """What the archive of a scale has of an entry's runs among `specs`. Those not `planned` are optional.
 
     A task is left out if none of its runs is planned or has a result, unless that is so of all tasks.

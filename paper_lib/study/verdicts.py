@@ -1,11 +1,13 @@
 """The claims tested on the archived runs of a scale."""
 
 import math
+import re
 from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
 
+from paper_lib.contract import agents
 from paper_lib.contract.scales import Scale
 from paper_lib.study import archive, claims, paths, plan, scales
 
@@ -38,7 +40,7 @@ def rows(scale: str, chapters: Collection[str] = tuple(TESTED)) -> list[dict[str
         for row in table(chapter, known, TESTED[chapter]).to_dict('records'):
             on = 'maze' if chapter == 'toy_maze' else f'{row["tasks"]} tasks'
             numbers = {name: _finite(row[name]) for name in ('estimate', 'low', 'high', 'p', 'adjusted_p')}
-            kept = {name: row[name] for name in ('id', 'claim', 'row', 'statistic')}
+            kept = {name: row[name] for name in ('id', 'claim', 'row')} | {'statistic': labelled(row['statistic'])}
             found.append(kept | {'on': on} | numbers | {'pairs': row['pairs'], 'verdict': row['verdict']})
     return found
 
@@ -46,6 +48,13 @@ def rows(scale: str, chapters: Collection[str] = tuple(TESTED)) -> list[dict[str
 def primary(scale: str) -> list[dict[str, Any]]:
     """The row of `rows` by which each claim is judged."""
     return [row for row in rows(scale, ('study',)) if row['row'] == claims.PRIMARY]
+
+
+def labelled(statistic: str) -> str:
+    """The words of a comparison with the labels of agents, as in figures, in place of their names."""
+    names = sorted(agents.AGENTS, key=len, reverse=True)
+    name = re.compile(rf'(?<![\w-])({"|".join(map(re.escape, names))})(?![\w-])')
+    return name.sub(lambda match: agents.get(match[1]).label, statistic)
 
 
 def _finite(number: float) -> float | None:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from paper_lib.contract.errors import UserError
-from paper_lib.study import archive, book, captions, catalogue, claims, paths, plan, scales, verdicts
+from paper_lib.study import archive, book, catalogue, claims, paths, plan, scales, verdicts
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +99,7 @@ def test_every_table_and_caption_can_be_made_of_nothing_and_of_all(make_store, n
         for entry in found.entries:
             part = found.frames(entry)
             assert bool(part.missing) == (found is empty)
-            assert 'Scale smoke' in captions.caption(entry, part)
+            assert 'Scale smoke' in found.caption(entry, part)
             if not entry.is_figure:
                 assert 'Scale smoke' in found.table(entry.name.removeprefix('table_')).caption
         if catalogue.CLAIMS[name]:
@@ -135,7 +135,7 @@ def test_committed_captions_and_tables_are_what_the_code_makes_of_the_committed_
     study = book.open(name, {'scale': 'laptop', 'train': 'no'}, make_store([]))
     for entry in study.entries:
         if entry.is_figure:
-            caption = captions.caption(entry, study.frames(entry))
+            caption = study.caption(entry, study.frames(entry))
             assert f'{caption}\n' == (committed / 'laptop' / f'{entry.name}.md').read_text()
         else:
             study.table(entry.name.removeprefix('table_'))
