@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import nbformat
 import numpy as np
 import pytest
+import tqdm.auto
 
 from paper_lib import cli, notebooks
 from paper_lib.contract import agents, files, plain, tasks
@@ -543,8 +544,12 @@ def test_bar_goes_to_the_terminal_that_is_named(monkeypatch):
     os.close(theirs)
 
 
-def test_lines_where_nobody_looks(monkeypatch, capsys):
-    monkeypatch.setenv('PAPER_LIB_TERMINAL', '')
+@pytest.mark.parametrize('command', ['paper-lib notebooks', 'papermill'])
+def test_lines_where_nobody_looks(command, monkeypatch, capsys):
+    for name in ('PAPER_LIB_TERMINAL', 'JPY_SESSION_NAME', 'VSCODE_PID'):
+        monkeypatch.delenv(name, raising=False)
+    if command == 'paper-lib notebooks':
+        monkeypatch.setenv('PAPER_LIB_TERMINAL', '')
     monkeypatch.setitem(sys.modules, 'ipykernel', object())  # a notebook's kernel
     monkeypatch.setattr('paper_lib.engine.progress.EVERY', 0)
     with Progress(100) as progress:
@@ -556,6 +561,15 @@ def test_lines_where_nobody_looks(monkeypatch, capsys):
     assert first.startswith('50% of 100 agent steps')
     assert note == 'once'
     assert last.startswith('100% of 100 agent steps')
+
+
+def test_a_widget_in_a_notebook_that_is_open(monkeypatch):
+    monkeypatch.delenv('PAPER_LIB_TERMINAL', raising=False)
+    monkeypatch.setenv('JPY_SESSION_NAME', 'x.ipynb')
+    monkeypatch.setitem(sys.modules, 'ipykernel', object())
+    with Progress(100) as progress:
+        progress.update(['run'], 50)
+        assert isinstance(progress._bar, tqdm.auto.tqdm)
 
 
 def test_an_offline_agent_learns_from_a_file(capsys, tmp_path):

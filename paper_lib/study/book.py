@@ -2,12 +2,15 @@
 
 import dataclasses
 import math
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from paper_lib.contract import agents
+from paper_lib.contract.errors import UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study import (
     archive,
@@ -107,8 +110,10 @@ class Book:
         counts = self.state().groupby([*self._row_keys, 'state'], sort=False).size()
         return counts.unstack(fill_value=0)
 
-    def frames(self, entry: Entry) -> Frames:
-        """The archived rows that a figure or a table is made of."""
+    def frames(self, entry: Entry | str) -> Frames:
+        """The archived rows that a figure or a table is made of, given itself or by its name."""
+        if isinstance(entry, str):
+            entry = choose('name', entry, {known.name: known for known in self.entries})
         specs = self.runs_of[entry.chapter]
         return load(entry, specs, scales.get(self.scale), self.planned)
 
@@ -136,11 +141,17 @@ class Book:
             return captions.caption(entry, rows)
         return captions.caption(entry, rows, {train: self.cost(train) for train in ('yes', 'all')})
 
-    def figure(self, name: str) -> drawing.Drawing:
-        """Draw a figure from the archive and save it as PNG, PDF and caption."""
+    def figure(self, name: str, tasks: Sequence[str] = (), agents: Sequence[str] = ()) -> drawing.Drawing:
+        """Draw a figure from the archive and save it as PNG, PDF and caption.
+
+        With `tasks`, or with `agents` (names or groups), only these are drawn, and nothing is saved. Raises UserError
+        for a name that is not in the figure.
+        """
         figures = {entry.name: entry for entry in self.entries if entry.is_figure}
         entry = choose('figure', name, figures)
         rows = self.frames(entry)
+        if tasks or agents:
+            return _part(entry, rows, tasks, agents)
         caption = self.caption(entry, rows)
         path = paths.drawings(self.scale) / name
         drawing.save(entry.make(rows), path, drawing.provenance(rows))
@@ -166,6 +177,21 @@ class Book:
         table = tables.Table(table_rows, self.caption(entry, rows))
         tables.save(table.frame, paths.drawings(self.scale) / entry.name, table.caption)
         return table
+
+
+def _part(entry: Entry, rows: Frames, tasks: Sequence[str], names: Sequence[str]) -> drawing.Drawing:
+    """A figure of these tasks and agents alone."""
+    for task in tasks:
+        choose('task', task, dict.fromkeys(rows.tasks))
+    shown = [name for name in entry.agents if not names or name in agents.group(*names)]
+    if not shown:
+        raise UserError(f'agents={tuple(names)}: must be some of {", ".join(entry.agents)}')
+    part = rows.of(shown).of(tasks or rows.tasks, key='task')
+    with tempfile.TemporaryDirectory(prefix='paper-lib-') as folder:
+        path = Path(folder) / entry.name
+        drawing.save(entry.draw(part, shown), path, drawing.provenance(part))
+        png = path.with_name(f'{entry.name}.png').read_bytes()
+    return drawing.Drawing(png, captions.caption(entry, part))
 
 
 def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: frozenset[str]) -> Frames:
