@@ -12,7 +12,7 @@ from paper_lib.contract.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Notebooks:
-    """Run notebooks without opening them, and render each to HTML in figures/. Where one fails the next still runs."""
+    """Run notebooks without opening them, and render each to HTML in figures/. If one fails, the others still run."""
 
     names: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar='NAME', help_behavior_hint='')]] = ()
     """which (all, if none is named)"""
@@ -62,7 +62,7 @@ class Html:
 
 @dataclasses.dataclass(frozen=True)
 class Verify:
-    """Draw everything again, elsewhere, and list the files of figures/SCALE that are not the same bytes."""
+    """Draw everything again in another folder, and list the files of figures/SCALE whose bytes differ."""
 
     scale: Scale = 'laptop'
 
@@ -73,7 +73,7 @@ class Verify:
         scales.get(self.scale)
         lines = notebooks.differences(self.scale)
         if not lines:
-            print(f'{self.scale}: every file is what is drawn from the data')
+            print(f'{self.scale}: every file has the bytes that are drawn from the data')
             return 0
         print('\n'.join(lines))
         return 1

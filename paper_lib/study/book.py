@@ -144,8 +144,8 @@ class Book:
     def figure(self, name: str, tasks: Sequence[str] = (), agents: Sequence[str] = ()) -> drawing.Drawing:
         """Draw a figure from the archive and save it as PNG, PDF and caption.
 
-        With `tasks`, or with `agents` (names or groups), only these are drawn, and nothing is saved. Raises UserError
-        for a name that is not in the figure.
+        With `tasks`, or with `agents` (names or groups), only these are drawn, and nothing is saved. Active, which the
+        others are compared with, stays. Raises UserError for a name that is not in the figure.
         """
         figures = {entry.name: entry for entry in self.entries if entry.is_figure}
         entry = choose('figure', name, figures)
@@ -183,9 +183,10 @@ def _part(entry: Entry, rows: Frames, tasks: Sequence[str], names: Sequence[str]
     """A figure of these tasks and agents alone."""
     for task in tasks:
         choose('task', task, dict.fromkeys(rows.tasks))
-    shown = [name for name in entry.agents if not names or name in agents.group(*names)]
-    if not shown:
+    chosen = set(agents.group(*names) if names else entry.agents)
+    if not chosen & set(entry.agents):
         raise UserError(f'agents={tuple(names)}: must be some of {", ".join(entry.agents)}')
+    shown = [name for name in entry.agents if name in chosen | {'active'}]
     part = rows.of(shown).of(tasks or rows.tasks, key='task')
     with tempfile.TemporaryDirectory(prefix='paper-lib-') as folder:
         path = Path(folder) / entry.name
