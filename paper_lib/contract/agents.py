@@ -238,8 +238,9 @@ def group(*wanted: str) -> list[str]:
 
     Raises UserError for a word that is neither.
     """
+    known = words()
     for word in wanted:
-        if word not in words():
+        if word not in known:
             raise UserError(f'group={word!r}: no agent has this name or is in a group of it')
     return [name for name, row in AGENTS.items() if {EVERY, name, *row.groups} & set(wanted)]
 
