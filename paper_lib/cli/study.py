@@ -155,16 +155,18 @@ class Export:
 class Tasks:
     """List the tasks and their settings (Table S1). Those of Gymnasium are not listed: gym:ID, e.g. gym:Pendulum-v1."""
 
+    markdown: Markdown = False
     json: Json = False
 
     def __call__(self) -> None:
-        show([dataclasses.asdict(task) for task in tasks.known()], self.json)
+        show([dataclasses.asdict(task) for task in tasks.known()], self.json, self.markdown)
 
 
 @dataclasses.dataclass(frozen=True)
 class Agents:
     """List the agents, and the groups that figures ask for."""
 
+    markdown: Markdown = False
     json: Json = False
 
     def __call__(self) -> None:
@@ -175,31 +177,34 @@ class Agents:
             rows.append(
                 {
                     'agent': name,
+                    'label': row.label,
                     'source': row.source,
                     'data': row.data,
                     'groups': ' '.join(row.groups),
                     'about': row.about,
                 }
             )
-        show(rows, self.json)
+        show(rows, self.json, self.markdown)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scales:
     """List the scales of the study."""
 
+    markdown: Markdown = False
     json: Json = False
 
     def __call__(self) -> None:
         from paper_lib.study import plan, scales
 
-        show([plan.summary(scale) for scale in scales.SCALES.values()], self.json)
+        show([plan.summary(scale) for scale in scales.SCALES.values()], self.json, self.markdown)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
     """List the model sizes."""
 
+    markdown: Markdown = False
     json: Json = False
 
     def __call__(self) -> None:
@@ -211,4 +216,4 @@ class Sizes:
         else:  # one column per size: there are many more fields than sizes
             fields = next(iter(models.values()))
             rows = [{'field': field} | {name: models[name][field] for name in models} for field in fields]
-        show(rows, self.json)
+        show(rows, self.json, self.markdown)
