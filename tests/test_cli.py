@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,8 +18,11 @@ from types import SimpleNamespace
 import nbformat
 import numpy as np
 import pytest
+import tqdm.auto
 
+import paper_lib
 from paper_lib import cli, notebooks
+from paper_lib.cli import options
 from paper_lib.contract import agents, files, plain, tasks
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import ModelSpec
@@ -70,10 +74,10 @@ def test_lists(capsys):
     assert sizes['laptop_study'] == plan.make('passive', 'cheetah_run-proprio', 10, scales.get('laptop')).model
 
 
-@pytest.mark.parametrize('command', ['tasks', 'agents', 'scales', 'sizes', 'runs'])
+@pytest.mark.parametrize('command', ['tasks', 'agents', 'scales', 'sizes', 'runs', 'figures'])
 def test_tables_are_aligned(capsys, command):
     assert cli.main([command]) == 0
-    head, *lines = capsys.readouterr().out.splitlines()
+    head, *lines = capsys.readouterr().out.rpartition('\n\n')[2].splitlines()
     assert len(lines) > 2
     for start in [match.start() for match in re.finditer(r'(?<=  )\S', head)]:
         assert all(line[start - 2 : start] in ('', ' ', '  ') for line in lines)
@@ -88,12 +92,89 @@ def test_help_explains_every_value(capsys):
     assert '--model.classes INT classes per latent (default: as the scale)' in text
 
 
-def test_commands_load_only_what_they_need():
-    code = ('import sys; from paper_lib import cli; cli.main(["agents"]); cli.main(["tasks"])\n'
-            'heavy = {"jax", "mujoco", "papermill", "matplotlib", "pyarrow"} & sys.modules.keys()\n'
+SLOW_TO_LOAD = ('jax', 'mujoco', 'papermill', 'matplotlib', 'scipy', 'seaborn')  # the commands below answer at once
+
+
+@pytest.mark.parametrize(('command', 'further'), [
+    ('tasks', ('pyarrow', 'pandas')), ('agents', ('pyarrow', 'pandas')), ('--help', ('pyarrow', 'pandas')),
+    ('runs', ()), ('claims', ()), ('figures', ()),
+])  # fmt: skip
+def test_commands_load_only_what_they_need(command, further, monkeypatch):
+    monkeypatch.delenv('PAPER_LIB_FIGURES')  # of the repository, which has runs
+    code = (f'import sys; from paper_lib import cli; assert cli.main(["{command}"]) == 0\n'
+            f'heavy = {{*{SLOW_TO_LOAD + further}}} & sys.modules.keys()\n'
             'sys.exit(str(heavy) if heavy else 0)')  # fmt: skip
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_help_groups_all_commands_by_their_readers(capsys):
+    assert cli.main(['--help']) == 0
+    text = capsys.readouterr().out
+    places = [text.index(title) for title in ('To read the results:', 'To train and draw:', 'To keep the repository:')]
+    assert places == sorted(places)
+    assert places[0] < text.index('\n  claims ') < places[1] < text.index('\n  train ') < places[2]
+    assert all(f'\n  {name} ' in text for name in cli.COMMANDS)
+    assert cli.main([]) == 0 and capsys.readouterr().out == text
+    assert cli.main(['--version']) == 0 and capsys.readouterr().out == f'paper-lib {paper_lib.__version__}\n'
+
+
+@pytest.mark.parametrize(('args', 'near'), [
+    (['clams'], "command='clams': must be one of .*; did you mean 'claims'"),
+    (['runs', '--agent', 'pasive'], "agent='pasive': must be one of .*; did you mean 'passive'"),
+    (['runs', '--task', 'walker_wlk-proprio'], "task='walker_wlk-proprio': .*; did you mean 'walker_walk-proprio'"),
+    (['runs', '--state', 'archve'], "state='archve': must be one of .*; did you mean 'archived'"),
+    (['notebooks', '2_valdation'], "notebook='2_valdation': must be one of .*; did you mean '2_validation'"),
+    (['claims', '--scal', 'smoke'], 'Unrecognized options: --scal, smoke; Perhaps you meant: --scale STR'),
+])  # fmt: skip
+def test_a_mistyped_name_names_the_nearest(capsys, args, near):
+    assert cli.main(args) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(near, line)
+
+
+def test_a_table_fits_into_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, 'isatty', lambda: True)
+    monkeypatch.setattr(shutil, 'get_terminal_size', lambda: os.terminal_size((60, 24)))
+    words = 'offline agents end with a lower score than the Active agent'
+    options.show([{'claim': words, 'verdict': 'undecided', 'pairs': 6}], as_json=False)
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and max(map(len, [head, *lines])) <= 60
+    assert lines[0].split('  ')[-2:] == ['undecided', '6']
+    assert ' '.join(line[: head.index('verdict')].strip() for line in lines) == words
+
+
+def test_tables_of_markdown(capsys):
+    assert cli.main(['figures', '--markdown']) == 0
+    head, rule, first, *_ = capsys.readouterr().out.splitlines()
+    assert head == '| figure | file | notebook | scales (agents) |' and set(rule) == set('| -')
+    assert first == '| Fig. 1 | figure_1.png | 1_toy_maze |  |'
+
+
+def test_claims_are_in_words_and_numbers_in_json(monkeypatch, capsys):
+    monkeypatch.delenv('PAPER_LIB_FIGURES')  # of the repository, which has runs
+    found = rows(capsys, 'claims', '--all')
+    assert {row['row'] for row in found} == {'primary', 'secondary'}
+    assert {row['id'] for row in found if row['verdict'] == 'no runs'} and {row['on'] for row in found} >= {'maze'}
+    for row in found:
+        numbers = [row[name] for name in ('estimate', 'low', 'high', 'p', 'adjusted_p')]
+        assert all(value is None or isinstance(value, float) for value in numbers) and isinstance(row['pairs'], int)
+        assert (row['estimate'] is None) == (row['pairs'] == 0)
+    assert cli.main(['claims']) == 0
+    table, _, waiting = capsys.readouterr().out.partition('\nNo runs yet:\n')
+    assert 'C1: Offline agents end with a lower score than the Active agent.' in table and 'secondary' not in table
+    assert 'no runs' not in table and 'P2: A policy can fail in states that its world model knows well.' in waiting
+
+
+def test_runs_starts_with_totals_and_takes_filters(capsys):
+    assert cli.main(['runs', '--scale', 'smoke', '--agent', 'passive', '--task', TASK]) == 0
+    total, blank, _, *lines = capsys.readouterr().out.splitlines()
+    assert (total, blank) == ('2 runs: 2 planned', '') and len(lines) == 2
+    assert all(line.split()[:3] == ['toy_maze', TASK, 'passive'] for line in lines)
+    compared = rows(capsys, 'runs', '--scale', 'smoke', '--agent', 'compared')
+    assert {row['agent'] for row in compared} == {'active', 'passive', 'tandem'}
+    assert cli.main(['runs', '--scale', 'smoke', '--state', 'done']) == 0
+    assert capsys.readouterr().out == 'no such run\n'
 
 
 # The run that a command means.
@@ -429,7 +510,7 @@ def test_notebook_runs_from_anywhere_into_whole_files(foreign_kernel, capsys, tm
     assert captured.err == ''
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['1_toy_maze.html', '1_toy_maze.ipynb']
     html = (tmp_path / 'out' / '1_toy_maze.html').read_text()
-    assert html.count('data:image/png;base64') == 4  # Figures 1, 2, of a body, and its curves
+    assert html.count('data:image/png;base64') == 5  # Figures 1, 2, of a body, its curves, and a plot of one's own
     assert str(tmp_path) not in html
     assert (tmp_path / 'figures' / 'smoke' / 'figure_2.png').exists()
 
@@ -543,8 +624,12 @@ def test_bar_goes_to_the_terminal_that_is_named(monkeypatch):
     os.close(theirs)
 
 
-def test_lines_where_nobody_looks(monkeypatch, capsys):
-    monkeypatch.setenv('PAPER_LIB_TERMINAL', '')
+@pytest.mark.parametrize('command', ['paper-lib notebooks', 'papermill'])
+def test_lines_where_nobody_looks(command, monkeypatch, capsys):
+    for name in ('PAPER_LIB_TERMINAL', 'JPY_SESSION_NAME', 'VSCODE_PID'):
+        monkeypatch.delenv(name, raising=False)
+    if command == 'paper-lib notebooks':
+        monkeypatch.setenv('PAPER_LIB_TERMINAL', '')
     monkeypatch.setitem(sys.modules, 'ipykernel', object())  # a notebook's kernel
     monkeypatch.setattr('paper_lib.engine.progress.EVERY', 0)
     with Progress(100) as progress:
@@ -556,6 +641,15 @@ def test_lines_where_nobody_looks(monkeypatch, capsys):
     assert first.startswith('50% of 100 agent steps')
     assert note == 'once'
     assert last.startswith('100% of 100 agent steps')
+
+
+def test_a_widget_in_a_notebook_that_is_open(monkeypatch):
+    monkeypatch.delenv('PAPER_LIB_TERMINAL', raising=False)
+    monkeypatch.setenv('JPY_SESSION_NAME', 'x.ipynb')
+    monkeypatch.setitem(sys.modules, 'ipykernel', object())
+    with Progress(100) as progress:
+        progress.update(['run'], 50)
+        assert isinstance(progress._bar, tqdm.auto.tqdm)
 
 
 def test_an_offline_agent_learns_from_a_file(capsys, tmp_path):

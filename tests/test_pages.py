@@ -125,7 +125,7 @@ def test_verify_names_every_file_that_is_not_what_is_drawn(notebook, folder, cap
     place = folder / 'smoke'
     assert sorted(path.name for path in place.iterdir()) == ['figure.md', 'index.html', 'n.html']
     assert cli.main(['verify', '--scale', 'smoke']) == 0
-    assert capsys.readouterr().out.endswith('smoke: every file is what is drawn from the data\n')
+    assert capsys.readouterr().out.endswith('smoke: every file has the bytes that are drawn from the data\n')
     data.write_bytes(b'two')
     (place / 'index.html').unlink()
     (place / 'figure_old.md').write_text('')

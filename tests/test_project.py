@@ -7,15 +7,15 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import paper_lib
+from paper_lib import cli
 from paper_lib.explore import weights
-from paper_lib.study import archive, artefacts, plan, scales, stats, tables
+from paper_lib.study import report
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
@@ -115,16 +115,33 @@ def test_no_file_names_a_path_of_a_machine():
     assert not found
 
 
-def test_readme_links_lead_somewhere():
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    links = re.findall(r'\]\(([^)#:]+)(?:#[^)]*)?\)', page.read_text())
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def test_readme_is_short_and_leads_to_every_page():
     text = (ROOT / 'README.md').read_text()
-    assert '](docs/glossary.md)' in text
-    links = re.findall(r'\]\(([^)#:]+)\)', text)
-    assert not [link for link in links if not (ROOT / link).exists()]
+    assert len(text.splitlines()) <= 150
+    assert not [page.name for page in PAGES[1:] if f'docs/{page.name}' not in text]
 
 
-def test_readme_names_targets_of_the_makefile():
+def test_readme_cites_the_paper_by_its_authors():
+    (paper,) = yaml.safe_load((ROOT / 'CITATION.cff').read_text())['references']
+    names = ' and '.join(f'{author["family-names"]}, {author["given-names"]}' for author in paper['authors'])
+    assert f'author  = {{{names}}},' in (ROOT / 'README.md').read_text()
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
+def test_pages_name_targets_of_the_makefile_and_commands(page):
     targets = set(re.findall(r'^([a-z]+):', (ROOT / 'Makefile').read_text(), re.MULTILINE))
-    assert set(re.findall(r'`make ([a-z]+)', (ROOT / 'README.md').read_text())) <= targets
+    text = page.read_text()
+    assert set(re.findall(r'`make ([a-z]+)', text)) <= targets
+    assert set(re.findall(r'`paper-lib ([a-z]+)', text)) <= set(cli.COMMANDS)
 
 
 def test_weights_are_there_for_every_task_that_an_interactive_part_plays():
@@ -135,28 +152,18 @@ def test_weights_are_there_for_every_task_that_an_interactive_part_plays():
     assert len(whole) == 3 * len({spec.task for pair in pairs for spec in pair})  # of one pair each
 
 
-def test_readme_has_the_lists_that_the_data_give(monkeypatch):
-    """Of `paper-lib claims` and the final scores every line, of `paper-lib figures --draw` all but the seconds."""
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
+def test_pages_say_of_the_runs_what_the_data_give(page, monkeypatch):
+    """`paper-lib docs` writes them again."""
     monkeypatch.delenv('PAPER_LIB_FIGURES', raising=False)
-    text = (ROOT / 'README.md').read_text()
-    assert tables.markdown(pd.DataFrame(artefacts.claims('laptop'))) in text
-    finals = (ROOT / 'figures/laptop/table_finals.md').read_text()
-    assert finals.partition('\n\n')[0] in text
-    listed = pd.DataFrame(artefacts.listing('laptop'))
-    assert all(f'\n{line[:-1]}' in text for line in tables.markdown(listed).splitlines()[2:])
+    text = page.read_text()
+    assert report.filled(text) == text
 
 
-def test_readme_tells_what_every_pair_shows(monkeypatch):
-    """'In every pair of walker_walk and cheetah_run so far, Passive ends with a higher world-model loss (C2) ...'."""
+def test_the_commit_of_every_archived_run_is_known(monkeypatch):
+    """For a new hash of code: add a row to docs/commits.csv with the commit that the runs were trained at."""
     monkeypatch.delenv('PAPER_LIB_FIGURES', raising=False)
-    said = 'In every pair of walker_walk and cheetah_run so far, Passive ends with a higher world-model loss'
-    assert said in (ROOT / 'README.md').read_text()
-    laptop = scales.get('laptop')
-    specs = plan.specs('study', laptop, exploratory=False)
-    finals = stats.final(archive.load(specs, ROOT / 'figures/data/laptop', 'study').metrics, 'wm_loss', 'value_error')
-    for column in ('wm_loss', 'value_error'):
-        of_pair = finals.pivot(index=['task', 'pair_seed'], columns='agent', values=column)
-        assert len(of_pair) == 6 and (of_pair.passive > of_pair.active).all()
+    assert 'not known' not in report.trained_by()
 
 
 @pytest.mark.parametrize('module', ['', *(f'.{path.stem}' for path in (ROOT / 'paper_lib').glob('[a-z]*.py'))])
@@ -168,12 +175,13 @@ def test_import_is_light(module):
 
 
 def test_glossary_has_words_that_are_used_each_once():
-    """A word of the glossary occurs in the code or in README; hyphens and line ends count as spaces."""
+    """A word of the glossary occurs in the code or on a page; hyphens and line ends count as spaces."""
 
     def plain(text):
         return re.sub(r'[\W_]+', ' ', text.lower())
 
-    paths = [ROOT / 'README.md', *(ROOT / 'paper_lib').rglob('*.py')]
+    pages = [page for page in PAGES if page.stem != 'glossary']
+    paths = [*pages, *(ROOT / 'paper_lib').rglob('*.py')]
     used = ' '.join(plain(path.read_text()) for path in paths)
     words = re.findall(r'^- \*\*(.+?)\*\*: ', (ROOT / 'docs/glossary.md').read_text(), re.MULTILINE)
     assert len(words) > 50 and len(words) == len(set(words))

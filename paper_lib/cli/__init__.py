@@ -11,7 +11,9 @@ A traceback is a bug.
 """
 
 import contextlib
+import difflib
 import errno
+import functools
 import io
 import logging
 import os
@@ -19,17 +21,26 @@ import re
 import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable
 
 import tyro
 
+import paper_lib
 from paper_lib.cli.machine import Bench, Doctor, Reference
 from paper_lib.cli.options import end
 from paper_lib.cli.runs import Prune, Runs, Train
-from paper_lib.cli.study import Agents, Claims, Export, Figures, Html, Notebooks, Scales, Sizes, Tasks, Verify
+from paper_lib.cli.study import Agents, Claims, Docs, Export, Figures, Html, Notebooks, Scales, Sizes, Tasks, Verify
 from paper_lib.contract.errors import UserError, one_line
 
 NARROWEST = 40  # columns of help at least; in much fewer the library that wraps it never ends
+# Who uses a command -> the commands.
+GROUPS = {
+    'To read the results': (Claims, Figures, Runs, Tasks, Agents, Scales, Sizes),
+    'To train and draw': (Notebooks, Train, Doctor, Bench, Prune),
+    'To keep the repository': (Html, Verify, Docs, Export, Reference),
+}
+COMMANDS = {command.__name__.lower(): command for group in GROUPS.values() for command in group}
 
 
 def main(args: list[str] | None = None) -> int:
@@ -108,23 +119,45 @@ def _terminate(number: int, _: object) -> None:
 
 def _parse(args: list[str] | None) -> Callable[[], int | None]:
     """The command that the arguments name. Raises UserError for a mistake in them."""
-    study = Train | Runs | Notebooks | Html | Verify | Figures | Claims | Export | Tasks | Agents | Scales | Sizes
-    commands = study | Doctor | Bench | Prune | Reference
     args = sys.argv[1:] if args is None else args
-    if shutil.get_terminal_size().columns < NARROWEST:
-        os.environ['COLUMNS'] = str(NARROWEST)
+    columns = max(NARROWEST, shutil.get_terminal_size().columns)
+    os.environ['COLUMNS'] = str(columns)
+    name, *options = args or ['--help']
+    if name in ('-h', '--help'):
+        return functools.partial(print, _overview(columns))
+    if name == '--version':
+        return functools.partial(print, f'paper-lib {paper_lib.__version__}')
+    if name not in COMMANDS:
+        allowed = ', '.join(COMMANDS)
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f'; did you mean {near[0]!r}?' if near else ''
+        raise UserError(f'command={name!r}: must be one of {allowed}{hint}; see `paper-lib --help`')
     try:
         with contextlib.redirect_stderr(io.StringIO()) as box:
-            return tyro.cli(commands, args=args, prog='paper-lib', description='Runs and figures of the study.',
+            return tyro.cli(COMMANDS[name], args=options, prog=f'paper-lib {name}',
                             config=(tyro.conf.FlagCreatePairsOff,))  # fmt: skip
     except SystemExit as end:
         if not end.code:
             sys.stdout.flush()
             raise
-        names = [command.__name__.lower() for command in commands.__args__]
-        command = [name for name in args[:1] if name in names]
-        help_command = ' '.join(['paper-lib', *command, '--help'])
-        raise UserError(f'{_line(box.getvalue())}; see `{help_command}`') from None
+        raise UserError(f'{_line(box.getvalue())}; see `paper-lib {name} --help`') from None
+
+
+def _overview(columns: int) -> str:
+    """The help of `paper-lib` itself: every command with the first sentence of its help."""
+    widest = max(map(len, COMMANDS))
+    lines = ['usage: paper-lib COMMAND [OPTIONS]', '', 'Runs, figures and claims of the study.']
+    for title, commands in GROUPS.items():
+        lines += ['', f'{title}:']
+        for command in commands:
+            about = ' '.join(command.__doc__.partition('\n\n')[0].split())
+            name = command.__name__.lower().ljust(widest)
+            lines += textwrap.wrap(f'  {name}  {about}', columns, subsequent_indent=' ' * (widest + 4))
+    lines += [
+        '',
+        '`paper-lib COMMAND --help` lists the options of a command. `paper-lib --version` prints the version.',
+    ]
+    return '\n'.join(lines)
 
 
 def _line(box: str) -> str:

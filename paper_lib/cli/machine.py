@@ -34,7 +34,7 @@ class Doctor:
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """Measure how fast this machine trains and what each scale would cost on it. Without a GPU all takes long."""
+    """Measure how fast this machine trains, and what each scale would cost on it. It takes long without a GPU."""
 
     scales: tuple[str, ...] = ('laptop', 'paper')  # whose programs and plans are measured
     lanes: tuple[int, ...] = (1, 2, 4, 8, 16)  # runs in one program; fewer for a program that is slow here

@@ -2,9 +2,12 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +16,8 @@ import tyro
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.facts import Fact, facts
 from paper_lib.contract.spec import ModelSpec, RunSpec
+
+NARROWEST = 20  # letters of a column that is narrowed
 
 
 def end(code: int, line: str) -> int:
@@ -33,19 +38,38 @@ def convert(name: str, text: str, kind: type) -> Any:
         raise UserError(f'{name}={text!r}: must be {kind.__name__}') from None
 
 
-def show(rows: list[dict], as_json: bool) -> None:
-    """Print rows of equal keys as JSON or as a table."""
+def show(rows: list[dict], as_json: bool, as_markdown: bool = False) -> None:
+    """Print rows of equal keys: as JSON, as a table of Markdown, or as an aligned table.
+
+    In a terminal that is too narrow for the aligned table, the texts of its widest columns take several lines.
+    """
     if as_json:
         return print(json.dumps(rows, indent=1))
     if not rows:
         return None
     lines = [list(rows[0])]
     for row in rows:
-        lines.append([str(value) for value in row.values()])
+        lines.append(['' if value is None else str(value) for value in row.values()])
+    if as_markdown:
+        from paper_lib.study import tables
+
+        return print(tables.from_lines(lines), end='')
     widths = [max(map(len, column)) for column in zip(*lines)]
+    if sys.stdout.isatty():
+        widths = _fitted(widths, shutil.get_terminal_size().columns)
     for line in lines:
-        cells = [text.ljust(width) for text, width in zip(line, widths)]
-        print('  '.join(cells).rstrip())
+        wrapped = [textwrap.wrap(text, width) or [''] for text, width in zip(line, widths)]
+        for parts in itertools.zip_longest(*wrapped, fillvalue=''):
+            cells = [text.ljust(width) for text, width in zip(parts, widths)]
+            print('  '.join(cells).rstrip())
+
+
+def _fitted(widths: list[int], columns: int) -> list[int]:
+    """Widths of which the widest are narrowed until a line has this many columns. None is below NARROWEST."""
+    widths = list(widths)
+    while sum(widths) + 2 * (len(widths) - 1) > columns and max(widths) > NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    return widths
 
 
 # Fields of a spec as options. An option that is not given is None and leaves the value of the scale.
@@ -80,6 +104,7 @@ RunValues = _values(RunSpec)
 ModelValues = _values(ModelSpec)
 
 Json = Annotated[bool, tyro.conf.arg(help='print JSON instead of a table')]
+Markdown = Annotated[bool, tyro.conf.arg(help='print a table of Markdown instead of an aligned one')]
 Scale = Annotated[str, tyro.conf.arg(help='see `paper-lib scales`')]
 
 

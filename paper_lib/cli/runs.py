@@ -1,16 +1,19 @@
 """Commands that train runs, list them and delete replays."""
 
+import collections
 import dataclasses
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from paper_lib.cli.options import Folder, Input, Json, ModelValues, RunValues, Scale, given, show
+from paper_lib.cli.options import Folder, Input, Json, Markdown, ModelValues, RunValues, Scale, given, show
+from paper_lib.contract import agents
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
 
 if TYPE_CHECKING:
+    from paper_lib.contract import scales
     from paper_lib.data.store import Store
 
 
@@ -35,7 +38,7 @@ class Train:
     model: ModelValues = dataclasses.field(default_factory=ModelValues)
     runs: Folder = None
     workers: int = 0  # number of processes; 0: one per core, or one if there is a GPU
-    dry_run: bool = False  # show what would be trained and what it costs; errors are those of training
+    dry_run: bool = False  # show what would be trained and its cost, the hours of one core by those of archived runs
     json: Json = False  # with --dry-run
 
     def specs(self) -> list[RunSpec]:
@@ -76,6 +79,7 @@ class Train:
         if self.dry_run:
             from paper_lib.run.backend import check_device
             from paper_lib.run.cost import check_space, cost
+            from paper_lib.study import rates, scales
 
             check_device()
             unfinished = ensure.unfinished(specs, store, self.workers)
@@ -83,8 +87,11 @@ class Train:
             workers, lanes = ensure.layout()
             check_space(missing, store.root, (self.workers or workers) * lanes)
             rows = []
+            measured = rates.measured(scales.get(self.scale))
             for spec in specs:
-                rows.append({'run_id': spec.run_id, 'state': store.status(spec)} | cost(spec))
+                hours = rates.hours([spec], measured)
+                of_one_core = {'hours': None if hours is None else round(hours, 2)}
+                rows.append({'run_id': spec.run_id, 'state': store.status(spec)} | cost(spec) | of_one_core)
             return show(rows, self.json)
         ensure.ensure(specs, store, self.workers)
         print(f'done: {store.path(specs[-1])}')
@@ -103,14 +110,18 @@ class Train:
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """Show the state of every run of the study.
+    """Show the state of every run of the study, after the number of runs in each state.
 
     A run with a result is done (on this machine) or archived (in figures/data). One that was begun is running,
     partial or failed. All others are planned or optional; only `-p train all` trains optional runs.
     """
 
     scale: Scale = 'laptop'
+    task: str | None = None  # show this task alone
+    agent: str | None = None  # show this agent alone, or this group of agents
+    state: str | None = None  # show the runs in this state alone
     runs: Folder = None
+    markdown: Markdown = False
     json: Json = False
 
     def __call__(self):
@@ -119,23 +130,46 @@ class Runs:
 
         store = Store(self.runs)
         scale = scales.get(self.scale)
+        self._check_filters(scale)
         planned = plan.planned(scale)
         rows = []
         for chapter in scale.chapters:
-            specs = plan.specs(chapter, scale, optional=True)
+            specs = [spec for spec in plan.specs(chapter, scale, optional=True) if self._wants(spec)]
             states = archive.state(specs, store, paths.archive(self.scale), chapter, planned).state
             for spec, state in zip(specs, states):
-                row = {
-                    'chapter': chapter,
-                    'task': spec.task,
-                    'agent': spec.agent,
-                    'pair_seed': spec.pair_seed,
-                    'state': state,
-                    'run_id': spec.run_id,
-                    'reason': _failure(store, spec),
-                }
-                rows.append(row)
-        show(rows, self.json)
+                if self.state in (None, state):
+                    row = {
+                        'chapter': chapter,
+                        'task': spec.task,
+                        'agent': spec.agent,
+                        'pair_seed': spec.pair_seed,
+                        'state': state,
+                        'run_id': spec.run_id,
+                        'reason': _failure(store, spec),
+                    }
+                    rows.append(row)
+        if not self.json:
+            counts = collections.Counter(row['state'] for row in rows)
+            found = [f'{counts[state]} {state}' for state in archive.STATES if counts[state]]
+            print(f'{len(rows)} runs: {", ".join(found)}\n' if rows else 'no such run')
+        show(rows, self.json, self.markdown)
+
+    def _check_filters(self, scale: 'scales.Scale') -> None:
+        """Raise UserError for a filter that can match nothing, because its name is mistyped."""
+        from paper_lib.study import archive
+        from paper_lib.study.names import choose
+
+        names = dict.fromkeys(name for chapter in scale.chapters for name in scale.tasks(chapter))
+        if self.task is not None:
+            choose('task', self.task, names)
+        if self.agent is not None:
+            choose('agent', self.agent, agents.words())
+        if self.state is not None:
+            choose('state', self.state, dict.fromkeys(archive.STATES))
+
+    def _wants(self, spec: RunSpec) -> bool:
+        """Whether a run passes the filters of its task and agent."""
+        return self.task in (None, spec.task) and (self.agent is None or spec.agent in agents.group(self.agent))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,19 +1,18 @@
 """Commands that draw the study, and those that list what it is made of."""
 
 import dataclasses
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from paper_lib.cli.options import Folder, Json, Output, Scale, convert, end, show
+from paper_lib.cli.options import Folder, Json, Markdown, Output, Scale, convert, end, show
 from paper_lib.contract import tasks
 from paper_lib.contract.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
 class Notebooks:
-    """Run notebooks without opening them, and render each to HTML in figures/. Where one fails the next still runs."""
+    """Run notebooks without opening them, and render each to HTML in figures/. If one fails, the others still run."""
 
     names: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar='NAME', help_behavior_hint='')]] = ()
     """which (all, if none is named)"""
@@ -63,7 +62,7 @@ class Html:
 
 @dataclasses.dataclass(frozen=True)
 class Verify:
-    """Draw everything again, elsewhere, and list the files of figures/SCALE that are not the same bytes."""
+    """Draw everything again in another folder, and list the files of figures/SCALE whose bytes differ."""
 
     scale: Scale = 'laptop'
 
@@ -74,52 +73,65 @@ class Verify:
         scales.get(self.scale)
         lines = notebooks.differences(self.scale)
         if not lines:
-            print(f'{self.scale}: every file is what is drawn from the data')
+            print(f'{self.scale}: every file has the bytes that are drawn from the data')
             return 0
         print('\n'.join(lines))
         return 1
 
 
 @dataclasses.dataclass(frozen=True)
+class Docs:
+    """Write what README.md and docs/ say of the runs again, from the data in figures/."""
+
+    def __call__(self) -> None:
+        from paper_lib.study import report
+
+        for path in report.write():
+            print(f'written: {path}')
+
+
+@dataclasses.dataclass(frozen=True)
 class Figures:
-    """List the paper's figures and tables as Markdown: file, notebook, the scales that have data of it."""
+    """List the paper's figures and tables: file, notebook, the scales that have data of it."""
 
     scale: Scale = 'laptop'  # of --draw
     draw: bool = False  # measure how long drawing each takes, from the data in figures/
-    json: Annotated[bool, tyro.conf.arg(help='print JSON instead of Markdown')] = False
+    markdown: Markdown = False
+    json: Json = False
 
     def __call__(self) -> None:
         from paper_lib.study import artefacts
 
-        _list(artefacts.listing(self.scale, self.draw), self.json)
+        show(artefacts.listing(self.scale, self.draw), self.json, self.markdown)
 
 
 @dataclasses.dataclass(frozen=True)
 class Claims:
-    """Test the paper's claims on the data in figures/, and list those that have runs as Markdown."""
+    """Test the paper's claims on the data in figures/: the primary row of each claim, then the claims without runs."""
 
     scale: Scale = 'laptop'
-    json: Annotated[bool, tyro.conf.arg(help='print JSON instead of Markdown')] = False
+    all: bool = False  # the secondary rows and those of the maze too
+    markdown: Markdown = False
+    json: Json = False
 
     def __call__(self) -> None:
-        from paper_lib.study import artefacts, paths
+        from paper_lib.study import paths, verdicts
 
-        rows = artefacts.claims(self.scale)
-        if not rows:
+        rows = verdicts.rows(self.scale) if self.all else verdicts.primary(self.scale)
+        tested = [row for row in rows if row['pairs']]
+        if not tested:
             raise UserError(f'scale={self.scale}: no runs in {paths.archive(self.scale)}, so there is nothing to test')
-        _list(rows, self.json)
-
-
-def _list(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Print rows of equal keys as JSON or as a table of Markdown."""
-    import pandas as pd
-
-    from paper_lib.study import tables
-
-    if as_json:
-        print(json.dumps(rows, indent=1))
-    else:
-        print(tables.markdown(pd.DataFrame(rows)).rstrip())
+        if self.json:
+            return show(rows, as_json=True)
+        table = []
+        for row in tested:
+            compared = {'row': row['row'], 'statistic': row['statistic'], 'on': row['on']} if self.all else {}
+            table.append({'claim': f'{row["id"]}: {row["claim"]}'} | compared | verdicts.words(row))
+        show(table, False, self.markdown)
+        print('\nNo runs yet:')
+        for row in rows:
+            if row['row'] == 'primary' and not row['pairs']:
+                print(f'  {row["id"]}: {row["claim"]}')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,16 +155,18 @@ class Export:
 class Tasks:
     """List the tasks and their settings (Table S1). Those of Gymnasium are not listed: gym:ID, e.g. gym:Pendulum-v1."""
 
+    markdown: Markdown = False
     json: Json = False
 
     def __call__(self) -> None:
-        show([dataclasses.asdict(task) for task in tasks.known()], self.json)
+        show([dataclasses.asdict(task) for task in tasks.known()], self.json, self.markdown)
 
 
 @dataclasses.dataclass(frozen=True)
 class Agents:
     """List the agents, and the groups that figures ask for."""
 
+    markdown: Markdown = False
     json: Json = False
 
     def __call__(self) -> None:
@@ -163,31 +177,34 @@ class Agents:
             rows.append(
                 {
                     'agent': name,
+                    'label': row.label,
                     'source': row.source,
                     'data': row.data,
                     'groups': ' '.join(row.groups),
                     'about': row.about,
                 }
             )
-        show(rows, self.json)
+        show(rows, self.json, self.markdown)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scales:
     """List the scales of the study."""
 
+    markdown: Markdown = False
     json: Json = False
 
     def __call__(self) -> None:
         from paper_lib.study import plan, scales
 
-        show([plan.summary(scale) for scale in scales.SCALES.values()], self.json)
+        show([plan.summary(scale) for scale in scales.SCALES.values()], self.json, self.markdown)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
     """List the model sizes."""
 
+    markdown: Markdown = False
     json: Json = False
 
     def __call__(self) -> None:
@@ -199,4 +216,4 @@ class Sizes:
         else:  # one column per size: there are many more fields than sizes
             fields = next(iter(models.values()))
             rows = [{'field': field} | {name: models[name][field] for name in models} for field in fields]
-        show(rows, self.json)
+        show(rows, self.json, self.markdown)

@@ -65,7 +65,7 @@ ROWS = (
         at={'smoke': {'collect_until': 3000}, 'laptop': {'collect_until': 50_000}},
     ),
     Agent(
-        'passive', "Active's final replay, own seeds (Passive-diff)", 'Passive', ORANGE, 's',
+        'passive', "Active's final replay, own seeds (the paper's Passive-diff)", 'Passive', ORANGE, 's',
         groups=('compared', 'core', 'weights'), source='active', **PASSIVE,
     ),
     Agent(
@@ -101,11 +101,13 @@ ROWS = (
         'd', groups=('alphas',), source='active', **TANDEM, values={'alpha': 1e-1},
     ),
     Agent(
-        'tandem_same_wm', "Tandem whose world model has Active's weights at every update", 'Tandem_sameWM', MINT, 'v',
+        'tandem_same_wm', "Tandem whose world model has Active's weights at every update (the paper's Tandem_sameWM)",
+        'Tandem-same-WM', MINT, 'v',
         groups=('world_models',), source='active', **TANDEM, values={'world_model': 'copied'},
     ),
     Agent(
-        'passive_frozen_wm', "Passive with Active's final world model, frozen", 'Passive_sameWM (frozen)', BROWN, 'p',
+        'passive_frozen_wm', "Passive with Active's final world model, frozen (the paper's Passive_sameWM)",
+        'Passive-frozen-WM', BROWN, 'p',
         groups=('world_models',), source='active', **PASSIVE, values={'world_model': 'frozen'},
     ),
     Agent(
@@ -117,8 +119,8 @@ ROWS = (
         groups=('parts',), source='active', **PASSIVE, values={'part': 'first'},
     ),
     Agent(
-        'passive_half', "a uniform half of Active's final replay (Passive-mixed of Fig. 4)", 'Passive-half', BLACK, 'D',
-        groups=('parts',), source='active', **PASSIVE, values={'part': 'mixed'},
+        'passive_half', "a uniform half of Active's final replay (the paper's Passive-mixed)", 'Passive-half',
+        BLACK, 'D', groups=('parts',), source='active', **PASSIVE, values={'part': 'mixed'},
     ),
     Agent(
         'passive_50', 'Passive that adds 50 % of data of its own, at regular intervals', 'Passive + 50 %', BROWN, '^',
@@ -226,12 +228,17 @@ def get(name: str) -> Agent:
     return AGENTS[name]
 
 
+def words() -> dict[str, None]:
+    """What `group` takes: the names of all agents, then those of their groups."""
+    return dict.fromkeys([*AGENTS, EVERY, *(name for row in AGENTS.values() for name in row.groups)])
+
+
 def group(*wanted: str) -> list[str]:
     """Names of the agents that are in one of these groups or have one of these names, in the order of the table.
 
     Raises UserError for a word that is neither.
     """
-    known = {EVERY, *AGENTS, *(name for row in AGENTS.values() for name in row.groups)}
+    known = words()
     for word in wanted:
         if word not in known:
             raise UserError(f'group={word!r}: no agent has this name or is in a group of it')

@@ -44,6 +44,7 @@ class Planned:
     optional: bool = False
     first: int = 0
     exploratory: bool = False
+    finished: int = 0  # so many of the pairs, the first ones, are planned, and the others optional; 0: all are planned
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,10 +61,16 @@ class _Lines:
         self.out.flush()
 
 
+def _seen() -> bool:
+    """Whether this is the kernel of a notebook that is open: Jupyter's server and VS Code say so in the environment."""
+    return 'ipykernel' in sys.modules and any(name in os.environ for name in ('JPY_SESSION_NAME', 'VSCODE_PID'))
+
+
 def _bar(total, initial):
     """A tqdm bar where it can be drawn again and again, else one that prints a line now and then.
 
-    A kernel started by `paper-lib notebooks` is told the terminal in PAPER_LIB_TERMINAL, empty if there is none.
+    A kernel started by `paper-lib notebooks` is told the terminal in PAPER_LIB_TERMINAL, empty if there is none. Other
+    kernels can show a bar only if a browser or an editor has opened them.
     """
     options = {'total': total, 'initial': initial, 'unit': ' steps', 'unit_scale': True, 'smoothing': 0}
     terminal = os.environ.get('PAPER_LIB_TERMINAL')
@@ -72,7 +78,7 @@ def _bar(total, initial):
         from tqdm import tqdm
 
         return tqdm(**options, dynamic_ncols=True, file=open(terminal, 'w'))
-    if terminal is None and (sys.stderr.isatty() or 'ipykernel' in sys.modules):
+    if terminal is None and (sys.stderr.isatty() or _seen()):
         from tqdm.auto import tqdm
 
         return tqdm(**options, dynamic_ncols=True)

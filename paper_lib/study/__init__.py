@@ -13,18 +13,19 @@ above, and no two modules import each other. `tests/study/test_staircase.py` che
 # Bottom to top. A new module is added to the room that it belongs to.
 ROOMS: dict[str, tuple[str, ...]] = {
     'plan': ('names', 'paper', 'scales', 'plan', 'parameters'),
-    'archive': ('paths', 'frames', 'extract', 'archive'),
+    'archive': ('paths', 'sealed', 'frames', 'extract', 'archive', 'rates'),
     'analysis': (
         'reference',
         'visitation',
         'stats',
         'comparisons',
         'claims',
+        'verdicts',
         'power',
         'sensitivity',
         'published',
         'supplement',
     ),
     'figures': ('style', 'panels', 'grids', 'overview', 'episodes', 'figures', 'tables', 'drawing'),
-    'book': ('catalogue', 'captions', 'book', 'artefacts'),
+    'book': ('catalogue', 'captions', 'book', 'artefacts', 'report'),
 }

@@ -1,14 +1,10 @@
 """The archive: small Parquet files that finished runs are copied into and figures are drawn from.
 
-Beside the tables of a chapter lies its manifest, which lists every table with the hash of its content. It is sealed
-with a hash of its own and checked before anything is read. While a table is replaced its old and its new hash are both
-listed, so that a process that is killed in between leaves a readable archive.
+`sealed` says how the files are kept whole.
 """
 
 import contextlib
-import errno
 import fcntl
-import hashlib
 import io
 import json
 import os
@@ -23,13 +19,13 @@ import pyarrow.parquet as pq
 
 from paper_lib.contract.errors import RunError
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import extract, paths
+from paper_lib.study import extract, paths, sealed
 from paper_lib.study.extract import CHAPTERS, FIXED, ORDER
-from paper_lib.study.frames import KEYS, TABLES, Frames, keys
+from paper_lib.study.frames import KEYS, Frames, keys
+from paper_lib.study.sealed import ABSENT, TABLES, digest, path_of
 
 MOST_ROWS = 50_000_000  # of a table; scale `paper` has fewer than three million
-LONGEST = 1_000_000  # bytes of a manifest
-ABSENT = ''  # stands in a manifest for a table that is not there yet
+STATES = ('done', 'archived', 'running', 'partial', 'failed', 'planned', 'optional')  # of a run, see `state`
 
 # Types of the columns. Quantities are not listed: they are float32 in the tables of _LARGE and float64 in all others.
 _INTEGERS = (
@@ -75,6 +71,16 @@ def load(specs: Sequence[RunSpec], folder: Path, chapter: str = 'toy_maze', **fa
     return Frames(tuple(specs), **kept, **facts)
 
 
+def ids(folder: Path, chapter: str) -> set[str]:
+    """Ids of the runs that every needed table of a chapter has. Raises RunError as `load`."""
+    return sealed.ids(folder, chapter, CHAPTERS[chapter].needed)
+
+
+def table(folder: Path, chapter: str, name: str) -> pd.DataFrame:
+    """One table of a chapter, with no rows where the chapter has none of it. Raises RunError as `load`."""
+    return _read(folder, chapter, (name,))[name]
+
+
 def add(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str = 'toy_maze') -> dict[str, str]:
     """Copy the finished runs among `specs` into the archive; returns the runs dropped from it: id -> reason.
 
@@ -118,8 +124,7 @@ def state(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str, plan
     A run with a result is done (on this machine) or archived. A run that began is running, partial or failed. Of the
     rest, those with an id in `planned` are planned, and all others are optional.
     """
-    archived = load(specs, folder, chapter).runs
-    archived_ids = set(archived.run_id)
+    archived_ids = ids(folder, chapter)
     rows = []
     for spec in specs:
         status = store.status(spec)
@@ -176,84 +181,15 @@ def _outdated(rows: pd.DataFrame, specs: Sequence[RunSpec]) -> pd.Series:
     return ids.notna() & (ids != rows.run_id)
 
 
-def _table(folder: Path, chapter: str, name: str) -> Path:
-    return Path(folder) / f'{chapter}_{name}.parquet'
-
-
-def _manifest(folder: Path, chapter: str) -> Path:
-    return Path(folder) / f'{chapter}_manifest.json'
-
-
-def _damaged(path: Path, cause: str, chapter: str) -> RunError:
-    return RunError(
-        f'{path}: {cause}; restore it (`git checkout -- {path.name}` in its folder); where all its runs are in runs/, '
-        f'deleting every {chapter}_* beside it fills them again'
-    )
-
-
-def _bytes(path: Path, chapter: str) -> bytes | None:
-    """The content of a file, None where there is none. A link that leads nowhere is damage."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        if path.is_symlink():
-            raise _damaged(path, f'a link to {os.readlink(path)}, which is not there', chapter) from None
-        return None
-    except OSError as error:
-        cause = 'a link that leads back to itself' if error.errno == errno.ELOOP else error.strerror
-        raise _damaged(path, cause, chapter) from None
-
-
-def _sealed(hashes: dict[str, list[str]]) -> bytes:
-    """The manifest as JSON: the hashes of each table, and a hash of all of these."""
-    text = json.dumps(hashes, sort_keys=True)
-    manifest = {'tables': hashes, 'seal': _hash(text.encode())}
-    return f'{json.dumps(manifest, sort_keys=True, indent=1)}\n'.encode()
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _hashes(folder: Path, chapter: str) -> dict[str, list[str]]:
-    """The manifest: the hashes that each table may have. Empty for an archive without any table."""
-    path = _manifest(folder, chapter)
-    content = _bytes(path, chapter)
-    if content is None:
-        for name in TABLES:
-            table = _table(folder, chapter, name)
-            if _bytes(table, chapter) is not None:
-                raise _damaged(path, f'missing, though {table.name} is there', chapter)
-        return {}
-    try:
-        hashes = json.loads(content[:LONGEST])['tables']
-    except (ValueError, RecursionError, KeyError, TypeError):
-        hashes = None
-    if hashes is None or _sealed(hashes) != content:
-        raise _damaged(path, 'not what was written', chapter)
-    return hashes
-
-
-def _read(folder: Path, chapter: str) -> Tables:
-    """Every table, with no rows where the chapter has none of it."""
-    hashes = _hashes(folder, chapter)
+def _read(folder: Path, chapter: str, names: Sequence[str] = TABLES) -> Tables:
+    """Tables by name, with no rows where the chapter has none of it."""
     tables = {}
-    for name in TABLES:
-        path = _table(folder, chapter, name)
-        content = _bytes(path, chapter)
-        allowed = hashes.get(name, [ABSENT])
+    for name, content in sealed.contents(folder, chapter, names).items():
         if content is None:
-            if ABSENT not in allowed:
-                raise _damaged(path, 'missing', chapter)
             tables[name] = _schema(name, _columns(name)).empty_table().to_pandas()
             continue
-        if _hash(content) not in allowed:
-            raise _damaged(path, 'not what was written: its hash is not in the manifest', chapter)
-        try:
+        with sealed.parsing(path_of(folder, chapter, name), chapter):
             tables[name] = _parse(content, name)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            cause = str(error).partition('\n')[0]
-            raise _damaged(path, f'cannot be read ({cause})', chapter) from None
     return tables
 
 
@@ -303,23 +239,23 @@ def write(folder: Path, chapter: str, tables: Tables) -> None:
 
     Raises RunError for rows that no run has and where the disk refuses.
     """
-    before = _hashes(folder, chapter)
+    before = sealed.hashes_of(folder, chapter)
     contents = {}
     after = dict(before)
     for name, rows in tables.items():
-        content = _content(name, rows, _table(folder, chapter, name))
-        if before.get(name) != [_hash(content)]:
+        content = _content(name, rows, path_of(folder, chapter, name))
+        if before.get(name) != [digest(content)]:
             contents[name] = content
-            after[name] = [_hash(content)]
+            after[name] = [digest(content)]
     if not contents:
         return
     meanwhile = dict(before)
     for name in contents:
         meanwhile[name] = [*before.get(name, [ABSENT]), *after[name]]
-    paths.write(_manifest(folder, chapter), _sealed(meanwhile))
+    paths.write(sealed.manifest(folder, chapter), sealed.sealed(meanwhile))
     for name, content in contents.items():
-        paths.write(_table(folder, chapter, name), content)
-    paths.write(_manifest(folder, chapter), _sealed(after))
+        paths.write(path_of(folder, chapter, name), content)
+    paths.write(sealed.manifest(folder, chapter), sealed.sealed(after))
 
 
 def _content(name: str, frame: pd.DataFrame, path: Path) -> bytes:

@@ -1,18 +1,14 @@
 """The paper's figures and tables as a list: where each is made, of what, and how long drawing it takes."""
 
-import math
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from paper_lib.contract.scales import Scale
-from paper_lib.study import book, catalogue, drawing, plan, scales
+from paper_lib.contract.spec import RunSpec
+from paper_lib.study import archive, catalogue, paths, plan, scales
 from paper_lib.study.catalogue import Entry
-from paper_lib.study.claims import MAZE, TEXTS
-from paper_lib.study.frames import Frames
-
-TESTED = {'toy_maze': MAZE, 'study': tuple(TEXTS)}  # chapter of the archive -> the claims that it tests
 
 
 def _order(entry: Entry) -> tuple[bool, bool, int]:
@@ -32,7 +28,7 @@ def listing(scale: str = 'laptop', draw: bool = False) -> list[dict[str, Any]]:
     its agents that have one. With `draw`, also the seconds from the data to the files at this scale.
     """
     chosen = scales.get(scale)
-    archived = {known.name: _archived(known) for known in scales.SCALES.values()}
+    archived = {known.name: _chapters(known) for known in scales.SCALES.values()}
     rows = []
     for name in PAPER:
         entry = catalogue.ENTRIES[name]
@@ -50,71 +46,37 @@ def listing(scale: str = 'laptop', draw: bool = False) -> list[dict[str, Any]]:
     return rows
 
 
-def _archived(scale: Scale) -> dict[str, Frames]:
-    """Chapter -> all its frames at a scale."""
+class _Chapter(NamedTuple):
+    """What a scale has of a chapter."""
+
+    specs: list[RunSpec]
+    optional: frozenset[str]
+    archived: set[str]
+
+
+def _chapters(scale: Scale) -> dict[str, _Chapter]:
+    """Chapter -> what a scale has of it; empty where nothing is archived."""
+    if not paths.archive(scale.name).is_dir():
+        return {}
     planned = plan.planned(scale)
-    frames_of = {}
-    for chapter in dict.fromkeys(catalogue.ENTRIES[name].chapter for name in PAPER):
-        everything = Entry('', '', chapter, ('all',), None)
+    found = {}
+    for chapter in scale.chapters:
         specs = plan.specs(chapter, scale, optional=True)
-        frames_of[chapter] = book.load(everything, specs, scale, planned)
-    return frames_of
+        optional = frozenset(spec.run_id for spec in specs) - planned
+        found[chapter] = _Chapter(specs, optional, archive.ids(paths.archive(scale.name), chapter))
+    return found
 
 
-def _scales(entry: Entry, archived: dict[str, dict[str, Frames]]) -> str:
+def _scales(entry: Entry, chapters_of: dict[str, dict[str, _Chapter]]) -> str:
     """The scales that have runs of an entry, as 'laptop (2 of 3)' for two of three agents."""
     words = []
-    for scale, frames_of in archived.items():
-        part = entry.of(frames_of[entry.chapter])
-        if len(part.runs):
-            words.append(f'{scale} ({len(part.archived_agents)} of {len(entry.agents)})')
+    for scale, chapters in chapters_of.items():
+        if entry.chapter in chapters:
+            specs, optional, archived = chapters[entry.chapter]
+            found = {spec.agent for spec in entry.part(specs, optional) if spec.run_id in archived}
+            if found:
+                words.append(f'{scale} ({len(found)} of {len(entry.agents)})')
     return ', '.join(words)
-
-
-def claims(scale: str) -> list[dict[str, Any]]:
-    """One row per test of a claim of the paper on runs of this scale. Tests without a run are left out.
-
-    Columns: claim, row, statistic, on (the maze, or a number of tasks), estimate with its 95 % interval, p, adjusted p,
-    pairs, verdict.
-    """
-    known = scales.get(scale)
-    rows = []
-    for chapter, ids in TESTED.items():
-        found = book.verdicts(chapter, known, ids)
-        for row in found[found.pairs > 0].to_dict('records'):
-            interval = f'[{_number(row["low"])}, {_number(row["high"])}]'
-            if math.isinf(row['low']):
-                interval = '(none)'  # of so few pairs no test refuses any mean
-            rows.append(
-                {
-                    'claim': row['id'],
-                    'row': row['row'],
-                    'statistic': row['statistic'],
-                    'on': 'maze' if chapter == 'toy_maze' else f'{row["tasks"]} tasks',
-                    'estimate, 95 % interval': f'{_number(row["estimate"])} {interval}',
-                    'p': _probability(row['p']),
-                    'adjusted p': _probability(row['adjusted_p']),
-                    'pairs': row['pairs'],
-                    'verdict': row['verdict'],
-                }
-            )
-    return rows
-
-
-def _probability(p: float) -> str:
-    if math.isnan(p):
-        return ''
-    return f'{p:.3f}' if p >= 0.001 else f'{p:.1e}'
-
-
-def _number(value: float) -> str:
-    return f'{value:.2f}' if abs(value) < 10 else f'{value:.1f}'
-
-
-def _frames(entry: Entry, scale: Scale) -> Frames:
-    """What the archive of a scale has of an entry."""
-    specs = plan.specs(entry.chapter, scale, optional=True)
-    return book.load(entry, specs, scale, plan.planned(scale))
 
 
 def _together(name: str) -> list[Entry]:
@@ -125,8 +87,12 @@ def _together(name: str) -> list[Entry]:
 
 def _seconds(entry: Entry, scale: Scale) -> float:
     """Seconds from the archive to the files."""
+    from paper_lib.study import book, drawing
+
+    specs = plan.specs(entry.chapter, scale, optional=True)
+    planned = plan.planned(scale)
     began = time.monotonic()
-    frames = _frames(entry, scale)
+    frames = book.load(entry, specs, scale, planned)
     made = entry.make(frames)
     if entry.is_figure:
         with tempfile.TemporaryDirectory(prefix='paper-lib-') as folder:

@@ -1,27 +1,32 @@
 """A notebook of the study as one object: what its cells call."""
 
 import dataclasses
+import math
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from paper_lib.contract import agents
+from paper_lib.contract.errors import UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study import (
     archive,
     captions,
     catalogue,
-    claims,
     drawing,
-    frames,
     parameters,
     paths,
     plan,
+    rates,
     scales,
     tables,
+    verdicts,
 )
 from paper_lib.study.catalogue import Entry
+from paper_lib.study.frames import Frames
 from paper_lib.study.names import choose
 
 WITH_RESULT = ('done', 'archived')  # states of a run
@@ -105,17 +110,49 @@ class Book:
         counts = self.state().groupby([*self._row_keys, 'state'], sort=False).size()
         return counts.unstack(fill_value=0)
 
-    def frames(self, entry: Entry) -> frames.Frames:
-        """The archived rows that a figure or a table is made of."""
+    def frames(self, entry: Entry | str) -> Frames:
+        """The archived rows that a figure or a table is made of, given itself or by its name."""
+        if isinstance(entry, str):
+            entry = choose('name', entry, {known.name: known for known in self.entries})
         specs = self.runs_of[entry.chapter]
         return load(entry, specs, scales.get(self.scale), self.planned)
 
-    def figure(self, name: str) -> drawing.Drawing:
-        """Draw a figure from the archive and save it as PNG, PDF and caption."""
+    def lacking(self, train: str) -> list[RunSpec]:
+        """The runs that 'yes' or 'all' trains on a machine without runs: those not archived, after their sources."""
+        archived = set()
+        for chapter in self.runs_of:
+            archived |= archive.ids(paths.archive(self.scale), chapter)
+        wanted = []
+        for spec in self.specs:
+            if spec.run_id not in archived and (train == 'all' or spec.run_id in self.planned):
+                wanted += [spec.source, spec] if isinstance(spec.source, RunSpec) else [spec]
+        return list(dict.fromkeys(wanted))
+
+    def cost(self, train: str) -> str:
+        """How many runs 'yes' or 'all' trains on a machine without runs, and the hours if archived runs tell them."""
+        specs = self.lacking(train)
+        hours = rates.hours(specs, rates.measured(scales.get(self.scale)))
+        told = '' if hours is None else f', about {math.ceil(hours)} hours of one core'
+        return f'{len(specs)} runs for this notebook{told}'
+
+    def caption(self, entry: Entry, rows: Frames) -> str:
+        """What stands below a figure or a table."""
+        if not rows.missing and not rows.optional_missing:
+            return captions.caption(entry, rows)
+        return captions.caption(entry, rows, {train: self.cost(train) for train in ('yes', 'all')})
+
+    def figure(self, name: str, tasks: Sequence[str] = (), agents: Sequence[str] = ()) -> drawing.Drawing:
+        """Draw a figure from the archive and save it as PNG, PDF and caption.
+
+        With `tasks`, or with `agents` (names or groups), only these are drawn, and nothing is saved. Active, which the
+        others are compared with, stays. Raises UserError for a name that is not in the figure.
+        """
         figures = {entry.name: entry for entry in self.entries if entry.is_figure}
         entry = choose('figure', name, figures)
         rows = self.frames(entry)
-        caption = captions.caption(entry, rows)
+        if tasks or agents:
+            return _part(entry, rows, tasks, agents)
+        caption = self.caption(entry, rows)
         path = paths.drawings(self.scale) / name
         drawing.save(entry.make(rows), path, drawing.provenance(rows))
         paths.write(path.with_name(f'{name}.md'), f'{caption}\n'.encode())
@@ -130,19 +167,35 @@ class Book:
     def claims(self) -> tables.Table:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""
         entry = catalogue.tested(self.name)
-        rows = verdicts(entry.chapter, scales.get(self.scale), catalogue.CLAIMS[self.name], self.parameters.seeds)
+        rows = verdicts.table(entry.chapter, scales.get(self.scale), catalogue.CLAIMS[self.name], self.parameters.seeds)
         return self._save(entry, rows)
 
     def _save(self, entry: Entry, table_rows: pd.DataFrame | None = None) -> tables.Table:
         rows = self.frames(entry)
         if table_rows is None:
             table_rows = entry.make(rows)
-        table = tables.Table(table_rows, captions.caption(entry, rows))
+        table = tables.Table(table_rows, self.caption(entry, rows))
         tables.save(table.frame, paths.drawings(self.scale) / entry.name, table.caption)
         return table
 
 
-def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: frozenset[str]) -> frames.Frames:
+def _part(entry: Entry, rows: Frames, tasks: Sequence[str], names: Sequence[str]) -> drawing.Drawing:
+    """A figure of these tasks and agents alone."""
+    for task in tasks:
+        choose('task', task, dict.fromkeys(rows.tasks))
+    chosen = set(agents.group(*names) if names else entry.agents)
+    if not chosen & set(entry.agents):
+        raise UserError(f'agents={tuple(names)}: must be some of {", ".join(entry.agents)}')
+    shown = [name for name in entry.agents if name in chosen | {'active'}]
+    part = rows.of(shown).of(tasks or rows.tasks, key='task')
+    with tempfile.TemporaryDirectory(prefix='paper-lib-') as folder:
+        path = Path(folder) / entry.name
+        drawing.save(entry.draw(part, shown), path, drawing.provenance(part))
+        png = path.with_name(f'{entry.name}.png').read_bytes()
+    return drawing.Drawing(png, captions.caption(entry, part))
+
+
+def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: frozenset[str]) -> Frames:
     """What the archive of a scale has of an entry's runs among `specs`. Those not `planned` are optional.
 
     A task is left out if none of its runs is planned or has a result, unless that is so of all tasks.
@@ -153,18 +206,6 @@ def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: f
     rows = archive.load(shown, folder, entry.chapter, optional=optional, scale=scale.name, warning=scale.warning)
     begun = {*rows.runs.task, *(spec.task for spec in shown if spec.run_id in planned)}
     return rows.of(begun, key='task') if begun else rows
-
-
-def verdicts(chapter: str, scale: scales.Scale, ids: tuple[str, ...], seeds: int = 0) -> pd.DataFrame:
-    """The table of these claims on the archived runs of a chapter, as `claims.table` gives it.
-
-    Runs of all agents count, since a primary row is judged among those of all claims; exploratory runs do not. In the
-    maze every row is secondary.
-    """
-    everything = Entry('', '', chapter, (agents.EVERY,), None)
-    tested = plan.specs(chapter, scale, seeds, optional=True, exploratory=False)
-    rows = load(everything, tested, scale, plan.planned(scale, seeds))
-    return claims.table(rows.metrics, claims.random(chapter), ids, chapter == 'study', rows.traces)
 
 
 def open(name: str, names: dict[str, Any], store: Any) -> Book:

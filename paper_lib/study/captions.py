@@ -1,11 +1,12 @@
 """What stands below figures and tables: what is shown, of which runs, and in what they differ from the paper's."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import comparisons, episodes, published, scales, stats, steps
+from paper_lib.study import comparisons, episodes, parameters, published, scales, stats, steps
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
@@ -19,6 +20,7 @@ NORMALISED = """Normalised per task: 0 is the score of random actions and 1 the 
 SCHEDULES = """{fixed}: own data are added at this rate, but none at the end, so the total is less. {adaptive}: own
     data are added only where the OOD ratio is above the number."""
 BASELINE = 'Dashed: mean of the {active.label} agent, which collects for the task.'
+NOT_KNOWN = MappingProxyType({'yes': 'them', 'all': 'them'})
 LISTED = 6  # tasks that a caption lists; more are counted
 
 
@@ -62,8 +64,11 @@ def _one_line(text: str) -> str:
     return ' '.join(text.split())
 
 
-def caption(entry: Entry, frames: Frames) -> str:
-    """Two paragraphs: what is shown, of which runs, and how they collect; then in what they differ from v1."""
+def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) -> str:
+    """Two paragraphs: what is shown, of which runs, and how they collect; then in what they differ from v1.
+
+    `costs` says what the notebook trains that shows the entry, by its parameter `train`: 'yes' or 'all'.
+    """
     absent = {*frames.missing, *frames.optional_missing}
     scheduled = [spec for spec in frames.specs if spec.run_id not in frames.optional or spec not in absent]
     sentences = [
@@ -76,38 +81,35 @@ def caption(entry: Entry, frames: Frames) -> str:
         *dict.fromkeys(published.collected_for(spec) for spec in frames.specs),
         *dict.fromkeys(published.schedule(spec) for spec in scheduled),
         f'{frames.warning}.' if frames.warning else '',
-        *without_result(frames),
+        *without_result(entry, frames, costs),
     ]
     first = ' '.join(sentence for sentence in sentences if sentence)
     return f'{first}\n\n{_differences(frames)}'
 
 
-def without_result(frames: Frames) -> list[str]:
-    """Sentences that say which runs have no result, and the commands that train them."""
+def without_result(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) -> list[str]:
+    """Sentences that say which runs have no result, the commands that train them, and what these cost."""
     sentences = []
     if frames.missing:
         planned = [spec for spec in frames.specs if spec.run_id not in frames.optional]
-        command = train_planned(frames.scale)
         missing = f'{len(frames.missing)} of {len(planned)} runs'
-        sentences.append(f'Planned, no result yet: {missing}; `{command}` trains them.')
-    absent = {spec.agent for spec in frames.optional_missing} - frames.archived_agents
-    labels = [row.label for name, row in agents.AGENTS.items() if name in absent]
-    if labels:
-        command = train_optional(frames.scale)
-        sentences.append(f'Optional, not trained: {", ".join(labels)}; `{command}` trains them.')
+        command = training(entry.notebook, frames.scale, 'yes')
+        sentences.append(f'Planned, no result yet: {missing}. `{command}` trains {costs["yes"]}.')
+    if frames.optional_missing:
+        without = {spec.agent for spec in frames.optional_missing}
+        labels = [row.label for name, row in agents.AGENTS.items() if name in without - frames.archived_agents]
+        if without & frames.archived_agents:
+            labels.append('further pairs')
+        command = training(entry.notebook, frames.scale, 'all')
+        sentences.append(f'Optional, not trained: {", ".join(labels)}. `{command}` trains {costs["all"]}.')
     return sentences
 
 
-def train_planned(scale: str) -> str:
-    """The command that trains what is planned at a scale."""
-    if scales.get(scale).trains:
-        return f'make figures SCALE={scale}'
-    return f'paper-lib notebooks --scale {scale} -p train yes'
-
-
-def train_optional(scale: str) -> str:
-    """The command that trains the optional runs too."""
-    return f'paper-lib notebooks --scale {scale} -p train all'
+def training(notebook: str, scale: str, train: str) -> str:
+    """The command that trains what a notebook plans (`train` is 'yes'), and its optional runs too ('all')."""
+    named = '' if scale == parameters.Parameters().scale else f' --scale {scale}'
+    asked = '' if train == 'yes' and scales.get(scale).trains else f' -p train {train}'
+    return f'paper-lib notebooks {notebook}{named}{asked}'
 
 
 def _sizes(frames: Frames) -> list[str]:

@@ -6,33 +6,24 @@ To add one, add a row here and a cell to the notebook (`docs/extending.md`).
 import collections
 import dataclasses
 import functools
+import importlib
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.spec import RunSpec
 from paper_lib.contract.tasks import Task
-from paper_lib.study import (
-    claims,
-    episodes,
-    figures,
-    grids,
-    offline,
-    overview,
-    published,
-    scales,
-    sensitivity,
-    supplement,
-    visitation,
-)
+from paper_lib.study import claims, published, scales, sensitivity, supplement, visitation
 from paper_lib.study.frames import Frames
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # Takes frames and the names of agents, and returns a figure or a table.
-Draw = Callable[[Frames, Sequence[str]], Figure | pd.DataFrame]
+Draw = Callable[[Frames, Sequence[str]], 'Figure | pd.DataFrame']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +67,11 @@ class Entry:
         planned is not shown.
         """
         names = []
+        own = self.agents
         planned = collections.defaultdict(set)
         for spec in specs:
             names.append(spec.task)
-            if spec.agent in self.agents and spec.run_id not in optional:
+            if spec.agent in own and spec.run_id not in optional:
                 planned[spec.task].add(spec.agent)
         names = list(dict.fromkeys(names))
         if self.tasks is None:
@@ -96,26 +88,37 @@ class Entry:
     def part(self, specs: Iterable[RunSpec], optional: Collection[str] = ()) -> list[RunSpec]:
         """The runs that are shown, out of those of a chapter; see `over`."""
         specs = list(specs)
-        shown_tasks = self.over(specs, optional)
-        return [spec for spec in specs if spec.agent in self.agents and spec.task in shown_tasks]
+        own, shown_tasks = self.agents, self.over(specs, optional)
+        return [spec for spec in specs if spec.agent in own and spec.task in shown_tasks]
 
     def of(self, frames: Frames) -> Frames:
         """The part of a chapter's frames that is shown."""
         return frames.of(self.agents).of(self.over(frames.specs, frames.optional), 'task')
 
-    def make(self, frames: Frames) -> Figure | pd.DataFrame:
+    def make(self, frames: Frames) -> 'Figure | pd.DataFrame':
         """The figure or the table of these frames."""
         return self.draw(frames, self.agents)
 
 
+def _draw(function: str, frames: Frames, names: Sequence[str], **options: Any) -> 'Figure | pd.DataFrame':
+    """What MODULE.FUNCTION of the room of figures makes. Its module loads matplotlib, so it is loaded only here."""
+    module, _, name = function.partition('.')
+    drawing = importlib.import_module(f'paper_lib.study.{module}')
+    return getattr(drawing, name)(frames, names, **options)
+
+
+def _draws(function: str, **options: Any) -> Draw:
+    return functools.partial(_draw, function, **options)
+
+
 def _curves(columns: Sequence[str], faded: Sequence[str] = (), mean: bool = False) -> Draw:
     """Draws curves of these quantities for every task."""
-    return functools.partial(grids.curves, columns=columns, faded=faded, mean=mean)
+    return _draws('grids.curves', columns=columns, faded=faded, mean=mean)
 
 
 def _ordered_curves(
     frames: Frames, names: Sequence[str], field: str, otherwise: float, reverse: bool = False, **options: Any
-) -> Figure:
+) -> 'Figure':
     """Curves with the agents in the order of a field of their rows, Active first.
 
     So a legend is in the order of what was varied. An agent whose row lacks the field has the value `otherwise`.
@@ -123,12 +126,30 @@ def _ordered_curves(
     """
     offline = [name for name in names if name != 'active']
     offline.sort(key=lambda name: agents.get(name).values.get(field, otherwise), reverse=reverse)
-    return grids.curves(frames, ['active', *offline], **options)
+    return _draw('grids.curves', frames, ['active', *offline], **options)
 
 
-def _of_frames(function: Callable[[Frames], Figure | pd.DataFrame]) -> Draw:
-    """Draws what needs no names of agents."""
+def _of_frames(function: Callable[[Frames], pd.DataFrame]) -> Draw:
+    """Makes a table that needs no names of agents."""
     return lambda frames, names: function(frames)
+
+
+def _offline(frames: Frames) -> pd.DataFrame:
+    from paper_lib.study import offline
+
+    return offline.table(frames)
+
+
+def _glance(frames: Frames, names: Sequence[str]) -> 'Figure':
+    from paper_lib.study import overview
+
+    return overview.glance(frames)
+
+
+def _hallucination(frames: Frames, names: Sequence[str]) -> 'Figure':
+    from paper_lib.study import episodes
+
+    return episodes.hallucination(frames, names[0])
 
 
 def _seen_as_pictures(task: Task) -> bool:
@@ -137,10 +158,6 @@ def _seen_as_pictures(task: Task) -> bool:
 
 def _in_a_plane(task: Task) -> bool:
     return task.plane is not None
-
-
-def _hallucination(frames: Frames, names: Sequence[str]) -> Figure:
-    return episodes.hallucination(frames, names[0])
 
 
 def _environments(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
@@ -169,7 +186,7 @@ ROWS = (
         '0_base_agent',
         'base_agent',
         ('active',),
-        figures.beside_published,
+        _draws('figures.beside_published'),
         text="""Episode score of our agent over the published scores of DreamerV3 v1 at size S
         (danijar/dreamerv3 at commit 423291a; dashed: their mean; black bar: their range
         at 250,000 steps; dotted: below this something would be wrong). Ours: mean of 4
@@ -190,8 +207,8 @@ ROWS = (
         'figure_1',
         '1_toy_maze',
         'study',
-        tuple(overview.BARS.values()),
-        _of_frames(overview.glance),
+        ('compared', 'exploration', 'interacting'),
+        _glance,
         text="""(a) Where an agent's data comes from. (b) The tasks of the paper; those of this
         scale are framed. (c-e) Normalised final score. Bar: mean over tasks; line: its
         95 % bootstrap interval ({within}); dots: mean of each task; dashed:
@@ -203,7 +220,7 @@ ROWS = (
         '1_toy_maze',
         'toy_maze',
         ('compared',),
-        figures.trajectories,
+        _draws('figures.trajectories'),
         text="""(a) Episode score, mean of 4 episodes per evaluation. {band} (b-d) First of the
         4 episodes of the final evaluation, pair seed {first} (a rule fixed in advance),
         from the yellow dot; episodes start in the dotted square, the red circle is the
@@ -218,7 +235,7 @@ ROWS = (
         '1_toy_maze',
         'study',
         ('compared',),
-        figures.trajectories,
+        _draws('figures.trajectories'),
         text="""As Fig. 2, of a task with a body. (a) Episode score, mean of 4 episodes per
         evaluation. {band} (b-d) First of the 4 episodes of the final evaluation, pair
         seed {first} (a rule fixed in advance), from the yellow dot, in the plane of two
@@ -236,7 +253,7 @@ ROWS = (
         '1_toy_maze',
         'toy_maze',
         ('compared',),
-        functools.partial(figures.quantity_panels, columns=('wm_loss', 'value', 'mc_return', 'value_error')),
+        _draws('figures.quantity_panels', columns=('wm_loss', 'value', 'mc_return', 'value_error')),
         text="""(a) World-model loss on the evaluation episodes. (b-d) Value of their first
         state, its discounted return, and the difference (as Fig. S2). {band}""",
     ),
@@ -267,7 +284,7 @@ ROWS = (
         '2_validation',
         'study',
         ('compared',),
-        overview.finals,
+        _draws('overview.finals'),
         text="""Final score of every run: mean over the last {share} of its evaluations. Agents of
         one row are of one pair.""",
     ),
@@ -318,7 +335,7 @@ ROWS = (
         '3_deep_dive',
         'study',
         PARTS,
-        functools.partial(grids.halves, columns=BOTH),
+        _draws('grids.halves', columns=BOTH),
         text="""Above: the part of {active.label}'s final replay that each agent learns from.
         The replay is split at half of its environment steps; hatched: a uniform half of
         all steps (the paper's Passive-mixed). Below: episode score and world-model
@@ -331,7 +348,7 @@ ROWS = (
         '3_deep_dive',
         'study',
         ('compared',),
-        episodes.within,
+        _draws('episodes.within'),
         text="""First episode of the final evaluation, pair seed {first}; it starts alike for
         all agents. Shaded, in the colour of the agent: stretches of at least {stretch}
         steps in a row with a world-model loss above the {percentile}th percentile of
@@ -388,7 +405,7 @@ ROWS = (
         '4_remedies',
         'toy_maze',
         ('collectors',),
-        figures.maps,
+        _draws('figures.maps'),
         text="""Number of states per cell in the final replay of three agents that collect their
         own data: for the task (the words below say how), for exploration alone, and for
         both. One run each, pair seed {first}. One logarithmic colour scale; grey: never
@@ -401,7 +418,7 @@ ROWS = (
         '4_remedies',
         'toy_maze',
         ('active', 'exploration', 'mixed'),
-        functools.partial(figures.explorers, columns=BOTH),
+        _draws('figures.explorers', columns=BOTH),
         text="""Agents trained on the data of the two explorers, all evaluated on the task;
         dashed: mean of the {active.label} agent. {band}""",
     ),
@@ -439,7 +456,7 @@ ROWS = (
         '4_remedies',
         'study',
         ('weights',),
-        grids.sweep,
+        _draws('grids.sweep'),
         text="""Final score over w_expl, the weight of the exploration reward in what the data
         are collected for (0: the task alone; 1: exploration alone; spaced evenly).
         {active.label} acts on it, {passive.label} and {tandem.label} learn from its
@@ -454,7 +471,7 @@ ROWS = (
         '4_remedies',
         'study',
         ('weights',),
-        grids.sweep,
+        _draws('grids.sweep'),
         text="""As Fig. 7: final score over w_expl. Lines: means; dots: seeds; bars, from three
         seeds on: 95 % bootstrap interval of the mean; dashed: {active.label} at weight
         0.""",
@@ -505,7 +522,7 @@ ROWS = (
         '4_remedies',
         'study',
         INTERACTING,
-        grids.interaction,
+        _draws('grids.interaction'),
         text="""Mean normalised score over the data of its own that an agent had added
         (environment steps, percent of those in the source's replay; mean over tasks):
         one marker per evaluation. Dashed: last evaluation of {active.label} and of
@@ -578,7 +595,7 @@ ROWS = (
         '6_offline_measure',
         'study',
         ('compared',),
-        offline.forest,
+        _draws('offline.forest'),
         text="""How well measures that take no step in an environment tell, within a task, (a) agents
         whose gain over random actions is below 0.8 of that of the {active.label} agent of
         their pair, and (b) agents whose OOD ratio is above the paper's threshold. AUROC:
@@ -593,7 +610,7 @@ ROWS = (
         '6_offline_measure',
         'study',
         ('compared',),
-        _of_frames(offline.table),
+        _of_frames(_offline),
         text="""AUROC of Figure offline for both targets at the end, with its 95 % interval and
         the lowest one of a task; over all moments; of the offline agents alone. rank
         correlation: Spearman's, of the measure (degraded agents should have more; of the
@@ -637,7 +654,7 @@ def chapter_of(notebook: str) -> str:
 def tested(notebook: str) -> Entry:
     """The runs and the caption of a notebook's claims: agents that they are about, and those that its figures show.
 
-    The table itself is made by `book.verdicts`: a verdict depends on the runs of all claims.
+    The table itself is made by `verdicts.table`: a verdict depends on the runs of all claims.
     """
     chapter, ids = chapter_of(notebook), CLAIMS[notebook]
     rows = [row for claim in claims.every_claim() if claim.id in ids for row in claim.rows]

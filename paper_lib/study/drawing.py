@@ -6,11 +6,15 @@ import hashlib
 import html
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import paper_lib
+from paper_lib.contract import agents
 from paper_lib.study import paths, style, tables
 from paper_lib.study.frames import Frames
 
@@ -68,3 +72,24 @@ class Drawing:
     def _repr_html_(self) -> str:
         first_paragraph = self.caption.partition('\n')[0]
         return as_html(self.png, first_paragraph, tables.shown(self.caption))
+
+
+def plot(table: pd.DataFrame, **options: Any) -> Axes:
+    """Lines of a table of one's own in the look of the figures: its index is x, and each column is a line.
+
+    A column that is named as an agent has its label and colour. `options` are those of `Axes.set`. The axes can be
+    changed further.
+    """
+    from matplotlib import pyplot
+
+    with style.context():
+        _, axes = pyplot.subplots(figsize=(7, 3.5), layout='constrained')
+        for name, column in table.items():
+            row = agents.AGENTS.get(name)
+            look = {'label': row.label, 'color': row.color} if row else {'label': name}
+            axes.plot(table.index, column, **look)
+        time = 'environment steps' if table.index.name == 'env_step' else table.index.name
+        axes.set(**{'xlabel': time} | options)
+        if len(table.columns):
+            axes.legend(title=None if set(table.columns) <= set(agents.AGENTS) else table.columns.name)
+    return axes

@@ -10,9 +10,9 @@ import pandas as pd
 from paper_lib.contract import tasks
 from paper_lib.contract.plane import CELLS, Plane
 from paper_lib.contract.spec import RunSpec
+from paper_lib.study.sealed import TABLES
 
 KEYS = ['run_id', 'task', 'agent', 'pair_seed', 'seed']
-TABLES = ('runs', 'metrics', 'episodes', 'traces', 'visits', 'pictures')
 
 
 def keys(spec: RunSpec) -> dict[str, str | int]:

@@ -1,5 +1,6 @@
 """The plan: which runs a scale trains, and the spec of each."""
 
+import functools
 from typing import Any
 
 from paper_lib.contract import agents
@@ -42,7 +43,7 @@ def make(
     if values.get('w_expl') == 0:
         scale_values.pop('expl_until', None)  # it belongs to the scale's w_expl
     fields = merged(scale_values, values)
-    model = ModelSpec(**fields.pop('model'))
+    model = _model(**fields.pop('model'))
     return RunSpec(
         task=task,
         agent=agent,
@@ -53,6 +54,12 @@ def make(
         model=model,
         **fields,
     )
+
+
+@functools.lru_cache(maxsize=256, typed=True)
+def _model(**values: Any) -> ModelSpec:
+    """A model of these values. Most runs of a plan have one of a few models, so each is checked once."""
+    return ModelSpec(**values)
 
 
 def _without(values: dict[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
@@ -75,7 +82,8 @@ def specs(
             entry = _planned_as(chapter, scale, agent, task)
             if entry is None or (entry.optional and not optional) or (entry.exploratory and not exploratory):
                 continue
-            for seed in range(entry.first, entry.first + (seeds or entry.pairs)):
+            pairs = entry.pairs if optional else entry.finished or entry.pairs
+            for seed in range(entry.first, entry.first + (seeds or pairs)):
                 spec = make(agent, task, seed, scale, chapter)
                 if spec.source:
                     offline.append(spec)

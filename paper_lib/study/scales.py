@@ -143,8 +143,8 @@ LAPTOP_SCALE = Scale(
         compared=5,
         explorers=2,
         study=(
-            # Tiers T1 (the pairs that are finished, of ten), T2 and T4 of docs/protocol.md.
-            Planned('study', MAIN, ('compared',), 3, first=10),
+            # Tiers T1, T2 and T4 of docs/protocol.md.
+            Planned('study', MAIN, ('compared',), 10, first=10, finished=3),
             Planned('study', MAIN, LONG, 10, first=10, optional=True),
             Planned('study', MAIN, SHORT, 6, first=10, optional=True),
             Planned('study', MAIN, ALPHAS, 2, first=10, optional=True),

@@ -5,7 +5,7 @@ pandas writes the LaTeX. Its Markdown would need one more package (tabulate) for
 
 import dataclasses
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -30,9 +30,13 @@ def texts(frame: pd.DataFrame) -> pd.DataFrame:
 
 def markdown(frame: pd.DataFrame) -> str:
     """A table of GitHub's Markdown."""
-    rule = ['---'] * frame.shape[1]
-    lines = [list(frame.columns), rule, *texts(frame).to_numpy().tolist()]
-    return ''.join(_markdown_line(cells) for cells in lines)
+    return from_lines([list(frame.columns), *texts(frame).to_numpy().tolist()])
+
+
+def from_lines(lines: Sequence[Sequence[str]]) -> str:
+    """A table of GitHub's Markdown from its cells, the first line of which is the head."""
+    head, *body = lines
+    return ''.join(_markdown_line(cells) for cells in (head, ['---'] * len(head), *body))
 
 
 def _markdown_line(cells: Iterable[str]) -> str:

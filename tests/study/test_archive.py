@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from paper_lib.contract.errors import RunError
-from paper_lib.study import archive, extract, frames, paths, plan, scales
+from paper_lib.study import archive, extract, frames, paths, plan, scales, sealed
 
 NAMES = ('runs', 'metrics', 'episodes', 'traces', 'visits')
 
@@ -327,9 +327,9 @@ def test_a_manifest_cannot_be_changed_to_fit(base):
     """The hash of another table in its place breaks the seal."""
     specs, folder = base
     manifest, table = folder / 'base_agent_manifest.json', folder / 'base_agent_metrics.parquet'
-    old = archive._hash(table.read_bytes())
+    old = sealed.digest(table.read_bytes())
     table.write_bytes(table.read_bytes() + b'x')
-    manifest.write_text(manifest.read_text().replace(old, archive._hash(table.read_bytes())))
+    manifest.write_text(manifest.read_text().replace(old, sealed.digest(table.read_bytes())))
     with pytest.raises(RunError, match='base_agent_manifest.json: not what was written'):
         archive.load(specs, folder, 'base_agent')
 

@@ -3,9 +3,11 @@ import shutil
 
 import pandas as pd
 import pytest
+from matplotlib import pyplot
 
+from paper_lib.contract import agents
 from paper_lib.contract.errors import UserError
-from paper_lib.study import archive, book, captions, catalogue, claims, paths, plan, scales
+from paper_lib.study import archive, book, catalogue, claims, drawing, paths, plan, scales, verdicts
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +101,7 @@ def test_every_table_and_caption_can_be_made_of_nothing_and_of_all(make_store, n
         for entry in found.entries:
             part = found.frames(entry)
             assert bool(part.missing) == (found is empty)
-            assert 'Scale smoke' in captions.caption(entry, part)
+            assert 'Scale smoke' in found.caption(entry, part)
             if not entry.is_figure:
                 assert 'Scale smoke' in found.table(entry.name.removeprefix('table_')).caption
         if catalogue.CLAIMS[name]:
@@ -135,7 +137,7 @@ def test_committed_captions_and_tables_are_what_the_code_makes_of_the_committed_
     study = book.open(name, {'scale': 'laptop', 'train': 'no'}, make_store([]))
     for entry in study.entries:
         if entry.is_figure:
-            caption = captions.caption(entry, study.frames(entry))
+            caption = study.caption(entry, study.frames(entry))
             assert f'{caption}\n' == (committed / 'laptop' / f'{entry.name}.md').read_text()
         else:
             study.table(entry.name.removeprefix('table_'))
@@ -184,7 +186,50 @@ def test_a_notebook_judges_its_claims_among_all(make_store, monkeypatch):
     specs = plan.specs('study', scale, seeds=2, optional=True)
     archive.add(specs, make_store(specs), paths.archive('smoke'), 'study')
     study = make(make_store(specs), '2_validation', seeds=2)
-    shown, every = study.claims().frame, book.verdicts('study', scale, tuple(claims.TEXTS), seeds=2)
+    shown, every = study.claims().frame, verdicts.table('study', scale, tuple(claims.TEXTS), seeds=2)
     own = every[every.id.isin(shown.id)].reset_index(drop=True)
     pd.testing.assert_frame_equal(shown.drop(columns='claim'), own.drop(columns='claim'))
     assert shown.adjusted_p.notna().sum() == 5 and (shown.row == 'primary').sum() == 7  # P4 and P7 have no runs
+
+
+def test_a_part_of_a_figure_is_drawn_and_not_saved(folder, make_store):
+    study = make(make_store([]), '2_validation')
+    specs = [spec for spec in study.specs if spec.task in ('cup_catch-proprio', 'window-open-proprio')]
+    study = make(make_store(specs), '2_validation')
+    study.archive()
+    shown = study.figure('figure_3', tasks=['cup_catch-proprio'], agents=['active', 'passive'])
+    assert shown.png.startswith(b'\x89PNG')
+    assert 'cup_catch-proprio' in shown.caption and 'window-open' not in shown.caption
+    assert '1 Active, 1 Passive.' in shown.caption and 'Tandem' not in shown.caption
+    assert not (folder / 'smoke').exists()
+    with pytest.raises(UserError, match="task='cup_cach-proprio': must be one of .*did you mean 'cup_catch-proprio'"):
+        study.figure('figure_3', tasks=['cup_cach-proprio'])
+    with pytest.raises(UserError, match=r"agents=\('active_expl',\): must be some of active, passive, tandem"):
+        study.figure('figure_3', agents=['active_expl'])
+
+
+def test_frames_of_a_figure_by_its_name_become_a_plot_in_the_look_of_the_agents(specs, make_store):
+    maze = make(make_store(specs), '1_toy_maze')
+    maze.archive()
+    metrics = maze.frames('figure_2').metrics
+    axes = drawing.plot(metrics.pivot_table('score', 'env_step', 'agent'), ylabel='score')
+    assert [line.get_label() for line in axes.lines] == ['Active', 'Passive', 'Tandem']
+    assert axes.lines[1].get_color() == agents.get('passive').color
+    assert axes.lines[0].get_ydata().tolist() == pytest.approx([30.05] * 3)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ('environment steps', 'score')
+    pyplot.close(axes.figure)
+    with pytest.raises(UserError, match="name='figure_22': must be one of .*did you mean 'figure_2'"):
+        maze.frames('figure_22')
+
+
+def test_what_a_command_trains_is_counted_with_the_sources(specs, make_store):
+    """Two followers that are not archived need their Active agent again, wherever it was trained."""
+    archive.add(
+        specs, make_store([spec for spec in specs if spec.agent not in ('passive', 'tandem')]), paths.archive('smoke')
+    )
+    maze = make(make_store([]))
+    lacking = maze.lacking('yes')
+    followers = [spec for spec in specs if spec.agent in ('passive', 'tandem')]
+    assert set(lacking) == {*followers, *(spec.source for spec in followers)}
+    assert all(lacking.index(spec.source) < lacking.index(spec) for spec in followers)
+    assert maze.cost('yes').startswith(f'{len(lacking)} runs for this notebook, about ')

@@ -128,7 +128,7 @@ def test_with_no_runs_every_figure_names_what_is_missing_and_its_caption_the_com
     assert 'planned (no result yet)' in words
     for agent in entry.agents:
         assert f'{agents.get(agent).label} ' in words
-    assert '`make figures SCALE=smoke` trains them.' in caption(name, found)
+    assert f'`paper-lib notebooks {FIGURES[name].notebook} --scale smoke` trains them.' in caption(name, found)
 
 
 @pytest.mark.parametrize('name', [name for name, entry in FIGURES.items() if entry.chapter == 'study'])
@@ -145,7 +145,7 @@ def test_optional_agents_are_named_and_the_others_drawn(name, study):
     if any(agent in planned for agent in entry.agents):
         assert 'no finished run' not in words
     labels = ', '.join(agents.get(agent).label for agent in lost)
-    said = f'Optional, not trained: {labels}; `paper-lib notebooks --scale laptop -p train all` trains them.'
+    said = f'Optional, not trained: {labels}. `paper-lib notebooks {entry.notebook} -p train all` trains them.'
     assert (said in caption(name, found)) == bool(lost)
 
 

@@ -11,7 +11,7 @@ from paper_lib.contract import agents, quantities, tasks
 from paper_lib.study import catalogue, grids, overview, plan, reference, scales, stats
 from paper_lib.study.paper import PAPER_TASKS
 
-GRIDS = [name for name, entry in catalogue.ENTRIES.items() if getattr(entry.draw, 'func', None) is grids.curves]
+GRIDS = [name for name, entry in catalogue.ENTRIES.items() if getattr(entry.draw, 'args', ()) == ('grids.curves',)]
 GRIDS += ['figure_S1', 'figure_S7']
 TASKS = ['cup_catch-proprio', 'window-open-proprio', 'breakout-vision']
 

@@ -53,9 +53,19 @@ class TestNotebook:
         assert [value for value in text if any(part in value for part in PATHLIKE)] == []
 
     def test_cells_after_the_imports_are_one_call(self, path):
-        for tree in code(path)[2:]:
-            assert len(tree.body) == 1
-            assert isinstance(tree.body[0].value, ast.Call)
+        for cell in cells(path)[2:]:
+            if 'own' not in cell['metadata'].get('tags', []):
+                (statement,) = ast.parse(''.join(cell['source'])).body
+                assert isinstance(statement.value, ast.Call)
+
+    def test_has_one_cell_of_the_readers_own(self, path):
+        """From the frames of a figure that the notebook shows, by a table of pandas, to a plot."""
+        (own,) = [cell for cell in cells(path) if 'own' in cell['metadata'].get('tags', [])]
+        tree = ast.parse(''.join(own['source']))
+        called = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        names = [node.func.attr for node in called]
+        assert {'frames', 'pivot_table', 'plot'} <= set(names)
+        assert called[names.index('frames')].args[0].value in calls(path, 'figure')
 
     def test_parameters_cell_is_what_is_checked(self, path):
         tagged = [cell for cell in cells(path) if 'parameters' in cell['metadata'].get('tags', [])]

@@ -198,13 +198,13 @@ LATER_AGENTS = ('active_stopped', 'tandem_alpha_1e-2', 'tandem_alpha_1e-4')
 IDS = {
     ('smoke', 'base_agent'): '09228b36e5cd0312', ('smoke', 'toy_maze'): 'e83d91d8f26d38ba',
     ('smoke', 'study'): '64b72d7145fe4818', ('laptop', 'base_agent'): '578ecc16eb97ef0f',
-    ('laptop', 'toy_maze'): 'cf8a93c06a1da950', ('laptop', 'study'): '0cb5607d0b39b282',
+    ('laptop', 'toy_maze'): 'cf8a93c06a1da950', ('laptop', 'study'): 'd162f1a42be36d56',
     ('paper', 'base_agent'): '0a0aa772402a80f6', ('paper', 'toy_maze'): 'ed88001b7a412f52',
     ('paper', 'study'): 'd130c6bf8ee38899',
 }  # fmt: skip
 
 ALL_IDS = {
-    ('smoke', 'study'): '4c1859841cda4584', ('laptop', 'study'): '2668076e381d18aa',
+    ('smoke', 'study'): '4c1859841cda4584', ('laptop', 'study'): 'e3ef492488eb6acc',
     ('paper', 'study'): '155d0c1b6b072faf',
 }  # fmt: skip
 
@@ -244,7 +244,7 @@ def test_planned_runs_are_not_the_optional_ones():
     laptop = scales.get('laptop')
     planned = {spec.agent for spec in plan.specs('study', laptop)}
     assert planned == set(agents.group('core'))
-    assert len(plan.specs('study', laptop)) == 81 and len(plan.specs('study', laptop, optional=True)) == 368
+    assert len(plan.specs('study', laptop)) == 81 and len(plan.specs('study', laptop, optional=True)) == 396
 
 
 def test_pairs_begin_at_the_first_seed_of_their_entry_and_exploratory_ones_can_be_left_out():
@@ -256,6 +256,13 @@ def test_pairs_begin_at_the_first_seed_of_their_entry_and_exploratory_ones_can_b
     assert [spec.pair_seed for spec in plan.specs('study', scale, exploratory=False)] == [10, 11, 12]
     assert [spec.pair_seed for spec in plan.specs('study', scale, seeds=1, exploratory=False)] == [10]
     assert {spec.pair_seed for spec in plan.specs('study', scale)} == {0, 10, 11, 12}
+
+
+def test_pairs_that_are_not_finished_are_optional():
+    scale = dataclasses.replace(SMOKE, planned=(Planned('study', (TASK,), ('active',), 4, first=10, finished=3),))
+    assert [spec.pair_seed for spec in plan.specs('study', scale)] == [10, 11, 12]
+    assert [spec.pair_seed for spec in plan.specs('study', scale, optional=True)] == [10, 11, 12, 13]
+    assert [spec.pair_seed for spec in plan.specs('study', scale, seeds=1)] == [10]
 
 
 RULES = Scale(

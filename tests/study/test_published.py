@@ -130,7 +130,7 @@ def test_caption_states_sizes_scores_and_thresholds():
     words = captions.caption(catalogue.ENTRIES['figure_base_agent'], study(920.0, LAPTOP[:4]))
     for part in (f'{WALKER}, {CUP}', 'steps per sequence 32 (64)', 'per seed: 920, 920, 920 (aim: 827 to 946',
                  'per seed: 920 (aim: 918 to 999', 'alarm: below 850',
-                 'Planned, no result yet: 2 of 6 runs; `make figures SCALE=laptop` trains them.'):  # fmt: skip
+                 'Planned, no result yet: 2 of 6 runs. `paper-lib notebooks 0_base_agent` trains them.'):  # fmt: skip
         assert part in words
 
 

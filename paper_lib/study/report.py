@@ -1,0 +1,296 @@
+"""What README.md and docs/ say of the runs. It is written from the archive of scale laptop, so it cannot be outdated.
+
+A page holds the text between `<!-- runs: NAME -->` and `<!-- end -->`, where NAME is a name of BLOCKS.
+"""
+
+import itertools
+import json
+import re
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from paper_lib.contract import agents, tasks
+from paper_lib.contract.errors import UserError
+from paper_lib.contract.scales import Planned
+from paper_lib.study import (
+    archive,
+    artefacts,
+    book,
+    catalogue,
+    claims,
+    paths,
+    plan,
+    scales,
+    sealed,
+    stats,
+    tables,
+    verdicts,
+)
+from paper_lib.study.names import choose
+
+SCALE = 'laptop'
+BLOCK = re.compile(r'(<!-- runs: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
+NUMBERS = ('none', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
+COMMITS = 'docs/commits.csv'  # the commit of every hash of code that trained a run
+# Outcome -> its words, and whether the claim says that it is higher for Passive.
+OUTCOMES = {
+    'score': ('score', False),
+    'wm_loss': ('world-model loss', True),
+    'value_error': ('value error', True),
+}
+
+
+def write() -> list[Path]:
+    """Write every page again whose blocks have changed; returns these pages. Raises UserError for an unknown block."""
+    changed = []
+    for path in pages():
+        old = path.read_text()
+        new = filled(old)
+        if new != old:
+            paths.write(path, new.encode())
+            changed.append(path)
+    return changed
+
+
+def pages() -> list[Path]:
+    """The pages that may hold blocks. Raises UserError outside of a checkout."""
+    readme = paths.root() / 'README.md'
+    if not readme.exists():
+        raise UserError(f'{readme}: not there; run this from a checkout of the repository')
+    return [readme, *sorted((paths.root() / 'docs').glob('*.md'))]
+
+
+def filled(text: str) -> str:
+    """The text of a page with its blocks as they are now."""
+
+    def block(match):
+        return f'{match[1]}{choose("block", match[2], BLOCKS)().rstrip()}\n{match[3]}'
+
+    return BLOCK.sub(block, text)
+
+
+# What is finished.
+
+
+def main_entry() -> Planned:
+    """The entry of the plan that the primary claims are about first: the compared agents, by the protocol."""
+    entries = scales.get(SCALE).planned
+    return next(entry for entry in entries if entry.chapter == 'study' and not entry.optional and not entry.exploratory)
+
+
+def outcomes() -> pd.DataFrame:
+    """The final values of the compared agents: one row per run of the protocol's main tasks that has a result."""
+    entry = main_entry()
+    folder = paths.archive(SCALE)
+    planned = plan.specs('study', scales.get(SCALE), optional=True, exploratory=False)
+    wanted = {spec.run_id for spec in planned if spec.task in entry.tasks and spec.agent in agents.group(*entry.agents)}
+    metrics = archive.table(folder, 'study', 'metrics')
+    return stats.final(metrics[metrics.run_id.isin(wanted & archive.ids(folder, 'study'))], *OUTCOMES)
+
+
+def finished(finals: pd.DataFrame) -> int:
+    """How many pair seeds have a result of every compared agent on every main task."""
+    entry = main_entry()
+    wanted = set(itertools.product(entry.tasks, agents.group(*entry.agents)))
+    found = finals.groupby('pair_seed')[['task', 'agent']].apply(lambda rows: set(zip(rows.task, rows.agent)))
+    return sum(wanted <= runs for runs in found)
+
+
+def answer() -> str:
+    """What came out, in a few sentences."""
+    finals = outcomes()
+    entry = main_entry()
+    done = finished(finals)
+    interim = '' if done >= entry.pairs else ', so this is an interim result'
+    names = ' and '.join(task.rpartition('-')[0] for task in entry.tasks)
+    state = f'**{_word(done).capitalize()} of {_word(entry.pairs)} pairs of {names} are finished**{interim}.'
+    sentences = [state, _signs(finals), _level(finals)]
+    primary = verdicts.primary(SCALE)
+    decided = [row for row in primary if row['verdict'] in (claims.SUPPORTED, claims.CONTRADICTED)]
+    sentences += [f'Claim {row["verdict"]}: "{row["claim"]}"' for row in decided] or ['No claim has a verdict yet.']
+    if next(row['verdict'] for row in primary if row['id'] == 'C1') != claims.SUPPORTED:
+        sentences.append("So the paper's effect on the score has not been shown at this scale.")
+    return _wrapped(sentences)
+
+
+def _signs(finals: pd.DataFrame) -> str:
+    """In how many pairs Passive ends as the paper says, for each outcome."""
+    parts = []
+    for column, (words, is_higher) in OUTCOMES.items():
+        wide = finals.pivot(index=['task', 'pair_seed'], columns='agent', values=column)
+        wide = wide.dropna(subset=['passive', 'active'])
+        count = int(((wide.passive > wide.active) if is_higher else (wide.passive < wide.active)).sum())
+        article = 'a higher' if is_higher else 'a lower'
+        parts.append(f'{article} {words} in {count} of {len(wide)} pairs')
+    return f'Compared with its Active agent, Passive ends with {", ".join(parts[:-1])}, and {parts[-1]}.'
+
+
+def _level(finals: pd.DataFrame) -> str:
+    """How well the Active agents learned, as shares of the highest score of their task."""
+    own = finals[finals.agent == 'active']
+    shares = 100 * own.score / own.task.map(lambda task: tasks.get(task).highest)
+    return f'The Active agents themselves end at {shares.min():.0f} to {shares.max():.0f} % of the highest score.'
+
+
+def _word(number: int) -> str:
+    return NUMBERS[number] if number < len(NUMBERS) else str(number)
+
+
+def _wrapped(sentences: Iterable[str]) -> str:
+    """Sentences as a paragraph of at most 120 letters a line."""
+    return '\n'.join(textwrap.wrap(' '.join(sentences), 120, break_on_hyphens=False))
+
+
+# Claims.
+
+
+def primary_claims() -> str:
+    """The primary row of every claim that has runs; the other claims in a list that opens on a click."""
+    rows = verdicts.primary(SCALE)
+    table = [{'claim': row['claim']} | _judged(row) for row in rows if row['pairs']]
+    waiting = [row for row in rows if not row['pairs']]
+    lines = [f'- {row["claim"]}' for row in waiting]
+    summary = f'No runs yet: {len(waiting)} further claims'
+    return '\n'.join([_table(table), '<details>', f'<summary>{summary}</summary>', '', *lines, '', '</details>'])
+
+
+def _judged(row: dict[str, Any]) -> dict[str, str]:
+    """The numbers of a row in words, its verdict first after the claim."""
+    words = verdicts.words(row)
+    return {'verdict': words.pop('verdict')} | words
+
+
+def every_claim() -> str:
+    """A heading and a table for every claim with runs; then the others, with what they wait for."""
+    by_claim = {}
+    for row in verdicts.rows(SCALE):
+        by_claim.setdefault(row['id'], []).append(row)
+    parts, waiting = [], []
+    for name, rows in by_claim.items():
+        tested = [row for row in rows if row['pairs']]
+        if not tested:
+            waiting.append(f'- {name}: {rows[0]["claim"]}')
+            continue
+        table = [{'row': row['row'], 'compared': row['statistic'], 'on': row['on']} | _judged(row) for row in tested]
+        parts.append(f'### {name}: {rows[0]["claim"]}\n\n{_table(table)}')
+    return '\n'.join([*parts, '### Claims without runs', '', *waiting])
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    return tables.from_lines([list(rows[0]), *([str(value) for value in row.values()] for row in rows)])
+
+
+# Tables of results.
+
+
+def _of_entry(name: str) -> str:
+    """A table of the catalogue."""
+    entry = catalogue.ENTRIES[name]
+    return tables.markdown(entry.make(_frames(name)))
+
+
+def _frames(name: str) -> Any:
+    scale = scales.get(SCALE)
+    entry = catalogue.ENTRIES[name]
+    specs = plan.specs(entry.chapter, scale, optional=True)
+    return book.load(entry, specs, scale, plan.planned(scale))
+
+
+def finals() -> str:
+    """The final score of every run of the compared agents, a row per pair."""
+    return _of_entry('table_finals')
+
+
+def maze_finals() -> str:
+    """The same of the maze."""
+    from paper_lib.study import overview
+
+    return tables.markdown(overview.finals(_frames('figure_2'), agents.group('compared')))
+
+
+def base_agent() -> str:
+    """The base agent beside the published scores."""
+    return _of_entry('table_base_agent')
+
+
+def figures() -> str:
+    """The list of the paper's figures and tables."""
+    return _table(artefacts.listing(SCALE))
+
+
+def training() -> str:
+    """For every notebook, the claims that wait for runs, and what it costs to train all that it lacks."""
+    waiting = {row['id'] for row in verdicts.primary(SCALE) if row['verdict'] in (claims.NO_RUNS, claims.UNDECIDED)}
+    rows = []
+    for name, tested in catalogue.CLAIMS.items():
+        opened = book.open(name, {'scale': SCALE, 'train': 'no'}, None)
+        if opened.lacking('all'):
+            runs, _, hours = opened.cost('all').partition(' for this notebook')
+            own = ', '.join(claim for claim in tested if claim in waiting)
+            command = f'`paper-lib notebooks {name} -p train all`'
+            rows.append(
+                {'command': command, 'trains': runs, 'takes': hours.removeprefix(', '), 'claims without a verdict': own}
+            )
+    return _table(rows) if rows else 'Every run that scale laptop plans has a result.\n'
+
+
+# Where the runs come from.
+
+
+def trained_by() -> str:
+    """Which commit trained which runs, and how long they took."""
+    known = pd.read_csv(paths.root() / COMMITS, dtype=str, keep_default_na=False).set_index('code')
+    groups = {}
+    hours = 0.0
+    for chapter in scales.get(SCALE).chapters:
+        columns = ['task', 'agent', 'pair_seed', 'provenance']
+        for run in sealed.columns(paths.archive(SCALE), chapter, 'runs', columns):
+            provenance = json.loads(run['provenance'])
+            hours += provenance['seconds'] / 3600
+            key = (chapter, run['task'], tuple(provenance['code']))
+            groups.setdefault(key, []).append((run['agent'], run['pair_seed']))
+    rows = []
+    for (chapter, task, codes), runs in groups.items():
+        found = [known.loc[code] for code in codes if code in known.index]
+        rows.append(
+            {
+                'chapter': chapter,
+                'task': task,
+                'agents and pair seeds': _runs(runs),
+                'commit': ', '.join(row.commit for row in found) or 'not known',
+                'code hash': ', '.join(codes),
+                'note': ', '.join(row.note for row in found if row.note),
+            }
+        )
+    total = sum(map(len, groups.values()))
+    return f'{_table(rows)}\nThese {total} runs took {hours:.0f} hours, each on one core.\n'
+
+
+def _runs(runs: list[tuple[str, int]]) -> str:
+    """Agents by their pair seeds: 'Active, Passive: 0, 1; Tandem: 0'."""
+    seeds_of = {}
+    for agent, seed in runs:
+        seeds_of.setdefault(agent, []).append(seed)
+    agents_of = {}
+    for agent in agents.AGENTS:
+        if agent in seeds_of:
+            seeds = ', '.join(map(str, sorted(seeds_of[agent])))
+            agents_of.setdefault(seeds, []).append(agents.get(agent).label)
+    return '; '.join(f'{", ".join(names)}: {seeds}' for seeds, names in agents_of.items())
+
+
+BLOCKS = {
+    'answer': answer,
+    'primary_claims': primary_claims,
+    'every_claim': every_claim,
+    'finals': finals,
+    'maze_finals': maze_finals,
+    'base_agent': base_agent,
+    'figures': figures,
+    'training': training,
+    'trained_by': trained_by,
+}

@@ -1,0 +1,89 @@
+"""The claims tested on the archived runs of a scale."""
+
+import math
+import re
+from collections.abc import Collection
+from typing import Any
+
+import pandas as pd
+
+from paper_lib.contract import agents
+from paper_lib.contract.scales import Scale
+from paper_lib.study import archive, claims, paths, plan, scales
+
+TESTED = {'study': tuple(claims.TEXTS), 'toy_maze': claims.MAZE}  # chapter of the archive -> the claims that it tests
+
+
+def table(chapter: str, scale: Scale, ids: tuple[str, ...], seeds: int = 0) -> pd.DataFrame:
+    """The table of these claims on the archived runs of a chapter, as `claims.table` gives it.
+
+    Runs of all agents count, since a primary row is judged among those of all claims; exploratory runs do not. In the
+    maze every row is secondary.
+    """
+    tested = plan.specs(chapter, scale, seeds, optional=True, exploratory=False)
+    folder = paths.archive(scale.name)
+    complete = {spec.run_id for spec in tested} & archive.ids(folder, chapter)
+    of_runs = []
+    for name in ('metrics', 'traces'):
+        rows = archive.table(folder, chapter, name)
+        of_runs.append(rows[rows.run_id.isin(complete)].reset_index(drop=True))
+    metrics, traces = of_runs
+    return claims.table(metrics, claims.random(chapter), ids, chapter == 'study', traces)
+
+
+def rows(scale: str, chapters: Collection[str] = tuple(TESTED)) -> list[dict[str, Any]]:
+    """One row per test of a claim at a scale, also of tests without runs. Every number is a float, an int or None.
+
+    Columns: id, claim, row (primary or secondary), statistic, on (the maze, or a number of tasks), estimate, low and
+    high (its 95 % interval; None where there is none), p, adjusted_p, pairs, verdict.
+    """
+    known = scales.get(scale)
+    found = []
+    for chapter in chapters:
+        for row in table(chapter, known, TESTED[chapter]).to_dict('records'):
+            on = 'maze' if chapter == 'toy_maze' else f'{row["tasks"]} tasks'
+            numbers = {name: _finite(row[name]) for name in ('estimate', 'low', 'high', 'p', 'adjusted_p')}
+            kept = {name: row[name] for name in ('id', 'claim', 'row')} | {'statistic': labelled(row['statistic'])}
+            found.append(kept | {'on': on} | numbers | {'pairs': row['pairs'], 'verdict': row['verdict']})
+    return found
+
+
+def primary(scale: str) -> list[dict[str, Any]]:
+    """The row of `rows` by which each claim is judged."""
+    return [row for row in rows(scale, ('study',)) if row['row'] == claims.PRIMARY]
+
+
+def labelled(statistic: str) -> str:
+    """The words of a comparison with the labels of agents, as in figures, in place of their names."""
+    names = sorted(agents.AGENTS, key=len, reverse=True)
+    name = re.compile(rf'(?<![\w-])({"|".join(map(re.escape, names))})(?![\w-])')
+    return name.sub(lambda match: agents.get(match[1]).label, statistic)
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def words(row: dict[str, Any]) -> dict[str, str]:
+    """The numbers of a row as a reader sees them: the estimate with its interval, both p-values, pairs, verdict."""
+    interval = 'no interval'  # of so few pairs no test refuses any mean
+    if row['low'] is not None:
+        interval = f'[{_number(row["low"])}, {_number(row["high"])}]'
+    estimate = '' if row['estimate'] is None else f'{_number(row["estimate"])} {interval}'
+    return {
+        'estimate, 95 % interval': estimate,
+        'p': _probability(row['p']),
+        'adjusted p': _probability(row['adjusted_p']),
+        'pairs': str(row['pairs']),
+        'verdict': row['verdict'],
+    }
+
+
+def _probability(p: float | None) -> str:
+    if p is None:
+        return ''
+    return f'{p:.3f}' if p >= 0.001 else f'{p:.1e}'
+
+
+def _number(value: float) -> str:
+    return f'{value:.2f}' if abs(value) < 10 else f'{value:.1f}'

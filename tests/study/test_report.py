@@ -1,0 +1,93 @@
+"""What README.md and docs/ say of the runs follows from the archive."""
+
+import types
+
+import pandas as pd
+import pytest
+
+from paper_lib.contract.errors import UserError
+from paper_lib.study import archive, paths, plan, report, scales
+
+MAIN = report.main_entry().tasks
+FIRST = report.main_entry().first
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv('PAPER_LIB_FIGURES', str(tmp_path))
+
+
+def pairs(count):
+    """The runs of so many finished pairs of the protocol's first tier."""
+    specs = plan.specs('study', scales.get(report.SCALE), optional=True, exploratory=False)
+    wanted = ('active', 'passive', 'tandem')
+    return [spec for spec in specs if spec.agent in wanted and spec.pair_seed < FIRST + count]
+
+
+def archived(specs, make_store):
+    archive.add(specs, make_store(specs), paths.archive(report.SCALE), 'study')
+
+
+def test_the_answer_counts_pairs_and_their_signs(make_store):
+    """In the made-up runs Active scores 30, Passive 20; losses and value errors rise from Active to Passive."""
+    archived(pairs(2), make_store)
+    text = report.answer().replace('\n', ' ')
+    assert '**Two of ten pairs of walker_walk and cheetah_run are finished**, so this is an interim result.' in text
+    assert 'a lower score in 4 of 4 pairs, a higher world-model loss in 4 of 4 pairs, and a higher value error' in text
+    assert 'end at 3 to 3 % of the highest score' in text
+    assert 'No claim has a verdict yet.' in text
+    assert "the paper's effect on the score has not been shown" in text
+
+
+def test_a_pair_that_lacks_a_run_is_not_finished(make_store):
+    specs = pairs(2)
+    archived([spec for spec in specs if spec.run_id != specs[-1].run_id], make_store)
+    assert report.finished(report.outcomes()) == 1
+
+
+def test_with_all_pairs_the_answer_is_no_interim_result_and_tells_the_verdicts(make_store):
+    archived(pairs(10), make_store)
+    text = report.answer().replace('\n', ' ')
+    assert '**Ten of ten pairs of walker_walk and cheetah_run are finished**.' in text
+    assert 'Claim supported: "Offline agents end with a lower score than the Active agent."' in text
+    assert 'has not been shown' not in text and 'No claim' not in text
+
+
+def test_claims_are_in_words_and_those_without_runs_are_folded(make_store):
+    archived(pairs(2), make_store)
+    table, _, folded = report.primary_claims().partition('<details>')
+    assert '| Offline agents end with a lower score than the Active agent. | undecided | ' in table
+    assert '- With 10 % of data of its own, Passive is as good as Active.\n' in folded
+    assert 'C1' not in table + folded
+    every = report.every_claim()
+    assert '### C1: Offline agents end' in every and 'Passive against Active' in every
+    assert '- C7: With 10 %' in every.partition('### Claims without runs')[2]
+
+
+def test_runs_stand_with_the_commit_that_trained_them(make_store, monkeypatch):
+    provenance = {'code': ['c0de'], 'seconds': 1800}
+    finished = types.SimpleNamespace(provenance=lambda: provenance)
+    monkeypatch.setattr(make_store, 'require', lambda self, spec: finished)
+    archived(pairs(2), make_store)
+    known = pd.DataFrame({'code': ['c0de'], 'commit': ['1234567'], 'note': ['']})
+    monkeypatch.setattr(report.pd, 'read_csv', lambda *_, **__: known)
+    text = report.trained_by()
+    assert f'| study | {MAIN[0]} | Active, Passive, Tandem: 10, 11 | 1234567 | c0de |  |' in text
+    assert 'These 12 runs took 6 hours' in text
+
+
+def test_what_is_still_to_be_trained_is_counted_with_its_sources(make_store):
+    """Of notebook 2: 27 exploratory runs, Passive-same in 12 pairs, Passive and Tandem in 16, their Active agents."""
+    archived(pairs(2), make_store)
+    lines = report.training().splitlines()
+    (line,) = [line for line in lines if line.startswith('| `paper-lib notebooks 2_validation -p train all` | ')]
+    assert line.endswith(' | 91 runs |  | C1, C2, C3, C12, P4, P7, P9 |')
+
+
+def test_only_blocks_are_written(monkeypatch):
+    monkeypatch.setattr(report, 'BLOCKS', {'answer': lambda: 'new\nlines\n'})
+    text = 'before\n<!-- runs: answer -->\nold\n<!-- end -->\nafter\n'
+    new = 'before\n<!-- runs: answer -->\nnew\nlines\n<!-- end -->\nafter\n'
+    assert report.filled(text) == report.filled(new) == new
+    with pytest.raises(UserError, match="block='anser': must be one of answer; did you mean 'answer'"):
+        report.filled(text.replace('answer', 'anser'))
