@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from paper_lib.cli.options import Folder, Input, Json, ModelValues, RunValues, Scale, given, show
+from paper_lib.cli.options import Folder, Json, ModelValues, RunValues, Scale, given, show
+from paper_lib.contract import tasks
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
 
 if TYPE_CHECKING:
+    from paper_lib.data.steps import Steps
     from paper_lib.data.store import Store
 
 
@@ -29,8 +31,8 @@ class Train:
     """the chapter that gives the values: base_agent, toy_maze or study"""
     size: Annotated[str | None, tyro.conf.arg(metavar='STR', help_behavior_hint='(default: as the scale)')] = None
     """a model size: see `paper-lib sizes`"""
-    dataset: Input = None
-    """an .npz file that an offline agent learns from instead of a run; see paper_lib/data/datasets.py"""
+    dataset: Annotated[str, tyro.conf.arg(metavar='DATA', help_behavior_hint='')] = ''
+    """a file, a folder or a Minari id that an offline agent learns from instead of a run; see docs/your_data.md"""
     values: Annotated[RunValues, tyro.conf.arg(name='')] = dataclasses.field(default_factory=RunValues)
     model: ModelValues = dataclasses.field(default_factory=ModelValues)
     runs: Folder = None
@@ -40,7 +42,7 @@ class Train:
 
     def specs(self) -> list[RunSpec]:
         """The run, preceded by its source if it has one. Raises UserError for a wrong name or value."""
-        from paper_lib.data import datasets
+        from paper_lib.data import datasets, formats
         from paper_lib.study import plan, scales
         from paper_lib.study.names import choose
 
@@ -51,9 +53,24 @@ class Train:
         values = given(self.values) | {'model': model | given(self.model)}
         dataset = None
         if self.dataset:
-            dataset = datasets.describe(self.dataset.stem, self.task, datasets.read(self.dataset))
+            dataset = datasets.describe(formats.title(self.dataset), self.task, self._recorded())
         spec = plan.make(self.agent, self.task, self.seed, scale, self.chapter, dataset, **values)
         return [spec.source, spec] if isinstance(spec.source, RunSpec) else [spec]
+
+    def _recorded(self) -> 'Steps':
+        """The steps of the dataset. Raises UserError if the task observes or does something else."""
+        from paper_lib import envs
+        from paper_lib.data import formats
+        from paper_lib.data.steps import Wanted, check_fits
+        from paper_lib.run import rollout
+
+        task = tasks.get(self.task)
+        spaces = envs.make(self.task, 0).spaces
+        samples_images = task.suite == 'gym'  # such a task shows the environment's own images at another size
+        wanted = Wanted(spaces.action if spaces.discrete else 0, task.image if samples_images else 0)
+        steps = formats.read(self.dataset, wanted)
+        check_fits(steps.where, steps.like, self.task, rollout.layout(spaces))
+        return steps
 
     def __call__(self):
         from paper_lib.data import datasets
@@ -67,7 +84,7 @@ class Train:
         self._say_chapter()
         if self.dataset and not self.dry_run:
             store.check_writable()
-            datasets.add(store.root, self.dataset.stem, self.task, datasets.read(self.dataset))
+            datasets.add(store.root, specs[-1].source.name, self.task, self._recorded())
         done = [spec for spec in specs if store.status(spec) == 'done']
         if specs[-1] in done:
             specs = done  # the source of a finished run is not needed again

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import smoke
 
-from paper_lib.contract.errors import UserError
 from paper_lib.data import datasets
 from paper_lib.data.store import Store
 from paper_lib.run import train
@@ -86,19 +85,6 @@ def test_such_runs_resume_to_the_same_bytes(saves, store, tmp_path, monkeypatch)
     train.train([spec], other)
     for name in ('metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin', 'replay/vector.bin'):
         assert (other.path(spec) / name).read_bytes() == (store.path(spec) / name).read_bytes(), name
-
-
-@pytest.mark.parametrize(('arrays', 'words'), [
-    ({'image': np.zeros((9, 1, 8, 8, 3), np.uint8)}, 'has image, which point_mass_maze-proprio has not'),
-    ({'vector': np.zeros((9, 1, 5), np.float32)}, r'has vector of shape \(5,\) and type float32; point_mass'),
-    ({'action': np.zeros((9, 1, 2))}, 'has action of shape .* and type float64'),
-])  # fmt: skip
-def test_a_recording_of_other_observations_or_actions_is_refused(arrays, words):
-    layout = {'vector': ((4,), 'float32'), 'action': ((2,), 'float32')}
-    recorded = {name: np.zeros((9, 1, *shape), dtype) for name, (shape, dtype) in layout.items()}
-    train.check_layout(smoke.PASSIVE, recorded, layout)
-    with pytest.raises(UserError, match=words):
-        train.check_layout(smoke.PASSIVE, recorded | arrays, layout)
 
 
 def test_passive_on_a_dataset_learns_from_it_and_is_evaluated_in_its_task(store):
