@@ -72,7 +72,10 @@ class Columns:
 
     @contextlib.contextmanager
     def opened(self, names: tuple[str, ...]) -> Iterator[Any]:
-        """Yields a function that returns rows first..last - 1 of these arrays. It is called for one piece after another."""
+        """Yields a function that returns rows first..last - 1 of these arrays.
+
+        It is called for one piece after another.
+        """
         raise NotImplementedError
 
     def whole(self, name: str) -> np.ndarray:

@@ -207,7 +207,7 @@ def folder_of_episodes(path: Path, files: list[Path], wanted: Wanted) -> Steps:
                 raise UserError(f'{episode.where}{each}: has {episode.kinds[each]}; in {files[0].name} it has '
                                 f'{first.kinds[each]}')  # fmt: skip
     key_of = _observation(first, name)
-    size = _action_size(first, 'action', wanted)
+    size = max(_action_size(episode, 'action', wanted) for episode in episodes)
 
     def of_episode(episode: Archive, key: str) -> Iterator[np.ndarray]:
         steps = episode.kinds[name].shape[0]
