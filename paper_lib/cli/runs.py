@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from paper_lib.cli.data import fitting
 from paper_lib.cli.options import Folder, Json, ModelValues, RunValues, Scale, given, show
-from paper_lib.contract import tasks
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
 
 if TYPE_CHECKING:
-    from paper_lib.data.steps import Steps
     from paper_lib.data.store import Store
 
 
@@ -53,24 +52,9 @@ class Train:
         values = given(self.values) | {'model': model | given(self.model)}
         dataset = None
         if self.dataset:
-            dataset = datasets.describe(formats.title(self.dataset), self.task, self._recorded())
+            dataset = datasets.describe(formats.title(self.dataset), self.task, fitting(self.dataset, self.task)[0])
         spec = plan.make(self.agent, self.task, self.seed, scale, self.chapter, dataset, **values)
         return [spec.source, spec] if isinstance(spec.source, RunSpec) else [spec]
-
-    def _recorded(self) -> 'Steps':
-        """The steps of the dataset. Raises UserError if the task observes or does something else."""
-        from paper_lib import envs
-        from paper_lib.data import formats
-        from paper_lib.data.steps import Wanted, check_fits
-        from paper_lib.run import rollout
-
-        task = tasks.get(self.task)
-        spaces = envs.make(self.task, 0).spaces
-        samples_images = task.suite == 'gym'  # such a task shows the environment's own images at another size
-        wanted = Wanted(spaces.action if spaces.discrete else 0, task.image if samples_images else 0)
-        steps = formats.read(self.dataset, wanted)
-        check_fits(steps.where, steps.like, self.task, rollout.layout(spaces))
-        return steps
 
     def __call__(self):
         from paper_lib.data import datasets
@@ -84,7 +68,7 @@ class Train:
         self._say_chapter()
         if self.dataset and not self.dry_run:
             store.check_writable()
-            datasets.add(store.root, specs[-1].source.name, self.task, self._recorded())
+            datasets.add(store.root, specs[-1].source.name, self.task, fitting(self.dataset, self.task)[0])
         done = [spec for spec in specs if store.status(spec) == 'done']
         if specs[-1] in done:
             specs = done  # the source of a finished run is not needed again

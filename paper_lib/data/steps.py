@@ -30,6 +30,7 @@ class Steps:
     rows: int  # N
     like: dict[str, tuple[tuple[int, ...], str]]  # shape and type of one step, as in `Replay.create`
     read: Callable[[str], Iterator[np.ndarray]]
+    sequences: int = 1  # how many recordings of equal length stand one after the other: those of a run's environments
 
     @property
     def observed(self) -> list[str]:
@@ -77,7 +78,7 @@ def of_replay(replay: Replay, rows: int) -> Steps:
     for key, array in replay.arrays.items():
         if key not in ('reward', 'flags'):
             like[key] = (array.shape[2:], array.dtype.str)
-    return Steps(f'{replay.path}: ', rows * replay.envs, like, read)
+    return Steps(f'{replay.path}: ', rows * replay.envs, like, read, replay.envs)
 
 
 def packed_flags(first: np.ndarray, last: np.ndarray, terminal: np.ndarray) -> np.ndarray:

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import smoke
 
+from paper_lib import cli
 from paper_lib.data import datasets
+from paper_lib.data.audit import audit
+from paper_lib.data.replay import FIRST
+from paper_lib.data.steps import of_replay
 from paper_lib.data.store import Store
 from paper_lib.run import train
 
@@ -85,6 +89,20 @@ def test_such_runs_resume_to_the_same_bytes(saves, store, tmp_path, monkeypatch)
     train.train([spec], other)
     for name in ('metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin', 'replay/vector.bin'):
         assert (other.path(spec) / name).read_bytes() == (store.path(spec) / name).read_bytes(), name
+
+
+@pytest.mark.parametrize('spec', [FORGETS, STOPS], ids=['forgets', 'stops'])
+def test_the_audit_invents_nothing_in_the_replay_of_a_run(spec, store, capsys):
+    """Its four environments have few episodes. A planted bug has the number that it has in a batch."""
+    assert cli.main(['audit', spec.run_id, '--runs', str(store.root), '--length', '6']) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert {row.split()[0] for row in rows} <= {'few_episodes', 'zero_rewards'}
+    steps = of_replay(store.replay(spec), 300)
+    flags = steps.whole('flags')
+    flags[2 * 300 + 7] |= FIRST  # row 7 of environment 2
+    planted = dataclasses.replace(steps, read=lambda key: iter([flags]) if key == 'flags' else steps.read(key))
+    found = {finding.kind: finding.rows for finding in audit(planted, 6, of_run=True)}
+    assert found['misplaced_first'] == (7 * 4 + 2,)
 
 
 def test_passive_on_a_dataset_learns_from_it_and_is_evaluated_in_its_task(store):
