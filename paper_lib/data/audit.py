@@ -41,7 +41,10 @@ KINDS = {  # what can be found: its severity, and what to do
     'constant_image': (ERROR, 'look at it: rendering may have failed'),
     'action_outside': (WARNING, 'scale actions from their bounds to [-1, 1]; environments cut them there'),
     'zero_rewards': (WARNING, 'compare with the returns that were logged; nothing is learned from such rewards'),
-    'constant_rewards': (WARNING, 'compare with the returns that were logged; nothing is learned from such rewards'),
+    'constant_rewards': (
+        WARNING,
+        'right where an episode only has to last; else compare with the returns that were logged',
+    ),
     'unused_action': (WARNING, 'a model cannot know what it does: record some of each'),
     'constant_dimension': (WARNING, 'check what was recorded there'),
     'truncation_as_termination': (WARNING, 'a time limit is a truncation: set is_last there without is_terminal'),

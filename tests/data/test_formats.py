@@ -213,6 +213,13 @@ def bad_files(folder):
     (folder / 'spaces').mkdir()
     (folder / 'spaces/metadata.json').write_text(json.dumps({'data_format': 'arrow'}))
     yield folder / 'spaces', 'has no observation_space'
+    nothing = json.dumps({'type': 'Dict', 'subspaces': {}})
+    for name, words in (('observation', 'actions must be Discrete or a Box'), ('action', 'observes nothing')):
+        box = json.dumps({'type': 'Box', 'dtype': 'float32', 'shape': [1], 'low': [-1], 'high': [1]})
+        spaces = {'observation_space': nothing, 'action_space': nothing if name == 'observation' else box}
+        (folder / name).mkdir()
+        (folder / name / 'metadata.json').write_text(json.dumps(spaces | {'data_format': 'arrow'}))
+        yield folder / name, words
 
 
 def test_what_cannot_be_read_is_one_line_that_names_the_file(tmp_path):
