@@ -2,7 +2,7 @@
 
 Exit codes:
     0    the command succeeded
-    1    the doctor found a problem
+    1    the doctor or the audit found a problem
     2    the command has a mistake, run data cannot be used, or the system refuses something, e.g. space on a disk;
          one line on stderr says what to do
     130  interrupted, and 143 terminated: training resumes with the same command
@@ -27,6 +27,7 @@ from collections.abc import Callable
 import tyro
 
 import paper_lib
+from paper_lib.cli.data import Audit, ExportDataset, Restore
 from paper_lib.cli.machine import Bench, Doctor, Reference
 from paper_lib.cli.options import end
 from paper_lib.cli.runs import Prune, Runs, Train
@@ -34,13 +35,21 @@ from paper_lib.cli.study import Agents, Claims, Docs, Export, Figures, Html, Not
 from paper_lib.contract.errors import UserError, one_line
 
 NARROWEST = 40  # columns of help at least; in much fewer the library that wraps it never ends
+
+
+def _name(command: type) -> str:
+    """How a command is called: `ExportDataset` as export-dataset."""
+    return re.sub('(?<=.)(?=[A-Z])', '-', command.__name__).lower()
+
+
 # Who uses a command -> the commands.
 GROUPS = {
     'To read the results': (Claims, Figures, Runs, Tasks, Agents, Scales, Sizes),
     'To train and draw': (Notebooks, Train, Doctor, Bench, Prune),
+    'To use recordings': (Audit, ExportDataset, Restore),
     'To keep the repository': (Html, Verify, Docs, Export, Reference),
 }
-COMMANDS = {command.__name__.lower(): command for group in GROUPS.values() for command in group}
+COMMANDS = {_name(command): command for group in GROUPS.values() for command in group}
 
 
 def main(args: list[str] | None = None) -> int:
@@ -151,7 +160,7 @@ def _overview(columns: int) -> str:
         lines += ['', f'{title}:']
         for command in commands:
             about = ' '.join(command.__doc__.partition('\n\n')[0].split())
-            name = command.__name__.lower().ljust(widest)
+            name = _name(command).ljust(widest)
             lines += textwrap.wrap(f'  {name}  {about}', columns, subsequent_indent=' ' * (widest + 4))
     lines += [
         '',

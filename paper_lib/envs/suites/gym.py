@@ -12,15 +12,17 @@ nothing behind. Resumed runs and pairs of runs rely on this;
 """
 
 import dataclasses
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from paper_lib.contract.errors import UserError
+from paper_lib.contract.pictures import is_picture, nearest
 from paper_lib.contract.tasks import Suite, Task, register
 from paper_lib.envs import packages
-from paper_lib.envs.base import Spaces, nearest
+from paper_lib.envs.base import Spaces
 
 if TYPE_CHECKING:
     import gymnasium
@@ -40,8 +42,7 @@ class Entry:
     @property
     def pixels(self) -> bool:
         """Whether it is an image."""
-        shape = self.space.shape
-        return self.space.dtype == np.uint8 and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3)))
+        return is_picture(self.space.shape, self.space.dtype)
 
     def of(self, observation: Any) -> Any:
         """The value of this entry in an observation of the whole space."""
@@ -127,7 +128,9 @@ def _make(name) -> 'gymnasium.Env':
 
     task_id = PREFIX + name
     try:
-        env = gymnasium.make(name, disable_env_checker=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # what is wrong with an id is said below, in one line
+            env = gymnasium.make(name, disable_env_checker=True)
     except Exception as error:  # whatever the environment's own code raises
         raise UserError(f'task={task_id!r}: {" ".join(str(error).split()) or type(error).__name__}') from error
     if env.spec.id != name.rpartition(':')[2]:

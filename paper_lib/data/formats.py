@@ -1,0 +1,287 @@
+"""Readers of datasets: one for each format, behind the one door `read`.
+
+All of them give steps in our order: a step holds an observation, the reward received on
+arriving at it, its flags, and the action chosen after it. What a format does not state is
+said at its reader.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from paper_lib.contract.errors import UserError
+from paper_lib.contract.pictures import is_picture
+from paper_lib.data import minari
+from paper_lib.data.columns import Archive, Columns
+from paper_lib.data.steps import FLAGS, Steps, Wanted, one_hot, packed_flags, picture, single_precision
+
+NUMBERS = ('action', 'reward', *FLAGS)
+AXES = {'vector': 'ND', 'image': 'NHWC', 'action': 'NA', 'reward': 'N'} | dict.fromkeys(FLAGS, 'N')
+FLAT = {'observations': 'ND|NHWC|NHW', 'actions': 'NA|N', 'terminals': 'N'}
+FLAT_OPTIONAL = {'rewards': 'N', 'timeouts': 'N', 'next_observations': FLAT['observations']}
+EPISODE = {'observation': 'ND|NHWC|NHW', 'image': 'NHWC|NHW', 'action': 'NA|N', 'reward': 'N|NA', 'discount': 'N|NA'}
+ALLOWED = 'an .npz file, a folder with an .npz file an episode, the folder of a Minari dataset, or the id of one'
+
+
+def read(name: str | Path, wanted: Wanted | None = None) -> Steps:
+    """The steps of a dataset: of an .npz file, of a folder, or of an installed Minari dataset of this id.
+
+    `wanted` says what the agents of a task observe and do. Raises UserError, one line, for
+    what no reader can read.
+    """
+    wanted = wanted or Wanted()
+    path = Path(os.path.expanduser(name))
+    if path.is_dir():
+        if folder := minari.data_folder(path):
+            return minari.read(folder, wanted)
+        if files := sorted(path.glob('*.npz')):
+            return folder_of_episodes(path, files, wanted)
+        raise UserError(f'{path}: is no dataset; must be {ALLOWED}')
+    if path.exists():
+        archive = Archive(path)
+        is_flat = FLAT.keys() & archive.kinds.keys() and 'is_first' not in archive.kinds
+        return flat(archive, wanted) if is_flat else ours(archive)
+    if folder := minari.data_folder(minari.installed(str(name))):
+        return minari.read(folder, wanted)
+    raise UserError(f'{name}: does not exist; must be {ALLOWED}')
+
+
+def title(name: str) -> str:
+    """A dataset's name for readers, from the name of its file or folder or from its id."""
+    path = Path(name)
+    if path.name == 'data' and minari.data_folder(path):  # as in `human-v2/data`
+        path = path.resolve().parent
+    text = path.stem if path.suffix == '.npz' else path.name or path.resolve().name
+    return re.sub('[^A-Za-z0-9_.-]', '_', text)[:64] or 'dataset'
+
+
+# Our own arrays.
+
+
+def ours(columns: Columns) -> Steps:
+    """Steps of our own arrays; `datasets` lists their shapes and types. Nothing may be missing."""
+    missing = [key for key in NUMBERS if key not in columns.kinds]
+    if missing or not {'vector', 'image'} & columns.kinds.keys():
+        given = ', '.join(sorted(columns.kinds)) or 'no arrays'
+        needed = f'a dataset has image, vector or both, and {", ".join(NUMBERS)}'
+        raise UserError(f'{columns.where}{needed}; this one has {given}')
+    count = columns.check({key: axes for key, axes in AXES.items() if key in columns.kinds})
+
+    def read(key: str) -> Iterator[np.ndarray]:
+        if key == 'flags':
+            row = 0
+            for flags in columns.pieces(*FLAGS):
+                yield packed_flags(*(_bools(flag, name, columns.where, row) for flag, name in zip(flags, FLAGS)))
+                row += len(flags[0])
+        elif key == 'action':
+            for action, last in columns.pieces('action', 'is_last'):
+                yield single_precision(np.where(last.astype(bool)[:, None], 0, action))
+        else:
+            for (values,) in columns.pieces(key):
+                yield values if key == 'image' else single_precision(values)
+
+    like = {}
+    for key in ('vector', 'image', 'action'):
+        if key in columns.kinds:
+            like[key] = (columns.kinds[key].shape[1:], 'uint8' if key == 'image' else 'float32')
+    return Steps(columns.where, count, like, read)
+
+
+def _bools(values: np.ndarray, name: str, where: str, row: int) -> np.ndarray:
+    """(n,) bools of numbers that are 0 or 1, or the bytes 0 and 255. Raises UserError, with the row, for others."""
+    truth = values != 0
+    wrong = np.flatnonzero(truth & (values != 1) & (values != 255))
+    if len(wrong):
+        raise UserError(f'{where}{name}: row {row + int(wrong[0])} is {values[wrong[0]]}; must be 0 or 1')
+    return truth
+
+
+# Flat transitions: OGBench, D4RL.
+
+
+def flat(archive: Archive, wanted: Wanted) -> Steps:
+    """Steps of an .npz file of `observations`, `actions`, `terminals` (N,) and perhaps `rewards`, as OGBench has them.
+
+    An episode of T transitions has T + 1 rows, the last of which is marked in `terminals`; its
+    action and its reward belong to no recorded transition and are left out. With an array
+    `next_observations`, a row is a transition instead, and the last next observation of an
+    episode becomes a step of its own. `terminals` alone says that an episode ends, not that the
+    task terminates it: no step is terminal. With an array `timeouts` beside it (D4RL), an end
+    in `terminals` is a termination, and one in `timeouts` is none. The last row of the file is
+    an end, marked or not. Missing rewards are 0. Integer actions become one-hot. Continuous
+    actions are taken as they are.
+    """
+    missing = [name for name in FLAT if name not in archive.kinds]
+    if missing:
+        given = ', '.join(sorted(archive.kinds))
+        raise UserError(f'{archive.where}flat transitions have {", ".join(FLAT)}; this file has {given}')
+    axes = {name: letters for name, letters in (FLAT | FLAT_OPTIONAL).items() if name in archive.kinds}
+    archive.check(axes)
+    observed, following = (archive.kinds.get(name) for name in ('observations', 'next_observations'))
+    if following and following.shape != observed.shape:
+        raise UserError(f'{archive.where}next_observations: has {following}; observations have {observed}')
+    rows = _FlatRows(archive, wanted.side, _action_size(archive, 'actions', wanted))
+    key = _observation(archive, 'observations')
+    like = {key: _like(observed.shape[1:], key, wanted.side), 'action': ((rows.size,), 'float32')}
+    return Steps(archive.where, rows.count, like, rows.read)
+
+
+class _FlatRows:
+    """Flat transitions in our order. `behind` says that rows are transitions, so that a step follows each end."""
+
+    def __init__(self, archive: Archive, side: int, size: int):
+        self.archive, self.side, self.size = archive, side, size
+        self.behind = 'next_observations' in archive.kinds
+        terminals = self._marks('terminals')
+        timeouts = self._marks('timeouts') if 'timeouts' in archive.kinds else np.zeros_like(terminals)
+        self.ends = terminals | timeouts
+        self.ends[-1] = True
+        self.starts = np.append(True, self.ends[:-1])
+        self.terminal = terminals & ('timeouts' in archive.kinds)
+        self.count = len(self.ends) + int(self.ends.sum()) * self.behind
+
+    def _marks(self, name: str) -> np.ndarray:
+        return _bools(self.archive.whole(name), name, self.archive.where, 0)
+
+    def read(self, key: str) -> Iterator[np.ndarray]:
+        """As `Steps.read`."""
+        if key == 'flags':
+            yield self._flags()
+        elif key == 'reward':
+            yield single_precision(self._rewards())
+        elif key == 'action':
+            yield from self._actions()
+        else:
+            for values in self._observations():
+                yield picture(values, self.side) if key == 'image' else single_precision(values)
+
+    def _flags(self) -> np.ndarray:
+        if not self.behind:
+            return packed_flags(self.starts, self.ends, self.terminal)
+        after = np.flatnonzero(self.ends) + 1
+        never = np.zeros_like(self.ends)
+        last, terminal = np.insert(never, after, True), np.insert(never, after, self.terminal[self.ends])
+        return packed_flags(np.insert(self.starts, after, False), last, terminal)
+
+    def _rewards(self) -> np.ndarray:
+        given = np.zeros(len(self.ends))
+        if 'rewards' in self.archive.kinds:
+            given = self.archive.whole('rewards')
+        if self.behind:
+            return np.insert(given, np.flatnonzero(self.starts), 0)
+        return np.where(self.starts, 0, np.roll(given, 1))
+
+    def _actions(self) -> Iterator[np.ndarray]:
+        row = 0
+        for (piece,) in self.archive.pieces('actions'):
+            ends = self.ends[row : row + len(piece)]
+            values = _vectors(piece, self.size, self.archive.where, row)
+            if self.behind:
+                yield np.insert(values, np.flatnonzero(ends) + 1, 0, axis=0)
+            else:
+                yield np.where(ends[:, None], 0, values)
+            row += len(piece)
+
+    def _observations(self) -> Iterator[np.ndarray]:
+        if not self.behind:
+            yield from (piece for (piece,) in self.archive.pieces('observations'))
+            return
+        row = 0
+        for piece, following in self.archive.pieces('observations', 'next_observations'):
+            ends = np.flatnonzero(self.ends[row : row + len(piece)])
+            yield np.insert(piece, ends + 1, following[ends], axis=0)
+            row += len(piece)
+
+
+# One file an episode: ExORL, V-D4RL.
+
+
+def folder_of_episodes(path: Path, files: list[Path], wanted: Wanted) -> Steps:
+    """Steps of a folder with an .npz file an episode, in the order of the files' names, as ExORL and V-D4RL have them.
+
+    A file holds `observation` or `image` (T + 1, ...), `action` (T + 1, A), `reward` and perhaps
+    `discount`, (T + 1,) or (T + 1, 1). The action of a row is the one that led to it, so that
+    ours is that of the next row. The first row of a file is the first of its episode and the
+    last the last. It is terminal if its discount is 0; without a discount no step is terminal.
+    """
+    episodes = [Archive(file) for file in files]
+    first = episodes[0]
+    observed = [name for name in ('observation', 'image') if name in first.kinds]
+    if len(observed) != 1 or 'action' not in first.kinds or 'reward' not in first.kinds:
+        given = ', '.join(sorted(first.kinds))
+        raise UserError(f'{first.where}an episode has observation or image, and action, reward; this one has {given}')
+    (name,) = observed
+    count = 0
+    for episode in episodes:
+        lacking = [each for each in (name, 'action', 'reward') if each not in episode.kinds]
+        if lacking:
+            raise UserError(f'{episode.where}has no {lacking[0]}, which {files[0].name} has')
+        count += episode.check({each: axes for each, axes in EPISODE.items() if each in episode.kinds})
+        for each in (name, 'action'):
+            if episode.kinds[each].shape[1:] != first.kinds[each].shape[1:]:
+                raise UserError(f'{episode.where}{each}: has {episode.kinds[each]}; in {files[0].name} it has '
+                                f'{first.kinds[each]}')  # fmt: skip
+    key_of = _observation(first, name)
+    size = max(_action_size(episode, 'action', wanted) for episode in episodes)
+
+    def of_episode(episode: Archive, key: str) -> Iterator[np.ndarray]:
+        steps = episode.kinds[name].shape[0]
+        if key == 'flags':
+            row = np.arange(steps)
+            ends = 'discount' in episode.kinds and episode.whole('discount').reshape(steps, -1)[-1, 0] == 0
+            last = row == steps - 1
+            yield packed_flags(row == 0, last, last & ends)
+        elif key == 'reward':
+            yield single_precision(episode.whole('reward').reshape(steps, -1)[:, 0])
+        elif key == 'action':
+            values = _vectors(episode.whole('action'), size, episode.where, 0)
+            yield np.append(values[1:], np.zeros_like(values[:1]), axis=0)
+        else:
+            for (piece,) in episode.pieces(name):
+                yield picture(piece, wanted.side) if key == 'image' else single_precision(piece)
+
+    def read(key: str) -> Iterator[np.ndarray]:
+        for episode in episodes:
+            yield from of_episode(episode, key)
+
+    like = {key_of: _like(first.kinds[name].shape[1:], key_of, wanted.side), 'action': ((size,), 'float32')}
+    return Steps(f'{path}: ', count, like, read)
+
+
+def _observation(columns: Columns, name: str) -> str:
+    """Whether observations are an `image` or a `vector`.
+
+    Raises UserError for pixels that are no image.
+    """
+    kind = columns.kinds[name]
+    if is_picture(kind.shape[1:], kind.dtype):
+        return 'image'
+    if len(kind.shape) > 2:
+        raise UserError(f'{columns.where}{name}: has {kind}; images are uint8 of N x H x W, N x H x W x 1 or x 3')
+    return 'vector'
+
+
+def _like(shape: tuple[int, ...], key: str, side: int) -> tuple[tuple[int, ...], str]:
+    """Shape and type of one step of an observation, as in `Replay.create`."""
+    if key == 'vector':
+        return (int(np.prod(shape)),), 'float32'
+    size = (side, side) if side else shape[:2]
+    return (*size, 3), 'uint8'
+
+
+def _action_size(columns: Columns, name: str, wanted: Wanted) -> int:
+    """The number of actions if they are integers (N,), else that of components (N, A)."""
+    kind = columns.kinds[name]
+    if len(kind.shape) == 2 and not (kind.dtype.kind in 'iu' and kind.shape[1] == 1):
+        return kind.shape[1]
+    return wanted.actions or int(columns.whole(name).max()) + 1
+
+
+def _vectors(actions: np.ndarray, size: int, where: str, row: int) -> np.ndarray:
+    """(n, A) float32 actions of (n, A) numbers or of (n,) integers."""
+    if actions.ndim == 2 and not (actions.dtype.kind in 'iu' and actions.shape[1] == 1):
+        return single_precision(actions)
+    return one_hot(actions.reshape(-1).astype(np.int64), size, where, row)
