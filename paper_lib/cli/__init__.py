@@ -26,7 +26,7 @@ import tyro
 from paper_lib.cli.machine import Bench, Doctor, Reference
 from paper_lib.cli.options import end
 from paper_lib.cli.runs import Prune, Runs, Train
-from paper_lib.cli.study import Agents, Claims, Export, Figures, Html, Notebooks, Scales, Sizes, Tasks, Verify
+from paper_lib.cli.study import Agents, Claims, Export, Figures, Html, Notebooks, Scales, Sizes, Starts, Tasks, Verify
 from paper_lib.contract.errors import UserError, one_line
 
 NARROWEST = 40  # columns of help at least; in much fewer the library that wraps it never ends
@@ -108,7 +108,9 @@ def _terminate(number: int, _: object) -> None:
 
 def _parse(args: list[str] | None) -> Callable[[], int | None]:
     """The command that the arguments name. Raises UserError for a mistake in them."""
-    study = Train | Runs | Notebooks | Html | Verify | Figures | Claims | Export | Tasks | Agents | Scales | Sizes
+    study = (
+        Train | Runs | Notebooks | Html | Verify | Figures | Claims | Export | Starts | Tasks | Agents | Scales | Sizes
+    )
     commands = study | Doctor | Bench | Prune | Reference
     args = sys.argv[1:] if args is None else args
     if shutil.get_terminal_size().columns < NARROWEST:

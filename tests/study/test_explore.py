@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from paper_lib import explore
+from paper_lib.contract import agents
 from paper_lib.contract.errors import UserError
-from paper_lib.explore import parts, weights
+from paper_lib.explore import controls, parts, weights
 from paper_lib.explore.controls import Interactive, slider
 from paper_lib.study import book, paths, plan, scales
 
@@ -72,6 +73,14 @@ def test_tasks_with_weights_are_offered(opened):
     assert explore.episode(study).controls['task'].options == ('window-open-proprio',)
 
 
+def test_the_controls_begin_with_what_is_shown(opened):
+    found = explore.episode(opened('episode'))
+    agent, task = found.controls['agent'].value, found.controls['task'].value
+    assert f'{agents.get(agent).label} on {task}: archived' in found.first
+    x, y = (explore.maze(opened('maze')).controls[name].value for name in 'xy')
+    assert (x, y) == (-0.2, 0.2)  # where the archived episode starts
+
+
 def test_a_start_inside_a_wall_is_refused(opened):
     found = explore.maze(opened('maze'))
     found.controls['x'].value = found.controls['y'].value = 0.0
@@ -87,8 +96,10 @@ def test_controls_decide_what_is_drawn():
     found = Interactive('first', draw, {'value': slider(1, 0, 5)})
     live = found.live()
     assert live.children[-1].value == 'first'
+    shown = []
+    live.children[-1].observe(lambda change: shown.append(change['new']), 'value')
     found.controls['value'].value = 2
-    assert live.children[-1].value == '<b>2</b>'
+    assert shown == [controls.COMPUTING, '<b>2</b>']  # the old drawing never stands below the new value
     found.controls['value'].value = 3
     assert live.children[-1].value == '<p>value: &lt;3 &amp; so on</p>'
 
