@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from paper_lib.contract.errors import RunError, UserError
-from paper_lib.pages import clicks, front
-from paper_lib.pages.notebook import render
 from paper_lib.study import paths
 from paper_lib.study.names import choose
 
@@ -42,6 +40,8 @@ def run(path: Path, values: dict[str, Any], runs: Path | None = None, output: Pa
 
     The executed copy is `NAME.partial.ipynb` until every cell has run. RunError names the error of a cell.
     """
+    from paper_lib.pages.notebook import render
+
     executed = (output or paths.root() / 'build' / values['scale']) / path.name
     partial = executed.with_suffix('.partial.ipynb')
     try:
@@ -89,6 +89,8 @@ def run_all(
 
 def _write_pages(scale: str) -> None:
     """Write the pages of a scale that belong to no notebook."""
+    from paper_lib.pages import clicks, front
+
     clicks.write(scale)
     front.write(scale)
 

@@ -5,6 +5,7 @@ import pytest
 
 from paper_lib import cli, notebooks
 from paper_lib.contract.errors import UserError
+from paper_lib.pages import front
 from paper_lib.study import paths
 
 
@@ -19,7 +20,8 @@ def folder(tmp_path, monkeypatch):
 def notebook(monkeypatch, tmp_path):
     """The only one that there is: what it writes follows from the data folder."""
     path = tmp_path / 'n.ipynb'
-    source = """from paper_lib.study import paths
+    source = """from paper_lib.pages import front
+from paper_lib.study import paths
 text = (paths.archive(scale) / 'x').read_bytes()
 paths.write(paths.drawings(scale) / 'figure.md', text)
 print(text, train)"""
@@ -28,6 +30,7 @@ print(text, train)"""
     cells = [parameters, nbformat.v4.new_code_cell(source)]
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
     monkeypatch.setattr(notebooks, 'find', lambda names: [path])
+    monkeypatch.setattr(front, 'render', lambda folder, scale: '')
     monkeypatch.setattr(paths, 'root', lambda: tmp_path)
 
 

@@ -12,10 +12,9 @@ from paper_lib.contract.errors import UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.explore import views, weights
 from paper_lib.explore.controls import Interactive, choice, line, slider
-from paper_lib.study import claims, sensitivity
+from paper_lib.study import claims, outcomes, sensitivity
 from paper_lib.study.book import Book
 from paper_lib.study.catalogue import Entry
-from paper_lib.study.tables import Table
 
 if TYPE_CHECKING:
     from paper_lib.explore.play import Player
@@ -195,7 +194,7 @@ def final(book: Book) -> Interactive:
     def draw(percent: int) -> str:
         table = sensitivity.claims_at(frames, percent / 100, claims.random('study'))
         text = f'Scale {book.scale}: the last {percent} % of the evaluations of each run count as final.'
-        return Table(table, text)._repr_html_()
+        return outcomes.Claims(table, text)._repr_html_()
 
     controls: dict[str, Any] = {'percent': slider(20, 1, 100, 1, 'final, %')}
     return Interactive(draw(20), draw, controls)

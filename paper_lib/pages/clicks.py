@@ -14,8 +14,9 @@ BEGINS = {
     'point_mass_maze-proprio': """Click or drag in a map. The point starts there, at rest, and each agent goes on from
         the same place. The red circle is the goal.""",
     'walker_walk-proprio': """Click or drag in a map. The body starts straight, leans forward until its torso has this
-        height, and moves forward at this speed; each agent goes on from the same start. Below a map is the body as the
-        agent observes it. The red lines are the body as its world model imagined it: every {every} steps they begin
+        height, and moves forward at this speed; each agent goes on from the same start. The faint
+        line is its whole episode, the strong one the steps around the present one. Below a map is the body as the agent
+        observes it. The red lines are the body as its world model imagined it: every {every} steps they begin
         from what the model knows, and then go on for {ahead} steps without looking.""",
 }
 READING = """Grey are the places of the recording that all three agents learned from, darker where it was more often;

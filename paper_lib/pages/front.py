@@ -157,7 +157,7 @@ def _number(entry: Entry) -> str:
 def _section(text: str, entry: Entry) -> str:
     """A link to the heading of a notebook's page under which a cell shows this figure or table; '' if none does."""
     shown_as = entry.name if entry.is_figure else entry.name.removeprefix('table_')
-    before, quoted_name, _ = text.partition(f'&#39;{shown_as}&#39;')
+    before, quoted_name, _ = text.partition(f"'{shown_as}'")
     headings = re.findall('<h2 id="(.*?)"><a [^>]*>(.*?)</a></h2>', before)
     if not quoted_name or not headings:
         return ''

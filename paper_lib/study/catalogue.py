@@ -93,7 +93,7 @@ class Entry:
             return ''
         labels = [agents.get(name).label for name in self.subject]
         names = ', '.join(labels) if len(labels) <= LISTED else f'any of its {len(labels)} agents'
-        return f'{SUBJECT_MISSING}: no run yet of {names}'
+        return f'{SUBJECT_MISSING.capitalize()}: no run yet of {names}'
 
     def over(self, specs: Iterable[RunSpec], optional: Collection[str] = ()) -> list[str]:
         """The tasks that are shown, out of those of the runs of a chapter. `optional` are ids of optional runs.

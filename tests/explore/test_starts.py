@@ -52,6 +52,7 @@ def test_the_parts_of_the_walker_stand_on_the_ground_when_it_stands():
     assert len(origins) == starts.BODIES
 
 
+@pytest.mark.usefixtures('quick')
 def test_what_is_described_are_the_rollouts(tmp_path, monkeypatch):
     monkeypatch.setenv('PAPER_LIB_FIGURES', str(tmp_path))
     nets = lanes.networks_of(MAZE, envs.make(MAZE.task, 0).spaces)

@@ -48,7 +48,7 @@ def drawn(place, **files):
 
 
 def test_it_leads_to_what_is_there(place):
-    section = '<h2 id="who"><a href="#who">Who? (Fig. 4)</a></h2>section.figure(&#39;figure_4&#39;)'
+    section = '<h2 id="who"><a href="#who">Who? (Fig. 4)</a></h2>section.figure(\'figure_4\')'
     drawn(place, figure_4__png='', figure_4__md='Of <this>.\n\nvalues', figure_S2__png='', table_S2__csv='')
     (place / '3_deep_dive.html').write_text(f'<h1 id="a"><a href="#a">3 · Deep</a></h1>{section}')
     text = front.write('smoke').read_text()

@@ -45,9 +45,14 @@ def test_begins_with_a_picture_from_the_archive_alone(name, opened, monkeypatch)
     monkeypatch.setitem(sys.modules, 'paper_lib.explore.play', None)  # no agent is played
     found = getattr(explore, name)(opened(name))
     shown = found._repr_mimebundle_()
-    assert ('<table>' if name == 'final' else 'data:image/png;base64') in shown['text/html']
+    assert ('<table class="claims">' if name == 'final' else 'data:image/png;base64') in shown['text/html']
     assert 'application/vnd.jupyter.widget-view+json' in shown
     assert getattr(explore, name)(opened(name)).first == found.first
+    if name == 'episode':  # the controls name the agent that is shown
+        agent, task = found.controls['agent'].value, found.controls['task'].value
+        assert f'{agents.get(agent).label} on {task}: archived' in found.first
+    if name == 'maze':
+        assert [found.controls[axis].value for axis in 'xy'] == pytest.approx([-0.2, 0.2])
 
 
 @pytest.mark.parametrize('name', OF)
@@ -71,14 +76,6 @@ def test_tasks_with_weights_are_offered(opened):
     assert len(explore.episode(study).controls['task'].options) == 3
     paths.write(weights.path(spec, 'smoke'), b'')
     assert explore.episode(study).controls['task'].options == ('window-open-proprio',)
-
-
-def test_the_controls_begin_with_what_is_shown(opened):
-    found = explore.episode(opened('episode'))
-    agent, task = found.controls['agent'].value, found.controls['task'].value
-    assert f'{agents.get(agent).label} on {task}: archived' in found.first
-    x, y = (explore.maze(opened('maze')).controls[name].value for name in 'xy')
-    assert (x, y) == (-0.2, 0.2)  # where the archived episode starts
 
 
 def test_a_start_inside_a_wall_is_refused(opened):

@@ -159,8 +159,8 @@ def test_a_figure_without_its_subject_says_so_on_its_face_and_in_its_caption(nam
     assert entry.state(whole) == catalogue.COMPLETE and not entry.warning(whole)
     assert entry.state(bare) == catalogue.SUBJECT_MISSING
     said = dataclasses.replace(bare, warning=entry.warning(bare))
-    assert 'subject missing: no run yet of' in ' '.join(text(entry.make(said)).split())
-    assert 'subject missing' in caption(name, said)
+    assert 'Subject missing: no run yet of' in ' '.join(text(entry.make(said)).split())
+    assert 'Subject missing' in caption(name, said)
 
 
 def test_a_figure_is_partial_where_an_agent_has_no_run_on_a_task(study):
