@@ -30,7 +30,7 @@ def _norm(values: Sequence[np.ndarray], low: float, high: float) -> LogNorm:
 def beside_published(frames: Frames, names: Sequence[str]) -> Figure:
     """Score of every seed over the scores that the author of DreamerV3 published, one panel per task."""
     with context():
-        figure = panels.new(frames, 11, 4.4)
+        figure = panels.new(frames, 9, 3.9)
         row = figure.subplots(1, len(frames.tasks), squeeze=False)[0]
         for axes, letter, task in zip(row, LETTERS, frames.tasks):
             _draw_beside_published(axes, frames.of([task], 'task'), names, task)
@@ -120,7 +120,7 @@ def _draw_trajectories(figure: FigureBase, frames: Frames, names: Sequence[str])
 def quantity_panels(frames: Frames, names: Sequence[str], columns: Sequence[str]) -> Figure:
     """Four quantities over training, a panel each."""
     with context():
-        figure = panels.new(frames, 11, 6.6)
+        figure = panels.new(frames, 9, 5.8)
         grid = figure.subplots(2, 2)
         for axes, letter, column in zip(grid.flat, LETTERS, columns):
             _draw_quantity(axes, frames, names, column)
@@ -139,7 +139,7 @@ def _draw_quantity(axes: Axes, frames: Frames, names: Sequence[str], column: str
 def maps(frames: Frames, names: Sequence[str]) -> Figure:
     """Visits of final replays; unvisited grey, cells above the 99th percentile dark red."""
     with context():
-        figure = panels.new(frames, 11, 3.9)
+        figure = panels.new(frames, 9, 3.3)
         row = figure.subplots(1, len(names))
         visits = _visits(frames, names)
         norm = _norm(list(visits.values()), 0, OUTLIER)
@@ -168,7 +168,7 @@ def _visits(frames: Frames, names: Sequence[str]) -> Mapping[str, np.ndarray]:
 def explorers(frames: Frames, names: Sequence[str], columns: Sequence[str]) -> Figure:
     """Two quantities on the data of the two explorers, with the Active agent as a dashed baseline."""
     with context():
-        figure = panels.new(frames, 11, 6.6)
+        figure = panels.new(frames, 9, 5.8)
         grid = figure.subplots(2, 2)
         letters = iter(LETTERS)
         groups = {'exploration': 'exploration data', 'mixed': 'mixed-reward data'}
@@ -177,6 +177,6 @@ def explorers(frames: Frames, names: Sequence[str], columns: Sequence[str]) -> F
             shown = [agent for agent in names if agent in members]
             for axes, column in zip(row, columns, strict=True):
                 _draw_quantity(axes, frames, shown, column, faded=['active'])
-                panels.label(axes, next(letters), f'{quantities.get(column).heading}, {text}')
+                panels.label(axes, next(letters), f'{quantities.get(column).words.capitalize()}, {text}')
         panels.legend(figure, grid[:, 0], absent=panels.absent(frames, names))
         return figure

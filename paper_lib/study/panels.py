@@ -125,6 +125,14 @@ def lost(frames: Frames, names: Sequence[str]) -> list[str]:
     return lines
 
 
+def lacking(axes: Axes, names: Sequence[str]) -> None:
+    """Say in a panel that these agents, which other panels show, have no run of its task."""
+    if names:
+        labels = '\n'.join(agents.get(name).label for name in names)
+        text = {'ha': 'left', 'va': 'top', 'fontsize': 7, 'color': THEIRS, 'zorder': 6}
+        axes.text(0.03, 0.98, f'no run yet:\n{labels}', transform=axes.transAxes, **text)
+
+
 def missing(axes: Axes, frames: Frames, names: Sequence[str]) -> None:
     """Say in an empty panel which runs of these agents are missing."""
     text = '\n'.join([NO_RUN, *lost(frames, names)])

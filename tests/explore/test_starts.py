@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import smoke
 
-from paper_lib import envs
 from paper_lib.contract import maze_layout, tasks
+from paper_lib.contract.errors import RunError
 from paper_lib.contract.plane import CELLS
 from paper_lib.contract.spec import RunSpec
 from paper_lib.envs import placed
 from paper_lib.explore import starts, weights
-from paper_lib.run import lanes
+from paper_lib.study import paths
 
 MAZE = smoke.ACTIVE
 WALKER = RunSpec('walker_walk-proprio')
@@ -52,28 +52,41 @@ def test_the_parts_of_the_walker_stand_on_the_ground_when_it_stands():
     assert len(origins) == starts.BODIES
 
 
-@pytest.mark.usefixtures('quick')
-def test_what_is_described_are_the_rollouts(tmp_path, monkeypatch):
-    monkeypatch.setenv('PAPER_LIB_FIGURES', str(tmp_path))
-    nets = lanes.networks_of(MAZE, envs.make(MAZE.task, 0).spaces)
-    params = lanes.program(nets, 1).initial_state([MAZE])['params']
-    arrays = {name: array[0] for name, array in lanes.flatten(params).items() if not name.startswith(weights.UNUSED)}
-    places = [starts.Place(placed.maze(MAZE, x, 0.25), True) for x in (-0.1, 0.1)]
-    kind = starts.Kind('toy_maze', 2, lambda spec: places, list)
-    monkeypatch.setattr(starts.weights, 'load', lambda spec, scale: arrays)
-    rollouts = starts._play(MAZE, kind, 'smoke')
-    assert len(rollouts) == 2
-    header, found = starts.describe([MAZE], kind, [rollouts], np.full((CELLS, CELLS), 7))
+def made_up(x):
+    """A rollout that starts at x and goes to the right, and what is imagined from each of its sources."""
+    vectors = np.zeros((501, 4), np.float32)
+    vectors[:, 0] = np.linspace(x, x + 0.1, 501)
+    vectors[:, 1] = 0.25
+    imagined = np.tile(vectors[: starts.AHEAD + 1 : starts.STRIDE], (len(range(0, 501, starts.EVERY)), 2, 1, 1))
+    losses = np.geomspace(0.5, 5, 501)
+    return {'vector': vectors, 'imagined': imagined, 'wm_loss': losses, 'reward': np.full(501, 0.5)}
+
+
+def test_what_is_described_are_the_rollouts():
+    kind = starts.Kind('toy_maze', 2, lambda spec: [starts.Place(None, usual) for usual in (False, True)], list)
+    rollouts = [made_up(-0.1), made_up(0.1)]
+    visits = np.zeros((CELLS, CELLS), int)
+    visits[tuple(tasks.get(MAZE.task).plane.cells([[0.1, 0.25]])[0])] = 7
+    header, found = starts.describe([MAZE], kind, [rollouts], visits)
     np.testing.assert_allclose(found['starts'], [[-0.1, 0.25], [0.1, 0.25]], atol=1e-6)
-    assert found['seen'].tolist() == [7, 7]
+    assert (found['seen'].tolist(), header['usual'], header['most']) == ([0, 7], [1], 7)
     plane = tasks.get(MAZE.task).plane
     low, high = np.array(plane.low), np.array(plane.high)
-    back = low + (high - low) * found['place'].cumsum(-2) / header['quanta']
-    vectors = np.stack([rollout['vector'][:, :2] for rollout in rollouts])
-    np.testing.assert_allclose(back[0], vectors, atol=(high - low)[0] / header['quanta'])
-    sources = len(range(0, vectors.shape[1], starts.EVERY))
-    assert found['imagined'].shape == (1, 2, sources, 2, starts.AHEAD // starts.STRIDE + 1, 2)
-    np.testing.assert_allclose(found['score'][0], [rollout['reward'].sum() for rollout in rollouts], rtol=1e-6)
-    levels = found['loss'][0].ravel()
-    losses = np.concatenate([rollout['wm_loss'] for rollout in rollouts])
-    assert (np.diff(levels[np.argsort(losses)].astype(int)) >= 0).all()
+    for name, true in (('place', 'vector'), ('imagined', 'imagined')):
+        back = low + (high - low) * found[name].cumsum(-2) / header['quanta']
+        points = np.stack([rollout[true][..., :2] for rollout in rollouts])
+        np.testing.assert_allclose(back[0], points, atol=(high - low)[0] / header['quanta'])
+    np.testing.assert_allclose(found['score'], [[250.5, 250.5]])
+    levels = found['loss'][0, 0].astype(int)
+    assert levels[0] == 0 and levels[-1] == 255 and (np.diff(levels) >= 0).all()
+
+
+def test_only_a_whole_pair_with_weights_is_played(tmp_path, monkeypatch):
+    monkeypatch.setenv('PAPER_LIB_FIGURES', str(tmp_path))
+    wanted = [spec for spec in weights.wanted('smoke', 1) if spec.task == MAZE.task]
+    for spec in wanted[:2]:
+        paths.write(weights.path(spec, 'smoke'), b'')
+    with pytest.raises(RunError, match='point_mass_maze-proprio: no pair with the weights of active, passive, tandem'):
+        starts.write(MAZE.task, 'smoke')
+    paths.write(weights.path(wanted[2], 'smoke'), b'')
+    assert starts._shipped('toy_maze', MAZE.task, 'smoke') == wanted

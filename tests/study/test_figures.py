@@ -171,6 +171,15 @@ def test_a_figure_is_partial_where_an_agent_has_no_run_on_a_task(study):
     assert not entry.warning(dataclasses.replace(found, runs=runs))
 
 
+def test_a_panel_names_the_agents_without_a_run_of_its_task(study):
+    entry = FIGURES['figure_S12']
+    metrics = study.metrics[(study.metrics.agent != 'passive_10') | (study.metrics.task != CUP)]
+    figure = entry.make(entry.of(dataclasses.replace(study, metrics=metrics)))
+    said = {axes.get_title('left'): [words.get_text() for words in axes.texts] for axes in figure.axes}
+    assert said.pop(CUP) == ['no run yet:\nPassive + 10 %']
+    assert not any(said.values())
+
+
 def test_agents_without_a_run_are_grey_in_the_legend(study):
     entry = FIGURES['figure_4']
     found = entry.of(study.of(['active', 'passive', 'passive_expert']))
