@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from paper_lib.contract import tasks
+from paper_lib.contract import agents, tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.pages import layout
 from paper_lib.study import artefacts, book, catalogue, claims, outcomes, paper, paths, plan, scales, starts
@@ -112,9 +112,13 @@ def _gallery(folder: Path, scale: str, texts: dict[str, str]) -> str:
         entries += [entry for entry in catalogue.shown(numbered.notebook) if _belongs(entry, numbered)]
     entries += [entry for entry in catalogue.ENTRIES.values() if entry not in entries]
     tiles = []
+    chapters: dict[str, Frames] = {}
     for entry in entries:
         if entry.is_figure and _has_files(folder, entry.name, 'png', 'md'):
-            tiles.append(_tile(folder, scale, entry, texts[entry.notebook]))
+            if entry.chapter not in chapters:
+                chapters[entry.chapter] = _chapter(entry.chapter, scale)
+            state = entry.state(book.begun(entry.of(chapters[entry.chapter])))
+            tiles.append(_tile(folder, entry, state, texts[entry.notebook]))
     return f'<div class="gallery">{"".join(tiles)}</div>' if tiles else '<p>None is drawn yet.</p>'
 
 
@@ -123,10 +127,9 @@ def _belongs(entry: Entry, numbered: Entry) -> bool:
     return entry.name == numbered.name or entry.name.startswith(f'{numbered.name}_')
 
 
-def _tile(folder: Path, scale: str, entry: Entry, text: str) -> str:
+def _tile(folder: Path, entry: Entry, state: str, text: str) -> str:
     """A figure, what it is called, whether it is complete, and links to its files and to its place in a notebook."""
     name = entry.name
-    state = entry.state(_frames(entry, scale))
     kind = 'missing' if state == catalogue.SUBJECT_MISSING else state
     image = f'<img src="{name}.png" alt="{html.escape(_caption(folder, name))}" loading="lazy">'
     return (
@@ -135,11 +138,11 @@ def _tile(folder: Path, scale: str, entry: Entry, text: str) -> str:
     )
 
 
-def _frames(entry: Entry, scale: str) -> Frames:
-    """What the archive has of an entry."""
+def _chapter(chapter: str, scale: str) -> Frames:
+    """What the archive of a scale has of a chapter."""
     known = scales.get(scale)
-    specs = plan.specs(entry.chapter, known, optional=True)
-    return book.load(entry, specs, known, plan.planned(known))
+    everything = Entry('', '', chapter, (agents.EVERY,), None)
+    return book.load(everything, plan.specs(chapter, known, optional=True), known, plan.planned(known))
 
 
 def _number(entry: Entry) -> str:

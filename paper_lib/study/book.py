@@ -153,11 +153,15 @@ def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: f
     shown = entry.part(specs, optional)
     folder = paths.archive(scale.name)
     rows = archive.load(shown, folder, entry.chapter, optional=optional, scale=scale.name)
-    begun = {*rows.runs.task, *(spec.task for spec in shown if spec.run_id in planned)}
-    if begun:
-        rows = rows.of(begun, key='task')
+    rows = begun(rows)
     warnings = [scale.warning, entry.warning(rows) if entry.name else '']
     return dataclasses.replace(rows, warning='; '.join(filter(None, warnings)))
+
+
+def begun(rows: frames.Frames) -> frames.Frames:
+    """The tasks of which a run is planned or has a result; all tasks, if there is none of these."""
+    found = {*rows.runs.task, *(spec.task for spec in rows.specs if spec.run_id not in rows.optional)}
+    return rows.of(found, key='task') if found else rows
 
 
 def verdicts(chapter: str, scale: scales.Scale, ids: tuple[str, ...], seeds: int = 0) -> pd.DataFrame:
