@@ -114,10 +114,10 @@ def _degradation(row: dict[str, Any]) -> str:
 
 def _verdicts(frame: pd.DataFrame) -> str:
     """How many claims have which verdict, and which ones are decided."""
-    counts = frame.verdict.value_counts()
     parts = []
-    for verdict in (claims.SUPPORTED, claims.CONTRADICTED):
-        ids = ', '.join(frame.id[frame.verdict == verdict])
-        parts.append(f'{counts.get(verdict, 0)} are {verdict}{f" ({ids})" if ids else ""}')
-    parts.append(f'{counts.get(claims.UNDECIDED, 0)} are undecided')
-    return f'Of {len(frame)} claims, {", ".join(parts)}, and {counts.get(claims.NO_RUNS, 0)} have no runs yet.'
+    for verdict in (claims.SUPPORTED, claims.CONTRADICTED, claims.UNDECIDED):
+        ids = list(frame.id[frame.verdict == verdict])
+        listed = f' ({", ".join(ids)})' if ids and verdict != claims.UNDECIDED else ''
+        parts.append(f'{len(ids)} {"is" if len(ids) == 1 else "are"} {verdict}{listed}')
+    without = (frame.verdict == claims.NO_RUNS).sum()
+    return f'Of {len(frame)} claims, {", ".join(parts)}, and {without} {"has" if without == 1 else "have"} no runs yet.'

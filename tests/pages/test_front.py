@@ -73,7 +73,7 @@ def test_it_says_what_came_out(place, verdicts):
     assert paper.TITLE in text
     assert 'Passive ends 0.40 below Active' in text
     assert '(95 % interval -0.60 to -0.20): this supports the claim' in text
-    assert 'Of 21 claims, 1 are supported (C1), 0 are contradicted, 0 are undecided, and 20 have no runs yet.' in text
+    assert 'Of 21 claims, 1 is supported (C1), 0 are contradicted, 0 are undecided, and 20 have no runs yet.' in text
     assert claims.TEXTS['C1'] in text
     assert 'no runs yet: 20 rows' in text
 
