@@ -13,13 +13,14 @@ export PIP_USER = 0
 export JUPYTER_PREFER_ENV_PATH = 1
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help figures html verify smoke test lab lint lock clean outdated
+.PHONY: help figures html verify smoke test browser lab lint lock clean outdated
 help:
 	@echo 'make figures [SCALE=laptop]   draw every figure; trains the runs that are missing'
 	@echo 'make html [SCALE=laptop]      draw figures and pages again from the data in figures/ alone'
 	@echo 'make verify [SCALE=laptop]    check that the files in figures/ are what that draws, byte by byte'
 	@echo 'make smoke                    train and draw everything from nothing at scale smoke, in build/nothing'
 	@echo 'make test                     run the tests'
+	@echo 'make browser                  click through the pages in a headless Chromium, which must be installed'
 	@echo 'make lab                      open the notebooks in JupyterLab'
 	@echo 'make lint                     check style and that notebooks are stored without outputs'
 	@echo 'make lock                     resolve requirements.lock again (needs uv)'
@@ -42,6 +43,9 @@ smoke: .venv/installed
 # Without fusion emitters XLA compiles faster: a quarter of the time less. `pytest` alone and `make smoke` have them.
 test: .venv/installed
 	@XLA_FLAGS=--xla_cpu_use_fusion_emitters=false .venv/bin/python -m pytest --numprocesses 2 --dist loadfile
+
+browser: .venv/installed
+	.venv/bin/python -m pytest -m slow tests/pages
 
 lab: .venv/installed
 	.venv/bin/python -m jupyterlab --allow-root notebooks

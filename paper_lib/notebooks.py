@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from paper_lib import pages
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.study import paths
 from paper_lib.study.names import choose
@@ -41,6 +40,8 @@ def run(path: Path, values: dict[str, Any], runs: Path | None = None, output: Pa
 
     The executed copy is `NAME.partial.ipynb` until every cell has run. RunError names the error of a cell.
     """
+    from paper_lib.pages.notebook import render
+
     executed = (output or paths.root() / 'build' / values['scale']) / path.name
     partial = executed.with_suffix('.partial.ipynb')
     try:
@@ -50,8 +51,9 @@ def run(path: Path, values: dict[str, Any], runs: Path | None = None, output: Pa
     except OSError as error:
         reason = error.strerror or error
         raise RunError(f'{error.filename or partial}: {reason}; remove the cause and run again') from None
-    page = (output or paths.drawings(values['scale'])) / f'{path.stem}.html'
-    paths.write(page, pages.notebook(notebook, path.stem).encode())
+    scale = values['scale']
+    page = (output or paths.drawings(scale)) / f'{path.stem}.html'
+    paths.write(page, render(notebook, path.stem, page.parent, scale).encode())
     return page
 
 
@@ -62,7 +64,7 @@ def run_all(
     output: Path | None,
     say: Callable[[str], None],
 ) -> list[UserError]:
-    """Run these notebooks, or all, one after the other, and write the index of the figures; returns what failed.
+    """Run these notebooks, or all, one after the other, and write the other pages; returns what failed.
 
     Where one fails the next one still runs. `say` is told when a notebook begins and ends. Without `output` the
     results are those of the scale. Raises UserError for an unknown name.
@@ -79,21 +81,29 @@ def run_all(
             say(f'{path.stem}: done, {page}')
     if output is None:
         try:
-            pages.write_index(values['scale'])
+            _write_pages(values['scale'])
         except UserError as error:
             failures.append(error)
     return failures
 
 
+def _write_pages(scale: str) -> None:
+    """Write the pages of a scale that belong to no notebook."""
+    from paper_lib.pages import clicks, front
+
+    clicks.write(scale)
+    front.write(scale)
+
+
 def redraw(scale: str) -> None:
-    """Draw everything of a scale from the archive alone, as if nothing had been trained on this machine; and the index.
+    """Draw everything of a scale from the archive alone, as if nothing had been trained on this machine.
 
     The files in the repository were made in this way. Raises RunError for the first notebook that fails.
     """
     with tempfile.TemporaryDirectory(prefix='paper-lib-') as no_runs:
         for path in find(()):
             run(path, {'scale': scale, 'train': 'no'}, Path(no_runs))
-    pages.write_index(scale)
+    _write_pages(scale)
 
 
 def differences(scale: str) -> list[str]:

@@ -39,7 +39,7 @@ ROOMS = {
         {'ground', 'contract', 'envs', 'agent', 'run', 'study'},
         {'numpy', 'ipywidgets', 'safetensors'} | DEVICE | FRAMES,
     ),
-    'pages': Room(6, {'ground', 'contract', 'study'}, {'nbconvert', 'pandas', 'pygments'}),
+    'pages': Room(6, {'ground', 'contract', 'study'}, {'nbconvert', 'nbformat', 'pygments'}),
     'notebooks': Room(
         7, {'ground', 'contract', 'study', 'pages'}, {'papermill', 'jupyter_client', 'nbclient', 'traitlets'}
     ),

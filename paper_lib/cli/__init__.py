@@ -31,7 +31,20 @@ from paper_lib.cli.data import Audit, ExportDataset, Restore
 from paper_lib.cli.machine import Bench, Doctor, Reference
 from paper_lib.cli.options import end
 from paper_lib.cli.runs import Prune, Runs, Train
-from paper_lib.cli.study import Agents, Claims, Docs, Export, Figures, Html, Notebooks, Scales, Sizes, Tasks, Verify
+from paper_lib.cli.study import (
+    Agents,
+    Claims,
+    Docs,
+    Export,
+    Figures,
+    Html,
+    Notebooks,
+    Scales,
+    Sizes,
+    Starts,
+    Tasks,
+    Verify,
+)
 from paper_lib.contract.errors import UserError, one_line
 
 NARROWEST = 40  # columns of help at least; in much fewer the library that wraps it never ends
@@ -47,7 +60,7 @@ GROUPS = {
     'To read the results': (Claims, Figures, Runs, Tasks, Agents, Scales, Sizes),
     'To train and draw': (Notebooks, Train, Doctor, Bench, Prune),
     'To use recordings': (Audit, ExportDataset, Restore),
-    'To keep the repository': (Html, Verify, Docs, Export, Reference),
+    'To keep the repository': (Html, Verify, Docs, Export, Starts, Reference),
 }
 COMMANDS = {_name(command): command for group in GROUPS.values() for command in group}
 

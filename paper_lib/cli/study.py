@@ -152,6 +152,24 @@ class Export:
 
 
 @dataclasses.dataclass(frozen=True)
+class Starts:
+    """Play the agents in figures/weights from many starts, and write the pages on which a click starts them."""
+
+    scale: Scale = 'laptop'
+
+    def __call__(self) -> None:
+        from paper_lib.explore import starts
+        from paper_lib.pages import clicks
+        from paper_lib.study import scales
+
+        scales.get(self.scale)
+        for task in starts.KINDS:
+            print(f'written: {starts.write(task, self.scale)}', flush=True)
+        for page in clicks.write(self.scale):
+            print(f'written: {page}')
+
+
+@dataclasses.dataclass(frozen=True)
 class Tasks:
     """List the tasks and their settings (Table S1). Those of Gymnasium are not listed: gym:ID, e.g. gym:Pendulum-v1."""
 

@@ -13,3 +13,11 @@ GOAL = (0.15, -0.15)
 GOAL_RADIUS = 0.015
 WIDEST_GOAL = 0.065  # the reward of a wider one would reach through the walls: here it is 0.1 at the nearest wall
 START = ((-0.29, -0.15), (0.15, 0.29))  # ((x low, x high), (y low, y high)), uniform: top left
+
+
+def in_a_wall(x: float, y: float) -> bool:
+    """Whether the point mass in (x, y), in metres, would touch a wall."""
+    for center_x, center_y, half_x, half_y in WALLS:
+        if abs(x - center_x) < half_x + MASS_RADIUS and abs(y - center_y) < half_y + MASS_RADIUS:
+            return True
+    return False

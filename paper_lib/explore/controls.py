@@ -9,6 +9,8 @@ import ipywidgets
 
 from paper_lib.contract.errors import UserError
 
+COMPUTING = '<p>computing (the first time compiles) ...</p>'
+
 
 @dataclasses.dataclass(frozen=True)
 class Interactive:
@@ -33,6 +35,7 @@ class Interactive:
         drawing = ipywidgets.HTML(self.first)
 
         def update(_: Any) -> None:
+            drawing.value = COMPUTING  # so that no older drawing stands below the new values
             drawing.value = self.again()
 
         for control in self.controls.values():

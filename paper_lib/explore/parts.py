@@ -12,10 +12,9 @@ from paper_lib.contract.errors import UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.explore import views, weights
 from paper_lib.explore.controls import Interactive, choice, line, slider
-from paper_lib.study import claims, offline, reference, sensitivity
+from paper_lib.study import claims, offline, outcomes, reference, sensitivity
 from paper_lib.study.book import Book
 from paper_lib.study.catalogue import Entry
-from paper_lib.study.tables import Table
 
 if TYPE_CHECKING:
     from paper_lib.explore.play import Player
@@ -61,7 +60,7 @@ def maze(book: Book) -> Interactive:
     scale = book.scale
 
     def draw(agent: str, x: float, y: float, step: int) -> str:
-        if _in_a_wall(x, y):
+        if maze_layout.in_a_wall(x, y):
             raise UserError(f'x={x:.2f}, y={y:.2f}: this is inside a wall; choose a place beside it')
         spec = _run_of(frames.specs, agent, task, scale)
         played = _walk(spec, scale, x, y)
@@ -76,26 +75,19 @@ def maze(book: Book) -> Interactive:
 
     archived = frames.episode('active')
     first = line('no archived episode of Active at this scale')
+    start = (-0.2, 0.2)
     if len(archived):
+        start = tuple(archived[['v0', 'v1']].iloc[0].round(2))
         text = f'Active, pair seed {frames.first}: the archived first episode of the last evaluation.'
         first = views.as_html(views.path(archived, frames.specs[0].goal_radius, scale), text)
     reach = maze_layout.REACH
     controls = {
         'agent': choice(agents.group('compared'), description='agent'),
-        'x': slider(-0.2, -reach, reach, 0.01, 'x (m)'),
-        'y': slider(0.2, -reach, reach, 0.01, 'y (m)'),
+        'x': slider(start[0], -reach, reach, 0.01, 'x (m)'),
+        'y': slider(start[1], -reach, reach, 0.01, 'y (m)'),
         'step': slider(0, 0, 499, 1, 'imagine at'),
     }
     return Interactive(first, draw, controls)
-
-
-def _in_a_wall(x: float, y: float) -> bool:
-    """Whether the point mass in (x, y), in metres, would touch a wall."""
-    radius = maze_layout.MASS_RADIUS
-    for center_x, center_y, half_x, half_y in maze_layout.WALLS:
-        if abs(x - center_x) < half_x + radius and abs(y - center_y) < half_y + radius:
-            return True
-    return False
 
 
 def _steps(played: dict[str, np.ndarray]) -> pd.DataFrame:
@@ -120,17 +112,19 @@ def episode(book: Book) -> Interactive:
         run = f'{agents.get(agent).label} on {task}, pair seed {spec.pair_seed}'
         return views.as_html(figure, f'{run}: step {step} of {last}, score {score:.0f}.')
 
-    pictures = frames.pictures
+    with_weights = [spec for spec in frames.specs if weights.path(spec, scale).exists()]
+    offered = list(dict.fromkeys(spec.task for spec in with_weights or frames.specs))
+    task, agent = offered[0], 'active'
+    pictures = frames.pictures[frames.pictures.task.isin(offered)]
     first = line('no archived pictures at this scale')
     if len(pictures):
         rows = pictures[pictures.run_id == pictures.run_id.iloc[0]].sort_values('step')
-        run = f'{agents.get(rows.agent.iloc[0]).label} on {rows.task.iloc[0]}'
+        task, agent = rows.task.iloc[0], rows.agent.iloc[0]
+        run = f'{agents.get(agent).label} on {task}'
         first = views.as_html(views.strip(rows, scale), f'{run}: archived steps of its last evaluation.')
-    with_weights = [spec for spec in frames.specs if weights.path(spec, scale).exists()]
-    offered = [spec.task for spec in with_weights or frames.specs]
     controls = {
-        'task': choice(dict.fromkeys(offered), description='task'),
-        'agent': choice(agents.group('compared'), description='agent'),
+        'task': choice(offered, value=task, description='task'),
+        'agent': choice(agents.group('compared'), value=agent, description='agent'),
         'step': slider(0, 0, LONGEST, 1, 'step'),
     }
     return Interactive(first, draw, controls)
@@ -200,7 +194,7 @@ def final(book: Book) -> Interactive:
     def draw(percent: int) -> str:
         table = sensitivity.claims_at(frames, percent / 100, claims.random('study'))
         text = f'Scale {book.scale}: the last {percent} % of the evaluations of each run count as final.'
-        return Table(table, text)._repr_html_()
+        return outcomes.Claims(table, text)._repr_html_()
 
     controls: dict[str, Any] = {'percent': slider(20, 1, 100, 1, 'final, %')}
     return Interactive(draw(20), draw, controls)

@@ -17,19 +17,20 @@ from paper_lib.agent.networks import Networks
 from paper_lib.agent.world_model import State, WorldModel
 from paper_lib.contract import tasks
 from paper_lib.contract.spec import RunSpec
+from paper_lib.envs import placed
 from paper_lib.run import backend, evaluate, lanes, rollout
 
 Tree = Any  # a pytree of arrays
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _examine(nets: Networks, params: Tree, episodes: Tree, key: jax.Array) -> dict[str, jax.Array]:
-    """The measures of `dreamer.assess` with this key for episodes (n, N, ...), and the states of the first episode.
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _examine(nets: Networks, params: Tree, episodes: Tree, key: jax.Array, kept: int) -> dict[str, jax.Array]:
+    """The measures of `dreamer.assess` with this key for episodes (n, N, ...), and the states of the first `kept`, k.
 
-    The states are `deter` (1, N, D), `stoch` (1, N, S, C) and `decoded` (1, N, ...); see `_decode`.
+    The states are `deter` (k, N, D), `stoch` (k, N, S, C) and `decoded` (k, N, ...); see `_decode`.
     """
     measures, states = dreamer.examine(nets, params, episodes, key)
-    first = State(states.deter[:1], states.stoch[:1])
+    first = State(states.deter[:kept], states.stoch[:kept])
     decoded = _decode(WorldModel(nets, params['wm']), first.feat)
     return measures | {'deter': first.deter, 'stoch': first.stoch, 'decoded': decoded}
 
@@ -79,57 +80,63 @@ class Player:
         `recon_loss`, `value`, `deter` and `stoch`.
         """
         schedule = self.spec.schedule
-        return self._play(self.envs, schedule.steps // schedule.evaluate_every)
+        return self._play(self.envs, schedule.steps // schedule.evaluate_every, kept=1)[0]
 
     def walk(self, x: float, y: float) -> dict[str, np.ndarray]:
         """Play an episode of the maze that begins at rest in (x, y), in metres. Returns arrays as `episode` does."""
-        mazes = [_maze(self.spec, x, y) for _ in self.envs]
-        return self._play(mazes, 0)
+        mazes = [placed.maze(self.spec, x, y) for _ in self.envs]
+        return self._play(mazes, 0, kept=1)[0]
+
+    def rollouts(self, environments: Sequence[envs.Env]) -> list[dict[str, np.ndarray]]:
+        """Play an episode in each of these environments. Returns arrays as `episode` does, for each of them."""
+        return self._play(environments, 0, kept=len(environments))
 
     def imagine(self, episode: dict[str, np.ndarray], step: int, horizon: int, times: int = 8) -> np.ndarray:
         """Imagine `horizon` steps, H, from a step of an episode, `times` times. Returns (times, H + 1, ...).
 
         Each time, actions and latents are sampled with other random numbers. The result is decoded.
         """
+        return self.imagine_from(episode, [step], horizon, times)[0]
+
+    def imagine_from(
+        self, episode: dict[str, np.ndarray], steps: Sequence[int], horizon: int, times: int
+    ) -> np.ndarray:
+        """`imagine` from each of these steps. Returns (len(steps), times, H + 1, ...)."""
         model = dataclasses.replace(self.nets.model, horizon=horizon)
         nets = dataclasses.replace(self.nets, model=model)
-        deter = jnp.asarray(episode['deter'][step][None].repeat(times, 0))
-        stoch = jnp.asarray(episode['stoch'][step][None].repeat(times, 0))
-        key = jax.random.fold_in(lanes.keys([self.spec], 'imagine')[0], step)
-        return np.asarray(_imagine(nets, _only_lane(self.params), State(deter, stoch), key))
+        deter = jnp.asarray(episode['deter'][steps].repeat(times, 0))
+        stoch = jnp.asarray(episode['stoch'][steps].repeat(times, 0))
+        key = jax.random.fold_in(lanes.keys([self.spec], 'imagine')[0], steps[0])
+        imagined = np.asarray(_imagine(nets, _only_lane(self.params), State(deter, stoch), key))
+        return imagined.reshape(len(steps), times, *imagined.shape[1:])
 
-    def _play(self, environments: Sequence[envs.Env], index: int) -> dict[str, np.ndarray]:
-        """Play evaluation number `index`. Returns arrays (N, ...) of its first episode, measures and states too."""
+    def _play(self, environments: Sequence[envs.Env], index: int, kept: int) -> list[dict[str, np.ndarray]]:
+        """Play evaluation number `index`.
+
+        Returns arrays (N, ...) of each of its first `kept` episodes, measures and states too.
+        """
         self.evaluator.envs.envs = environments
+        self.evaluator.count = len(environments)
         episodes = self.evaluator.play(self.params, index)
         keys = lanes.keys([self.spec], 'eval_model')
-        examined = evaluate.assess(self._examine, self.task, self.params, episodes, keys=keys, counter=2 * index)[0]
-        valid = episodes[0]['valid'][0]
-        steps = {}
-        for name, values in (examined | episodes[0]).items():
-            steps[name] = values[0][: len(valid)][valid]
-        return steps
+        examine = functools.partial(self._examine, kept=kept)
+        examined = evaluate.assess(examine, self.task, self.params, episodes, keys=keys, counter=2 * index)[0]
+        found = []
+        for number in range(kept):
+            valid = episodes[0]['valid'][number]
+            steps = {}
+            for name, values in (examined | episodes[0]).items():
+                steps[name] = values[number][: len(valid)][valid]
+            found.append(steps)
+        return found
 
-    def _examine(self, params: Tree, episodes: Tree, keys: jax.Array, counter: int) -> Tree:
+    def _examine(self, params: Tree, episodes: Tree, keys: jax.Array, counter: int, kept: int) -> Tree:
         """The function `_examine` for arrays with a lane axis of 1."""
         key = jax.random.fold_in(keys[0], counter)
-        measures = _examine(self.nets, _only_lane(params), _only_lane(episodes), key)
+        measures = _examine(self.nets, _only_lane(params), _only_lane(episodes), key, kept)
         return jax.tree.map(lambda array: array[None], measures)
 
 
 def _only_lane(tree: Tree) -> Tree:
     """Arrays without their lane axis, which has size 1."""
     return jax.tree.map(lambda array: array[0], tree)
-
-
-def _maze(spec: RunSpec, x: float, y: float) -> envs.Env:
-    """An environment of the maze whose episodes begin in (x, y), in metres."""
-    from paper_lib.envs.suites.maze import Simulator
-
-    class Placed(Simulator):
-        def reset(self, seeds: Any) -> None:
-            super().reset(seeds)
-            self._qpos[:] = x, y
-
-    task = tasks.get(spec.task)
-    return envs.Env(Placed(task, **spec.options), task.repeat, task.limit, 0)

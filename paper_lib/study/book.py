@@ -17,6 +17,7 @@ from paper_lib.study import (
     captions,
     catalogue,
     drawing,
+    outcomes,
     parameters,
     paths,
     plan,
@@ -69,13 +70,13 @@ class Book:
         archived_last = (rows.state == 'archived').argsort(kind='stable')
         return rows.iloc[archived_last].drop_duplicates('run_id').sort_index()
 
-    def runs(self) -> pd.DataFrame:
+    def runs(self) -> tables.Counted:
         """The state of every run: a row per agent, or per task and agent, and a column per pair seed."""
         rows = self.state()
         order = [*agents.AGENTS, *dict.fromkeys(rows.task)]
         ranks = {name: rank for rank, name in enumerate(order)}
         table = rows.pivot(index=self._row_keys, columns='pair_seed', values='state').fillna('')
-        return table.sort_index(key=lambda level: level.map(ranks))
+        return tables.Counted(table.sort_index(key=lambda level: level.map(ranks)))
 
     @property
     def _row_keys(self) -> list[str]:
@@ -100,7 +101,7 @@ class Book:
         lacking = [source for source in sources if self.store.status(source) != 'done']
         return list(dict.fromkeys([*lacking, *specs]))
 
-    def archive(self) -> pd.DataFrame:
+    def archive(self) -> tables.Counted:
         """Copy what the figures need of the finished runs into figures/data; returns the number of runs per state."""
         folder = paths.archive(self.scale)
         for chapter, specs in self.runs_of.items():
@@ -108,7 +109,7 @@ class Book:
             for run_id, reason in dropped.items():
                 print(f'dropped from figures/data: {run_id}, as {reason}')
         counts = self.state().groupby([*self._row_keys, 'state'], sort=False).size()
-        return counts.unstack(fill_value=0)
+        return tables.Counted(counts.unstack(fill_value=0))
 
     def frames(self, entry: Entry | str) -> Frames:
         """The archived rows that a figure or a table is made of, given itself or by its name."""
@@ -168,7 +169,8 @@ class Book:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""
         entry = catalogue.tested(self.name)
         rows = verdicts.table(entry.chapter, scales.get(self.scale), catalogue.CLAIMS[self.name], self.parameters.seeds)
-        return self._save(entry, rows)
+        saved = self._save(entry, rows)
+        return outcomes.Claims(saved.frame, saved.caption)
 
     def _save(self, entry: Entry, table_rows: pd.DataFrame | None = None) -> tables.Table:
         rows = self.frames(entry)
@@ -203,9 +205,16 @@ def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: f
     optional = frozenset(spec.run_id for spec in specs) - planned
     shown = entry.part(specs, optional)
     folder = paths.archive(scale.name)
-    rows = archive.load(shown, folder, entry.chapter, optional=optional, scale=scale.name, warning=scale.warning)
-    begun = {*rows.runs.task, *(spec.task for spec in shown if spec.run_id in planned)}
-    return rows.of(begun, key='task') if begun else rows
+    rows = archive.load(shown, folder, entry.chapter, optional=optional, scale=scale.name)
+    rows = begun(rows)
+    warnings = [scale.warning, entry.warning(rows) if entry.name else '']
+    return dataclasses.replace(rows, warning='; '.join(filter(None, warnings)))
+
+
+def begun(rows: Frames) -> Frames:
+    """The tasks of which a run is planned or has a result; all tasks, if there is none of these."""
+    found = {*rows.runs.task, *(spec.task for spec in rows.specs if spec.run_id not in rows.optional)}
+    return rows.of(found, key='task') if found else rows
 
 
 def open(name: str, names: dict[str, Any], store: Any) -> Book:

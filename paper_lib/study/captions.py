@@ -19,6 +19,8 @@ NORMALISED = """Normalised per task: 0 is the score of random actions and 1 the 
     Active is no better than random are left out of scores."""
 SCHEDULES = """{fixed}: own data are added at this rate, but none at the end, so the total is less. {adaptive}: own
     data are added only where the OOD ratio is above the number."""
+WEIGHTS = """Large marks: means, joined where neighbouring weights have runs; dots: seeds; bars, from three seeds on:
+    95 % bootstrap interval of the mean; dashed: {active.label} at weight 0."""
 BASELINE = 'Dashed: mean of the {active.label} agent, which collects for the task.'
 NOT_KNOWN = MappingProxyType({'yes': 'them', 'all': 'them'})
 LISTED = 6  # tasks that a caption lists; more are counted
@@ -42,8 +44,12 @@ def _words(frames: Frames) -> dict[str, Any]:
         'outlier': OUTLIER,
         'schedules': _one_line(schedules),
         'percentile': steps.PERCENTILE,
+        'pictures': _pictures(frames),
+        'smooth': episodes.SMOOTH,
         'stretch': episodes.STRETCH,
+        'stretches': _stretches(frames),
         'share': f'{100 * stats.LAST:g} %',
+        'weights': _one_line(WEIGHTS).format(**agents.AGENTS),
         'within': WITHIN,
         'world_models': '. '.join(f'{row.label}: {row.about}' for row in models),
     }
@@ -58,6 +64,28 @@ def _first_seeds(frames: Frames) -> str:
     if len(tasks_by_seed) == 1:
         return str(frames.first)
     return ', '.join(f'{seed} ({_tasks(names)})' for seed, names in tasks_by_seed.items())
+
+
+def _stretches(frames: Frames) -> str:
+    """How many stretches of the shown episodes are abnormal."""
+    count = 0
+    for task in frames.tasks:
+        of_task = frames.of([task], 'task')
+        usual = of_task.episode('active')
+        for agent in of_task.archived_agents - {'active'}:
+            if len(usual):
+                count += len(episodes.abnormal(of_task.episode(agent).wm_loss, usual.wm_loss))
+    return {0: 'none here', 1: 'one stretch here'}.get(count, f'{count} stretches here')
+
+
+def _pictures(frames: Frames) -> str:
+    """How far the decoded pictures are from the seen ones, at the framed steps and at the others; '' without any."""
+    rows = frames.pictures
+    if rows.empty or rows.shown.all() or not rows.shown.any():
+        return ''
+    differences = rows.apply(episodes.difference, axis=1)
+    framed, others = differences[rows.shown].mean(), differences[~rows.shown].mean()
+    return f'Here they differ by {framed:.1f} of 255 on average at the framed step, and by {others:.1f} at the others.'
 
 
 def _one_line(text: str) -> str:

@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import functools
 import importlib
+import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 # Takes frames and the names of agents, and returns a figure or a table.
 Draw = Callable[[Frames, Sequence[str]], 'Figure | pd.DataFrame']
 
+STATES = COMPLETE, PARTIAL, SUBJECT_MISSING = 'complete', 'partial', 'subject missing'
+LISTED = 5  # agents that a warning lists; more are counted
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -42,6 +46,7 @@ class Entry:
     tasks: tuple[str, ...] | None = None  # those of the paper, or that it is about; None: all of the chapter
     named: tuple[str, ...] | None = None  # those of them that the paper's text names; None: nothing is said of it
     fits: Callable[[Task], bool] | None = None  # which tasks can be shown in place of the paper's; None: all
+    about: tuple[str, ...] = ()  # agents or groups that it is about, if others stand beside them only to compare
 
     @property
     def is_figure(self) -> bool:
@@ -58,6 +63,30 @@ class Entry:
     def agents(self) -> list[str]:
         """Names of the agents that are shown."""
         return agents.group(*self.wanted)
+
+    @property
+    def subject(self) -> list[str]:
+        """Names of the agents that it is about."""
+        return agents.group(*(self.about or self.wanted))
+
+    def state(self, frames: Frames) -> str:
+        """One of STATES, for the frames that are shown.
+
+        It is complete if all agents have runs on all tasks, and all that is planned has run.
+        """
+        if not frames.archived_agents & set(self.subject):
+            return SUBJECT_MISSING
+        archived = set(zip(frames.runs.agent, frames.runs.task))
+        wanted = set(itertools.product(self.agents, frames.tasks))
+        return COMPLETE if wanted <= archived and not frames.missing else PARTIAL
+
+    def warning(self, frames: Frames) -> str:
+        """What stands on the face of a figure whose subject is missing; '' if it is there."""
+        if self.state(frames) != SUBJECT_MISSING:
+            return ''
+        labels = [agents.get(name).label for name in self.subject]
+        names = ', '.join(labels) if len(labels) <= LISTED else f'any of its {len(labels)} agents'
+        return f'{SUBJECT_MISSING.capitalize()}: no run yet of {names}'
 
     def over(self, specs: Iterable[RunSpec], optional: Collection[str] = ()) -> list[str]:
         """The tasks that are shown, out of those of the runs of a chapter. `optional` are ids of optional runs.
@@ -178,6 +207,7 @@ EPISODES = ('point_mass_maze-vision', 'cheetah_run-vision')
 PARTS = ('active', 'passive', 'parts')
 INTERACTING = ('active', 'passive', 'interacting')
 STARTS = ('compared', 'initial_weights')
+MIXED = tuple(name for name in agents.group('weights') if 0 < agents.exploration_weight(name) < 1)
 EXPLORED = ('active', 'exploration', 'passive_expl_same')
 
 ROWS = (
@@ -210,10 +240,13 @@ ROWS = (
         ('compared', 'exploration', 'interacting'),
         _glance,
         text="""(a) Where an agent's data comes from. (b) The tasks of the paper; those of this
-        scale are framed. (c-e) Normalised final score. Bar: mean over tasks; line: its
-        95 % bootstrap interval ({within}); dots: mean of each task; dashed:
-        {active.label}. (c) Offline agents on {active.label}'s data; (d) agents on data
-        of pure exploration; (e) agents that add data of their own. {normalised}""",
+        scale are framed. (c-e) Normalised final score. Bar: mean over tasks; black line: its
+        95 % bootstrap interval ({within}); white marks: mean of each task; dashed:
+        {active.label}; dotted: {passive.label} on those tasks that the panel shows, which
+        may be fewer than in (c). (c) Offline agents on {active.label}'s data; (d, hatched)
+        agents on data of pure exploration; (e) agents that add data of their own.
+        {normalised}""",
+        about=('compared',),
     ),
     Entry(
         'figure_2',
@@ -308,6 +341,7 @@ ROWS = (
         text="""Episode score of all tasks; last: normalised mean over tasks, with its 95 %
         interval ({within}). {passive.label}: the paper's Passive-diff, with initial
         weights of its own. {normalised} {band}""",
+        about=('compared',),
     ),
     Entry(
         'figure_S11',
@@ -316,6 +350,7 @@ ROWS = (
         STARTS,
         _curves(('wm_loss',), mean=True),
         text='World-model loss of all tasks; last: normalised mean over tasks, as Fig. S10. {normalised} {band}',
+        about=('compared',),
     ),
     Entry(
         'figure_4',
@@ -329,6 +364,7 @@ ROWS = (
         uniform half of it ({passive_half.label}, the paper's Passive-mixed). {band}""",
         tasks=HALVES,
         named=('point_mass_maze-vision',),
+        about=('parts',),
     ),
     Entry(
         'figure_S8',
@@ -342,6 +378,7 @@ ROWS = (
         loss, as Fig. 4. {band}""",
         tasks=HALVES,
         named=('point_mass_maze-vision',),
+        about=('parts',),
     ),
     Entry(
         'figure_S3',
@@ -352,7 +389,8 @@ ROWS = (
         text="""First episode of the final evaluation, pair seed {first}; it starts alike for
         all agents. Shaded, in the colour of the agent: stretches of at least {stretch}
         steps in a row with a world-model loss above the {percentile}th percentile of
-        {active.label}'s in this episode, a rule fixed before any episode was seen.""",
+        {active.label}'s in this episode, a rule fixed before any episode was seen; it
+        finds {stretches}. Thin lines: every step; thick: mean over {smooth} steps.""",
         tasks=EPISODES,
         named=EPISODES,
     ),
@@ -365,7 +403,8 @@ ROWS = (
         text="""What {tandem.label} sees and what its world model decodes, around the step
         (framed) of the first episode of the final evaluation, pair seed {first}, at
         which the world-model loss is highest among the steps whose policy-input
-        reconstruction loss is not above its median.""",
+        reconstruction loss is not above its median. Where a model hallucinates, the
+        decoded picture is clear and shows something else than the seen one. {pictures}""",
         tasks=('point_mass_maze-vision',),
         named=('point_mass_maze-vision',),
         fits=_seen_as_pictures,
@@ -379,6 +418,7 @@ ROWS = (
         text='{world_models}. Both train an actor and a critic of their own. {band}',
         tasks=FROZEN,
         named=('hopper_hop-proprio', 'quadruped_run-proprio'),
+        about=('world_models',),
     ),
     Entry(
         'figure_S6',
@@ -389,6 +429,7 @@ ROWS = (
         text="""Passive agents with {active.label}'s initial weights ({passive_same.label}) and
         with others ({passive.label}, the paper's Passive-diff). {baseline} {band}""",
         tasks=SELECTED,
+        about=('initial_weights',),
     ),
     Entry(
         'figure_S7',
@@ -399,6 +440,7 @@ ROWS = (
         text="""Tandem agents whose initial weights are (1 - alpha) {active.label}'s + alpha
         their own (Eq. S3); {tandem.label} is alpha 1. {band}""",
         tasks=SELECTED,
+        about=('alphas',),
     ),
     Entry(
         'figure_5',
@@ -421,6 +463,7 @@ ROWS = (
         _draws('figures.explorers', columns=BOTH),
         text="""Agents trained on the data of the two explorers, all evaluated on the task;
         dashed: mean of the {active.label} agent. {band}""",
+        about=('exploration', 'mixed'),
     ),
     Entry(
         'figure_6',
@@ -431,6 +474,7 @@ ROWS = (
         text='Agents on the data of an agent that explores only, all evaluated on the task. {baseline} {band}',
         tasks=SELECTED,
         named=('quadruped_run-vision', 'pick-place-proprio'),
+        about=('exploration',),
     ),
     Entry(
         'figure_S16',
@@ -441,6 +485,7 @@ ROWS = (
         text="""Episode score of all tasks on the data of an agent that explores only; last:
         normalised mean over tasks, with its 95 % interval ({within}). {baseline}
         {normalised} {band}""",
+        about=('exploration',),
     ),
     Entry(
         'figure_S17',
@@ -450,6 +495,7 @@ ROWS = (
         _curves(('wm_loss',), faded=('active',), mean=True),
         text="""World-model loss of all tasks on the data of an agent that explores only; last:
         normalised mean over tasks. {baseline} {normalised} {band}""",
+        about=('exploration',),
     ),
     Entry(
         'figure_7',
@@ -460,11 +506,10 @@ ROWS = (
         text="""Final score over w_expl, the weight of the exploration reward in what the data
         are collected for (0: the task alone; 1: exploration alone; spaced evenly).
         {active.label} acts on it, {passive.label} and {tandem.label} learn from its
-        data; all are evaluated on the task. Lines: means; dots: seeds; bars, from three
-        seeds on: 95 % bootstrap interval of the mean; dashed: {active.label} at weight
-        0.""",
+        data; all are evaluated on the task. {weights}""",
         tasks=SWEPT[:1],
         named=SWEPT[:1],
+        about=MIXED,
     ),
     Entry(
         'figure_S9',
@@ -472,11 +517,10 @@ ROWS = (
         'study',
         ('weights',),
         _draws('grids.sweep'),
-        text="""As Fig. 7: final score over w_expl. Lines: means; dots: seeds; bars, from three
-        seeds on: 95 % bootstrap interval of the mean; dashed: {active.label} at weight
-        0.""",
+        text='As Fig. 7: final score over w_expl. {weights}',
         tasks=SWEPT,
         named=SWEPT,
+        about=MIXED,
     ),
     Entry(
         'figure_8',
@@ -487,6 +531,7 @@ ROWS = (
         text='Episode score and world-model loss of Passive agents that add data of their own. {schedules} {band}',
         tasks=ADDING,
         named=ADDING,
+        about=('interacting',),
     ),
     Entry(
         'figure_S12',
@@ -497,6 +542,7 @@ ROWS = (
         text="""Episode score of all tasks of Passive agents that add data of their own; last:
         normalised mean over tasks, with its 95 % interval ({within}). {schedules}
         {normalised} {band}""",
+        about=('interacting',),
     ),
     Entry(
         'figure_S13',
@@ -506,6 +552,7 @@ ROWS = (
         _curves(('wm_loss',), mean=True),
         text="""World-model loss of all tasks of the agents of Fig. S12; last: normalised mean
         over tasks. {schedules} {normalised} {band}""",
+        about=('interacting',),
     ),
     Entry(
         'figure_S14',
@@ -516,6 +563,7 @@ ROWS = (
         text="""OOD ratio of all tasks of the agents of Fig. S12: world-model loss on the
         evaluation episodes over that on episodes of the replay; last: mean over tasks,
         not normalised. {schedules} {band}""",
+        about=('interacting',),
     ),
     Entry(
         'figure_S15',
@@ -524,9 +572,10 @@ ROWS = (
         INTERACTING,
         _draws('grids.interaction'),
         text="""Mean normalised score over the data of its own that an agent had added
-        (environment steps, percent of those in the source's replay; mean over tasks):
-        one marker per evaluation. Dashed: last evaluation of {active.label} and of
+        (environment steps, percent of those in the source's replay; mean over tasks).
+        Dots: evaluations; line: mean of those with the same amount. Dashed: last evaluation of {active.label} and of
         {passive.label}, which adds none. {schedules} {normalised}""",
+        about=('interacting',),
     ),
     Entry(
         'table_S2',
@@ -561,6 +610,7 @@ ROWS = (
         {band}""",
         tasks=SWEPT,
         named=(),
+        about=('thresholds',),
     ),
     Entry(
         'table_S1',

@@ -1,6 +1,7 @@
 """Figures of one episode: what happens at every step, and what the world model takes it for."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from paper_lib.study.style import context
 
 # Abnormal are so many unusual losses in a row or more. It was fixed before any episode was seen.
 STRETCH = 5
+SMOOTH = 15  # steps of a running mean
 COLUMNS = ('reward', 'wm_loss', 'recon_loss')
 
 
@@ -44,7 +46,7 @@ def within(frames: Frames, names: Sequence[str], columns: Sequence[str] = COLUMN
             column_of_panels[-1].set_xlabel('agent step')
         for axes, column in zip(grid[:, 0], columns, strict=True):
             axes.set_ylabel(quantities.get(column).axis)
-        panels.legend(figure, grid.flat, panels.lost(frames, names))
+        panels.legend(figure, grid.flat, panels.notes(frames, names), absent=panels.absent(frames, names))
         return figure
 
 
@@ -60,7 +62,9 @@ def _draw_episodes(panel_column: Sequence[Axes], frames: Frames, names: Sequence
             panels.empty(axes, panels.NO_RUN)
         for agent, steps in episodes.items():
             look = agents.get(agent)
-            axes.plot(steps.step, steps[column], lw=0.9, alpha=0.85, color=look.color, label=look.label)
+            axes.plot(steps.step, steps[column], lw=0.5, alpha=0.3, color=look.color)
+            smooth = steps[column].rolling(SMOOTH, min_periods=1, center=True).mean()
+            axes.plot(steps.step, smooth, lw=1.4, color=look.color, label=look.label)
             if 'active' in episodes and agent != 'active':
                 _shade(axes, steps, episodes['active'], look.color)
         panels.dress(axes, column)
@@ -75,11 +79,11 @@ def _shade(axes: Axes, steps: pd.DataFrame, usual: pd.DataFrame, color: str) -> 
 
 
 def hallucination(frames: Frames, agent: str) -> Figure:
-    """What an agent saw (above) and what its world model decoded (below) around the step that misleads it most."""
+    """What an agent saw, what its world model decoded, and the difference, around the step that misleads it most."""
     with context():
         seen = [task for task in frames.tasks if tasks.get(task).has_image]
         rows = max(1, len(seen))
-        figure = panels.new(frames, 9, 0.3 + 2.1 * rows)
+        figure = panels.new(frames, 9, 0.3 + 3.1 * rows)
         parts = figure.subfigures(rows, 1, squeeze=False).flat
         for part, task in zip(parts, seen or [''], strict=True):
             of_task = frames.pictures[(frames.pictures.agent == agent) & (frames.pictures.task == task)]
@@ -94,16 +98,30 @@ def hallucination(frames: Frames, agent: str) -> Figure:
 
 
 def pictures(figure: FigureBase, task: str, rows: pd.DataFrame) -> None:
-    """What an agent saw, above, and decoded at consecutive steps (rows of Frames.pictures)."""
-    grid = figure.subplots(2, len(rows), squeeze=False)
-    for (above, below), row in zip(grid.T, rows.itertuples(), strict=True):
-        for axes, content in ((above, row.image), (below, row.decoded)):
-            picture = np.frombuffer(content, np.uint8).reshape(row.height, row.width, 3)
-            axes.imshow(picture, interpolation='nearest')
+    """What an agent saw and decoded at consecutive steps (rows of Frames.pictures), and how far the two differ."""
+    grid = figure.subplots(3, len(rows), squeeze=False)
+    for column, row in zip(grid.T, rows.itertuples(), strict=True):
+        seen, decoded = _both(row)
+        distance = np.abs(decoded.astype(int) - seen).max(-1)
+        for axes, content in zip(column, (seen, decoded, distance), strict=True):
+            axes.imshow(content, interpolation='nearest', cmap='gray', vmin=0, vmax=255)
             axes.set(xticks=[], yticks=[])
             axes.grid(False)
             axes.spines[:].set(visible=row.shown, color='red', lw=2.5)
         weight = 'bold' if row.shown else 'normal'
-        above.set_title(f'step {row.step}', fontsize=8, loc='center', fontweight=weight)
-    grid[0, 0].set_ylabel(f'{task}\nseen')
-    grid[1, 0].set_ylabel('decoded')
+        column[0].set_title(f'step {row.step}', fontsize=8, loc='center', fontweight=weight)
+    for axes, text in zip(grid[:, 0], (f'{task}\nseen', 'decoded', 'difference'), strict=True):
+        axes.set_ylabel(text)
+
+
+def _both(row: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The seen and the decoded picture of a row of Frames.pictures, uint8 (H, W, 3)."""
+    shape = (row.height, row.width, 3)
+    seen, decoded = (np.frombuffer(content, np.uint8).reshape(shape) for content in (row.image, row.decoded))
+    return seen, decoded
+
+
+def difference(row: Any) -> float:
+    """The mean absolute difference of the seen and the decoded picture of a row of Frames.pictures, from 0 to 255."""
+    seen, decoded = _both(row)
+    return float(np.abs(decoded.astype(int) - seen).mean())

@@ -30,7 +30,7 @@ def _norm(values: Sequence[np.ndarray], low: float, high: float) -> LogNorm:
 def beside_published(frames: Frames, names: Sequence[str]) -> Figure:
     """Score of every seed over the scores that the author of DreamerV3 published, one panel per task."""
     with context():
-        figure = panels.new(frames, 11, 4.4)
+        figure = panels.new(frames, 9, 3.9)
         row = figure.subplots(1, len(frames.tasks), squeeze=False)[0]
         for axes, letter, task in zip(row, LETTERS, frames.tasks):
             _draw_beside_published(axes, frames.of([task], 'task'), names, task)
@@ -51,7 +51,7 @@ def _draw_beside_published(axes: Axes, frames: Frames, names: Sequence[str], tas
 def trajectories(frames: Frames, names: Sequence[str]) -> Figure:
     """(a) Score; (b-d) one final trajectory per agent over the visits of its replay and coloured by loss; medians."""
     with context():
-        figure = panels.new(frames, 13, 5.9)
+        figure = panels.new(frames, 10, 5)
         left, right = figure.subfigures(1, 2, width_ratios=[1, 1.9])
         score, table = left.subplots(2, 1, height_ratios=[2.2, 1])
         panels.curves(score, frames, names, 'score')
@@ -73,7 +73,7 @@ def _draw_medians(axes: Axes, frames: Frames, names: Sequence[str]) -> None:
     for row in medians.to_dict('records'):
         rows.append([row['agent'], *(_count(row[name]) for name in columns)])
     axes.axis('off')
-    axes.set_title('Median visitation count along the trajectory')
+    axes.set_title('Median visits along the path')
     table = axes.table(rows, colLabels=['', *columns.values()], bbox=[0, 0.05, 1, 0.9], edges='horizontal')
     table.set_fontsize(9)
 
@@ -108,6 +108,10 @@ def _draw_trajectories(figure: FigureBase, frames: Frames, names: Sequence[str])
         visit_image = panels.visits(above, visits[agent], frames.plane, visit_norm, 'viridis')
         panels.path(above, points, thin)
         loss_image = panels.coloured_path(below, points, paths[agent].wm_loss, loss_norm, 'plasma', thin)
+    for axes in upper:
+        axes.set_xlabel('')
+    for axes in (*upper[1:], *lower[1:]):
+        axes.set_ylabel('')
     if paths:
         panels.colorbar(figure, visit_image, upper, 'replay states per cell', shrink=0.9)
         panels.colorbar(figure, loss_image, lower, quantities.get('wm_loss').axis, shrink=0.9)
@@ -116,12 +120,12 @@ def _draw_trajectories(figure: FigureBase, frames: Frames, names: Sequence[str])
 def quantity_panels(frames: Frames, names: Sequence[str], columns: Sequence[str]) -> Figure:
     """Four quantities over training, a panel each."""
     with context():
-        figure = panels.new(frames, 11, 6.6)
+        figure = panels.new(frames, 9, 5.8)
         grid = figure.subplots(2, 2)
         for axes, letter, column in zip(grid.flat, LETTERS, columns):
             _draw_quantity(axes, frames, names, column)
             panels.label(axes, letter, quantities.get(column).heading)
-        panels.legend(figure, grid[:1, 0])
+        panels.legend(figure, grid[:1, 0], absent=panels.absent(frames, names))
         return figure
 
 
@@ -135,7 +139,7 @@ def _draw_quantity(axes: Axes, frames: Frames, names: Sequence[str], column: str
 def maps(frames: Frames, names: Sequence[str]) -> Figure:
     """Visits of final replays; unvisited grey, cells above the 99th percentile dark red."""
     with context():
-        figure = panels.new(frames, 11, 3.9)
+        figure = panels.new(frames, 9, 3.3)
         row = figure.subplots(1, len(names))
         visits = _visits(frames, names)
         norm = _norm(list(visits.values()), 0, OUTLIER)
@@ -164,7 +168,7 @@ def _visits(frames: Frames, names: Sequence[str]) -> Mapping[str, np.ndarray]:
 def explorers(frames: Frames, names: Sequence[str], columns: Sequence[str]) -> Figure:
     """Two quantities on the data of the two explorers, with the Active agent as a dashed baseline."""
     with context():
-        figure = panels.new(frames, 11, 6.6)
+        figure = panels.new(frames, 9, 5.8)
         grid = figure.subplots(2, 2)
         letters = iter(LETTERS)
         groups = {'exploration': 'exploration data', 'mixed': 'mixed-reward data'}
@@ -173,6 +177,6 @@ def explorers(frames: Frames, names: Sequence[str], columns: Sequence[str]) -> F
             shown = [agent for agent in names if agent in members]
             for axes, column in zip(row, columns, strict=True):
                 _draw_quantity(axes, frames, shown, column, faded=['active'])
-                panels.label(axes, next(letters), f'{quantities.get(column).heading}, {text}')
-        panels.legend(figure, grid[:, 0])
+                panels.label(axes, next(letters), f'{quantities.get(column).words.capitalize()}, {text}')
+        panels.legend(figure, grid[:, 0], absent=panels.absent(frames, names))
         return figure

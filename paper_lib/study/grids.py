@@ -15,11 +15,13 @@ from matplotlib.patches import Rectangle
 from paper_lib.contract import agents, quantities
 from paper_lib.study import panels, reference, stats
 from paper_lib.study.frames import Frames
-from paper_lib.study.style import GREY, context
+from paper_lib.study.style import GREY, THEIRS, context
 
-WIDEST = 6  # panels in a row
+WIDEST = 4  # panels in a row, so that type is legible in a column of a paper
+WIDEST_OF_MANY = 6  # where there would be more than two rows
 WIDTH = {1: 4.2, 2: 3.6, 3: 2.9, 4: 2.4, 5: 2.0, 6: 1.8}  # inches of a panel where there are as many in a row
 HEIGHT = 1.7  # inches of a panel
+LEGEND_WIDTH = 1.9  # inches of an entry
 BARS_HEIGHT = 1.5  # inches of the bars above the curves of `halves`
 
 
@@ -73,7 +75,8 @@ def curves(
 
 def _shape(panel_count: int) -> tuple[int, int]:
     """Rows and columns for this many panels, full rows as far as possible."""
-    rows = math.ceil(panel_count / WIDEST)
+    widest = WIDEST if panel_count <= 2 * WIDEST else WIDEST_OF_MANY
+    rows = math.ceil(panel_count / widest)
     return rows, math.ceil(panel_count / rows)
 
 
@@ -127,11 +130,16 @@ def _fill(figure: FigureBase, frames: Frames, content: Curves) -> None:
                 axes.set_xlabel('')
             panels.dress(axes, column)
 
-    notes = panels.lost(frames, content.names)
+    notes = panels.notes(frames, content.names)
     if content.mean and any(quantities.get(column).normalised == 'score' for column in columns):
         notes += unlearned(frames)
-    per_row = max(2, int(figure.get_figure(root=True).get_figwidth() / 1.9))
-    panels.legend(figure, itertools.chain(*cells), notes, ncols=per_row)
+    absent = panels.absent(frames, content.names)
+    panels.legend(figure, itertools.chain(*cells), notes, _per_row(figure), absent)
+
+
+def _per_row(figure: FigureBase) -> int:
+    """How many entries of a legend fit beside each other."""
+    return max(2, int(figure.get_figure(root=True).get_figwidth() / LEGEND_WIDTH))
 
 
 def _those_of(names: Sequence[str], metrics: pd.DataFrame) -> list[str]:
@@ -145,6 +153,7 @@ def _draw_task(axes: Axes, frames: Frames, task: str, column: str, content: Curv
     shown = _those_of(content.names, frames.metrics[frames.metrics.task == task])
     if shown:
         panels.curves(axes, frames, shown, column, content.faded, task)
+        panels.lacking(axes, [agent for agent in content.names if agent not in shown])
     else:
         panels.empty(axes, panels.NO_RUN)
 
@@ -271,10 +280,26 @@ def sweep(frames: Frames, names: Sequence[str]) -> Figure:
         families = [agent for agent in names if agents.exploration_weight(agent) == 0]
         for index, (task, (axes,)) in enumerate(zip(frames.tasks, cells, strict=True)):
             _draw_weights(axes, finals[finals.task == task], families)
+            _mark_untrained(axes, finals[finals.task == task])
             axes.set_ylabel('' if index % wide else 'final episode score')
             axes.set_xlabel('weight of exploration')
-        panels.legend(figure, itertools.chain(*cells), panels.lost(frames, names))
+        trained = {agents.exploration_weight(agent) for agent in frames.archived_agents}
+        absent = []  # at the other weights the panels say so
+        for name in panels.absent(frames, names):
+            if not trained or agents.exploration_weight(name) in trained:
+                absent.append(name)
+        panels.legend(figure, itertools.chain(*cells), panels.notes(frames, names), _per_row(figure), absent)
         return figure
+
+
+def _mark_untrained(axes: Axes, finals: pd.DataFrame) -> None:
+    """Grey the weights at which no agent has run, unless the whole panel says so."""
+    trained = {agents.exploration_weight(agent) for agent in finals.agent}
+    for place, weight in enumerate(agents.family('active').values()):
+        if trained and weight not in trained:
+            axes.axvspan(place - 0.3, place + 0.3, color=GREY, alpha=0.35, lw=0, zorder=0)
+            text = {'rotation': 90, 'ha': 'center', 'va': 'center', 'fontsize': 8, 'color': THEIRS}
+            axes.text(place, 0.5, 'no run yet', transform=axes.get_xaxis_transform(), **text)
 
 
 def _draw_weights(axes: Axes, finals: pd.DataFrame, families: Sequence[str]) -> None:
@@ -333,21 +358,15 @@ def interaction(frames: Frames, names: Sequence[str]) -> Figure:
         if not axes.lines:
             panels.empty(axes, _why_no_mean(frames))
         axes.set(xlabel="added data (% of the source's replay)", ylabel='normalised mean score')
-        panels.legend(figure, [axes], panels.lost(frames, names) + unlearned(frames), ncols=3)
+        notes = panels.notes(frames, names) + unlearned(frames)
+        panels.legend(figure, [axes], notes, ncols=3, absent=panels.absent(frames, names))
         return figure
 
 
 def _draw_added(axes: Axes, agent: str, label: str, curve: pd.DataFrame) -> None:
-    """The score of an agent over what it added, a marker per evaluation."""
+    """The score of an agent over what it added: a dot per evaluation, and a line through the mean of every amount."""
     look = agents.get(agent)
-    axes.plot(
-        curve.added,
-        curve.score,
-        marker=look.marker,
-        ms=5,
-        color=look.color,
-        mec='white',
-        mew=0.5,
-        lw=1.2,
-        label=label,
-    )
+    axes.plot(curve.added, curve.score, '.', ms=3, alpha=0.4, color=look.color)
+    means = curve.groupby(curve.added.round(6))[['added', 'score']].mean()
+    shape = {'marker': look.marker, 'ms': 6, 'mec': 'white', 'mew': 0.5, 'lw': 1.4}
+    axes.plot(means.added, means.score, color=look.color, label=label, **shape)

@@ -1,5 +1,6 @@
 """The study at a glance: the tasks, bars of normalised scores, and the final scores of every pair."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -7,14 +8,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from paper_lib.contract import agents
 from paper_lib.study import grids, panels, reference, stats
 from paper_lib.study.frames import Frames
-from paper_lib.study.style import context
+from paper_lib.study.style import THEIRS, context
 
 BARS = {'Degradation': 'compared', 'Exploration data': 'exploration', 'Interaction': 'interacting'}  # title -> group
 WIDEST = 11  # pictures in a row
+MARKERS = 'osD^vP*X<>h'  # of tasks
+Scores = dict[str, dict[str, np.ndarray]]  # agent -> task -> normalised final scores (seeds,)
 # Agent -> what it acts in, and what it learns from.
 DRAWN = {
     'active': ('environment', 'its replay'),
@@ -38,11 +42,11 @@ def glance(frames: Frames) -> Figure:
         grid = bottom.subplots(1, len(groups), sharey=True, width_ratios=widths)
         values = normalised(frames)
         for axes, letter, (title, names) in zip(grid, 'cde', groups.items(), strict=True):
-            bars(axes, {name: values[name] for name in names if name in values})
+            bars(axes, values, names, frames.tasks)
             panels.label(axes, letter, title)
         grid[0].set_ylabel('normalised mean final score')
-        notes = panels.lost(frames, agents.group(*BARS.values())) + grids.unlearned(frames)
-        panels.legend(bottom, [], notes)
+        notes = panels.notes(frames, agents.group(*BARS.values())) + grids.unlearned(frames)
+        panels.legend(bottom, grid, notes, ncols=7)
         return figure
 
 
@@ -55,9 +59,11 @@ def _agents(figure):
     for axes, (name, (acts, reads)) in zip(figure.subplots(1, len(DRAWN)), DRAWN.items(), strict=True):
         axes.set(xlim=(0, 1), ylim=(0, 1))
         axes.axis('off')
-        colored = {'boxstyle': 'round', 'fc': agents.get(name).color, 'ec': 'none'}
+        hatch = '///' if agents.exploration_weight(name) else ''
+        colored = {'boxstyle': 'round', 'fc': agents.get(name).color, 'ec': 'white', 'hatch': hatch}
         named = text | {'fontweight': 'bold', 'color': 'white', 'bbox': colored}
         agent = axes.text(0.5, 0.86, agents.get(name).label, **named)
+        agent.set_path_effects([withStroke(linewidth=2.5, foreground=agents.get(name).color)])
         data = axes.text(0.76 if acts else 0.5, 0.14, reads, **text)
         arrow(axes, data, agent)
         axes.text(0.72 if acts else 0.53, 0.54, 'learns', fontsize=6.5, va='center')
@@ -83,8 +89,8 @@ def _montage(figure, pictures, here):
     figure.suptitle('(b) Tasks', fontsize=10, fontweight='bold', x=0.01, ha='left')
 
 
-def normalised(frames: Frames) -> dict[str, dict[str, np.ndarray]]:
-    """Agent -> task -> normalised final scores (seeds,), without tasks that nothing can be normalised by."""
+def normalised(frames: Frames) -> Scores:
+    """Normalised final scores, without tasks that nothing can be normalised by."""
     if frames.metrics.empty:
         return {}
     finals = stats.normalised(stats.final(frames.metrics, 'score'), reference.random_score)
@@ -106,21 +112,49 @@ def finals(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
     return table.sort_values(['task', 'pair seed'], key=lambda column: column.replace(order), ignore_index=True)
 
 
-def bars(axes: Axes, values: dict[str, dict[str, np.ndarray]]) -> None:
-    """Mean over tasks of every agent, its 95 % interval, and a dot per task."""
-    if not values:
+def bars(axes: Axes, values: Scores, names: Sequence[str], tasks: Sequence[str]) -> None:
+    """Mean over tasks of each of these agents, its 95 % interval beside the dots of its tasks, and Passive's mean.
+
+    Passive's is over the tasks that the panel shows. An agent without a run has an empty place.
+    """
+    shown = [name for name in names if name in values]
+    if not shown:
         panels.empty(axes, 'no normalised score')
-    for x, (name, of_tasks) in enumerate(values.items()):
-        found = stats.over_tasks([np.asarray(own, float)[None] for own in of_tasks.values()])
-        axes.bar(x, found['value'], width=0.7, color=agents.get(name).color)
-        axes.vlines(x, found['low'], found['high'], color='black', lw=2.4, zorder=4)
-        means = [own.mean() for own in of_tasks.values()]
-        spread = x + np.linspace(-0.2, 0.2, len(means)) if len(means) > 1 else [x]
-        axes.plot(spread, means, 'o', ms=3, color='white', mec='black', mew=0.6, alpha=0.7, ls='none')
-    axes.axhline(1, ls='--', lw=1, color=agents.get('active').color, zorder=0)
-    axes.set_xticks(
-        range(len(values)),
-        [f'{agents.get(name).label}\n({len(own)} task{"s" * (len(own) > 1)})' for name, own in values.items()],
-    )
+    for x, name in enumerate(names):
+        if name in shown:
+            _draw_bar(axes, x, name, values[name], tasks)
+        elif shown:
+            axes.text(x, 0.05, 'no run yet', rotation=90, ha='center', va='bottom', color=THEIRS, fontsize=8)
+    here = {task for name in shown for task in values[name]}
+    passive = [own.mean() for task, own in values.get('passive', {}).items() if task in here]
+    if passive and 'passive' not in names:
+        axes.axhline(np.mean(passive), ls=':', lw=1.6, color=agents.get('passive').color, label='Passive, same tasks')
+    axes.axhline(1, ls='--', lw=1.2, color=agents.get('active').color, zorder=0, label='Active')
+    ticks = axes.set_xticks(range(len(names)), [_tick(name, values) for name in names])
+    for tick, name in zip(ticks, names, strict=True):
+        tick.label1.set_color('black' if name in shown else THEIRS)
+    axes.set_xlim(-0.6, len(names) - 0.4)
     axes.tick_params('x', labelsize=7.5)
     axes.grid(False, axis='x')
+
+
+def _draw_bar(axes: Axes, x: float, name: str, of_tasks: dict[str, np.ndarray], tasks: Sequence[str]) -> None:
+    """The bar of an agent, hatched if it learns from exploration; its interval on the left and a dot per task."""
+    found = stats.over_tasks([np.asarray(own, float)[None] for own in of_tasks.values()])
+    hatch = '///' if agents.exploration_weight(name) else ''
+    axes.bar(x, found['value'], width=0.8, color=agents.get(name).color, alpha=0.6, hatch=hatch, ec='white', lw=0)
+    axes.vlines(x - 0.3, found['low'], found['high'], color='black', lw=1.6, zorder=4)
+    places = np.linspace(-0.12, 0.3, max(2, len(tasks)))
+    for place, marker, task in zip(places, itertools.cycle(MARKERS), tasks):
+        if task in of_tasks:
+            look = {'ms': 5, 'color': 'white', 'mec': 'black', 'mew': 0.9, 'ls': 'none', 'zorder': 5}
+            axes.plot(x + place, of_tasks[task].mean(), marker, label=task, **look)
+
+
+def _tick(name: str, values: Scores) -> str:
+    """The label of an agent, which is broken where it can be, and the number of its tasks."""
+    label = agents.get(name).label.replace(' + ', '\n+ ')
+    if name not in values:
+        return label
+    count = len(values[name])
+    return f'{label}\n({count} task{"s" * (count > 1)})'

@@ -15,6 +15,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator
 from numpy.typing import ArrayLike
@@ -28,6 +29,7 @@ from paper_lib.study.style import ALERT, GREY, THEIRS, YELLOW
 NO_RUN = 'no finished run'
 NOTE = 0.16  # inches of a line below the panels
 NOTE_LETTERS = 15  # of a note in an inch
+WARNING_LETTERS = 9  # of the warning in an inch
 BAND_SEEDS = 4  # seeds from which on a band is drawn: the interval of three values is just their range
 BLACK_OUTLINE = [matplotlib.patheffects.withStroke(linewidth=3.2, foreground='black')]
 WHITE_OUTLINE = [matplotlib.patheffects.withStroke(linewidth=2.6, foreground='white')]
@@ -37,7 +39,8 @@ def new(frames: Frames, width: float, height: float) -> Figure:
     """An empty figure of this size in inches, with the warning of the frames at its top."""
     figure = Figure(figsize=(width, height), layout='constrained')
     if frames.warning:
-        figure.suptitle(frames.warning, color=ALERT, fontsize=12, fontweight='bold')
+        text = textwrap.fill(frames.warning, int(width * WARNING_LETTERS), break_on_hyphens=False)
+        figure.suptitle(text, color=ALERT, fontsize=12, fontweight='bold')
     return figure
 
 
@@ -46,12 +49,25 @@ def label(axes: Axes, letter: str, text: str) -> None:
     axes.set_title(f'({letter}) {text}')
 
 
-def legend(figure: FigureBase, axes: Iterable[Axes], notes: Sequence[str] = (), ncols: int = 4) -> None:
-    """One legend below the panels, in which each agent stands once, under the lines of `notes`."""
+def legend(
+    figure: FigureBase,
+    axes: Iterable[Axes],
+    notes: Sequence[str] = (),
+    ncols: int = 4,
+    absent: Sequence[str] = (),
+) -> None:
+    """One legend below the panels, in which each agent stands once, under the lines of `notes`.
+
+    Agents that are `absent` from the panels, because they have no run, come last and are grey.
+    """
     handles = {}
     for panel in axes:
         lines, labels = panel.get_legend_handles_labels()
         handles |= dict(zip(labels, lines, strict=True))
+    shown = len(handles)
+    for agent in absent:
+        look = agents.get(agent)
+        handles[f'{look.label} (no run yet)'] = Line2D([], [], color=GREY, marker=look.marker, mec='white', mew=0.6)
     root = figure.get_figure(root=True)
     width = int(root.get_figwidth() * NOTE_LETTERS)
     text = '\n'.join(textwrap.fill(note, width, break_on_hyphens=False) for note in notes)
@@ -63,7 +79,7 @@ def legend(figure: FigureBase, axes: Iterable[Axes], notes: Sequence[str] = (), 
     if handles:
         rows = math.ceil(len(handles) / ncols)
         columns = math.ceil(len(handles) / rows)
-    figure.legend(
+    box = figure.legend(
         handles.values(),
         handles.keys(),
         loc='outside lower center',
@@ -71,6 +87,18 @@ def legend(figure: FigureBase, axes: Iterable[Axes], notes: Sequence[str] = (), 
         title=text or None,
         title_fontsize=8,
     )
+    for label in box.get_texts()[shown:]:
+        label.set_color(THEIRS)
+
+
+def absent(frames: Frames, names: Iterable[str]) -> list[str]:
+    """Those of the agents that have no run."""
+    return [agent for agent in names if agent not in frames.archived_agents]
+
+
+def notes(frames: Frames, names: Sequence[str]) -> list[str]:
+    """The lines of `lost` that are about agents with a run, and about whole tasks."""
+    return lost(frames, [agent for agent in names if agent in frames.archived_agents])
 
 
 def lost(frames: Frames, names: Sequence[str]) -> list[str]:
@@ -95,6 +123,14 @@ def lost(frames: Frames, names: Sequence[str]) -> list[str]:
     if optional:
         lines.append(f'optional (not trained): {", ".join(optional)}')
     return lines
+
+
+def lacking(axes: Axes, names: Sequence[str]) -> None:
+    """Say in a panel that these agents, which other panels show, have no run of its task."""
+    if names:
+        labels = '\n'.join(agents.get(name).label for name in names)
+        text = {'ha': 'left', 'va': 'top', 'fontsize': 7, 'color': THEIRS, 'zorder': 6}
+        axes.text(0.03, 0.98, f'no run yet:\n{labels}', transform=axes.transAxes, **text)
 
 
 def missing(axes: Axes, frames: Frames, names: Sequence[str]) -> None:
@@ -215,7 +251,7 @@ def published(axes: Axes, scores: pd.DataFrame, at: int, alarm: float) -> None:
 def dress(axes: Axes, column: str) -> None:
     """Give an axis that has curves of a quantity its logarithmic scale or its line at zero."""
     quantity = quantities.get(column)
-    if quantity.logarithmic and axes.lines:
+    if quantity.logarithmic and any((np.asarray(line.get_ydata(), float) > 0).any() for line in axes.lines):
         logarithmic(axes)
     if quantity.signed and axes.lines:
         axes.axhline(0, color='black', lw=0.8)

@@ -3,6 +3,7 @@
 pandas writes the LaTeX. Its Markdown would need one more package (tabulate) for three lines of code.
 """
 
+import collections
 import dataclasses
 import html
 from collections.abc import Iterable, Sequence
@@ -74,6 +75,29 @@ class Table:
 def _html_line(cells: Iterable[str], tag: str) -> str:
     marked = [f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in cells]
     return f'<tr>{"".join(marked)}</tr>'
+
+
+class Counted(pd.DataFrame):
+    """A frame of words, or of numbers of them. A notebook shows a line that counts the words.
+
+    The whole frame opens on a click.
+    """
+
+    @property
+    def _constructor(self) -> type:
+        return Counted
+
+    def counts(self) -> str:
+        """How often every word occurs, as '30 archived, 12 planned'."""
+        if all(pd.api.types.is_numeric_dtype(kind) for kind in self.dtypes):
+            totals = dict(self.sum())
+        else:
+            totals = collections.Counter(word for word in self.to_numpy().ravel() if word)
+        return ', '.join(f'{total} {word}' for word, total in totals.items())
+
+    def _repr_html_(self) -> str:
+        whole = self.to_html(notebook=True)
+        return f'<p class="counts">{self.counts()}</p><details><summary>all of them</summary>{whole}</details>'
 
 
 def save(frame: pd.DataFrame, stem: Path, caption: str) -> None:

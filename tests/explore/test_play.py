@@ -9,6 +9,7 @@ import smoke
 
 from paper_lib import envs
 from paper_lib.contract.errors import RunError
+from paper_lib.envs import placed
 from paper_lib.explore import weights
 from paper_lib.explore.play import Player
 from paper_lib.run import evaluate, lanes
@@ -102,8 +103,11 @@ def test_a_walk_begins_where_it_is_told(player):
 
 
 def test_imagination_begins_in_the_state_of_the_step_and_sees_nothing_more(player):
-    found = player.walk(0.1, 0.25)
+    found, beside = player.rollouts([placed.maze(SPEC, x, 0.25) for x in (0.1, -0.1)])
+    np.testing.assert_allclose(beside['vector'][0], [-0.1, 0.25, 0, 0], atol=1e-7)
     imagined = player.imagine(found, 7, 9)
+    several = player.imagine_from(found, [7, 20], 9, 2)
+    np.testing.assert_allclose(several[:, :, 0], found['decoded'][[7, 20], None].repeat(2, 1), rtol=1e-4, atol=1e-5)
     assert imagined.shape == (8, 10, 4)
     np.testing.assert_allclose(imagined[:, 0], found['decoded'][7][None].repeat(8, 0), rtol=1e-4, atol=1e-5)
     assert len(np.unique(imagined[:, -1], axis=0)) == 8  # each draw is its own

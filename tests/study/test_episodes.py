@@ -33,8 +33,10 @@ def test_every_step_of_the_shown_episode_is_drawn_and_abnormal_ones_shaded(study
         for axes, quantity in zip(column, ('reward', 'wm_loss', 'recon_loss'), strict=True):
             for agent in agents.group('compared'):
                 steps = found.of([task], 'task').episode(agent)
-                drawn = next(x for x in axes.lines if x.get_label() == agents.get(agent).label)
-                np.testing.assert_allclose(drawn.get_xydata(), steps[['step', quantity]])
+                drawn = [x.get_xydata() for x in axes.lines if x.get_color() == agents.get(agent).color]
+                np.testing.assert_allclose(drawn[0], steps[['step', quantity]])
+                smooth = steps[quantity].rolling(episodes.SMOOTH, min_periods=1, center=True).mean()
+                np.testing.assert_allclose(drawn[1], np.stack([steps.step, smooth], 1))
             spans = [x.get_bbox() for x in axes.patches if isinstance(x, Rectangle)]
             assert [(span.x0, span.x1) for span in spans] == [(10, 16), (10, 16)]  # Passive and Tandem
 
@@ -42,11 +44,12 @@ def test_every_step_of_the_shown_episode_is_drawn_and_abnormal_ones_shaded(study
 def test_pictures_are_those_seen_and_decoded_with_the_shown_step_framed(study):
     entry = catalogue.ENTRIES['figure_S4']
     figure = entry.make(entry.of(study))
-    seen, decoded = np.reshape(figure.axes, (2, 9))
+    seen, decoded, difference = np.reshape(figure.axes, (3, 9))
     assert seen[0].get_ylabel() == 'breakout-vision\nseen'
     for i in range(9):
         assert (seen[i].images[0].get_array() == 10 * i).all()
         assert (decoded[i].images[0].get_array() == 10 * i + 1).all()
+        assert (difference[i].images[0].get_array() == 1).all()
         assert seen[i].images[0].get_array().shape == (32, 32, 3)
         assert seen[i].get_title() == f'step {20 + i}'
         assert seen[i].spines['top'].get_visible() == (i == 4)

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from paper_lib import explore
+from paper_lib.contract import agents
 from paper_lib.contract.errors import UserError
-from paper_lib.explore import parts, weights
+from paper_lib.explore import controls, parts, weights
 from paper_lib.explore.controls import Interactive, slider
 from paper_lib.study import book, paths, plan, scales
 
@@ -44,9 +45,14 @@ def test_begins_with_a_picture_from_the_archive_alone(name, opened, monkeypatch)
     monkeypatch.setitem(sys.modules, 'paper_lib.explore.play', None)  # no agent is played
     found = getattr(explore, name)(opened(name))
     shown = found._repr_mimebundle_()
-    assert ('<table>' if name == 'final' else 'data:image/png;base64') in shown['text/html']
+    assert ('<table class="claims">' if name == 'final' else 'data:image/png;base64') in shown['text/html']
     assert 'application/vnd.jupyter.widget-view+json' in shown
     assert getattr(explore, name)(opened(name)).first == found.first
+    if name == 'episode':  # the controls name the agent that is shown
+        agent, task = found.controls['agent'].value, found.controls['task'].value
+        assert f'{agents.get(agent).label} on {task}: archived' in found.first
+    if name == 'maze':
+        assert [found.controls[axis].value for axis in 'xy'] == pytest.approx([-0.2, 0.2])
 
 
 @pytest.mark.parametrize('name', OF)
@@ -87,8 +93,10 @@ def test_controls_decide_what_is_drawn():
     found = Interactive('first', draw, {'value': slider(1, 0, 5)})
     live = found.live()
     assert live.children[-1].value == 'first'
+    shown = []
+    live.children[-1].observe(lambda change: shown.append(change['new']), 'value')
     found.controls['value'].value = 2
-    assert live.children[-1].value == '<b>2</b>'
+    assert shown == [controls.COMPUTING, '<b>2</b>']  # the old drawing never stands below the new value
     found.controls['value'].value = 3
     assert live.children[-1].value == '<p>value: &lt;3 &amp; so on</p>'
 

@@ -6,14 +6,15 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.colors import LogNorm, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.maze_layout import GOAL, START
 from paper_lib.contract.plane import CELLS
-from paper_lib.study import archive, captions, catalogue, drawing, panels, plan, published, scales
+from paper_lib.study import archive, captions, catalogue, drawing, grids, panels, plan, published, scales
+from paper_lib.study.style import THEIRS
 
 FIGURES = {name: entry for name, entry in catalogue.ENTRIES.items() if entry.is_figure}
 WARNING = scales.get('smoke').warning
@@ -125,9 +126,9 @@ def test_with_no_runs_every_figure_names_what_is_missing_and_its_caption_the_com
     entry = FIGURES[name]
     found = entry.of(archive.load(chapters[entry.chapter].specs, tmp_path, entry.chapter, scale='smoke'))
     words = ' '.join(text(entry.make(found)).split())
-    assert 'planned (no result yet)' in words
+    assert 'planned (no result yet)' in words or 'no run yet' in words or 'no normalised score' in words
     for agent in entry.agents:
-        assert f'{agents.get(agent).label} ' in words
+        assert agents.get(agent).label in words
     assert f'`paper-lib notebooks {FIGURES[name].notebook} --scale smoke` trains them.' in caption(name, found)
 
 
@@ -137,16 +138,55 @@ def test_optional_agents_are_named_and_the_others_drawn(name, study):
     optional = frozenset(spec.run_id for spec in study.specs if spec.agent not in planned)
     found = entry.of(dataclasses.replace(study.of(planned), specs=study.specs, optional=optional, scale='laptop'))
     figure = entry.make(found)
-    words, lost = text(figure), [agent for agent in entry.agents if agent not in planned]
+    words, lost = ' '.join(text(figure).split()), [agent for agent in entry.agents if agent not in planned]
     assert 'planned (no result yet)' not in words
-    lines = ' '.join(words.partition('optional (not trained):')[2].replace('\n', ' ').split())
     for agent in lost:
-        assert agents.get(agent).label in lines
+        at_a_weight_of_its_own = entry.draw is grids.sweep and 0 < agents.exploration_weight(agent) < 1
+        assert 'no run yet' in words if at_a_weight_of_its_own else agents.get(agent).label in words
     if any(agent in planned for agent in entry.agents):
         assert 'no finished run' not in words
     labels = ', '.join(agents.get(agent).label for agent in lost)
     said = f'Optional, not trained: {labels}. `paper-lib notebooks {entry.notebook} -p train all` trains them.'
     assert (said in caption(name, found)) == bool(lost)
+
+
+@pytest.mark.parametrize('name', FIGURES)
+def test_a_figure_without_its_subject_says_so_on_its_face_and_in_its_caption(name, chapters):
+    entry = FIGURES[name]
+    whole = entry.of(dataclasses.replace(chapters[entry.chapter], warning=''))
+    others = [agent for agent in entry.agents if agent not in entry.subject]
+    bare = dataclasses.replace(whole.of(others), specs=whole.specs)
+    assert entry.state(whole) == catalogue.COMPLETE and not entry.warning(whole)
+    assert entry.state(bare) == catalogue.SUBJECT_MISSING
+    said = dataclasses.replace(bare, warning=entry.warning(bare))
+    assert 'Subject missing: no run yet of' in ' '.join(text(entry.make(said)).split())
+    assert 'Subject missing' in caption(name, said)
+
+
+def test_a_figure_is_partial_where_an_agent_has_no_run_on_a_task(study):
+    entry = FIGURES['figure_4']
+    found = entry.of(study)
+    runs = found.runs[(found.runs.agent != 'passive_half') | (found.runs.task != CUP)]
+    assert entry.state(dataclasses.replace(found, runs=runs)) == catalogue.PARTIAL
+    assert not entry.warning(dataclasses.replace(found, runs=runs))
+
+
+def test_a_panel_names_the_agents_without_a_run_of_its_task(study):
+    entry = FIGURES['figure_S12']
+    metrics = study.metrics[(study.metrics.agent != 'passive_10') | (study.metrics.task != CUP)]
+    figure = entry.make(entry.of(dataclasses.replace(study, metrics=metrics)))
+    said = {axes.get_title('left'): [words.get_text() for words in axes.texts] for axes in figure.axes}
+    assert said.pop(CUP) == ['no run yet:\nPassive + 10 %']
+    assert not any(said.values())
+
+
+def test_agents_without_a_run_are_grey_in_the_legend(study):
+    entry = FIGURES['figure_4']
+    found = entry.of(study.of(['active', 'passive', 'passive_expert']))
+    found = dataclasses.replace(found, specs=entry.of(study).specs)
+    texts = {words.get_text(): to_hex(words.get_color()) for words in entry.make(found).legends[0].get_texts()}
+    grey = {words for words, color in texts.items() if color == THEIRS}
+    assert grey == {'Passive-suboptimal (no run yet)', 'Passive-half (no run yet)'}
 
 
 def test_a_task_without_runs_is_named(study):

@@ -160,6 +160,14 @@ def test_score_is_drawn_over_added_data_with_a_marker_per_evaluation(study):
     np.testing.assert_allclose(line(axes, 'passive').get_ydata(), level('passive'))
 
 
+def test_evaluations_with_the_same_added_data_are_one_mark_at_their_mean(study):
+    entry = catalogue.ENTRIES['figure_S15']
+    metrics = study.metrics.assign(added=study.metrics.added.where(study.metrics.added.isna(), 300.0))
+    axes = entry.make(entry.of(dataclasses.replace(study, metrics=metrics))).axes[0]
+    drawn = line(axes, 'passive_10').get_xydata()
+    np.testing.assert_allclose(drawn, [[100 * 300 / 6000, level('passive_10') - 0.5]])
+
+
 def test_bars_are_normalised_means(study):
     figure = catalogue.ENTRIES['figure_1'].make(study)
     panels = [axes for axes in figure.findobj(lambda x: hasattr(x, 'patches') and hasattr(x, 'get_title'))
@@ -188,8 +196,10 @@ def test_halves_of_the_replay_are_those_of_the_rows(study):
     assert {name: (box.x0, box.x1) for name, box in spans.items()} == {name: edges[x] for name, x in parts.items()}
 
 
-@pytest.mark.parametrize(('panels', 'shape'), [(1, (1, 1)), (4, (1, 4)), (6, (1, 6)), (7, (2, 4)), (32, (6, 6))])
-def test_at_most_six_panels_are_in_a_row_and_rows_are_full(panels, shape):
+@pytest.mark.parametrize(('panels', 'shape'), [
+    (1, (1, 1)), (4, (1, 4)), (6, (2, 3)), (7, (2, 4)), (9, (2, 5)), (32, (6, 6)),
+])  # fmt: skip
+def test_at_most_four_of_few_panels_are_in_a_row_and_rows_are_full(panels, shape):
     assert grids._shape(panels) == shape
 
 

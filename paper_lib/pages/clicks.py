@@ -1,0 +1,88 @@
+"""Pages on which a click starts three agents: the data and the script that draws them are in the page."""
+
+import base64
+import html
+from pathlib import Path
+from typing import Any
+
+from paper_lib.contract import agents, tasks
+from paper_lib.pages import layout
+from paper_lib.study import paths, starts
+
+SCRIPT = Path(__file__).with_name('clicks.js')
+BEGINS = {
+    'point_mass_maze-proprio': """Click or drag in a map. The point starts there, at rest, and each agent goes on from
+        the same place. The red circle is the goal.""",
+    'walker_walk-proprio': """Click or drag in a map. The body starts straight, leans forward until its torso has this
+        height, and moves forward at this speed; each agent goes on from the same start. The faint
+        line is its whole episode, the strong one the steps around the present one. Below a map is the body as the agent
+        observes it. The red lines are the body as its world model imagined it: every {every} steps they begin
+        from what the model knows, and then go on for {ahead} steps without looking.""",
+}
+READING = """Grey are the places of the recording that all three agents learned from, darker where it was more often;
+    in white places it never was. A path is coloured by the loss of the agent's own world model, from {low:.2g} (dark
+    blue) to {high:.2g} (yellow), as are the bars below it. Dashed red: what the agent imagined at the last multiple of
+    {every} steps, {ahead} steps ahead. The white dot is the present step."""
+ORIGIN = """Each path is one episode that the weights in <code>figures/weights</code> played, of pair seed
+    {pair_seed}; actions are sampled. <code>paper-lib starts</code> plays them again. One episode of one pair shows
+    what can happen, and decides no claim. Runs: {runs}."""
+
+
+def write(scale: str) -> list[Path]:
+    """Write the page of every task that has data at this scale. Returns their paths."""
+    written = []
+    for task in starts.there(scale):
+        path = paths.drawings(scale) / f'{layout.clickable(task)}.html'
+        paths.write(path, render(task, scale).encode())
+        written.append(path)
+    return written
+
+
+def render(task: str, scale: str) -> str:
+    """The page of a task."""
+    found = starts.load(task, scale)
+    header = found.header
+    low, high = header['losses']
+    words = {name: header[name] for name in ('every', 'ahead', 'pair_seed')}
+    words |= {'low': low, 'high': high, 'runs': ', '.join(map(html.escape, header['runs']))}
+    stem = layout.clickable(task)
+    title = f'Three agents from one click: {tasks.get(task).short}'
+    body = '\n'.join(
+        [
+            layout.heading(1, title),
+            f'<p>{_one_line(BEGINS[task]).format(**words)}</p>',
+            _controls(),
+            f'<div class="agents">{"".join(_agent(name, header) for name in header["agents"])}</div>',
+            f'<p class="small">{_one_line(READING).format(**words)}</p>',
+            f'<p class="small">{_one_line(ORIGIN).format(**words)}</p>',
+            f'<script id="data" type="text/plain">{base64.b64encode(found.content).decode()}</script>',
+            f'<script>{SCRIPT.read_text("utf-8")}</script>',
+        ]
+    )
+    return layout.page(title, body, layout.navigation(stem, scale))
+
+
+def _one_line(text: str) -> str:
+    return ' '.join(text.split())
+
+
+def _controls() -> str:
+    """Buttons that choose a start, and the slider through the episode."""
+    return (
+        '<div class="controls"><button id="usual">a usual start</button> <button id="rare"></button> '
+        '<button id="play">play</button> <label>step <input id="step" type="range" min="0" value="0"></label>'
+        '<div id="status" role="status">This page needs JavaScript.</div></div>'
+    )
+
+
+def _agent(name: str, header: dict[str, Any]) -> str:
+    """The pictures of one agent."""
+    row = agents.get(name)
+    across, up = (html.escape(label) for label in header['plane']['labels'])
+    body = '<canvas class="body"></canvas>' if header['body'] else ''
+    return (
+        f'<figure data-agent="{name}" data-color="{row.color}"><figcaption>'
+        f'<b style="border-bottom: 3px solid {row.color}">{row.label}</b> <span class="score"></span></figcaption>'
+        f'<canvas class="map" role="img" aria-label="{across}, {up}"></canvas>'
+        f'<div class="axes">→ {across}, ↑ {up}</div>{body}<canvas class="curve"></canvas></figure>'
+    )

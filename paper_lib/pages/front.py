@@ -1,0 +1,226 @@
+"""The front page: what was asked, what came out and how sure it is, then every figure."""
+
+import functools
+import html
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from paper_lib.contract import agents, tasks
+from paper_lib.contract.errors import UserError
+from paper_lib.pages import layout
+from paper_lib.study import artefacts, book, catalogue, claims, outcomes, paper, paths, plan, scales, starts, verdicts
+from paper_lib.study.catalogue import Entry
+from paper_lib.study.frames import Frames
+
+Content = TypeVar('Content')
+
+QUESTION = """A world-model agent that collects its own data (<b>Active</b>) learns a task. Does an agent become as good
+    that learns from the same data and never acts, be it from the whole recording (<b>Passive</b>) or from the very same
+    batches in the same order (<b>Tandem</b>)?"""
+CAUTION = """Each row is the primary row of one claim. The estimate is the mean over tasks of the mean difference within
+    pairs of runs. A claim has a verdict only if the interval lies in the range that it names, or outside of it, and the
+    p adjusted for all claims is below 0.05. Undecided is not refuted."""
+COMMANDS = """make figures    # draws these figures; trains what is planned and has not run
+paper-lib train --task cheetah_run-proprio --agent passive --chapter study --seed 10    # one run, after its source
+paper-lib train --task gym:Pendulum-v1    # Active on your own Gymnasium environment
+paper-lib train --task cup_catch-proprio --agent passive --dataset mine.npz    # Passive on your own recording"""
+
+
+def write(scale: str) -> Path:
+    """Write the front page of a scale's folder; returns its path."""
+    path = paths.drawings(scale) / f'{layout.FRONT}.html'
+    paths.write(path, render(path.parent, scale).encode())
+    return path
+
+
+def render(folder: Path, scale: str) -> str:
+    """The page that leads to the notebooks, figures and tables in the folder."""
+    known = scales.get(scale)
+    found = verdicts.table('study', known, tuple(claims.TEXTS))
+    primary = found[found.row == claims.PRIMARY]
+    texts = {name: _page_text(folder, name) for name in catalogue.CLAIMS}
+    parts = [
+        layout.heading(1, html.escape(paper.TITLE)),
+        f'<p class="small">Companion to the paper by {", ".join(paper.AUTHORS)} ({paper.VENUE}). {_links()}</p>',
+        f'<p>{_one_line(QUESTION)} {" ".join(map(html.escape, outcomes.sentences(primary)))}</p>',
+        f'<p class="missing">{html.escape(known.warning)}</p>' if known.warning else '',
+        _overview(folder),
+        layout.heading(2, 'What the paper claims, and what came out here'),
+        outcomes.as_html(primary),
+        f'<p class="small">{_one_line(CAUTION)}</p>',
+        _clickable(scale),
+        layout.heading(2, 'Figures, by the number of the paper'),
+        _gallery(folder, scale, texts),
+        layout.heading(2, 'Tables'),
+        _tables(folder, texts),
+        layout.heading(2, 'Notebooks'),
+        _notebooks(texts),
+        layout.heading(2, 'Run it, or try your own data'),
+        f'<p>In a clone of the repository, with Python 3.11 or 3.12 and make:</p><pre>{html.escape(COMMANDS)}</pre>',
+    ]
+    body = '\n'.join(part for part in parts if part)
+    return layout.page(paper.TITLE, body, layout.navigation(layout.FRONT, scale))
+
+
+def _one_line(text: str) -> str:
+    return ' '.join(text.split())
+
+
+def _links() -> str:
+    """Links to what lies outside of the pages."""
+    targets = {
+        'Paper': paper.ADDRESS,
+        'Repository': '../../README.md',
+        'Notebooks': '#notebooks',
+        'Protocol': '../../docs/protocol.md',
+    }
+    return ' · '.join(f'<a href="{target}">{name}</a>' for name, target in targets.items())
+
+
+def _overview(folder: Path) -> str:
+    """Figure 1, if it was drawn."""
+    if not _has_files(folder, 'figure_1', 'png', 'md'):
+        return ''
+    caption = html.escape(_caption(folder, 'figure_1'))
+    image = f'<img src="figure_1.png" alt="{caption}">'
+    return (
+        f'<figure><a href="figure_1.png">{image}</a>'
+        f'<figcaption><details><summary><b>Fig. 1</b> The paper in one figure</summary>{caption}</details></figcaption>'
+        '</figure>'
+    )
+
+
+def _clickable(scale: str) -> str:
+    """Links to the pages on which a click starts three agents."""
+    links = []
+    for task in starts.there(scale):
+        stem = layout.clickable(task)
+        links.append(f'<li><a href="{stem}.html">{tasks.get(task).short}</a></li>')
+    if not links:
+        return ''
+    heading = layout.heading(2, 'Three agents from one click')
+    text = 'Choose a start, and see where each agent goes from there, and what its world model expects.'
+    return f'{heading}<p>{text}</p><ul>{"".join(links)}</ul>'
+
+
+def _gallery(folder: Path, scale: str, texts: dict[str, str]) -> str:
+    """A tile for every figure that was drawn: those of the paper by their numbers, then the others."""
+    entries = []
+    for numbered in artefacts.NUMBERED:
+        entries += [entry for entry in catalogue.shown(numbered.notebook) if _belongs(entry, numbered)]
+    entries += [entry for entry in catalogue.ENTRIES.values() if entry not in entries]
+    tiles = []
+    chapters: dict[str, Frames] = {}
+    for entry in entries:
+        if entry.is_figure and _has_files(folder, entry.name, 'png', 'md'):
+            if entry.chapter not in chapters:
+                chapters[entry.chapter] = _chapter(entry.chapter, scale)
+            state = entry.state(book.begun(entry.of(chapters[entry.chapter])))
+            tiles.append(_tile(folder, entry, state, texts[entry.notebook]))
+    return f'<div class="gallery">{"".join(tiles)}</div>' if tiles else '<p>None is drawn yet.</p>'
+
+
+def _belongs(entry: Entry, numbered: Entry) -> bool:
+    """Whether an entry is a figure of the paper or, like figure_2_curves, a part of it."""
+    return entry.name == numbered.name or entry.name.startswith(f'{numbered.name}_')
+
+
+def _tile(folder: Path, entry: Entry, state: str, text: str) -> str:
+    """A figure, what it is called, whether it is complete, and links to its files and to its place in a notebook."""
+    name = entry.name
+    kind = 'missing' if state == catalogue.SUBJECT_MISSING else state
+    image = f'<img src="{name}.png" alt="{html.escape(_caption(folder, name))}" loading="lazy">'
+    return (
+        f'<figure><a href="{name}.png">{image}</a><figcaption><b>{_number(entry)}</b> {_section(text, entry)}'
+        f'<br><span class="{kind}">{state}</span> · {_files(name, "png", "pdf")}</figcaption></figure>'
+    )
+
+
+def _chapter(chapter: str, scale: str) -> Frames:
+    """What the archive of a scale has of a chapter."""
+    known = scales.get(scale)
+    everything = Entry('', '', chapter, (agents.EVERY,), None)
+    return book.load(everything, plan.specs(chapter, known, optional=True), known, plan.planned(known))
+
+
+def _number(entry: Entry) -> str:
+    """'Fig. 4 (published: 5)', for a part of it with its name; the name alone if the paper does not have it."""
+    found = re.match(r'(figure|table)_(S?\d+)(?:_(\w+))?$', entry.name)
+    if not found:
+        return entry.name.partition('_')[2].replace('_', ' ')
+    kind, number, part = found.groups()
+    words = f'{"Fig." if kind == "figure" else "Table"} {number}'
+    if kind == 'figure' and paper.published_number(number) != number:
+        words += f' (published: {paper.published_number(number)})'
+    return f'{words}, {part}' if part else words
+
+
+def _section(text: str, entry: Entry) -> str:
+    """A link to the heading of a notebook's page under which a cell shows this figure or table; '' if none does."""
+    shown_as = entry.name if entry.is_figure else entry.name.removeprefix('table_')
+    before, quoted_name, _ = text.partition(f"'{shown_as}'")
+    headings = re.findall('<h2 id="(.*?)"><a [^>]*>(.*?)</a></h2>', before)
+    if not quoted_name or not headings:
+        return ''
+    place, heading = headings[-1]
+    heading = re.sub(r' \((Fig|Table).*?\)$', '', heading)
+    return f'<a href="{entry.notebook}.html#{place}">{heading}</a>'
+
+
+def _tables(folder: Path, texts: dict[str, str]) -> str:
+    """A line for every table that was written."""
+    lines = []
+    for notebook in catalogue.CLAIMS:
+        entries = [entry for entry in catalogue.shown(notebook) if not entry.is_figure]
+        if catalogue.CLAIMS[notebook]:
+            entries.append(catalogue.tested(notebook))
+        for entry in entries:
+            if _has_files(folder, entry.name, 'csv', 'md'):
+                place = _section(texts[notebook], entry)
+                files = _files(entry.name, 'csv', 'md', 'tex')
+                lines.append(f'<li><b>{_number(entry)}</b> {place} · {files}</li>')
+    return f'<ul>{"".join(lines)}</ul>' if lines else '<p>None is written yet.</p>'
+
+
+def _notebooks(texts: dict[str, str]) -> str:
+    """A link to the page of every notebook, if there is one."""
+    lines = []
+    for name, text in texts.items():
+        title = re.search('<h1 [^>]*><a [^>]*>(.*?)</a></h1>', text)
+        link = f'<a href="{name}.html">{title[1]}</a>' if title else html.escape(layout.called(name))
+        lines.append(f'<li>{link} · <a href="../../notebooks/{name}.ipynb">IPYNB</a></li>')
+    return f'<ul>{"".join(lines)}</ul>'
+
+
+def _page_text(folder: Path, notebook: str) -> str:
+    """The page of a notebook; '' if there is none."""
+    path = folder / f'{notebook}.html'
+    return _read_text(path) if path.exists() else ''
+
+
+def _caption(folder: Path, stem: str) -> str:
+    """The first paragraph of a caption."""
+    return _read_text(folder / f'{stem}.md').partition('\n')[0]
+
+
+def _read_text(path: Path) -> str:
+    return _read(path, functools.partial(Path.read_text, encoding='utf-8'))
+
+
+def _read(path: Path, parse: Callable[[Path], Content]) -> Content:
+    """The content of a file. Raises UserError where it cannot be parsed."""
+    try:
+        return parse(path)
+    except ValueError:
+        raise UserError(f'{path}: damaged; remove it and draw again') from None
+
+
+def _files(stem: str, *suffixes: str) -> str:
+    return ' '.join(f'<a href="{stem}.{suffix}">{suffix.upper()}</a>' for suffix in suffixes)
+
+
+def _has_files(folder: Path, stem: str, *suffixes: str) -> bool:
+    """Whether a figure or table was written to the end."""
+    return all((folder / f'{stem}.{suffix}').exists() for suffix in suffixes)

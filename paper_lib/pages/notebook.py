@@ -1,0 +1,105 @@
+"""A page of an executed notebook: what it shows, without what only a kernel needs."""
+
+import base64
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+from paper_lib.pages import layout
+
+IMAGE = re.compile(r'src="data:image/png;base64,([^"]*)"')
+
+
+def render(notebook: Any, name: str, folder: Path, scale: str) -> str:
+    """The page of a notebook that was executed at a scale, to be written to `folder`. Equal outputs give equal bytes.
+
+    Left out are progress and warnings (stderr), cells that print nothing and the parameters that papermill adds. The
+    sections before the first figure are folded. A picture whose file lies in the folder is linked, others are in the
+    page. An interactive part is shown as it is before a control is moved.
+    """
+    notebook.metadata.pop('widgets', None)
+    parts = []
+    has_figure = False
+    for cells in _sections(notebook.cells):
+        kept = [cell for cell in map(_cleaned, cells) if _is_shown(cell)]
+        body = _linked(_export(kept, notebook.metadata), folder)
+        has_figure = has_figure or '<img' in body
+        parts.append(body if has_figure or '<h1' in body else _folded(body))
+    return layout.page(name, '\n'.join(parts), layout.navigation(name, scale))
+
+
+def _sections(cells: list[Any]) -> list[list[Any]]:
+    """The cells, in groups that begin with a heading of the second level; a cell with several is cut before each."""
+    from nbformat.v4 import new_markdown_cell
+
+    groups: list[list[Any]] = [[]]
+    for cell in cells:
+        if cell.cell_type != 'markdown':
+            groups[-1].append(cell)
+            continue
+        for text in re.split(r'(?m)^(?=## )', cell.source):
+            if text.startswith('## '):
+                groups.append([])
+            if text.strip():
+                groups[-1].append(new_markdown_cell(text))
+    return [group for group in groups if group]
+
+
+def _cleaned(cell: Any) -> Any:
+    """The cell without what is not for a page."""
+    if cell.cell_type == 'code':
+        cell.outputs = [output for output in cell.outputs if output.get('name') != 'stderr']
+        for output in cell.outputs:
+            output.get('data', {}).pop('application/vnd.jupyter.widget-view+json', None)
+    return cell
+
+
+def _is_shown(cell: Any) -> bool:
+    if cell.cell_type != 'code':
+        return True
+    return bool(cell.outputs) or 'parameters' in cell.metadata.get('tags', [])
+
+
+def _export(cells: list[Any], metadata: Any) -> str:
+    """HTML of some cells, with headings that link to themselves."""
+    from nbconvert import HTMLExporter
+    from nbformat.v4 import new_notebook
+
+    for number, cell in enumerate(cells):
+        cell.id = f'cell-{number}'  # new cells, and papermill's own, have random ones
+    exporter = HTMLExporter(
+        template_name='basic',
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+    )
+    body, _ = exporter.from_notebook_node(new_notebook(cells=cells, metadata=metadata))
+    body = re.sub(r' id="cell-id=[^"]*"', '', body)
+    body = body.replace('href="../', 'href="../../')  # notebooks/ is nearer to the root than figures/SCALE/
+    return re.sub('<h([123])>(.*?)</h[123]>', lambda found: layout.heading(int(found[1]), found[2]), body)
+
+
+def _linked(body: str, folder: Path) -> str:
+    """The HTML with links to those pictures that are files of the folder."""
+    files = {}
+    for path in sorted(folder.glob('*.png')):
+        files.setdefault(path.read_bytes(), path.name)
+
+    def link(found: re.Match) -> str:
+        name = files.get(base64.b64decode(found[1]))
+        return f'src="{name}" loading="lazy"' if name else found[0]
+
+    body = IMAGE.sub(link, body)
+    return re.sub(r'<img [^>]*src="([^":]*)" loading="lazy"/?>', r'<a href="\1">\g<0></a>', body)
+
+
+def _folded(body: str) -> str:
+    """A section that opens on a click on its heading, beside which stands its line on runs, if it has one."""
+    title = re.search('<h2.*?</h2>', body)
+    if not title:
+        return body
+    counts = re.search('<p class="counts">(.*?)</p>', body)
+    line = html.escape(html.unescape(counts[1])) if counts else ''
+    rest = body.replace(title[0], '', 1)
+    return f'<details class="section"><summary>{title[0]}{line}</summary>{rest}</details>'

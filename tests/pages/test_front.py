@@ -1,0 +1,124 @@
+"""The front page: it shows what is there, says in words what came out, and leads to everything."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from paper_lib.contract.errors import UserError
+from paper_lib.pages import front
+from paper_lib.study import catalogue, claims, outcomes, paper
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv('PAPER_LIB_FIGURES', str(tmp_path))
+    folder = tmp_path / 'smoke'
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope='module')
+def table():
+    """Claim C1 has runs, the others have none."""
+    frame = claims.table(pd.DataFrame(columns=METRICS), ids=tuple(claims.TEXTS), primary=True)
+    frame.loc[frame.id == 'C1', ['estimate', 'low', 'high', 'p', 'pairs', 'tasks']] = -0.4, -0.6, -0.2, 0.01, 12, 2
+    frame.loc[frame.id == 'C1', 'verdict'] = claims.SUPPORTED
+    return frame
+
+
+@pytest.fixture(autouse=True)
+def verdicts(table, monkeypatch):
+    monkeypatch.setattr(front.book, 'verdicts', lambda *_: table)
+    return table
+
+
+METRICS = ['run_id', 'task', 'agent', 'pair_seed', 'seed', 'env_step', *claims.RECORDED, 'mc_return']
+
+
+def drawn(place, **files):
+    for name, content in files.items():
+        (place / name.replace('__', '.')).write_text(content)
+
+
+def test_it_leads_to_what_is_there(place):
+    section = '<h2 id="who"><a href="#who">Who? (Fig. 4)</a></h2>section.figure(\'figure_4\')'
+    drawn(place, figure_4__png='', figure_4__md='Of <this>.\n\nvalues', figure_S2__png='', table_S2__csv='')
+    (place / '3_deep_dive.html').write_text(f'<h1 id="a"><a href="#a">3 · Deep</a></h1>{section}')
+    text = front.write('smoke').read_text()
+    assert '<b>Fig. 4 (published: 5)</b> <a href="3_deep_dive.html#who">Who?</a>' in text
+    assert 'alt="Of &lt;this&gt;."' in text
+    assert f'<span class="missing">{catalogue.SUBJECT_MISSING}</span>' in text
+    assert '<a href="3_deep_dive.html">3 · Deep</a>' in text
+    links = re.findall(r'(?:href|src)="([^"]+)"', text)
+    assert {'figure_4.png', 'figure_4.pdf', paper.ADDRESS, '../../README.md'} <= set(links)
+    assert not [link for link in links if link.startswith(('figure_S2', 'table_S2'))]  # not written to the end
+    assert not re.search(r'src="(https?:)?//|@import', text)
+
+
+def test_the_first_figure_stands_before_the_table(place):
+    drawn(place, figure_1__png='', figure_1__md='All.')
+    text = front.write('smoke').read_text()
+    assert 0 < text.index('figure_1.png') < text.index('class="claims"')
+
+
+def test_it_says_what_came_out(place, verdicts):
+    text = front.write('smoke').read_text()
+    assert paper.TITLE in text
+    assert 'Passive ends 0.40 below Active' in text
+    assert '(95 % interval -0.60 to -0.20): this supports the claim' in text
+    assert 'Of 21 claims, 1 is supported (C1), 0 are contradicted, 0 are undecided, and 20 have no runs yet.' in text
+    assert claims.TEXTS['C1'] in text
+    assert 'no runs yet: 20 rows' in text
+
+
+@pytest.mark.parametrize(('values', 'said'), [
+    ({'pairs': 0}, 'No pair of Passive and Active has run yet'),
+    ({'estimate': 0.3, 'low': 0.1, 'verdict': 'contradicted'}, 'ends 0.30 above Active on average'),
+    ({'verdict': 'undecided', 'low': -float('inf')}, 'too few pairs for an interval): this does not decide'),
+])  # fmt: skip
+def test_the_sentences_follow_the_data(verdicts, values, said):
+    frame = verdicts.copy()
+    frame.loc[frame.id == 'C1', list(values)] = list(values.values())
+    assert said in outcomes.sentences(frame)[0]
+
+
+def test_a_claim_is_named_in_words_once_and_its_verdict_comes_first(verdicts):
+    row = verdicts[verdicts.id == 'C1']
+    text = outcomes.as_html(pd.concat([row, row]))
+    assert text.count(claims.TEXTS['C1']) == 1
+    assert re.search(r'<tr><td data-heading="verdict"><span class="supported">supported</span></td>', text)
+    assert '-0.40 [-0.60, -0.20]' in text
+
+
+def test_a_damaged_file_is_named(place):
+    for name in ('figure_3.png', 'figure_3.md', '2_validation.html'):
+        (place / name).write_bytes(b'\xff')
+    with pytest.raises(UserError, match='2_validation.html: damaged; remove it and draw again'):
+        front.write('smoke')
+    (place / '2_validation.html').unlink()
+    with pytest.raises(UserError, match='figure_3.md: damaged; remove it and draw again'):
+        front.write('smoke')
+
+
+def test_text_is_read_as_it_was_written_in_every_locale(place):
+    (place / '1_toy_maze.html').write_text('1 · Maze', 'utf-8')
+    read = "front._page_text(pathlib.Path(), '1_toy_maze')"
+    code = f'import pathlib; from paper_lib.pages import front; print(ascii({read}))'
+    settings = {'LC_ALL': 'POSIX', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0', 'PYTHONPATH': str(ROOT)}
+    command = [sys.executable, '-c', code]
+    out = subprocess.run(command, env=os.environ | settings, cwd=place, capture_output=True, check=True)
+    assert b'1 \\xb7 Maze' in out.stdout
+
+
+@pytest.mark.parametrize(('number', 'published'), [
+    ('1', '1'), ('3', '3'), ('4', '5'), ('8', '9'), ('S4', 'S4'), ('S5', '4'), ('S6', 'S5'), ('S17', 'S16'),
+])  # fmt: skip
+def test_both_numberings_are_known(number, published):
+    assert paper.published_number(number) == published
