@@ -565,8 +565,8 @@ def test_the_next_notebook_runs_when_one_fails(monkeypatch, capsys):
     assert captured.err == 'error: 0_base_agent: broken\n' * 2
     monkeypatch.setenv('PAPER_LIB_FIGURES', __file__)
     assert cli.main(['notebooks', '0_base_agent', '--scale', 'smoke']) == 2
-    broken, index = capsys.readouterr().err.splitlines()
-    assert broken == 'error: 0_base_agent: broken' and re.match(rf'error: {__file__}/smoke/index.html: ', index)
+    broken, front = capsys.readouterr().err.splitlines()
+    assert broken == 'error: 0_base_agent: broken' and front.startswith(f'error: {__file__}/')
 
 
 def test_error_of_a_cell_is_one_line(tmp_path):
