@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from paper_lib.study import claims, tables
+from paper_lib.study.verdicts import number, probability
 
 HEADINGS = ('verdict', 'claim', 'estimate, 95 % interval', 'p', 'adjusted p', 'pairs')
 
@@ -49,8 +50,8 @@ def _line(row: dict[str, Any], named: bool) -> str:
         f'<span class="{row["verdict"]}">{row["verdict"]}</span>',
         f'{claim}<small>{details}</small>',
         estimate(row),
-        _probability(row['p']),
-        _probability(row['adjusted_p']),
+        probability(row['p']),
+        probability(row['adjusted_p']),
         str(row['pairs']),
     ]
     # On a narrow page the cells of a row stand below each other, each after its heading.
@@ -69,20 +70,10 @@ def _wanting(frame: pd.DataFrame) -> str:
 
 def estimate(row: dict[str, Any]) -> str:
     """The estimate of a row with its interval, if the row has one."""
-    value = _number(row['estimate'])
+    value = number(row['estimate'])
     if not math.isfinite(row['low']) or not math.isfinite(row['high']):
         return value
-    return f'{value} [{_number(row["low"])}, {_number(row["high"])}]'
-
-
-def _number(value: float) -> str:
-    return f'{value:.2f}' if abs(value) < 10 else f'{value:.1f}'
-
-
-def _probability(p: float) -> str:
-    if math.isnan(p):
-        return ''
-    return f'{p:.3f}' if p >= 0.001 else f'{p:.1e}'
+    return f'{value} [{number(row["low"])}, {number(row["high"])}]'
 
 
 def sentences(frame: pd.DataFrame) -> list[str]:
@@ -96,8 +87,8 @@ def _degradation(row: dict[str, Any]) -> str:
     if not row['pairs']:
         return 'No pair of Passive and Active has run yet at this scale.'
     direction = 'below' if row['estimate'] < 0 else 'above'
-    size = _number(abs(row['estimate']))
-    interval = f'95 % interval {_number(row["low"])} to {_number(row["high"])}'
+    size = number(abs(row['estimate']))
+    interval = f'95 % interval {number(row["low"])} to {number(row["high"])}'
     if not math.isfinite(row['low']):
         interval = 'too few pairs for an interval'
     judged = {

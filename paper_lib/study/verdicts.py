@@ -68,22 +68,24 @@ def words(row: dict[str, Any]) -> dict[str, str]:
     """The numbers of a row as a reader sees them: the estimate with its interval, both p-values, pairs, verdict."""
     interval = 'no interval'  # of so few pairs no test refuses any mean
     if row['low'] is not None:
-        interval = f'[{_number(row["low"])}, {_number(row["high"])}]'
-    estimate = '' if row['estimate'] is None else f'{_number(row["estimate"])} {interval}'
+        interval = f'[{number(row["low"])}, {number(row["high"])}]'
+    estimate = '' if row['estimate'] is None else f'{number(row["estimate"])} {interval}'
     return {
         'estimate, 95 % interval': estimate,
-        'p': _probability(row['p']),
-        'adjusted p': _probability(row['adjusted_p']),
+        'p': probability(row['p']),
+        'adjusted p': probability(row['adjusted_p']),
         'pairs': str(row['pairs']),
         'verdict': row['verdict'],
     }
 
 
-def _probability(p: float | None) -> str:
-    if p is None:
+def probability(p: float | None) -> str:
+    """A p-value as a reader sees it; '' if there is none."""
+    if p is None or math.isnan(p):
         return ''
     return f'{p:.3f}' if p >= 0.001 else f'{p:.1e}'
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A number as a reader sees it."""
     return f'{value:.2f}' if abs(value) < 10 else f'{value:.1f}'

@@ -35,7 +35,7 @@ def table():
 
 @pytest.fixture(autouse=True)
 def verdicts(table, monkeypatch):
-    monkeypatch.setattr(front.book, 'verdicts', lambda *_: table)
+    monkeypatch.setattr(front.verdicts, 'table', lambda *_: table)
     return table
 
 
