@@ -7,8 +7,9 @@ figures.
 
 import dataclasses
 import enum
+import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from paper_lib.contract.errors import UserError
@@ -112,10 +113,14 @@ def _fact(about, shared, facts):
     return Fact(about, **merged)
 
 
-def facts(record: Any) -> Iterator[tuple[dataclasses.Field, Fact]]:
+def facts(record: Any) -> tuple[tuple[dataclasses.Field, Fact], ...]:
     """Every field of a spec (or of its class) with its facts, in order."""
-    for each in dataclasses.fields(record):
-        yield each, each.metadata['fact']
+    return _facts(record if isinstance(record, type) else type(record))
+
+
+@functools.cache
+def _facts(cls: type) -> tuple[tuple[dataclasses.Field, Fact], ...]:
+    return tuple((each, each.metadata['fact']) for each in dataclasses.fields(cls))
 
 
 def names(record: Any, role: Role | None = None, side: Side | None = None) -> tuple[str, ...]:
@@ -156,7 +161,8 @@ def check(record: Any) -> None:
         if each.type is float:
             too_large = isinstance(value, int) and abs(value) >= 2**1023  # for a float
             need(not too_large and math.isfinite(value), each.name, value, 'finite')
-        need(fact.admits(value), each.name, value, fact.allowed)
+        if not fact.admits(value):  # the allowed values are put into words only then
+            need(False, each.name, value, fact.allowed)
 
 
 def identity(record: Any) -> dict[str, Any]:

@@ -290,8 +290,7 @@ class RunSpec:
 
         Only an option of another simulator has none.
         """
-        simulator_options = {each.name for each, fact in facts(self) if fact.simulator}
-        return name not in simulator_options or name in tasks.get(self.task).options
+        return name not in SIMULATOR_OPTIONS or name in tasks.get(self.task).options
 
     @property
     def signature(self) -> tuple:
@@ -333,3 +332,6 @@ class RunSpec:
         text = json.dumps(self.canonical(), sort_keys=True, separators=(',', ':'))
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         return re.sub(r'[^A-Za-z0-9_.-]', '-', f'{self.task}_{self.agent}_s{self.seed}_{digest}')
+
+
+SIMULATOR_OPTIONS = frozenset(each.name for each, fact in facts(RunSpec) if fact.simulator)

@@ -1,6 +1,7 @@
 """The premise of the study, bit for bit: determinism, Tandem exactness, resume after kill -9."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import random
@@ -18,6 +19,7 @@ import smoke
 from paper_lib.agent import dreamer
 from paper_lib.contract import files
 from paper_lib.contract.errors import RunError, UserError
+from paper_lib.data.lease import Busy
 from paper_lib.data.replay import Replay
 from paper_lib.data.store import Finished, Store
 from paper_lib.engine import ensure
@@ -32,6 +34,25 @@ def content(store, spec):
     path = store.path(spec)
     names = [path / name for name in FINAL] + sorted(path.glob('replay/*.bin'))
     return {str(name.relative_to(path)): name.read_bytes() for name in names}
+
+
+def test_a_run_that_was_taken_over_is_written_no_further(tmp_path):
+    """By a process that was thought dead: it stops within the chunk, before rows of the next one are written."""
+    store = Store(tmp_path)
+    lease = store.path(smoke.ACTIVE) / 'lease.json'
+
+    def take_over(clock):
+        lease.write_text('{"host": "elsewhere", "pid": 1, "token": "theirs"}')
+        taken.append(clock)
+
+    taken = []
+    with pytest.raises(Busy, match='process 1 on elsewhere'):
+        train.train([smoke.ACTIVE], store, take_over)
+    assert len(taken) == 1
+    actions = np.fromfile(store.path(smoke.ACTIVE) / 'replay/action.bin', np.float32)
+    written = actions.reshape(smoke.ACTIVE.schedule.rows, -1).any(1).sum()
+    assert 0 < written <= 2 * smoke.ACTIVE.chunk // 4  # of the chunk that was trained, and of the one that was begun
+    assert json.loads(lease.read_text())['token'] == 'theirs'
 
 
 @pytest.fixture(scope='module')
