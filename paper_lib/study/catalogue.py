@@ -75,9 +75,10 @@ class Entry:
         """
         names = []
         planned = collections.defaultdict(set)
+        wanted = set(self.agents)
         for spec in specs:
             names.append(spec.task)
-            if spec.agent in self.agents and spec.run_id not in optional:
+            if spec.agent in wanted and spec.run_id not in optional:
                 planned[spec.task].add(spec.agent)
         names = list(dict.fromkeys(names))
         if self.tasks is None:
@@ -95,7 +96,8 @@ class Entry:
         """The runs that are shown, out of those of a chapter; see `over`."""
         specs = list(specs)
         shown_tasks = self.over(specs, optional)
-        return [spec for spec in specs if spec.agent in self.agents and spec.task in shown_tasks]
+        wanted = set(self.agents)
+        return [spec for spec in specs if spec.agent in wanted and spec.task in shown_tasks]
 
     def of(self, frames: Frames) -> Frames:
         """The part of a chapter's frames that is shown."""

@@ -22,7 +22,7 @@ from paper_lib.contract.errors import RunError, UserError
 from paper_lib.data.lease import Busy
 from paper_lib.data.replay import Replay
 from paper_lib.data.store import Finished, Store
-from paper_lib.engine import ensure
+from paper_lib.engine import jobs
 from paper_lib.run import cost, lanes, train, watch, windows
 
 WEIGHTS = {'wm': {'encoder': {}, 'rssm': {}}, 'task': {'actor': {}}}  # of an agent without any
@@ -323,7 +323,7 @@ def test_an_interrupted_group_goes_on_together_and_ends_with_the_same_bytes(save
     with pytest.raises(KeyboardInterrupt):
         train.train(PAIR, store, checkpoint_seconds=0)
     monkeypatch.undo()
-    assert ensure.groups(PAIR[::-1], 1, store) == [PAIR]
+    assert jobs.programs(PAIR[::-1], 1, jobs.begun(PAIR, store)) == [tuple(PAIR)]
     train.train(PAIR, store)
     for spec in PAIR:
         assert content(store, spec) == content(pair, spec)
@@ -338,8 +338,8 @@ def test_runs_of_different_programs_are_not_grouped(tmp_path):
 
 def test_what_must_have_its_sources_bits_is_trained_alone_as_that_was(store, tmp_path):
     same = [dataclasses.replace(smoke.CONTROL, init_seed=seed) for seed in (1, 2)]
-    assert ensure.groups(same, 8, store) == [same]
-    assert ensure.groups(same, 8, store, set(same)) == [[spec] for spec in same]
+    assert jobs.programs(same, 8, {}) == [tuple(same)]
+    assert jobs.programs(same, 8, {}, set(same)) == [(spec,) for spec in same]
     path = tmp_path / smoke.ACTIVE.run_id
     shutil.copytree(store.path(smoke.ACTIVE), path)
     about = files.read_json(path / 'provenance.json')['provenance']
