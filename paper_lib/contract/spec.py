@@ -207,6 +207,10 @@ class RunSpec:
         check(self)
         checks.all_together(self, tasks.get(self.task))
 
+    def __hash__(self) -> int:
+        """Equal runs have equal ids. The hash of all fields, those of the model and of the source, takes longer."""
+        return hash(self.run_id)
+
     # What follows from the fields.
 
     @functools.cached_property

@@ -8,7 +8,6 @@ import typing
 
 import numpy as np
 import pandas as pd
-from scipy.stats import trim_mean
 
 from paper_lib.contract import quantities
 
@@ -42,6 +41,8 @@ def mean(x: np.ndarray, axis: int = -1) -> np.ndarray:
 
 def iqm(x: np.ndarray, axis: int = -1) -> np.ndarray:
     """Interquartile mean: a quarter of the values (rounded down) is left out at either end. x: (..., n) -> (...)."""
+    from scipy.stats import trim_mean  # it takes longer to import than most commands take
+
     x = np.asarray(x, float)
     return np.where(np.isfinite(x).all(axis), trim_mean(x, 0.25, axis), np.nan)
 
