@@ -86,7 +86,7 @@ def document(todo: list[Step], site: Site, store: Store) -> dict[str, Any]:
         values['specs'] = [spec.run_id for spec in step.specs]
         values['after'] = [name for name in step.after if name in names]
         listed.append(values)
-    return {'folder': str(folder(store)), 'retries': site.retries, 'jobs': listed}
+    return {'folder': str(folder(store)), 'jobs': listed}
 
 
 def is_done(step: Step, store: Store) -> bool:
@@ -254,8 +254,8 @@ def command(program: str, plan: Path, site: Site, store: Store) -> list[str]:
     """The call of Snakemake for a plan."""
     place = folder(store)
     line = [program, '--snakefile', str(SNAKEFILE), '--directory', str(place), '--config', f'plan={plan}']
-    line += ['--jobs', str(site.at_once), '--resources', 'archive=1', '--keep-going', '--scheduler', 'greedy']
-    line += ['--rerun-triggers', 'mtime', 'input', '--rerun-incomplete', '--nolock', '--latency-wait', '60']
+    line += ['--jobs', str(site.at_once), '--resources', 'archive=1', '--keep-going', '--retries', str(site.retries)]
+    line += ['--scheduler', 'greedy', '--rerun-triggers', 'mtime', 'input', '--rerun-incomplete', '--nolock', '--latency-wait', '60']
     line += ['--executor', site.engine]
     if site.engine == 'local':
         line += ['--cores', str(site.at_once * site.cores)]
