@@ -236,10 +236,52 @@ class Logs:
 
 
 @dataclasses.dataclass(frozen=True)
+class Collect:
+    """Merge finished runs of other machines into figures/data: run folders (runs/) or archives (figures/data/SCALE).
+
+    A run that is archived already stays as it is. Runs of a pair must be of the same code and hardware.
+    """
+
+    folders: tyro.conf.Positional[tuple[Path, ...]]
+    """where they are"""
+    scale: Scale = 'paper'
+    seeds: int = 0  # pairs of every agent; 0: as many as the scale says
+    mixed: bool = False  # runs of a pair may be of different code or hardware
+    json: Json = False
+
+    def __call__(self) -> None:
+        from paper_lib.data.store import Store
+        from paper_lib.study import merge, paths, plan, scales
+
+        for folder in self.folders:
+            if not folder.is_dir():
+                raise UserError(f'folder={str(folder)!r}: is not a folder')
+        scale = scales.get(self.scale)
+        counts: dict[tuple[str, merge.Origin], int] = {}
+        for chapter in scale.chapters:
+            specs = plan.specs(chapter, scale, self.seeds, optional=True)
+            parts = []
+            for folder in self.folders:
+                if any(folder.glob('*_manifest.json')):
+                    parts.append(merge.of_archive(specs, folder, chapter))
+                else:
+                    parts.append(merge.of_store(specs, Store(folder), chapter))
+            new = merge.add(specs, parts, paths.archive(self.scale), chapter, self.mixed)
+            for origin, count in merge.origins(new).items():
+                counts[chapter, origin] = count
+        rows = []
+        for (chapter, origin), count in counts.items():
+            rows.append({'chapter': chapter, 'runs': count, 'code': origin.code, 'hardware': origin.hardware})
+        if rows or self.json:
+            return show(rows, self.json)
+        print('no run that is not archived already')
+
+
+@dataclasses.dataclass(frozen=True)
 class Cluster:
     """Train a study on a cluster with Snakemake: docs/cluster.md goes through it."""
 
-    do: tyro.conf.OmitSubcommandPrefixes[Plan | Submit | Status | Cancel | Logs]
+    do: tyro.conf.OmitSubcommandPrefixes[Plan | Submit | Status | Cancel | Logs | Collect]
 
     def __call__(self) -> int | None:
         return self.do()

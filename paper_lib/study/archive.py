@@ -65,7 +65,7 @@ def load(specs: Sequence[RunSpec], folder: Path, chapter: str = 'toy_maze', **fa
     `facts` are further fields of Frames. Raises RunError naming a file that is missing, cannot be read, or holds
     something else than was written.
     """
-    tables = _read(folder, chapter)
+    tables = read(folder, chapter)
     complete = {spec.run_id for spec in specs}
     for name in CHAPTERS[chapter].needed:
         complete &= set(tables[name].run_id)
@@ -86,14 +86,14 @@ def add(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str = 'toy_
     done_ids = [spec.run_id for spec in done]
     dropped = {}
     changed = {}
-    with _alone():
-        tables = _read(folder, chapter)
+    with alone():
+        tables = read(folder, chapter)
         orphans = _orphans(done, store, tables, chapter)
         for name in CHAPTERS[chapter].tables:
             old = tables[name]
             outdated = _outdated(old, specs) | old.run_id.isin(orphans)
             kept = old[~outdated & ~old.run_id.isin(done_ids)]
-            new = _new_rows(name, done, store, chapter)
+            new = new_rows(name, done, store, chapter)
             if new or outdated.any():
                 parts = [kept, *new] if len(kept) or not new else new
                 changed[name] = pd.concat(parts, ignore_index=True)
@@ -102,7 +102,7 @@ def add(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str = 'toy_
     return dropped | dict.fromkeys(sorted(orphans), 'its source was trained again and recorded other data')
 
 
-def _new_rows(name: str, done: list[RunSpec], store: Any, chapter: str) -> list[pd.DataFrame]:
+def new_rows(name: str, done: list[RunSpec], store: Any, chapter: str) -> list[pd.DataFrame]:
     """The rows of every finished run that has some for this table."""
     new = []
     for spec in done:
@@ -132,7 +132,7 @@ def state(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str, plan
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Notebooks that run side by side change the archive one after the other, where the file system has locks."""
     handle = os.open(Path(__file__).parent, os.O_RDONLY)  # the archive's own folder may not exist yet
     try:
@@ -234,8 +234,8 @@ def _hashes(folder: Path, chapter: str) -> dict[str, list[str]]:
     return hashes
 
 
-def _read(folder: Path, chapter: str) -> Tables:
-    """Every table, with no rows where the chapter has none of it."""
+def read(folder: Path, chapter: str) -> Tables:
+    """Every table of a chapter, with no rows where it has none. Raises RunError as `load`."""
     hashes = _hashes(folder, chapter)
     tables = {}
     for name in TABLES:
