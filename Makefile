@@ -13,17 +13,19 @@ export PIP_USER = 0
 export JUPYTER_PREFER_ENV_PATH = 1
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help figures html verify smoke test lab lint lock clean outdated
+.PHONY: help figures html verify smoke test test-cluster lab lint lock cluster clean outdated
 help:
 	@echo 'make figures [SCALE=laptop]   draw every figure; trains the runs that are missing'
 	@echo 'make html [SCALE=laptop]      draw figures and pages again from the data in figures/ alone'
 	@echo 'make verify [SCALE=laptop]    check that the files in figures/ are what that draws, byte by byte'
 	@echo 'make smoke                    train and draw everything from nothing at scale smoke, in build/nothing'
 	@echo 'make test                     run the tests'
+	@echo 'make cluster                  install Snakemake into .venv-cluster, for `paper-lib cluster`'
+	@echo 'make test-cluster [LONG=yes]  train on a Slurm of its own while its parts are killed (root, Debian)'
 	@echo 'make lab                      open the notebooks in JupyterLab'
 	@echo 'make lint                     check style and that notebooks are stored without outputs'
 	@echo 'make lock                     resolve requirements.lock again (needs uv)'
-	@echo 'make clean                    remove .venv and caches; runs and figures stay'
+	@echo 'make clean                    remove .venv, .venv-cluster and caches; runs and figures stay'
 
 figures: .venv/installed
 	.venv/bin/paper-lib notebooks --scale $(SCALE)
@@ -43,6 +45,12 @@ smoke: .venv/installed
 test: .venv/installed
 	@XLA_FLAGS=--xla_cpu_use_fusion_emitters=false .venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
+# With LONG=yes also 20 faults at random moments, for a night.
+test-cluster: .venv/installed cluster
+	@.venv/bin/python -m pytest tests/cluster -m 'cluster$(if $(LONG),, and not slow)'
+
+cluster: .venv-cluster/locked
+
 lab: .venv/installed
 	.venv/bin/python -m jupyterlab --allow-root notebooks
 
@@ -54,9 +62,11 @@ lint: .venv/installed
 lock:
 	uv pip compile pyproject.toml --extra all --group build --universal --fork-strategy fewest --generate-hashes \
 		--no-emit-index-url --no-annotate --custom-compile-command 'make lock' --output-file requirements.lock
+	uv pip compile workflow/requirements.in --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --custom-compile-command 'make lock' --output-file workflow/requirements.lock
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache build paper_lib.egg-info
+	rm -rf .venv .venv-cluster .pytest_cache .ruff_cache build paper_lib.egg-info
 	find paper_lib tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A checkout that was moved, or whose Python is gone, needs its .venv anew.
@@ -75,3 +85,14 @@ USABLE = $(shell test "$$(cat .venv/locked 2>/dev/null)" = "$$(pwd -P)" && .venv
 .venv/installed: .venv/locked pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch .venv/installed
+
+# One package of Snakemake has no wheel; setuptools, of the same lock, builds it.
+IN_CLUSTER = .venv-cluster/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes --only-binary :all:
+.venv-cluster/locked: workflow/requirements.lock .venv/locked
+	@echo 'Installing Snakemake into .venv-cluster: once, a minute or more'
+	@rm -f $@
+	@.venv/bin/python -m venv --clear .venv-cluster
+	@sed -n '/^setuptools==/,/[^\\]$$/p' $< > .venv-cluster/build.lock
+	@$(IN_CLUSTER) -r .venv-cluster/build.lock
+	@$(IN_CLUSTER) --no-binary connection-pool --no-build-isolation -r $<
+	@touch $@

@@ -112,6 +112,7 @@ def write(todo: list[Step], planned: list[Job], site: Site, store: Store) -> Pat
             _marker(step, store).unlink(missing_ok=True)
             if step.id in by_id and not _is_written(place / 'job.json', by_id[step.id]):
                 jobs.write(place / 'job.json', by_id[step.id])
+    files.write_bytes(path.with_name(SNAKEFILE.name), SNAKEFILE.read_bytes())  # all machines see it here
     files.write_bytes(path, json.dumps(document(todo, site, store), indent=0).encode())
     return path
 
@@ -253,7 +254,7 @@ def _die_with_parent() -> None:
 def command(program: str, plan: Path, site: Site, store: Store) -> list[str]:
     """The call of Snakemake for a plan."""
     place = folder(store)
-    line = [program, '--snakefile', str(SNAKEFILE), '--directory', str(place), '--config', f'plan={plan}']
+    line = [program, '--snakefile', str(place / SNAKEFILE.name), '--directory', str(place), '--config', f'plan={plan}']
     line += ['--jobs', str(site.at_once), '--resources', 'archive=1', '--keep-going', '--retries', str(site.retries)]
     line += ['--scheduler', 'greedy', '--rerun-triggers', 'mtime', 'input', '--rerun-incomplete', '--nolock', '--latency-wait', '60']
     line += ['--executor', site.engine]
@@ -272,7 +273,9 @@ def command(program: str, plan: Path, site: Site, store: Store) -> list[str]:
     if site.engine == 'kubernetes':
         line += ['--kubernetes-namespace', site.namespace, '--container-image', site.image]
         line += ['--kubernetes-persistent-volumes', site.volume]
-        line += ['--shared-fs-usage', 'persistence', 'input-output', 'software-deployment', 'sources', 'source-cache']
+        line += ['--default-storage-provider', 'fs', '--default-storage-prefix', str(place / 'storage')]
+        if site.gpus:
+            line += ['--set-resources', 'work:gpu_manufacturer=nvidia', 'work:scale=0']
     if site.gpu_type:
         line += ['--set-resources', f'work:gpu_model={site.gpu_type}']
     return line

@@ -29,13 +29,20 @@ def install() -> None:
         raise CannotRun('the tests on a Slurm need root: they start its daemons')
     if all(shutil.which(program) for program in ('slurmctld', 'slurmd', 'sbatch', 'munged')):
         return
-    if not shutil.which('apt-get'):
-        raise CannotRun(f'the tests on a Slurm need Debian or Ubuntu, or its packages installed: {" ".join(PACKAGES)}')
+    apt_get('update')
+    apt_get('install', *PACKAGES)
+
+
+def apt_get(*command: str) -> None:
+    """Raises CannotRun where there is no apt-get, and where it fails."""
+    if os.geteuid() or not shutil.which('apt-get'):
+        wanted = ' '.join(command[1:]) or 'Debian packages'
+        raise CannotRun(f'these tests need {wanted}; they install that as root on Debian or Ubuntu alone')
+    options = ['apt-get', '--quiet', '--yes', '--no-install-recommends', *command]
     quiet = os.environ | {'DEBIAN_FRONTEND': 'noninteractive'}
-    for command in (['update'], ['install', '--yes', '--no-install-recommends', *PACKAGES]):
-        done = subprocess.run(['apt-get', '--quiet', *command], env=quiet, capture_output=True, text=True, timeout=300)
-        if done.returncode:
-            raise CannotRun(f'apt-get {command[0]}: {done.stderr.strip().splitlines()[-1:]}')
+    done = subprocess.run(options, env=quiet, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        raise CannotRun(f'apt-get {" ".join(command)}: {done.stderr.strip().splitlines()[-1]}')
 
 
 def free_ports(count: int) -> list[int]:
@@ -169,6 +176,16 @@ class Slurm:
 
     def node_pid(self, node: str) -> int:
         return int((self.folder / f'slurmd.{node}.pid').read_text())
+
+    def state(self, node: str) -> str:
+        """As `sinfo` puts it; with a star where the node does not answer."""
+        return self.ask('sinfo', '--noheader', '--partition=main', f'--nodes={node}', '--format=%T').strip()
+
+    def mend(self) -> None:
+        """What an administrator does with nodes that Slurm takes out of use after a fault."""
+        for node in NODES:
+            if self.state(node).startswith(('drain', 'down')):
+                self.ask('scontrol', 'update', f'NodeName={node}', 'State=RESUME')
 
     def running(self) -> list[tuple[str, str]]:
         """(number, node) of each job that runs."""

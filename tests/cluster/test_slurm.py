@@ -51,6 +51,7 @@ class Study:
         """Give the same command: after the last one has ended, by `kill -9` if need be."""
         if self.driver and self.driver.poll() is None:
             self.kill_driver()
+        self.slurm.mend()
         environment = surroundings(self.folder) | {'SLURM_CONF': self.slurm.environment['SLURM_CONF']}
         line = [sys.executable, '-m', 'paper_lib.cli', 'cluster', 'submit', self.notebook, '--scale', 'smoke',
                 '--site', str(self.folder / 'site.toml'), '--runs', str(self.store.root)]  # fmt: skip
@@ -147,7 +148,8 @@ def node_lost(study):
     _, _, node = study.waits_for_a_writer()
     slurm = study.slurm
     rig.kill(slurm.node_pid(node))
-    rig.until(lambda: 'down' in slurm.ask('sinfo', '-h', '-n', node, '-p', 'main', '-o', '%T'), 60, f'{node} is down')
+
+    rig.until(lambda: slurm.state(node) in ('down*', 'drained*', 'completing*'), 120, f'{node} is given up')
     slurm.start_node(node)
 
 
