@@ -1,7 +1,7 @@
 """What a run will need, from its spec alone: no simulator is made and JAX is not loaded.
 
-`run/cost.py` is exact and slow; `bench` measures. These numbers are for plans of thousands of runs. They err on the safe
-side: a job that asks for too little is killed.
+`run/cost.py` is exact and slow; `bench` measures. These numbers are for plans of thousands of runs. They err on the
+safe side: a job that asks for too little is killed.
 """
 
 import dataclasses

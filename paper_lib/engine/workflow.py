@@ -1,7 +1,7 @@
 """Runs the jobs of a study, and then its notebooks, with Snakemake on the machines of a site.
 
-Snakemake is called in rounds. It knows nothing of the jobs that an earlier call has submitted, and it waits for ever for
-a job that the queue has lost. So each round is made of what is not finished now, and leaves out what may still be
+Snakemake is called in rounds. It knows nothing of the jobs that an earlier call has submitted, and it waits for ever
+for a job that the queue has lost. So each round is made of what is not finished now, and leaves out what may still be
 running. Whatever dies, the next round, or the same command again, goes on from what is finished. The leases of the runs
 keep writers apart where the queue is wrong.
 """
@@ -58,7 +58,9 @@ def folder(store: Store) -> Path:
     return store.root.absolute() / 'jobs'
 
 
-def steps(planned: list[Job], notebooks: dict[str, list[RunSpec]], site: Site, store: Store, options: str) -> list[Step]:
+def steps(
+    planned: list[Job], notebooks: dict[str, list[RunSpec]], site: Site, store: Store, options: str
+) -> list[Step]:
     """The jobs, and the notebooks that need these runs. `options` are those of every notebook's command."""
     runs = shlex.quote(str(store.root.absolute()))
     made = []
@@ -213,7 +215,7 @@ def _progress(todo: list[Step], store: Store) -> dict[str, Any]:
 
 
 def _round(program: str, plan: Path, ready: list[Step], site: Site, store: Store) -> int:
-    """One call of Snakemake: its exit code. It is ended if it waits for jobs that the queue has lost, or by `cancel`."""
+    """One call of Snakemake: its exit code. `cancel` ends it, and so does waiting for jobs that the queue has lost."""
     with open(_log(store), 'ab') as log:
         process = subprocess.Popen(
             command(program, plan, site, store),
@@ -246,7 +248,7 @@ def _round(program: str, plan: Path, ready: list[Step], site: Site, store: Store
 
 
 def _die_with_parent() -> None:
-    """In the process of Snakemake: a driver that is killed leaves none behind that submits more. Linux alone has this."""
+    """In the process of Snakemake: a driver that is killed leaves none behind that submits more (on Linux)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -256,7 +258,17 @@ def command(program: str, plan: Path, site: Site, store: Store) -> list[str]:
     place = folder(store)
     line = [program, '--snakefile', str(place / SNAKEFILE.name), '--directory', str(place), '--config', f'plan={plan}']
     line += ['--jobs', str(site.at_once), '--resources', 'archive=1', '--keep-going', '--retries', str(site.retries)]
-    line += ['--scheduler', 'greedy', '--rerun-triggers', 'mtime', 'input', '--rerun-incomplete', '--nolock', '--latency-wait', '60']
+    line += [
+        '--scheduler',
+        'greedy',
+        '--rerun-triggers',
+        'mtime',
+        'input',
+        '--rerun-incomplete',
+        '--nolock',
+        '--latency-wait',
+        '60',
+    ]
     line += ['--executor', site.engine]
     if site.engine == 'local':
         line += ['--cores', str(site.at_once * site.cores)]

@@ -163,9 +163,9 @@ class Slurm:
             with contextlib.suppress(OSError):
                 line = (folder / 'cmdline').read_bytes().replace(b'\0', b' ').decode().strip()
                 environment = (folder / 'environ').read_bytes()
-                if line and Path(line.split()[0].rstrip(':')).name == name:
-                    if name == 'munged' or str(self.folder).encode() in environment:
-                        found.append(int(folder.name))
+                is_ours = name == 'munged' or str(self.folder).encode() in environment
+                if is_ours and line and Path(line.split()[0].rstrip(':')).name == name:
+                    found.append(int(folder.name))
         return found
 
     def start_controller(self):

@@ -36,18 +36,18 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def do_POST(self):  # noqa: N802
+    def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
         if self.path.endswith('/jobs'):
             self.kept.append(body)
         self.answer(body)
 
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         if '/pods' in self.path:
             return self.answer({'apiVersion': 'v1', 'kind': 'PodList', 'metadata': {}, 'items': []})
         return self.answer({'apiVersion': 'batch/v1', 'kind': 'Job', 'metadata': {}, 'status': {'failed': 1}})
 
-    def do_DELETE(self):  # noqa: N802
+    def do_DELETE(self):
         self.answer({'apiVersion': 'v1', 'kind': 'Status', 'status': 'Success'})
 
     def log_message(self, *_):

@@ -1,7 +1,7 @@
 """A study on a real Slurm while everything that it needs dies, one after the other.
 
-After each fault the same command is given again. In the end no result is lost, no run had two writers, and every byte of
-runs and figures is that of the workers of this machine without any fault. `make test-cluster` runs this.
+After each fault the same command is given again. In the end no result is lost, no run had two writers, and every byte
+of runs and figures is that of the workers of this machine without any fault. `make test-cluster` runs this.
 """
 
 import os
@@ -106,8 +106,8 @@ class Study:
             self.again()
 
     def log(self):
-        texts = [path.read_text()[-3000:] for path in (self.folder / 'driver.log', self.folder / 'runs/jobs/snakemake.log')
-                 if path.exists()]  # fmt: skip
+        paths = [self.folder / 'driver.log', self.folder / 'runs/jobs/snakemake.log']
+        texts = [path.read_text()[-3000:] for path in paths if path.exists()]
         return '\n'.join([*texts, self.slurm.ask('squeue'), self.slurm.ask('sinfo')])
 
 
@@ -178,7 +178,9 @@ def preempted(study):
     slurm = study.slurm
     line = ['--partition=urgent', '--nodes=2', '--exclusive', '--wrap=sleep 3', '--output=/dev/null', '--parsable']
     number = slurm.ask('sbatch', *line).strip()
-    rig.until(lambda: slurm.ask('squeue', '-h', '-j', number, '-t', 'all', '-o', '%T').strip() == 'COMPLETED', 90, 'urgent')
+    rig.until(
+        lambda: slurm.ask('squeue', '-h', '-j', number, '-t', 'all', '-o', '%T').strip() == 'COMPLETED', 90, 'urgent'
+    )
 
 
 def time_limit_reached(study):

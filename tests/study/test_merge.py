@@ -5,7 +5,7 @@ import types
 import pytest
 
 from paper_lib.contract.errors import RunError
-from paper_lib.study import archive, merge, plan, scales
+from paper_lib.study import archive, merge, scales
 
 SMOKE = scales.get('smoke')
 HERE = {'code': ['aaa'], 'device': 'cpu', 'cpu': 'one processor'}
