@@ -1,6 +1,7 @@
 """Commands for machines beyond this one: what a study costs there, its jobs, and what becomes of them."""
 
 import dataclasses
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,12 +103,18 @@ class _Common:
 class Plan(_Common):
     """Print what the notebooks of a scale would cost on a site, each alone and all together. Nothing is submitted."""
 
+    write: bool = False  # write the jobs and the plan too, for a Snakemake that you call yourself
     json: Json = False
 
     def __call__(self) -> None:
-        from paper_lib.engine import jobs, outlook
+        from paper_lib.engine import jobs, outlook, workflow
 
         study = self.study()
+        if self.write:
+            steps = [step for step in study.steps(self.scale, self.seeds) if not workflow.is_done(step, study.store)]
+            study.store.check_writable()
+            path = workflow.write(steps, study.planned, study.site, study.store)
+            print(f'{len(steps)} jobs written: {path}', file=sys.stderr)
         done = study.done
         rows = []
         for name, specs in study.notebooks.items():
@@ -131,6 +138,8 @@ class Submit(_Common):
         from paper_lib.engine import site as sites
         from paper_lib.engine import workflow
 
+        if not self.site:
+            raise UserError('site: none given; name the file with --site (workflow/ has examples)')
         study = self.study()
         sites.check_queue(study.site)
         steps = study.steps(self.scale, self.seeds)

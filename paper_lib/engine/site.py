@@ -22,7 +22,6 @@ WORD = r'[A-Za-z0-9_.:@/-]*'  # what a name of a partition, an account, an image
 MOST_MINUTES = 60 * 24 * 365
 WORDS = ('partition', 'account', 'gpu_type', 'image', 'namespace', 'volume')
 OF_ENGINE = {
-    'local': (),
     'slurm': ('partition', 'account'),
     'kubernetes': ('image', 'namespace', 'volume'),
 }
@@ -33,7 +32,7 @@ OF_ENGINE = {
 class Site:
     """A cluster as its users see it."""
 
-    engine: str = fact('local', "what runs the jobs: an executor of Snakemake", choices=tuple(OF_ENGINE))
+    engine: str = fact('slurm', 'what runs the jobs: an executor of Snakemake', choices=tuple(OF_ENGINE))
     command: str = fact('', 'how a job calls paper-lib, e.g. in a container; empty: as this process was started')
     snakemake: str = fact('', 'path of snakemake; empty: that of `make cluster`, else the first on the path')
 

@@ -270,8 +270,6 @@ def command(program: str, plan: Path, site: Site, store: Store) -> list[str]:
         '60',
     ]
     line += ['--executor', site.engine]
-    if site.engine == 'local':
-        line += ['--cores', str(site.at_once * site.cores)]
     if site.engine == 'slurm':
         line += ['--slurm-requeue', '--slurm-logdir', str(place / 'slurm'), '--slurm-keep-successful-logs']
         line += ['--slurm-jobname-prefix', queue.prefix(place)]

@@ -20,19 +20,15 @@ def test_examples_are_sites(name):
     assert read.machine.gpu and read.price
 
 
-def test_without_a_file_jobs_run_here():
-    assert Site().engine == 'local'
-
-
 @pytest.mark.parametrize('text, words', [
-    ('engine = "slum"', "engine='slum': must be 'local' or 'slurm' or 'kubernetes'"),
+    ('engine = "slum"', "engine='slum': must be 'slurm' or 'kubernetes'"),
     ('partitions = "gpu"', "has no setting 'partitions'; allowed: engine, command"),
     ('engine = "slurm"\ngpus = 3', 'gpus=3: must be from 0 to 1'),
     ('engine = "slurm"\ngpus = true', 'gpus=True: must be int, got bool'),
     ('price = -1.0', 'price=-1.0: must be from 0 to'),
     ('at_once = "many"', "at_once='many': must be int, got str"),
     ('engine = "slurm"\npartition = "gpu; rm"', "partition='gpu; rm': must be letters, digits"),
-    ('partition = "gpu"', "partition='gpu': engine local has no such setting"),
+    ('engine = "kubernetes"\npartition = "gpu"', "partition='gpu': engine kubernetes has no such setting"),
     ('engine = "kubernetes"', "image='': must be given for engine kubernetes"),
     ('engine = "kubernetes"\nimage = "i"\nnamespace = "n"\nvolume = "v"', "volume='v': must be NAME:/PATH"),
     ('engine = ', 'not TOML'),
