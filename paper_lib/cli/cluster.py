@@ -13,8 +13,10 @@ from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
 
 if TYPE_CHECKING:
+    from paper_lib.data.attempts import Note
     from paper_lib.data.store import Store
     from paper_lib.engine.jobs import Job
+    from paper_lib.engine.queue import Queued
     from paper_lib.engine.site import Site
     from paper_lib.engine.workflow import Step
 
@@ -170,33 +172,41 @@ def _states(study: _Study) -> list[dict[str, Any]]:
     from paper_lib.data import attempts
     from paper_lib.engine import queue, workflow
 
-    store = study.store
-    queued = {each.step: each for each in queue.jobs(study.site, workflow.folder(store)) or ()}
+    queued = {each.step: each for each in queue.jobs(study.site, workflow.folder(study.store)) or ()}
     rows = []
     for job in study.planned:
         for spec in job.specs:
-            state, detail = store.status(spec), ''
-            if state == 'running':
-                *_, note = [note for note in attempts.read(store.path(spec)) if note.event == 'begin'] or [None]
-                if note:
-                    detail = f'on {note.host} since {time.strftime("%Y-%m-%d %H:%M", time.localtime(note.time))}'
-            elif state != 'done' and job.id in queued:
-                each = queued[job.id]
-                state, detail = 'queued', f'{each.state.lower()}, {each.elapsed} {each.node}'.rstrip()
-            elif state == 'failed':
-                detail = store.failure(spec) or ''
-            elif state != 'done' and isinstance(spec.source, RunSpec) and store.status(spec.source) != 'done':
-                state, detail = 'waiting', f'for its source {spec.source.run_id}'
-            elif state != 'done' and (line := workflow.last_line(job.id, store)):
-                detail = line
-                state = 'failed' if line.startswith('error: ') else state
-            elif state == 'missing':
-                state = 'planned'
-            late = attempts.two_writers(attempts.read(store.path(spec))) if state != 'planned' else []
-            if late:
+            notes = attempts.read(study.store.path(spec))
+            state, detail = _state(spec, job.id, study.store, notes, queued.get(job.id))
+            if late := attempts.two_writers(notes):
                 detail = f'TWO WRITERS: attempt {late[0].attempt} wrote after a later one had begun; {detail}'
             rows.append({'state': state, 'run_id': spec.run_id, 'job': job.id, 'detail': detail})
     return rows
+
+
+def _state(spec: RunSpec, job_id: str, store: 'Store', notes: 'list[Note]', queued: 'Queued | None') -> tuple[str, str]:
+    """The state of a run, and what is to be said of it."""
+    from paper_lib.engine import workflow
+
+    status = store.status(spec)
+    if status == 'done':
+        return status, ''
+    if status == 'running':
+        begun = [note for note in notes if note.event == 'begin']
+        if not begun:
+            return status, ''
+        since = time.strftime('%Y-%m-%d %H:%M', time.localtime(begun[-1].time))
+        return status, f'on {begun[-1].host} since {since}'
+    if queued:
+        return 'queued', f'{queued.state.lower()}, {queued.elapsed} {queued.node}'.rstrip()
+    if status == 'failed':
+        return status, store.failure(spec) or ''
+    if isinstance(spec.source, RunSpec) and store.status(spec.source) != 'done':
+        return 'waiting', f'for its source {spec.source.run_id}'
+    line = workflow.last_line(job_id, store)
+    if line.startswith('error: '):
+        return 'failed', line
+    return 'planned' if status == 'missing' else status, line
 
 
 @dataclasses.dataclass(frozen=True)
