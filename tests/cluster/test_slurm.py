@@ -59,11 +59,15 @@ class Study:
         if self.driver and self.driver.poll() is None:
             self.kill_driver()
         self.slurm.mend()
+        self.driver = self.give('submit', self.notebook, '--scale', 'smoke')
+
+    def give(self, *command):
+        """Give a command of `paper-lib cluster`."""
+        line = [sys.executable, '-m', 'paper_lib.cli', 'cluster', *command]
+        line += ['--site', str(self.folder / 'site.toml'), '--runs', str(self.store.root)]
         environment = surroundings(self.folder) | {'SLURM_CONF': self.slurm.environment['SLURM_CONF']}
-        line = [sys.executable, '-m', 'paper_lib.cli', 'cluster', 'submit', self.notebook, '--scale', 'smoke',
-                '--site', str(self.folder / 'site.toml'), '--runs', str(self.store.root)]  # fmt: skip
         with open(self.folder / 'driver.log', 'ab') as log:
-            self.driver = subprocess.Popen(line, env=environment, cwd=ROOT, stdout=log, stderr=log)
+            return subprocess.Popen(line, env=environment, cwd=ROOT, stdout=log, stderr=log)
 
     def kill_driver(self):
         self.driver.kill()
@@ -197,8 +201,18 @@ def time_limit_reached(study):
     rig.until(lambda: number not in dict(slurm.running()), 90, 'the end of a job at its limit')
 
 
+def cancelled(study):
+    """By the command for it: nothing of the study is left in the queue, and who drives it says why it ended."""
+    study.waits_for_a_writer()
+    assert study.give('cancel').wait(120) == 0, study.log()
+    assert study.driver.wait(60) == 2, study.log()
+    assert 'cancelled by' in study.log()
+    rig.until(lambda: not study.slurm.ask('squeue', '-h'), 60, 'an empty queue')
+
+
 FAULTS = (
     driver_killed, process_killed, slurmstepd_killed, node_lost, controller_killed, preempted, time_limit_reached,
+    cancelled,
 )  # fmt: skip
 
 
