@@ -36,7 +36,10 @@ OLDEST = (9, 27)
 NOTEBOOK_MINUTES = 120
 NOTEBOOK_MEMORY = 8 * 10**9
 PR_SET_PDEATHSIG = 1  # of prctl
-IDLE = 90.0  # seconds, and four questions more, that Snakemake may wait while nothing of ours is in the queue
+# How long nothing of ours may be in the queue while Snakemake waits: as long as some questions to the queue take, and
+# before the first job some seconds more. Snakemake asks more and more seldom, and for lost jobs without end.
+QUESTIONS = 5
+IDLE = 90.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +157,7 @@ def _drive(
     every: list[Step], planned: list[Job], site: Site, store: Store, program: str, say: Callable[[str], None]
 ) -> None:
     said = ''
+    still = 0  # rounds that were broken off before anything moved
     while todo := [step for step in every if not is_done(step, store)]:
         _check_stop(store)
         live = alive(todo, site, store)
@@ -169,7 +173,11 @@ def _drive(
         plan = write(ready, planned, site, store)
         say(f'{len(every) - len(todo)} of {len(every)} jobs done, {len(ready)} for Snakemake; log: {_log(store)}')
         code = _round(program, plan, ready, site, store)
-        if _progress(todo, store) == before and not alive(todo, site, store):
+        if _progress(todo, store) != before or alive(todo, site, store):
+            still = 0
+            continue
+        still += 1
+        if code >= 0 or still > site.retries:
             failed = [step for step in ready if not is_done(step, store)]
             lines = [f'{step.id}: {last_line(step.id, store)}' for step in failed if last_line(step.id, store)]
             reason = lines[0] if lines else f'see {_log(store)}'
@@ -226,6 +234,7 @@ def _round(program: str, plan: Path, ready: list[Step], site: Site, store: Store
         )
         try:
             last_seen = time.monotonic()
+            patience = IDLE + QUESTIONS * site.seconds
             while process.poll() is None:
                 time.sleep(min(site.seconds, 5))
                 if _stop_mark(store).exists():
@@ -235,7 +244,8 @@ def _round(program: str, plan: Path, ready: list[Step], site: Site, store: Store
                 queued = queue.jobs(site, folder(store))
                 if queued is None or queued or alive(ready, site, store):
                     last_seen = time.monotonic()
-                elif time.monotonic() - last_seen > IDLE + 4 * site.seconds:
+                    patience = QUESTIONS * site.seconds
+                elif time.monotonic() - last_seen > patience:
                     process.kill()  # not by a signal that it handles: it would cancel numbers that others may have now
             return process.returncode
         except KeyboardInterrupt:

@@ -135,6 +135,16 @@ def test_a_round_that_is_broken_off_is_followed_by_another_while_anything_moves(
     assert FIRST.id in world.rounds[0] and FIRST.id not in world.rounds[1]
 
 
+def test_a_queue_that_loses_jobs_again_and_again_ends_the_command(world, steps, store):
+    world.act = [lambda *_: -9, lambda *_: -9, finish(world)]
+    submit(steps, store)
+    assert len(world.rounds) == 3
+    world.done.clear()
+    world.act = [lambda *_: -9] * (SITE.retries + 1)
+    with pytest.raises(RunError, match='ended with -9'):
+        submit(steps, store)
+
+
 def test_a_job_at_its_time_limit_is_tried_again_as_long_as_it_has_new_checkpoints(world, steps, store):
     def progressed(ready, store):
         store.path(OTHER).mkdir(parents=True)
