@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import rig
 
-from paper_lib.data import attempts
+from paper_lib.data import attempts, lease
 from paper_lib.data.store import Store
+from paper_lib.engine import workflow
 from paper_lib.study import book, scales
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -204,6 +205,8 @@ def time_limit_reached(study):
 def cancelled(study):
     """By the command for it: nothing of the study is left in the queue, and who drives it says why it ended."""
     study.waits_for_a_writer()
+    driver = workflow.folder(study.store) / 'driver.json'
+    rig.until(lambda: lease.alive(driver), 120, f'a driver that has begun\n{study.log()}')
     assert study.give('cancel').wait(120) == 0, study.log()
     assert study.driver.wait(60) == 2, study.log()
     assert 'cancelled by' in study.log()
