@@ -35,6 +35,7 @@ OWN = ROOT / '.venv-cluster' / 'bin' / 'snakemake'  # of `make cluster`
 OLDEST = (9, 27)
 NOTEBOOK_MINUTES = 120
 NOTEBOOK_MEMORY = 8 * 10**9
+END = 20.0  # seconds that Snakemake has to end when it is told to
 PR_SET_PDEATHSIG = 1  # of prctl
 # How long nothing of ours may be in the queue while Snakemake waits: as long as some questions to the queue take, and
 # before the first job some seconds more. Snakemake asks more and more seldom, and for lost jobs without end.
@@ -238,8 +239,7 @@ def _round(program: str, plan: Path, ready: list[Step], site: Site, store: Store
             while process.poll() is None:
                 time.sleep(min(site.seconds, 5))
                 if _stop_mark(store).exists():
-                    process.send_signal(signal.SIGINT)  # Snakemake takes its jobs out of the queue
-                    process.wait()
+                    _interrupt(process)
                     _check_stop(store)
                 queued = queue.jobs(site, folder(store))
                 if queued is None or queued or alive(ready, site, store):
@@ -249,12 +249,18 @@ def _round(program: str, plan: Path, ready: list[Step], site: Site, store: Store
                     process.kill()  # not by a signal that it handles: it would cancel numbers that others may have now
             return process.returncode
         except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
-            process.wait()
+            _interrupt(process)
             raise
         finally:
             process.kill()
             process.wait()
+
+
+def _interrupt(process: subprocess.Popen) -> None:
+    """Let Snakemake take its jobs out of the queue. One that was started in the background ignores this signal."""
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(END)
 
 
 def _die_with_parent() -> None:
