@@ -13,7 +13,7 @@ export PIP_USER = 0
 export JUPYTER_PREFER_ENV_PATH = 1
 PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help figures html verify smoke test browser lab lint lock clean outdated
+.PHONY: help figures html verify smoke test test-cluster browser lab lint lock cluster clean outdated
 help:
 	@echo 'make figures [SCALE=laptop]   draw every figure; trains the runs that are missing'
 	@echo 'make html [SCALE=laptop]      draw figures and pages again from the data in figures/ alone'
@@ -21,10 +21,12 @@ help:
 	@echo 'make smoke                    train and draw everything from nothing at scale smoke, in build/nothing'
 	@echo 'make test                     run the tests'
 	@echo 'make browser                  click through the pages in a headless Chromium, which must be installed'
+	@echo 'make cluster                  install Snakemake into .venv-cluster, for `paper-lib cluster`'
+	@echo 'make test-cluster [LONG=yes]  train on a Slurm of its own while its parts are killed (root, Debian)'
 	@echo 'make lab                      open the notebooks in JupyterLab'
 	@echo 'make lint                     check style and that notebooks are stored without outputs'
 	@echo 'make lock                     resolve requirements.lock again (needs uv)'
-	@echo 'make clean                    remove .venv and caches; runs and figures stay'
+	@echo 'make clean                    remove .venv, .venv-cluster and caches; runs and figures stay'
 
 figures: .venv/installed
 	.venv/bin/paper-lib notebooks --scale $(SCALE)
@@ -47,6 +49,12 @@ test: .venv/installed
 browser: .venv/installed
 	.venv/bin/python -m pytest -m slow tests/pages
 
+# With LONG=yes also 20 faults at random moments, for a night.
+test-cluster: .venv/installed cluster
+	@.venv/bin/python -m pytest tests/cluster -m 'cluster$(if $(LONG),, and not slow)'
+
+cluster: .venv-cluster/locked
+
 lab: .venv/installed
 	.venv/bin/python -m jupyterlab --allow-root notebooks
 
@@ -58,9 +66,11 @@ lint: .venv/installed
 lock:
 	uv pip compile pyproject.toml --extra all --group build --universal --fork-strategy fewest --generate-hashes \
 		--no-emit-index-url --no-annotate --custom-compile-command 'make lock' --output-file requirements.lock
+	uv pip compile workflow/requirements.in --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --custom-compile-command 'make lock' --output-file workflow/requirements.lock
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache build paper_lib.egg-info
+	rm -rf .venv .venv-cluster .pytest_cache .ruff_cache build paper_lib.egg-info
 	find paper_lib tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A checkout that was moved, or whose Python is gone, needs its .venv anew.
@@ -79,3 +89,14 @@ USABLE = $(shell test "$$(cat .venv/locked 2>/dev/null)" = "$$(pwd -P)" && .venv
 .venv/installed: .venv/locked pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch .venv/installed
+
+# One package of Snakemake has no wheel; setuptools, of the same lock, builds it.
+IN_CLUSTER = .venv-cluster/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes --only-binary :all:
+.venv-cluster/locked: workflow/requirements.lock .venv/locked
+	@echo 'Installing Snakemake into .venv-cluster: once, a minute or more'
+	@rm -f $@
+	@.venv/bin/python -m venv --clear .venv-cluster
+	@sed -n '/^setuptools==/,/[^\\]$$/p' $< > .venv-cluster/build.lock
+	@$(IN_CLUSTER) -r .venv-cluster/build.lock
+	@$(IN_CLUSTER) --no-binary connection-pool --no-build-isolation -r $<
+	@touch $@

@@ -36,7 +36,7 @@ SMOKE = scales.get('smoke')
 ACTIVE = plan.make('active', TASK, 0, SMOKE)
 PASSIVE = plan.make('passive', TASK, 0, SMOKE)
 TRAIN = ['train', '--task', TASK, '--scale', 'smoke', '--agent']
-VARYING = ('provenance.json', 'lease.json', 'failed.json')
+VARYING = ('provenance.json', 'lease.json', 'failed.json', 'attempts.jsonl')
 
 
 class Here(pool.Worker):

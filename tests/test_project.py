@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 EXTRAS = PROJECT['optional-dependencies']
 LOCK = (ROOT / 'requirements.lock').read_text()
+CLUSTER_LOCK = (ROOT / 'workflow/requirements.lock').read_text()
 HEAVY = ('jax', 'flax', 'mujoco', 'dm_control', 'metaworld', 'seaborn', 'matplotlib', 'pandas', 'pyarrow', 'scipy')
 
 
@@ -30,7 +31,7 @@ def pins():
 
 def files():
     """Every text file of the project."""
-    folders = [ROOT / name for name in ('.ci', 'paper_lib', 'notebooks', 'figures', 'tests')]
+    folders = [ROOT / name for name in ('.ci', 'paper_lib', 'notebooks', 'figures', 'tests', 'workflow')]
     paths = [path for path in ROOT.iterdir() if path.is_file()] + [p for f in folders for p in f.rglob('*')]
     skip = {'.png', '.pdf', '.npz', '.npy', '.parquet', '.pyc'}
     return [p for p in paths if p.is_file() and p.suffix not in skip and '.ipynb_checkpoints' not in p.parts]
@@ -45,9 +46,22 @@ def test_lock_has_one_version_and_hashes_for_every_package():
             assert following.startswith('    --hash=sha256:'), head
 
 
-def test_lock_names_no_address():
-    assert '://' not in LOCK
-    assert not re.search(r'--(index|extra|find|trusted)', LOCK)
+def test_locks_name_no_address():
+    for text in (LOCK, CLUSTER_LOCK):
+        assert '://' not in text
+        assert not re.search(r'--(index|extra|find|trusted)', text)
+
+
+def test_lock_of_the_cluster_satisfies_what_is_asked_for():
+    """Every package has hashes; of some there is a version for each Python."""
+    asked = (ROOT / 'workflow/requirements.in').read_text()
+    pinned = dict(re.findall(r'^([\w.-]+)==([^\s;]+)', CLUSTER_LOCK, re.MULTILINE))
+    for line in asked.splitlines():
+        if text := line.partition('#')[0].strip():
+            requirement = Requirement(text)
+            assert pinned[requirement.name] in requirement.specifier, f'{text}: run `make lock`'
+    heads = re.findall(r'^[\w.-]+==.*$', CLUSTER_LOCK, re.MULTILINE)
+    assert len(heads) == len(re.findall(r'^[\w.-]+==.*\\\n    --hash=sha256:', CLUSTER_LOCK, re.MULTILINE))
 
 
 @pytest.mark.parametrize('extra', ['base', 'build', *sorted(set(EXTRAS) - {'gpu', 'all'})])

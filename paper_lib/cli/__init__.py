@@ -27,6 +27,7 @@ from collections.abc import Callable
 import tyro
 
 import paper_lib
+from paper_lib.cli.cluster import Cluster, Work
 from paper_lib.cli.data import Audit, ExportDataset, Restore
 from paper_lib.cli.machine import Bench, Doctor, Reference
 from paper_lib.cli.options import end
@@ -59,6 +60,7 @@ def _name(command: type) -> str:
 GROUPS = {
     'To read the results': (Claims, Figures, Runs, Tasks, Agents, Scales, Sizes),
     'To train and draw': (Notebooks, Train, Doctor, Bench, Prune),
+    'To train on a cluster': (Cluster, Work),
     'To use recordings': (Audit, ExportDataset, Restore),
     'To keep the repository': (Html, Verify, Docs, Export, Starts, Reference),
 }

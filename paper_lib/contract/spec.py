@@ -207,6 +207,10 @@ class RunSpec:
         check(self)
         checks.all_together(self, tasks.get(self.task))
 
+    def __hash__(self) -> int:
+        """Equal runs have equal ids. The hash of all fields, those of the model and of the source, takes longer."""
+        return hash(self.run_id)
+
     # What follows from the fields.
 
     @functools.cached_property
@@ -290,7 +294,7 @@ class RunSpec:
 
         Only an option of another simulator has none.
         """
-        return name not in _simulator_options() or name in tasks.get(self.task).options
+        return name not in SIMULATOR_OPTIONS or name in tasks.get(self.task).options
 
     @property
     def signature(self) -> tuple:
@@ -334,7 +338,4 @@ class RunSpec:
         return re.sub(r'[^A-Za-z0-9_.-]', '-', f'{self.task}_{self.agent}_s{self.seed}_{digest}')
 
 
-@functools.cache
-def _simulator_options() -> frozenset[str]:
-    """Names of the fields that only some simulators take."""
-    return frozenset(each.name for each, fact in facts(RunSpec) if fact.simulator)
+SIMULATOR_OPTIONS = frozenset(each.name for each, fact in facts(RunSpec) if fact.simulator)

@@ -114,6 +114,7 @@ class Lease:
     def __init__(self, path: Path):
         self.path = path
         self.token = secrets.token_hex(8)
+        self._beaten = time.monotonic()  # when this lease was last known to be held
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
@@ -150,6 +151,7 @@ class Lease:
         os.pwrite(self._handle, text.encode(), 0)
         os.ftruncate(self._handle, len(text))
         os.fsync(self._handle)
+        self._beaten = time.monotonic()
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT):
@@ -158,7 +160,13 @@ class Lease:
                     self._write()
 
     def held(self) -> bool:
-        """Whether this process still holds the lease: the file is in place and has this lease's token."""
+        """Whether this process still holds the lease: the file is in place and has this lease's token.
+
+        After a pause in which another host may have taken over (a suspended process, a disk that did not answer), the
+        file is opened anew: a network disk may show an open file as it was.
+        """
+        if time.monotonic() - self._beaten > STALE / 2:
+            return self._new_holder().get('token') == self.token
         return os.fstat(self._handle).st_nlink > 0 and _holder(self._handle)[0].get('token') == self.token
 
     def check(self) -> None:

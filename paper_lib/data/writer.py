@@ -1,8 +1,8 @@
 """Writes a run: metrics, batch log, replay, checkpoints, and at the end the files of a finished run.
 
 A checkpoint holds a checksum of itself, and checksums of everything else that a resumed run
-reads: metrics, batch log and replay. `failed.json` has its own checksum, and the lease has
-none; no result depends on these two.
+reads: metrics, batch log and replay. `failed.json` has its own checksum, and the lease and the
+list of attempts have none; no result depends on these three.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ import numpy as np
 from paper_lib.contract import files, plain, tasks
 from paper_lib.contract.errors import RunError, UserError, one_line
 from paper_lib.contract.spec import RunSpec
+from paper_lib.data.attempts import Attempt
 from paper_lib.data.lease import Lease
 from paper_lib.data.replay import Replay
 
@@ -170,6 +171,7 @@ class Run:
         self.lengths = self._log('lengths.bin', (spec.schedule.updates,))
         self._logs = {'batches': np.asarray(self.batches), 'lengths': np.asarray(self.lengths)}
         self.replay = None
+        self._attempt = Attempt(path, lease.token)
 
     def _log(self, name: str, shape: tuple[int, ...]) -> np.memmap:
         if not self._begun:  # a run with checkpoints has the whole file, else it is damaged
@@ -201,12 +203,17 @@ class Run:
         self._updates = files.Prefix(self._logs)
         self._steps = None  # checksums of the replay, which may not exist yet
 
-    def append(self, row: dict[str, Any]) -> None:
-        """Write one row of metrics as a JSON line.
+    def check_held(self) -> None:
+        """Raise Busy if another host has taken the run over.
 
-        Raises Busy if another host has taken the run over.
+        Training asks this between all writes, so that a process that was thought dead stops before it writes more.
         """
         self._lease.check()
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Write one row of metrics as a JSON line. Raises as `check_held`."""
+        self.check_held()
+        self._attempt.note('metrics')
         line = (json.dumps(row, default=_number) + '\n').encode()
         with files.guard(self._metrics_path), open(self._metrics_path, 'r+b') as file:
             file.truncate(self._size)  # removes a torn line that a full disk left behind
@@ -261,7 +268,8 @@ class Run:
         now on, that much must not change. `meta` is a JSON object. After a crash at any point
         an older checkpoint is still valid.
         """
-        self._lease.check()
+        self.check_held()
+        self._attempt.note('checkpoint')
         self._flush()
         meta = {'origin': [self.spec.run_id, clock], 'meta': meta, 'written': self._written(rows, updates)}
         files.write_npz(self._checkpoint(clock), arrays, meta)
@@ -325,7 +333,8 @@ class Run:
         depend on the spec alone. `provenance.json` depends on more; it is not listed, and has
         its own checksum and the run's id.
         """
-        self._lease.check()
+        self.check_held()
+        self._attempt.note('finish')
         self._flush()
         lines = self._read_metrics(self._size, self._crc).splitlines()
         rows = [files.parse_json(self._metrics_path, line) for line in lines]

@@ -4,22 +4,26 @@ Each worker is a process of its own on its share of the cores, by default one co
 side are faster than one on two cores, and a notebook's process never holds JAX.
 """
 
+import math
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
 from paper_lib import machine
-from paper_lib.contract import files
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
-from paper_lib.data.lease import Busy
+from paper_lib.data.lease import STALE, Busy
 from paper_lib.data.store import Store
-from paper_lib.engine import pool
+from paper_lib.engine import jobs, pool
+from paper_lib.engine.jobs import Job, Program
 from paper_lib.engine.progress import Progress
 
 GPU_LANES = 8  # runs that train as one program where there is a GPU
 MOST = 1000  # workers, and lanes
 RETRY = 5.0  # seconds until a run that another process works on is looked at again
+PATIENCE = 2 * STALE  # seconds after which a job steps aside: the lease of a dead process is free by then
 
 
 def layout() -> tuple[int, int]:
@@ -35,28 +39,49 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
     """
     store = store or Store()
     waiting = unfinished(specs, store, workers, lanes)
-    if not waiting:
-        return
     default_workers, default_lanes = layout()
-    workers, lanes = workers or default_workers, lanes or default_lanes
-    alone = trained_alone(specs)
-    tasks = [spec.task for spec in waiting]
-    waiting.sort(key=lambda spec: tasks.index(spec.task))
-    progress = Progress(sum(spec.schedule.steps for spec in waiting))
+    begun = jobs.begun(waiting, store)
+    planned = jobs.plan(waiting, lanes or default_lanes, begun=begun)
+    train([program for job in planned for program in job.programs], store, workers or default_workers)
+
+
+def work(job: Job, store: Store, patience: float = PATIENCE) -> None:
+    """Train the runs of a job that are not finished, in one process at a time. Raises as `ensure`.
+
+    Raises Busy if another process goes on working on a run for so many seconds.
+    """
+    programs = []
+    for program in job.programs:
+        waiting = unfinished(list(program), store)
+        programs += jobs.programs(waiting, len(program), jobs.begun(waiting, store))
+    train(programs, store, workers=1, patience=patience)
+
+
+def train(programs: list[Program], store: Store, workers: int, patience: float = math.inf) -> None:
+    """Train these programs, whose runs are not finished, in the order in which their sources are. Raises as `work`."""
+    if not programs:
+        return
+    waiting = list(programs)
+    specs = [spec for program in waiting for spec in program]
+    progress = Progress(sum(spec.schedule.steps for spec in specs))
     with progress, Crew(workers, store.root, progress) as crew:
-        crew.check([spec for spec in waiting if store.status(spec) == 'missing'], workers * lanes)
-        if len(waiting) > 1:
-            progress.note(f'runs to train: {len(waiting)}, agent steps: {progress.total:,}')
+        lanes = max(len(program) for program in waiting)
+        crew.check([spec for spec in specs if store.status(spec) == 'missing'], workers * lanes)
+        if len(specs) > 1:
+            progress.note(f'runs to train: {len(specs)}, agent steps: {progress.total:,}')
         while waiting or crew.working:
-            ready = [spec for spec in waiting if has_source(spec, store)]
+            ready = [program for program in waiting if all(has_source(spec, store) for spec in program)]
             if not (ready or crew.working):
-                raise RunError(f'{waiting[0].source.run_id}: is not there any more; run the same command again')
-            if crew.idle:
-                for group in groups(ready, lanes, store, alone)[: len(crew.idle)]:
-                    crew.start(group)
-                    waiting = [spec for spec in waiting if spec not in group]
-            waiting += crew.wait()
-            waiting = [spec for spec in waiting if spec.source not in crew.failed]
+                source = next(spec.source for spec in waiting[0] if not has_source(spec, store))
+                raise RunError(f'{source.run_id}: is not there any more; run the same command again')
+            for program in ready[: len(crew.idle)]:
+                crew.start(program)
+                waiting.remove(program)
+            again = crew.wait()
+            if again and not crew.working and time.monotonic() - crew.moved > patience:
+                raise again[0].error
+            waiting += [each.program for each in again]
+            waiting = _without_followers(waiting, crew.failed)
             if waiting or crew.working:
                 for error in crew.failed.values():
                     progress.note(f'failed: {error}')
@@ -65,14 +90,15 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
         raise RunError(first + (f' (and {len(more)} more: see paper-lib runs)' if more else ''))
 
 
+def _without_followers(programs: list[Program], failed: Collection[RunSpec]) -> list[Program]:
+    """The programs without the runs that would learn from a failed one."""
+    kept = [tuple(spec for spec in program if spec.source not in failed) for program in programs]
+    return [program for program in kept if program]
+
+
 def has_source(spec: RunSpec, store: Store) -> bool:
     """Whether the run can be trained now: it has no source, or a dataset, or a finished run."""
     return not isinstance(spec.source, RunSpec) or store.status(spec.source) == 'done'
-
-
-def trained_alone(specs: list[RunSpec]) -> set[RunSpec]:
-    """The runs that must be trained alone because they, or a follower, must be equal to the bit."""
-    return {run for spec in specs if spec.exact for run in (spec, spec.source)}
 
 
 def unfinished(specs: list[RunSpec], store: Store, workers: int = 0, lanes: int = 0) -> list[RunSpec]:
@@ -89,44 +115,25 @@ def unfinished(specs: list[RunSpec], store: Store, workers: int = 0, lanes: int 
     return waiting
 
 
-def groups(
-    specs: list[RunSpec], size: int, store: Store, alone: frozenset[RunSpec] | set[RunSpec] = frozenset()
-) -> list[list[RunSpec]]:
-    """Split runs into groups of at most `size` that can share a program, in the order given.
+class Again(NamedTuple):
+    """A program that must be tried again, since another process works on one of its runs."""
 
-    Runs in `alone` share none. Runs that were interrupted go on with those that they were begun with, in the
-    same order: another grouping would change their last bits.
-    """
-    begun = {}
-    for spec in specs:
-        for path in store.path(spec).glob('checkpoint-*.npz'):
-            meta = files.read_meta(path, {'meta': {'setting': {'lanes': [str]}}})
-            together = meta['meta']['setting']['lanes'] if meta else []
-            begun |= dict.fromkeys(together, tuple(together))
-    alike = {}
-    for spec in specs:
-        own = spec.run_id if spec in alone else ''
-        alike.setdefault((spec.signature, begun.get(spec.run_id), own), []).append(spec)
-    cut = []
-    for (_, together, _), same in alike.items():
-        if together:
-            cut.append(sorted(same, key=lambda spec: together.index(spec.run_id)))
-        else:
-            cut += [same[i : i + size] for i in range(0, len(same), size)]
-    return sorted(cut, key=lambda group: specs.index(group[0]))
+    program: Program
+    error: Busy
 
 
 class Crew:
-    """The workers that train: each trains one group of runs at a time and reports its clock."""
+    """The workers that train: each trains one program at a time and reports its clock."""
 
     def __init__(self, workers: int, root: Path, progress: Progress):
         threads = os.environ.get('NPROC', '1')
         if not (threads.isdecimal() and int(threads)):
             raise UserError(f'NPROC={threads!r}: must be a number of threads, at least 1')
         self.idle = [pool.Worker(cores, int(threads)) for cores in pool.shares(workers)]
-        self.working: dict[pool.Worker, list[RunSpec]] = {}
+        self.working: dict[pool.Worker, Program] = {}
         self.failed: dict[RunSpec, UserError] = {}
         self.root, self.progress = root, progress
+        self.moved = time.monotonic()  # when a program was last heard of
         self._programs = {}  # worker: what decides which program it holds
 
     def __enter__(self):
@@ -149,8 +156,8 @@ class Crew:
                     raise UserError(f'XLA_FLAGS={flags!r}: jax does not start with it; see the line above')
                 raise _killed(specs)
 
-    def start(self, group: list[RunSpec]) -> None:
-        """Give a group to an idle worker: to one that holds its program, if there is one.
+    def start(self, group: Program) -> None:
+        """Give a program to an idle worker: to one that holds its program, if there is one.
 
         A worker that holds another program is replaced by a new process, since a process does not give back all of
         the memory that its compiled programs took. The new one loads its program from the compilation cache.
@@ -163,20 +170,23 @@ class Crew:
         self._programs[worker] = program
         self.idle.remove(worker)
         self.working[worker] = group
-        worker.call(_train, group, self.root)
+        worker.call(_train, list(group), self.root)
 
-    def wait(self) -> list[RunSpec]:
-        """Pass reports on, for a second or until a group ends; return the runs that must be tried again."""
+    def wait(self) -> list[Again]:
+        """Pass reports on, for a second or until a program ends; return those that must be tried again."""
         again = []
         for worker in pool.ready(list(self.working), 1.0):
             group = self.working[worker]
             match worker.receive():
                 case pool.Reported(clock):
                     self.progress.update([spec.run_id for spec in group], clock)
+                    self.moved = time.monotonic()
                     continue
+                case pool.Returned():
+                    self.moved = time.monotonic()
                 case pool.Raised(Busy() as error):
                     self.progress.note(f'waiting: {str(error).partition(";")[0]}')
-                    again += group
+                    again.append(Again(group, error))
                 case pool.Raised(UserError() as error):
                     store = Store(self.root)
                     unfinished = [spec for spec in group if store.status(spec) != 'done']

@@ -115,6 +115,8 @@ def train_group(
     if clock == 0:
         load_frozen_models(training.learner, group, lane_recordings)
     for event in loop.events(training, clock):
+        for run in runs:
+            run.check_held()
         recorder(event)
         checkpoints(event)
         if progress and isinstance(event, loop.Advanced):

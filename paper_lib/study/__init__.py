@@ -6,14 +6,14 @@ above, and no two modules import each other. `tests/study/test_staircase.py` che
     book       what a notebook calls: catalogue of figures, captions, the notebook as an object
     figures    frames in, figure out: panels, grids of panels, whole figures, and how they are saved
     analysis   frames in, numbers out: statistics, claims, and what others published
-    archive    small tables that finished runs are copied into, and their rows as frames
+    archive    small tables that finished runs are copied into, their rows as frames, and the merging of archives
     plan       which runs a scale trains, and the spec of each
 """
 
 # Bottom to top. A new module is added to the room that it belongs to.
 ROOMS: dict[str, tuple[str, ...]] = {
     'plan': ('names', 'paper', 'scales', 'plan', 'parameters'),
-    'archive': ('paths', 'sealed', 'frames', 'extract', 'archive', 'rates'),
+    'archive': ('paths', 'sealed', 'frames', 'extract', 'archive', 'merge', 'rates'),
     'analysis': (
         'reference',
         'visitation',

@@ -61,7 +61,7 @@ def load(specs: Sequence[RunSpec], folder: Path, chapter: str = 'toy_maze', **fa
     `facts` are further fields of Frames. Raises RunError naming a file that is missing, cannot be read, or holds
     something else than was written.
     """
-    tables = _read(folder, chapter)
+    tables = read(folder, chapter)
     complete = {spec.run_id for spec in specs}
     for name in CHAPTERS[chapter].needed:
         complete &= set(tables[name].run_id)
@@ -78,7 +78,7 @@ def ids(folder: Path, chapter: str) -> set[str]:
 
 def table(folder: Path, chapter: str, name: str) -> pd.DataFrame:
     """One table of a chapter, with no rows where the chapter has none of it. Raises RunError as `load`."""
-    return _read(folder, chapter, (name,))[name]
+    return read(folder, chapter, (name,))[name]
 
 
 def add(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str = 'toy_maze') -> dict[str, str]:
@@ -92,14 +92,14 @@ def add(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str = 'toy_
     done_ids = [spec.run_id for spec in done]
     dropped = {}
     changed = {}
-    with _alone():
-        tables = _read(folder, chapter)
+    with alone():
+        tables = read(folder, chapter)
         orphans = _orphans(done, store, tables, chapter)
         for name in CHAPTERS[chapter].tables:
             old = tables[name]
             outdated = _outdated(old, specs) | old.run_id.isin(orphans)
             kept = old[~outdated & ~old.run_id.isin(done_ids)]
-            new = _new_rows(name, done, store, chapter)
+            new = new_rows(name, done, store, chapter)
             if new or outdated.any():
                 parts = [kept, *new] if len(kept) or not new else new
                 changed[name] = pd.concat(parts, ignore_index=True)
@@ -108,7 +108,7 @@ def add(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str = 'toy_
     return dropped | dict.fromkeys(sorted(orphans), 'its source was trained again and recorded other data')
 
 
-def _new_rows(name: str, done: list[RunSpec], store: Any, chapter: str) -> list[pd.DataFrame]:
+def new_rows(name: str, done: list[RunSpec], store: Any, chapter: str) -> list[pd.DataFrame]:
     """The rows of every finished run that has some for this table."""
     new = []
     for spec in done:
@@ -137,7 +137,7 @@ def state(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str, plan
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Notebooks that run side by side change the archive one after the other, where the file system has locks."""
     handle = os.open(Path(__file__).parent, os.O_RDONLY)  # the archive's own folder may not exist yet
     try:
@@ -181,8 +181,8 @@ def _outdated(rows: pd.DataFrame, specs: Sequence[RunSpec]) -> pd.Series:
     return ids.notna() & (ids != rows.run_id)
 
 
-def _read(folder: Path, chapter: str, names: Sequence[str] = TABLES) -> Tables:
-    """Tables by name, with no rows where the chapter has none of it."""
+def read(folder: Path, chapter: str, names: Sequence[str] = TABLES) -> Tables:
+    """Tables by name, with no rows where the chapter has none of it. Raises RunError as `load`."""
     tables = {}
     for name, content in sealed.contents(folder, chapter, names).items():
         if content is None:

@@ -168,3 +168,17 @@ def test_file_system_without_locks_falls_back_to_the_heartbeat(path, monkeypatch
     monkeypatch.setattr(lease, 'SETTLE', 0.0)
     with Lease(path), pytest.raises(Busy):
         Lease(path).__enter__()
+
+
+def test_after_a_pause_a_holder_reads_the_file_that_is_in_place_now(path, tmp_path, monkeypatch):
+    """A network disk may go on showing an open file as it was: here the lease that it opened, under another name."""
+    with Lease(path) as held:
+        os.link(path, tmp_path / 'as it was')
+        write_foreign(tmp_path / 'new', age=0)
+        os.replace(tmp_path / 'new', path)
+        held.check()
+        clock = time.monotonic
+        monkeypatch.setattr(time, 'monotonic', lambda: clock() + lease.STALE / 2 + 1)
+        with pytest.raises(Busy, match='process 1 on elsewhere'):
+            held.check()
+    assert json.loads(path.read_text())['token'] == 'theirs'

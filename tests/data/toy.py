@@ -72,10 +72,12 @@ def train(root, spec=SPEC, note='', every=20):
 
 
 def contents(root, spec=SPEC) -> dict[str, bytes]:
-    """All files of a run but the provenance, by name."""
+    """All files of a run but the provenance and who wrote it, by name."""
     path = Store(root).path(spec)
     found = {str(file.relative_to(path)): file.read_bytes() for file in path.rglob('*') if file.is_file()}
-    return {name: data for name, data in found.items() if name not in ('provenance.json', 'lease.json')}
+    return {
+        name: data for name, data in found.items() if name not in ('provenance.json', 'lease.json', 'attempts.jsonl')
+    }
 
 
 def interrupted(root, rows=33, every=10) -> Store:

@@ -1,6 +1,7 @@
 """The premise of the study, bit for bit: determinism, Tandem exactness, resume after kill -9."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import random
@@ -18,9 +19,10 @@ import smoke
 from paper_lib.agent import dreamer
 from paper_lib.contract import files
 from paper_lib.contract.errors import RunError, UserError
+from paper_lib.data.lease import Busy
 from paper_lib.data.replay import Replay
 from paper_lib.data.store import Finished, Store
-from paper_lib.engine import ensure
+from paper_lib.engine import jobs
 from paper_lib.run import cost, lanes, train, watch, windows
 
 WEIGHTS = {'wm': {'encoder': {}, 'rssm': {}}, 'task': {'actor': {}}}  # of an agent without any
@@ -32,6 +34,25 @@ def content(store, spec):
     path = store.path(spec)
     names = [path / name for name in FINAL] + sorted(path.glob('replay/*.bin'))
     return {str(name.relative_to(path)): name.read_bytes() for name in names}
+
+
+def test_a_run_that_was_taken_over_is_written_no_further(tmp_path):
+    """By a process that was thought dead: it stops within the chunk, before rows of the next one are written."""
+    store = Store(tmp_path)
+    lease = store.path(smoke.ACTIVE) / 'lease.json'
+
+    def take_over(clock):
+        lease.write_text('{"host": "elsewhere", "pid": 1, "token": "theirs"}')
+        taken.append(clock)
+
+    taken = []
+    with pytest.raises(Busy, match='process 1 on elsewhere'):
+        train.train([smoke.ACTIVE], store, take_over)
+    assert len(taken) == 1
+    actions = np.fromfile(store.path(smoke.ACTIVE) / 'replay/action.bin', np.float32)
+    written = actions.reshape(smoke.ACTIVE.schedule.rows, -1).any(1).sum()
+    assert 0 < written <= 2 * smoke.ACTIVE.chunk // 4  # of the chunk that was trained, and of the one that was begun
+    assert json.loads(lease.read_text())['token'] == 'theirs'
 
 
 @pytest.fixture(scope='module')
@@ -302,7 +323,7 @@ def test_an_interrupted_group_goes_on_together_and_ends_with_the_same_bytes(save
     with pytest.raises(KeyboardInterrupt):
         train.train(PAIR, store, checkpoint_seconds=0)
     monkeypatch.undo()
-    assert ensure.groups(PAIR[::-1], 1, store) == [PAIR]
+    assert jobs.programs(PAIR[::-1], 1, jobs.begun(PAIR, store)) == [tuple(PAIR)]
     train.train(PAIR, store)
     for spec in PAIR:
         assert content(store, spec) == content(pair, spec)
@@ -317,8 +338,8 @@ def test_runs_of_different_programs_are_not_grouped(tmp_path):
 
 def test_what_must_have_its_sources_bits_is_trained_alone_as_that_was(store, tmp_path):
     same = [dataclasses.replace(smoke.CONTROL, init_seed=seed) for seed in (1, 2)]
-    assert ensure.groups(same, 8, store) == [same]
-    assert ensure.groups(same, 8, store, set(same)) == [[spec] for spec in same]
+    assert jobs.programs(same, 8, {}) == [tuple(same)]
+    assert jobs.programs(same, 8, {}, set(same)) == [(spec,) for spec in same]
     path = tmp_path / smoke.ACTIVE.run_id
     shutil.copytree(store.path(smoke.ACTIVE), path)
     about = files.read_json(path / 'provenance.json')['provenance']

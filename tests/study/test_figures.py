@@ -144,7 +144,7 @@ def test_optional_agents_are_named_and_the_others_drawn(name, study):
     for agent in lost:
         at_a_weight_of_its_own = name in ('figure_7', 'figure_S9') and 0 < agents.exploration_weight(agent) < 1
         assert 'no run yet' in words if at_a_weight_of_its_own else agents.get(agent).label in words
-    if any(agent in planned for agent in entry.agents):
+    if any(agent in planned for agent in entry.agents) and name != 'figure_offline':  # it leaves out exploratory tasks
         assert 'no finished run' not in words
     labels = ', '.join(agents.get(agent).label for agent in lost)
     said = f'Optional, not trained: {labels}. `paper-lib notebooks {entry.notebook} -p train all` trains them.'

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from paper_lib import machine
 from paper_lib.contract import tasks
 from paper_lib.contract.spec import ModelSpec, RunSpec
-from paper_lib.engine import ensure
+from paper_lib.engine import ensure, jobs
 from paper_lib.engine.bench.measure import Case, between_updates, updates
 from paper_lib.engine.bench.processes import alone, together
 
@@ -47,7 +47,7 @@ class Seconds:
 def predicted(specs: list[RunSpec], seconds: float) -> Seconds:
     """What all these runs take; each program is measured for so many seconds."""
     programs, loops = one_of_each_program(specs), one_of_each_loop(specs)
-    trained_alone = ensure.trained_alone(specs)
+    trained_alone = jobs.trained_alone(specs)
     _, most_lanes = ensure.layout()
     updating, between = 0.0, 0.0
     for spec in specs:

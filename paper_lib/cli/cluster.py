@@ -1,0 +1,306 @@
+"""Commands for machines beyond this one: what a study costs there, its jobs, and what becomes of them."""
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from paper_lib.cli.options import NAMED, Folder, Input, Json, Scale, show
+from paper_lib.contract.errors import RunError, UserError
+from paper_lib.contract.spec import RunSpec
+
+if TYPE_CHECKING:
+    from paper_lib.data.attempts import Note
+    from paper_lib.data.store import Store
+    from paper_lib.engine.jobs import Job
+    from paper_lib.engine.queue import Queued
+    from paper_lib.engine.site import Site
+    from paper_lib.engine.workflow import Step
+
+SiteFile = Annotated[
+    Path | None,
+    NAMED,
+    tyro.conf.arg(metavar='FILE', help='settings of the cluster; see workflow/', help_behavior_hint='(default: none)'),
+]
+Names = tyro.conf.Positional[
+    Annotated[tuple[str, ...], tyro.conf.arg(metavar='NOTEBOOK', help='which (all, if none)', help_behavior_hint='')]
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """Train the runs of one job that are not finished. The jobs of a cluster call this.
+
+    It may be called again, and twice at once: a finished run is done, an unfinished one resumes, and a run that
+    another process works on is left to that.
+    """
+
+    job: tyro.conf.Positional[Input]
+    """a job.json of `paper-lib cluster submit`"""
+    runs: Folder = None
+
+    def __call__(self) -> None:
+        from paper_lib.data.store import Store
+        from paper_lib.engine import ensure, jobs
+
+        job = jobs.read(self.job)
+        ensure.work(job, Store(self.runs))
+        print(f'done: {len(job.specs)} runs of {job.id}')
+
+
+@dataclasses.dataclass(frozen=True)
+class _Study:
+    """The jobs of a scale's notebooks on a site."""
+
+    notebooks: dict[str, list[RunSpec]]  # the runs that each draws and that are in no archive
+    planned: 'list[Job]'
+    site: 'Site'
+    store: 'Store'
+
+    @property
+    def done(self) -> set[RunSpec]:
+        specs = {spec for specs in self.notebooks.values() for spec in specs}
+        return {spec for spec in specs if self.store.status(spec) == 'done'}
+
+    def steps(self, scale: str, seeds: int) -> 'list[Step]':
+        from paper_lib.engine import workflow
+
+        options = f'--scale {scale} --parameter train no'
+        if seeds:
+            options += f' --parameter seeds {seeds}'
+        return workflow.steps(self.planned, self.notebooks, self.site, self.store, options)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Common:
+    """What the commands share."""
+
+    names: Names = ()
+    scale: Scale = 'paper'
+    seeds: int = 0  # pairs of every agent; 0: as many as the scale says
+    site: SiteFile = None
+    runs: Folder = None
+
+    def study(self) -> _Study:
+        """Raises UserError for a wrong name or value, and for a mistake in the site file."""
+        from paper_lib.data.store import Store
+        from paper_lib.engine import jobs
+        from paper_lib.engine import site as sites
+        from paper_lib.study import book, scales
+        from paper_lib.study.names import choose
+
+        site = sites.read(self.site) if self.site else sites.Site()
+        store = Store(self.runs)
+        books = {each.name: each for each in book.every(scales.get(self.scale), self.seeds, store)}
+        chosen = [choose('notebook', name, books) for name in self.names or books]
+        notebooks = {each.name: each.needs() for each in chosen}
+        specs = [spec for needed in notebooks.values() for spec in needed]
+        return _Study(notebooks, jobs.plan(specs, site.lanes, site.pack, site.machine), site, store)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan(_Common):
+    """Print what the notebooks of a scale would cost on a site, each alone and all together. Nothing is submitted."""
+
+    write: bool = False  # write the jobs and the plan too, for a Snakemake that you call yourself
+    json: Json = False
+
+    def __call__(self) -> None:
+        from paper_lib.engine import jobs, outlook, workflow
+
+        study = self.study()
+        if self.write:
+            steps = [step for step in study.steps(self.scale, self.seeds) if not workflow.is_done(step, study.store)]
+            study.store.check_writable()
+            path = workflow.write(steps, study.planned, study.site, study.store)
+            print(f'{len(steps)} jobs written: {path}', file=sys.stderr)
+        done = study.done
+        rows = []
+        for name, specs in study.notebooks.items():
+            left = [spec for spec in specs if spec not in done]
+            alone = jobs.plan(left, study.site.lanes, study.site.pack, study.site.machine)
+            rows.append(outlook.row(name, alone, len(specs) - len(left), study.site))
+        todo = [job for job in study.planned if not done.issuperset(job.specs)]
+        left_out = len(done) - sum(spec in done for job in todo for spec in job.specs)
+        rows.append(outlook.row('together', todo, left_out, study.site))
+        show(rows, self.json)
+
+
+@dataclasses.dataclass(frozen=True)
+class Submit(_Common):
+    """Run the jobs of the notebooks, and then the notebooks, on a site; return when all is done.
+
+    Whatever dies meanwhile, this process included: give the same command again.
+    """
+
+    def __call__(self) -> None:
+        from paper_lib.engine import site as sites
+        from paper_lib.engine import workflow
+
+        if not self.site:
+            raise UserError('site: none given; name the file with --site (workflow/ has examples)')
+        study = self.study()
+        sites.check_queue(study.site)
+        steps = study.steps(self.scale, self.seeds)
+        workflow.submit(steps, study.planned, study.site, study.store, lambda line: print(line, flush=True))
+        print(f'done: {len(steps)} jobs')
+
+
+@dataclasses.dataclass(frozen=True)
+class Status(_Common):
+    """Show what is done, running, waiting and failed: as the run store says, then as the queue does."""
+
+    json: Json = False
+
+    def __call__(self) -> None:
+        study = self.study()
+        rows = _states(study)
+        if self.json:
+            return show(rows, True)
+        counts: dict[str, int] = {}
+        for row in rows:
+            counts[row['state']] = counts.get(row['state'], 0) + 1
+        print(', '.join(f'{count} {state}' for state, count in counts.items()) or 'no runs')
+        show([row for row in rows if row['state'] not in ('done', 'planned')], False)
+
+
+def _states(study: _Study) -> list[dict[str, Any]]:
+    """One row per run."""
+    from paper_lib.data import attempts
+    from paper_lib.engine import queue, workflow
+
+    queued = {each.step: each for each in queue.jobs(study.site, workflow.folder(study.store)) or ()}
+    rows = []
+    for job in study.planned:
+        for spec in job.specs:
+            notes = attempts.read(study.store.path(spec))
+            state, detail = _state(spec, job.id, study.store, notes, queued.get(job.id))
+            if late := attempts.two_writers(notes):
+                detail = f'TWO WRITERS: attempt {late[0].attempt} wrote after a later one had begun; {detail}'
+            rows.append({'state': state, 'run_id': spec.run_id, 'job': job.id, 'detail': detail})
+    return rows
+
+
+def _state(spec: RunSpec, job_id: str, store: 'Store', notes: 'list[Note]', queued: 'Queued | None') -> tuple[str, str]:
+    """The state of a run, and what is to be said of it."""
+    from paper_lib.engine import workflow
+
+    status = store.status(spec)
+    if status == 'done':
+        return status, ''
+    if status == 'running':
+        begun = [note for note in notes if note.event == 'begin']
+        if not begun:
+            return status, ''
+        since = time.strftime('%Y-%m-%d %H:%M', time.localtime(begun[-1].time))
+        return status, f'on {begun[-1].host} since {since}'
+    if queued:
+        return 'queued', f'{queued.state.lower()}, {queued.elapsed} {queued.node}'.rstrip()
+    if status == 'failed':
+        return status, store.failure(spec) or ''
+    if isinstance(spec.source, RunSpec) and store.status(spec.source) != 'done':
+        return 'waiting', f'for its source {spec.source.run_id}'
+    line = workflow.last_line(job_id, store)
+    if line.startswith('error: '):
+        return 'failed', line
+    return 'planned' if status == 'missing' else status, line
+
+
+@dataclasses.dataclass(frozen=True)
+class Cancel:
+    """Stop the process that drives the jobs, and take its jobs out of the queue. What is finished stays."""
+
+    site: SiteFile = None
+    runs: Folder = None
+
+    def __call__(self) -> None:
+        from paper_lib.data.store import Store
+        from paper_lib.engine import site as sites
+        from paper_lib.engine import workflow
+
+        site = sites.read(self.site) if self.site else sites.Site()
+        workflow.cancel(site, Store(self.runs), lambda line: print(line, flush=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Logs:
+    """Print the log of the job that a run is in."""
+
+    run: tyro.conf.Positional[str]
+    """a run's id, or how it begins; or a notebook"""
+    runs: Folder = None
+
+    def __call__(self) -> None:
+        from paper_lib.data.store import Store
+        from paper_lib.engine import jobs, workflow
+
+        store = Store(self.runs)
+        place = workflow.folder(store)
+        found = {}
+        for path in sorted(place.glob('*/log.txt')):
+            names = [path.parent.name]
+            try:
+                names += [spec.run_id for spec in jobs.read(path.parent / 'job.json').specs]
+            except RunError:
+                names.append(path.parent.name.removeprefix('notebook_'))
+            if any(name.startswith(self.run) for name in names):
+                found[path.parent.name] = path
+        if not found:
+            raise UserError(f'run={self.run!r}: no job with a log in {place} has it')
+        for path in found.values():
+            print(f'{path}:\n{path.read_text(errors="replace")}', end='')
+
+
+@dataclasses.dataclass(frozen=True)
+class Collect:
+    """Merge finished runs of other machines into figures/data: run folders (runs/) or archives (figures/data/SCALE).
+
+    A run that is archived already stays as it is. Runs of a pair must be of the same code and hardware.
+    """
+
+    folders: tyro.conf.Positional[tuple[Path, ...]]
+    """where they are"""
+    scale: Scale = 'paper'
+    seeds: int = 0  # pairs of every agent; 0: as many as the scale says
+    mixed: bool = False  # runs of a pair may be of different code or hardware
+    json: Json = False
+
+    def __call__(self) -> None:
+        from paper_lib.data.store import Store
+        from paper_lib.study import merge, paths, plan, scales
+
+        for folder in self.folders:
+            if not folder.is_dir():
+                raise UserError(f'folder={str(folder)!r}: is not a folder')
+        scale = scales.get(self.scale)
+        counts: dict[tuple[str, merge.Origin], int] = {}
+        for chapter in scale.chapters:
+            specs = plan.specs(chapter, scale, self.seeds, optional=True)
+            parts = []
+            for folder in self.folders:
+                if any(folder.glob('*_manifest.json')):
+                    parts.append(merge.of_archive(specs, folder, chapter))
+                else:
+                    parts.append(merge.of_store(specs, Store(folder), chapter))
+            new = merge.add(specs, parts, paths.archive(self.scale), chapter, self.mixed)
+            for origin, count in merge.origins(new).items():
+                counts[chapter, origin] = count
+        rows = []
+        for (chapter, origin), count in counts.items():
+            rows.append({'chapter': chapter, 'runs': count, 'code': origin.code, 'hardware': origin.hardware})
+        if rows or self.json:
+            return show(rows, self.json)
+        print('no run that is not archived already')
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Train a study on a cluster with Snakemake: docs/cluster.md goes through it."""
+
+    do: tyro.conf.OmitSubcommandPrefixes[Plan | Submit | Status | Cancel | Logs | Collect]
+
+    def __call__(self) -> int | None:
+        return self.do()

@@ -1,0 +1,62 @@
+"""What the queue of a cluster says of our jobs. It is a hint: what is finished is in the run store alone."""
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from paper_lib.contract.errors import UserError
+from paper_lib.engine import site
+from paper_lib.engine.site import Site
+
+MARK = '_wildcards_'  # before the id of a job in the comment that Snakemake's executor gives it
+
+
+class Queued(NamedTuple):
+    """A job that the queue has, waiting or running."""
+
+    number: str  # of the queue
+    state: str  # in the queue's words: PENDING, RUNNING, ...
+    step: str  # the id of the job or notebook
+    elapsed: str  # since it began
+    node: str
+
+
+def prefix(folder: Path) -> str:
+    """How the names of the jobs of a run store begin in the queue."""
+    return f'paper-lib-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]}'
+
+
+def jobs(where: Site, folder: Path) -> list[Queued] | None:
+    """Our jobs in the queue. None where it does not answer, or where the engine keeps no queue that can be asked."""
+    if where.engine != 'slurm' or not shutil.which('squeue'):
+        return None
+    try:
+        answer = site.ask(['squeue', '--me', '--noheader', '--format=%j|%i|%T|%k|%M|%N'])
+    except UserError:
+        return None
+    return None if answer.returncode else parse(answer.stdout, prefix(folder))
+
+
+def parse(text: str, name: str) -> list[Queued]:
+    """The jobs whose name begins so, of what `squeue` prints."""
+    found = []
+    for line in text.splitlines():
+        fields = line.strip().split('|')
+        if len(fields) == 6 and fields[0].startswith(name) and MARK in fields[3]:
+            _, number, state, comment, elapsed, node = fields
+            found.append(Queued(number, state, comment.partition(MARK)[2], elapsed, node))
+    return found
+
+
+def cancel(queued: list[Queued]) -> None:
+    """Take jobs out of the queue. Raises UserError if it does not answer."""
+    if queued:
+        site.ask(['scancel', *(each.number for each in queued)])
+
+
+def keeps_accounts() -> bool:
+    """Whether Slurm has accounting, which knows of jobs that ended long ago."""
+    if not shutil.which('sacct'):
+        return False
+    return site.ask(['sacct', '--noheader', '--allocations', '--starttime=now']).returncode == 0

@@ -1,0 +1,115 @@
+"""The commands for machines beyond this one, as a person gives them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import smoke
+
+from paper_lib import cli
+from paper_lib.data.attempts import Attempt
+from paper_lib.data.store import Store
+from paper_lib.engine import jobs, workflow
+from paper_lib.study import book, scales
+
+ROOT = Path(__file__).resolve().parents[1]
+SLURM = str(ROOT / 'workflow' / 'slurm.toml')
+
+
+@pytest.fixture(autouse=True)
+def nothing_archived(tmp_path, monkeypatch):
+    monkeypatch.setenv('PAPER_LIB_FIGURES', str(tmp_path / 'figures'))
+
+
+@pytest.fixture
+def call(capsys, tmp_path):
+    """Give a command -> (exit code, what it prints, what it says on stderr)."""
+
+    def run(*args):
+        code = cli.main([*args, '--runs', str(tmp_path / 'runs')])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def test_a_plan_has_a_row_per_notebook_and_one_of_all_together(call):
+    code, out, _ = call('cluster', 'plan', '--scale', 'smoke', '--site', SLURM, '--json')
+    rows = json.loads(out)
+    assert code == 0
+    assert [row['notebook'] for row in rows] == [*(each for each in book.catalogue.CLAIMS), 'together']
+    together = rows[-1]
+    assert together['runs'] == 121 and together['done'] == 0
+    assert together['runs'] < sum(row['runs'] for row in rows[:-1])  # notebooks share runs
+    assert together['jobs'] < together['runs'] / 2  # small ones are packed
+    assert together['price'] == pytest.approx(2.5 * together['GPU hours'], rel=0.05)
+
+
+def test_a_plan_counts_what_is_finished(call, monkeypatch):
+    done = book.every(scales.get('smoke'), 0, Store('none'))[0].needs()
+    monkeypatch.setattr(Store, 'status', lambda self, spec: 'done' if spec in done else 'missing')
+    _, out, _ = call('cluster', 'plan', '0_base_agent', '--scale', 'smoke', '--json')
+    (base, together) = json.loads(out)
+    assert base['done'] == base['runs'] == len(done) and base['jobs'] == together['jobs'] == 0
+
+
+def test_a_plan_can_be_written_for_a_snakemake_of_ones_own(call, tmp_path):
+    code, _, err = call('cluster', 'plan', '2_validation', '--scale', 'smoke', '--site', SLURM, '--write')
+    place = tmp_path / 'runs/jobs'
+    plan = json.loads((place / 'plan.json').read_text())
+    assert code == 0 and f'{len(plan["jobs"])} jobs written: {place}' in err
+    assert (place / 'Snakefile').read_bytes() == (ROOT / 'workflow/Snakefile').read_bytes()
+    for each in plan['jobs'][:-1]:
+        assert [spec.run_id for spec in jobs.read(place / each['id'] / 'job.json').specs] == each['specs']
+    assert plan['jobs'][-1]['id'] == 'notebook_2_validation'
+
+
+@pytest.mark.parametrize('args, words', [
+    (['cluster', 'submit', '--scale', 'smoke'], 'site: none given; name the file with --site'),
+    (['cluster', 'submit', '--site', 'no.toml'], 'site=no.toml: no such file'),
+    (['cluster', 'plan', '7_none', '--site', SLURM], "notebook='7_none'"),
+    (['cluster', 'plan', '--scale', 'huge'], "scale='huge'"),
+    (['cluster', 'logs', 'walker'], "run='walker': no job with a log in"),
+    (['work', 'no.json'], 'no.json: missing; write it again with `paper-lib cluster submit`'),
+])  # fmt: skip
+def test_a_mistake_is_one_line(call, args, words):
+    code, out, err = call(*args)
+    assert (code, out) == (2, '')
+    assert err.startswith('error: ') and words in err and err.count('\n') == 1
+
+
+def test_folders_that_are_not_there_are_not_collected(capsys, tmp_path):
+    assert cli.main(['cluster', 'collect', str(tmp_path / 'none')]) == 2
+    assert 'is not a folder' in capsys.readouterr().err
+
+
+def test_status_is_that_of_the_runs_first(call, tmp_path):
+    """A source that failed, its followers that wait, and a run that two processes wrote."""
+    (validation,) = (each for each in book.every(scales.get('smoke'), 0, Store('none')) if each.name == '2_validation')
+    first, second, *_ = [spec for spec in validation.needs() if not spec.source]
+    store = Store(tmp_path / 'runs')
+    store.path(first).mkdir(parents=True)
+    one, _ = (Attempt(store.path(first), token) for token in ('one', 'two'))
+    one.note('metrics')
+    call('cluster', 'plan', '2_validation', '--scale', 'smoke', '--site', SLURM, '--write')
+    planned = json.loads((tmp_path / 'runs/jobs/plan.json').read_text())['jobs']
+    (of_second,) = (each['id'] for each in planned if second.run_id in each['specs'])
+    workflow.log(of_second, store).write_text('begin\nerror: no space\n')
+    _, out, _ = call('cluster', 'status', '2_validation', '--scale', 'smoke', '--site', SLURM, '--json')
+    rows = {row['run_id']: row for row in json.loads(out)}
+    assert len(rows) == len(validation.needs())
+    assert 'TWO WRITERS: attempt 1' in rows[first.run_id]['detail']
+    assert (rows[second.run_id]['state'], rows[second.run_id]['detail']) == ('failed', 'error: no space')
+    for spec in validation.needs():
+        if spec.source:
+            row = rows[spec.run_id]
+            assert (row['state'], row['detail']) == ('waiting', f'for its source {spec.source.run_id}')
+    _, out, _ = call('cluster', 'logs', second.run_id[:30])
+    assert out.endswith('begin\nerror: no space\n')
+
+
+def test_a_job_is_worked_on_by_its_file(call, tmp_path, monkeypatch):
+    (job,) = jobs.plan([smoke.ACTIVE])
+    jobs.write(tmp_path / 'job.json', job)
+    monkeypatch.setattr(Store, 'status', lambda self, spec: 'done')
+    assert call('work', str(tmp_path / 'job.json')) == (0, f'done: 1 runs of {job.id}\n', '')
