@@ -29,7 +29,7 @@ ROOMS = {
     'ground': Room(0, set(), set()),  # the modules that stand in no folder and are not named below
     'contract': Room(1, {'ground'}, {'numpy'}),
     'envs': Room(2, {'ground', 'contract'}, {'numpy'} | SUITES),
-    'data': Room(2, {'ground', 'contract'}, {'numpy', 'pandas', 'pyarrow'}),
+    'data': Room(2, {'ground', 'contract'}, {'numpy', 'pandas', 'pyarrow', 'h5py', 'PIL'}),
     'agent': Room(2, {'ground', 'contract'}, {'numpy'} | DEVICE),
     'run': Room(3, {'ground', 'contract', 'envs', 'data', 'agent'}, {'numpy'} | DEVICE),
     'engine': Room(4, {'ground', 'contract', 'envs', 'data', 'run'}, {'numpy', 'tqdm'} | DEVICE),

@@ -2,7 +2,7 @@
 
 Exit codes:
     0    the command succeeded
-    1    the doctor found a problem
+    1    the doctor or the audit found a problem
     2    the command has a mistake, run data cannot be used, or the system refuses something, e.g. space on a disk;
          one line on stderr says what to do
     130  interrupted, and 143 terminated: training resumes with the same command
@@ -23,6 +23,7 @@ from collections.abc import Callable
 
 import tyro
 
+from paper_lib.cli.data import Audit
 from paper_lib.cli.machine import Bench, Doctor, Reference
 from paper_lib.cli.options import end
 from paper_lib.cli.runs import Prune, Runs, Train
@@ -109,7 +110,7 @@ def _terminate(number: int, _: object) -> None:
 def _parse(args: list[str] | None) -> Callable[[], int | None]:
     """The command that the arguments name. Raises UserError for a mistake in them."""
     study = Train | Runs | Notebooks | Html | Verify | Figures | Claims | Export | Tasks | Agents | Scales | Sizes
-    commands = study | Doctor | Bench | Prune | Reference
+    commands = study | Doctor | Bench | Prune | Reference | Audit
     args = sys.argv[1:] if args is None else args
     if shutil.get_terminal_size().columns < NARROWEST:
         os.environ['COLUMNS'] = str(NARROWEST)

@@ -98,5 +98,4 @@ NAMED = tyro.constructors.PrimitiveConstructorSpec(
 )
 Folder = Annotated[Path | None, NAMED, tyro.conf.arg(
     help='folder of the runs', help_behavior_hint='(default: PAPER_LIB_RUNS, else runs/)')]  # fmt: skip
-Input = Annotated[Path | None, NAMED, tyro.conf.arg(metavar='FILE', help_behavior_hint='')]
 Output = Annotated[Path | None, NAMED, tyro.conf.arg(help_behavior_hint='')]

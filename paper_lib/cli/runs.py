@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from paper_lib.cli.options import Folder, Input, Json, ModelValues, RunValues, Scale, given, show
+from paper_lib.cli.data import fitting
+from paper_lib.cli.options import Folder, Json, ModelValues, RunValues, Scale, given, show
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
 
@@ -29,8 +30,8 @@ class Train:
     """the chapter that gives the values: base_agent, toy_maze or study"""
     size: Annotated[str | None, tyro.conf.arg(metavar='STR', help_behavior_hint='(default: as the scale)')] = None
     """a model size: see `paper-lib sizes`"""
-    dataset: Input = None
-    """an .npz file that an offline agent learns from instead of a run; see paper_lib/data/datasets.py"""
+    dataset: Annotated[str, tyro.conf.arg(metavar='DATA', help_behavior_hint='')] = ''
+    """a file, a folder or a Minari id that an offline agent learns from instead of a run; see docs/your_data.md"""
     values: Annotated[RunValues, tyro.conf.arg(name='')] = dataclasses.field(default_factory=RunValues)
     model: ModelValues = dataclasses.field(default_factory=ModelValues)
     runs: Folder = None
@@ -40,7 +41,7 @@ class Train:
 
     def specs(self) -> list[RunSpec]:
         """The run, preceded by its source if it has one. Raises UserError for a wrong name or value."""
-        from paper_lib.data import datasets
+        from paper_lib.data import datasets, formats
         from paper_lib.study import plan, scales
         from paper_lib.study.names import choose
 
@@ -51,7 +52,7 @@ class Train:
         values = given(self.values) | {'model': model | given(self.model)}
         dataset = None
         if self.dataset:
-            dataset = datasets.describe(self.dataset.stem, self.task, datasets.read(self.dataset))
+            dataset = datasets.describe(formats.title(self.dataset), self.task, fitting(self.dataset, self.task)[0])
         spec = plan.make(self.agent, self.task, self.seed, scale, self.chapter, dataset, **values)
         return [spec.source, spec] if isinstance(spec.source, RunSpec) else [spec]
 
@@ -67,7 +68,7 @@ class Train:
         self._say_chapter()
         if self.dataset and not self.dry_run:
             store.check_writable()
-            datasets.add(store.root, self.dataset.stem, self.task, datasets.read(self.dataset))
+            datasets.add(store.root, specs[-1].source.name, self.task, fitting(self.dataset, self.task)[0])
         done = [spec for spec in specs if store.status(spec) == 'done']
         if specs[-1] in done:
             specs = done  # the source of a finished run is not needed again

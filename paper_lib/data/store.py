@@ -46,6 +46,17 @@ def default_root() -> Path:
     return checkout / 'runs' if (checkout / 'pyproject.toml').exists() else Path('runs')
 
 
+def finished(name: str | Path, root: Path) -> 'Finished':
+    """The finished run in a folder of this name, or of this id below a root.
+
+    Raises RunError as `Store.require` does.
+    """
+    path = Path(os.path.expanduser(name))
+    path = path if (path / 'spec.json').exists() else root / name
+    spec = writer.read_spec(path / 'spec.json')
+    return Store(path.resolve().parent).require(spec)
+
+
 class Store:
     """All runs below a folder, which need not exist yet.
 
@@ -314,3 +325,10 @@ class Finished:
         for name in writer.replay_files(self.path):
             self.file(name)
         return Replay.open(self.path / 'replay')
+
+    def collected(self) -> int:
+        """How many rows of its replay the run wrote. A run that adds data when it must may write fewer than it has."""
+        if self.spec.data == 'own':
+            return self.spec.own_rows
+        lengths = self.log('lengths.bin', (self.spec.schedule.updates,))
+        return int(lengths.max()) - self.spec.source_rows

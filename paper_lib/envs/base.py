@@ -20,11 +20,6 @@ class Spaces:
     place: int = 0  # size of a position that is recorded beside images; no agent sees it
 
 
-def nearest(size: int, side: int) -> np.ndarray:
-    """(size,) ints: the nearest of `side` cells for each of `size` pixels along one side of an image."""
-    return (2 * np.arange(size) + 1) * side // (2 * size)
-
-
 class Env:
     """One environment around a simulator, which offers
 

@@ -19,6 +19,7 @@ from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import sources
 from paper_lib.data.datasets import Recording
+from paper_lib.data.steps import check_fits
 from paper_lib.data.store import Finished, Store
 from paper_lib.data.writer import Run
 from paper_lib.run import backend, cost, lanes, loop, provenance, rollout
@@ -128,26 +129,12 @@ def make_lane(run: Run, recording: Finished | Recording | None, spaces: envs.Spa
     own_replay = run.make_replay(layout) if spec.own_rows else None
     recorded_replay = recording.replay() if recording else None
     if recorded_replay:
-        check_layout(spec, recorded_replay.arrays, layout)
+        like = {key: (array.shape[2:], array.dtype) for key, array in recorded_replay.arrays.items()}
+        check_fits(f'{spec.source_id}: ', like, spec.task, layout)
     batches = None
     if spec.data == 'batches':
         batches = recording.log('batches.bin', (spec.schedule.updates, spec.model.batch))
     return Lane(spec, run, sources.learned_from(spec, recorded_replay, own_replay), batches)
-
-
-def check_layout(spec: RunSpec, arrays: dict[str, np.ndarray], layout: dict[str, tuple]) -> None:
-    """Raise UserError unless a recording has exactly the observations and actions of the task's environment."""
-    for name in rollout.OBS:
-        if name in arrays and name not in layout:
-            raise UserError(f'{spec.source_id}: has {name}, which {spec.task} has not')
-    for name, (shape, dtype) in layout.items():
-        if name not in arrays:
-            raise UserError(f'{spec.source_id}: has no {name}, which {spec.task} has')
-        wanted_shape, wanted_dtype = tuple(shape), np.dtype(dtype)
-        recorded_shape, recorded_dtype = arrays[name].shape[2:], arrays[name].dtype
-        if (recorded_shape, recorded_dtype) != (wanted_shape, wanted_dtype):
-            what = f'{name} of shape {recorded_shape} and type {recorded_dtype}'
-            raise UserError(f'{spec.source_id}: has {what}; {spec.task} has {wanted_shape} and {wanted_dtype}')
 
 
 def make_training(group: list[Lane], spaces: envs.Spaces) -> loop.Training:

@@ -8,6 +8,7 @@ import pytest
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import ModelSpec, RunSpec
 from paper_lib.data import datasets, sources
+from paper_lib.data.steps import FLAGS
 from paper_lib.data.store import Store
 
 TASK = 'point_mass_maze-proprio'
@@ -64,7 +65,7 @@ def test_the_identity_of_a_dataset_is_its_content(tmp_path):
     assert other.sha256 != dataset.sha256
     assert follower(other).run_id != follower(dataset).run_id
     assert follower(dataset).run_id == follower(dataclasses.replace(dataset)).run_id
-    bytes_as_flags = {name: episodes()[name] * np.uint8(255) for name in datasets.FLAGS}
+    bytes_as_flags = {name: episodes()[name] * np.uint8(255) for name in FLAGS}
     assert datasets.add(tmp_path, 'mine', TASK, episodes() | bytes_as_flags) == dataset
 
 

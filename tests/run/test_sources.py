@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import smoke
 
-from paper_lib.contract.errors import UserError
+from paper_lib import cli
 from paper_lib.data import datasets
+from paper_lib.data.audit import audit
+from paper_lib.data.replay import FIRST
+from paper_lib.data.steps import of_replay
 from paper_lib.data.store import Store
 from paper_lib.run import train
 
@@ -88,17 +91,18 @@ def test_such_runs_resume_to_the_same_bytes(saves, store, tmp_path, monkeypatch)
         assert (other.path(spec) / name).read_bytes() == (store.path(spec) / name).read_bytes(), name
 
 
-@pytest.mark.parametrize(('arrays', 'words'), [
-    ({'image': np.zeros((9, 1, 8, 8, 3), np.uint8)}, 'has image, which point_mass_maze-proprio has not'),
-    ({'vector': np.zeros((9, 1, 5), np.float32)}, r'has vector of shape \(5,\) and type float32; point_mass'),
-    ({'action': np.zeros((9, 1, 2))}, 'has action of shape .* and type float64'),
-])  # fmt: skip
-def test_a_recording_of_other_observations_or_actions_is_refused(arrays, words):
-    layout = {'vector': ((4,), 'float32'), 'action': ((2,), 'float32')}
-    recorded = {name: np.zeros((9, 1, *shape), dtype) for name, (shape, dtype) in layout.items()}
-    train.check_layout(smoke.PASSIVE, recorded, layout)
-    with pytest.raises(UserError, match=words):
-        train.check_layout(smoke.PASSIVE, recorded | arrays, layout)
+@pytest.mark.parametrize('spec', [FORGETS, STOPS], ids=['forgets', 'stops'])
+def test_the_audit_invents_nothing_in_the_replay_of_a_run(spec, store, capsys):
+    """Its four environments have few episodes. A planted bug has the number that it has in a batch."""
+    assert cli.main(['audit', spec.run_id, '--runs', str(store.root), '--length', '6']) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert {row.split()[0] for row in rows} <= {'few_episodes', 'zero_rewards'}
+    steps = of_replay(store.replay(spec), 300)
+    flags = steps.whole('flags')
+    flags[2 * 300 + 7] |= FIRST  # row 7 of environment 2
+    planted = dataclasses.replace(steps, read=lambda key: iter([flags]) if key == 'flags' else steps.read(key))
+    found = {finding.kind: finding.rows for finding in audit(planted, 6, of_run=True)}
+    assert found['misplaced_first'] == (7 * 4 + 2,)
 
 
 def test_passive_on_a_dataset_learns_from_it_and_is_evaluated_in_its_task(store):

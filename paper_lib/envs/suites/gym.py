@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paper_lib.contract.errors import UserError
+from paper_lib.contract.pictures import is_picture, nearest
 from paper_lib.contract.tasks import Suite, Task, register
 from paper_lib.envs import packages
-from paper_lib.envs.base import Spaces, nearest
+from paper_lib.envs.base import Spaces
 
 if TYPE_CHECKING:
     import gymnasium
@@ -40,8 +41,7 @@ class Entry:
     @property
     def pixels(self) -> bool:
         """Whether it is an image."""
-        shape = self.space.shape
-        return self.space.dtype == np.uint8 and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3)))
+        return is_picture(self.space.shape, self.space.dtype)
 
     def of(self, observation: Any) -> Any:
         """The value of this entry in an observation of the whole space."""

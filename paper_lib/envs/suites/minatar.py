@@ -7,8 +7,9 @@ to the task's size without smoothing.
 
 import numpy as np
 
+from paper_lib.contract.pictures import nearest
 from paper_lib.contract.tasks import Suite, Task, register
-from paper_lib.envs.base import Spaces, nearest
+from paper_lib.envs.base import Spaces
 
 GAMES = ('asterix', 'breakout', 'freeway', 'seaquest', 'space_invaders')
 

@@ -1,0 +1,85 @@
+"""Commands for recordings: what is wrong with one, and how one leaves this library."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from paper_lib.cli.options import Folder, Json, show
+from paper_lib.contract import tasks
+from paper_lib.contract.errors import UserError
+
+if TYPE_CHECKING:
+    from paper_lib.data.audit import Finding
+    from paper_lib.data.steps import Steps, Wanted
+
+LONGEST = 65_536  # steps of a sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """List what is wrong with a recording, or unusual, with its rows.
+
+    It exits with 1 if there is an error, from which a world model would learn something false. Rows are counted from
+    0. In the replay of a run a row is row * environments + environment, as in its batches.
+    """
+
+    data: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar='DATA')]]
+    """a file, a folder or a Minari id (see docs/your_data.md), or the id or folder of a run"""
+    task: Annotated[str, tyro.conf.arg(help_behavior_hint='')] = ''
+    """the task it was recorded in: its shapes, its actions and its time limit are compared too"""
+    length: int = 64  # steps of the sequences that an agent learns from
+    runs: Folder = None
+    json: Json = False
+
+    def __call__(self) -> int:
+        from paper_lib.data.audit import ERROR, table
+
+        if not 1 <= self.length <= LONGEST:
+            raise UserError(f'length={self.length}: must be from 1 to {LONGEST}')
+        findings = self.findings()
+        if self.json:
+            show([dataclasses.asdict(finding) for finding in findings], True)
+        elif findings:
+            show(table(findings), False)
+        else:
+            print(f'{self.data}: nothing to report')
+        return int(any(finding.severity == ERROR for finding in findings))
+
+    def findings(self) -> list['Finding']:
+        """The findings of the recording. Raises UserError if it cannot be read or does not fit the task."""
+        from paper_lib.data import formats
+        from paper_lib.data.audit import audit
+        from paper_lib.data.steps import of_replay
+        from paper_lib.data.store import Store, finished
+
+        root = Store(self.runs).root
+        name = Path(self.data)
+        if any((path / 'spec.json').exists() for path in (name, root / name)):
+            run = finished(self.data, root)
+            steps = of_replay(run.replay(), run.collected())
+            return audit(steps, self.length, tasks.get(run.spec.task).limit, of_run=True)
+        if not self.task:
+            return audit(formats.read(self.data), self.length)
+        steps, wanted = fitting(self.data, self.task)
+        return audit(steps, self.length, tasks.get(self.task).limit, bool(wanted.actions))
+
+
+def fitting(name: str, task_id: str) -> tuple['Steps', 'Wanted']:
+    """The steps of a dataset, and what the task wanted of it.
+
+    Raises UserError if the task observes or does something else.
+    """
+    from paper_lib import envs
+    from paper_lib.data import formats
+    from paper_lib.data.steps import Wanted, check_fits
+    from paper_lib.run import rollout
+
+    task = tasks.get(task_id)
+    spaces = envs.make(task_id, 0).spaces
+    samples_images = task.suite == 'gym'  # such a task shows the environment's own images at another size
+    wanted = Wanted(spaces.action if spaces.discrete else 0, task.image if samples_images else 0)
+    steps = formats.read(name, wanted)
+    check_fits(steps.where, steps.like, task_id, rollout.layout(spaces))
+    return steps, wanted

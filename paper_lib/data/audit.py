@@ -1,0 +1,358 @@
+"""The audit of a recording: what is wrong with it, or unusual, before a world model learns from it.
+
+It looks at steps in pieces, so that a recording may be larger than memory. Every finding names
+its rows. Three severities: an `error` teaches a world model something false, a `warning` may
+well be a mistake, and a `note` is a property of the recording that its reader should know.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from paper_lib.data.replay import FIRST, LAST, TERMINAL
+from paper_lib.data.steps import Steps
+
+ERROR, WARNING, NOTE = 'error', 'warning', 'note'
+MOST_ROWS = 20  # rows that a finding lists
+ENOUGH = 20  # episodes
+AROUND = 10  # rows on each side of an episode's border that a jump is compared with
+CLEARLY = 1.5  # times as far as elsewhere is a jump
+LEAST = 5  # episodes in which a pattern must show, to be one
+
+
+REPAIR = 'repair or remove these episodes'
+FLAG = 'set is_first exactly in the row after an is_last'
+KINDS = {  # what can be found: its severity, and what to do
+    'misplaced_first': (ERROR, FLAG),
+    'missing_first': (ERROR, FLAG),
+    'misplaced_terminal': (ERROR, 'set is_last wherever an episode terminates'),
+    'shifted_flags': (
+        ERROR,
+        'episodes end with a transition that never was: move the flags, or record the true last observation',
+    ),
+    'reward_at_reset': (ERROR, 'a reward stands beside the observation that it leads to: move rewards one row later'),
+    'reward_not_finite': (ERROR, REPAIR),
+    'action_not_finite': (ERROR, REPAIR),
+    'vector_not_finite': (ERROR, REPAIR),
+    'action_not_one_hot': (ERROR, 'give the chosen action a 1 and all others a 0'),
+    'constant_image': (ERROR, 'look at it: rendering may have failed'),
+    'action_outside': (WARNING, 'scale actions from their bounds to [-1, 1]; environments cut them there'),
+    'zero_rewards': (WARNING, 'compare with the returns that were logged; nothing is learned from such rewards'),
+    'constant_rewards': (WARNING, 'compare with the returns that were logged; nothing is learned from such rewards'),
+    'unused_action': (WARNING, 'a model cannot know what it does: record some of each'),
+    'constant_dimension': (WARNING, 'check what was recorded there'),
+    'truncation_as_termination': (WARNING, 'a time limit is a truncation: set is_last there without is_terminal'),
+    'repeated_episode': (WARNING, 'remove copies, unless environment and policy are deterministic'),
+    'open_end': (NOTE, 'set is_last in the last row, to learn from it as a dataset'),
+    'short_episode': (NOTE, 'sequences then hold several episodes, which is allowed; see --length'),
+    'few_episodes': (NOTE, f'record at least {ENOUGH}'),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong or unusual."""
+
+    kind: str
+    severity: str
+    count: int  # how many rows it concerns
+    rows: tuple[int, ...]  # the first of them
+    value: str  # what was found there
+    advice: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Episodes:
+    """Where the episodes of a recording begin and end, as its flags say."""
+
+    firsts: np.ndarray  # (n,) rows
+    lasts: np.ndarray  # (n,) rows, inclusive
+    rows: int
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n,) steps of each episode."""
+        return self.lasts - self.firsts + 1
+
+
+def audit(
+    steps: Steps, length: int, limit: int | None = None, discrete: bool | None = None, of_run: bool = False
+) -> list[Finding]:
+    """All findings, errors first.
+
+    `length` is that of the sequences that an agent learns from. `limit` is the number of agent
+    steps of the task's longest episode, and `discrete` whether its actions are one-hot; None:
+    unknown, seen from the data. In the replay of a run (`of_run`), actions may lie outside of
+    [-1, 1], because its environments cut them, and the last episodes may be unfinished.
+    """
+    flags = steps.whole('flags')
+    episodes = cut(flags, steps.sequences)
+    reward = steps.whole('reward')
+    looked = [
+        _structure(flags, steps.sequences, of_run),
+        _shifted(steps, episodes),
+        _rewards(reward, episodes),
+        _actions(steps, flags, discrete, of_run),
+        *[_observations(steps, key) for key in steps.observed],
+        _endings(flags, episodes, limit),
+        _repeated(steps, episodes),
+        _sizes(episodes, length),
+    ]
+    findings = [_numbered(finding, steps) for found in looked for finding in found]
+    return sorted(findings, key=lambda finding: (ERROR, WARNING, NOTE).index(finding.severity))
+
+
+def cut(flags: np.ndarray, sequences: int = 1) -> Episodes:
+    """Episodes of (N,) flags. An episode begins at a first step, or after a last one, and ends before the next."""
+    begins = (flags & FIRST) > 0
+    begins |= _after_last(flags, sequences)
+    firsts = np.flatnonzero(begins)
+    return Episodes(firsts, np.append(firsts[1:], len(flags)) - 1, len(flags))
+
+
+def _after_last(flags: np.ndarray, sequences: int) -> np.ndarray:
+    """(N,) bools: the rows after a last step, and the first of each sequence."""
+    after = np.append(True, (flags[:-1] & LAST) > 0)
+    after[:: len(flags) // sequences] = True
+    return after
+
+
+def _numbered(finding: Finding, steps: Steps) -> Finding:
+    """A finding whose rows are start indices, `row * envs + env`; in a single sequence they are that already."""
+    length = steps.rows // steps.sequences
+    return dataclasses.replace(
+        finding, rows=tuple(row % length * steps.sequences + row // length for row in finding.rows)
+    )
+
+
+def _finding(kind: str, rows: Iterable[int], value: str) -> Finding:
+    severity, advice = KINDS[kind]
+    rows = np.asarray(rows, np.int64)
+    return Finding(kind, severity, len(rows), tuple(rows[:MOST_ROWS].tolist()), value, advice)
+
+
+# Flags.
+
+
+def _structure(flags: np.ndarray, sequences: int, of_run: bool) -> Iterator[Finding]:
+    first, last, terminal = ((flags & bit) > 0 for bit in (FIRST, LAST, TERMINAL))
+    begins = _after_last(flags, sequences)
+    if len(rows := np.flatnonzero(first & ~begins)):
+        value = 'is_first is true, and the row before is not is_last'
+        yield _finding('misplaced_first', rows, value)
+    if len(rows := np.flatnonzero(begins & ~first)):
+        value = 'an episode begins, and is_first is false'
+        yield _finding('missing_first', rows, value)
+    if len(rows := np.flatnonzero(terminal & ~last)):
+        value = 'is_terminal is true, and is_last is not'
+        yield _finding('misplaced_terminal', rows, value)
+    ends = np.arange(1, sequences + 1) * (len(flags) // sequences) - 1
+    if len(rows := ends[~last[ends]]) and not of_run:
+        yield _finding('open_end', rows, 'the recording ends in the middle of an episode')
+
+
+def _shifted(steps: Steps, episodes: Episodes) -> Iterator[Finding]:
+    """Where the resets of episodes lie beside the rows that the flags name.
+
+    An observation jumps when an episode is reset. If on average it jumps a row or two beside
+    is_first, each border has a transition that never was: the flags are shifted, or an
+    environment that resets itself had replaced the last observation by the next first one.
+    """
+    inner = episodes.firsts[1:][np.minimum(episodes.lengths[1:], episodes.lengths[:-1]) > AROUND + 2]
+    if len(inner) < LEAST:
+        return
+    jumps = _jumps(steps)
+    near = jumps[inner[:, None] + np.arange(-AROUND, AROUND + 1)]  # (n, 2 x AROUND + 1)
+    mean = near.mean(0)
+    shift = int(mean.argmax()) - AROUND
+    second, most = np.sort(mean)[-2:]
+    if abs(shift) not in (1, 2) or most < CLEARLY * second:
+        return
+    rows = f'{abs(shift)} row{"s" * (abs(shift) > 1)} {"after" if shift > 0 else "before"} is_first'
+    value = f'at the borders of episodes observations jump {most / second:.1f} times as far {rows} as at any other row'
+    yield _finding('shifted_flags', inner, value)
+
+
+def _jumps(steps: Steps) -> np.ndarray:
+    """(N,) how far the observation of each row is from that of the row before; 0 for the first."""
+    total = np.zeros(steps.rows, np.float32)
+    for key in steps.observed:
+        scale = _scale(steps, key)
+        row, before = 0, None
+        for piece in steps.read(key):
+            values = _thinned(piece).astype(np.float32) * scale
+            values = np.nan_to_num(values, nan=0, posinf=0, neginf=0)
+            previous = values[:1] if before is None else before
+            total[row : row + len(piece)] += np.abs(np.diff(values, axis=0, prepend=previous)).mean(1)
+            row, before = row + len(piece), values[-1:]
+    return total
+
+
+def _thinned(piece: np.ndarray) -> np.ndarray:
+    """(n, D) numbers of a piece: of an image every fourth pixel along each side."""
+    return (piece[:, ::4, ::4] if piece.ndim == 4 else piece).reshape(len(piece), -1)
+
+
+def _scale(steps: Steps, key: str) -> np.ndarray | float:
+    """What makes the components of an observation comparable: one over the range of each."""
+    if key == 'image':
+        return 1 / 255
+    low, high = _range(steps, key)
+    span = high - low
+    return np.divide(1, span, out=np.zeros_like(span), where=span > 0).astype(np.float32)
+
+
+def _range(steps: Steps, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest finite value of each component, float64; inf and -inf without any."""
+    low, high = np.inf, -np.inf
+    for piece in steps.read(key):
+        finite = np.isfinite(piece)
+        low = np.minimum(low, np.where(finite, piece, np.inf).min(0))
+        high = np.maximum(high, np.where(finite, piece, -np.inf).max(0))
+    return np.asarray(low, np.float64), np.asarray(high, np.float64)
+
+
+# Rewards.
+
+
+def _rewards(reward: np.ndarray, episodes: Episodes) -> Iterator[Finding]:
+    if len(rows := np.flatnonzero(~np.isfinite(reward))):
+        yield _finding('reward_not_finite', rows, f'reward is {reward[rows[0]]}')
+    arrived = np.ones(len(reward), bool)
+    arrived[episodes.firsts] = False
+    given = reward[arrived]
+    if len(given) and (given == given[0]).all():
+        kind = 'zero_rewards' if given[0] == 0 else 'constant_rewards'
+        yield _finding(kind, np.flatnonzero(arrived), f'every reward is {given[0]:g}')
+    at_reset = episodes.firsts[reward[episodes.firsts] != 0]
+    if len(at_reset):
+        value = f'reward is {reward[at_reset[0]]:g} where is_first is true'
+        yield _finding('reward_at_reset', at_reset, value)
+
+
+# Actions.
+
+
+def _actions(steps: Steps, flags: np.ndarray, discrete: bool | None, of_run: bool) -> Iterator[Finding]:
+    """Actions that were chosen, which are those of all rows but the last of an episode."""
+    size = steps.like['action'][0][0]
+    low, high = np.full(size, np.inf), np.full(size, -np.inf)
+    used = np.zeros(size, np.int64)
+    broken, outside, unclear = [], [], []
+    row = 0
+    for piece in steps.read('action'):
+        chosen = np.flatnonzero((flags[row : row + len(piece)] & LAST) == 0)
+        values = piece[chosen]
+        finite = np.isfinite(values).all(1)
+        one_hot = (np.sort(values, axis=1)[:, -1] == 1) & ((values != 0).sum(1) == 1)
+        broken.append(row + chosen[~finite])
+        outside.append(row + chosen[finite & (np.abs(values) > 1 + 1e-5).any(1)])
+        unclear.append(row + chosen[finite & ~one_hot])
+        used += np.bincount(values[one_hot].argmax(1), minlength=size)
+        if finite.any():
+            low, high = np.minimum(low, values[finite].min(0)), np.maximum(high, values[finite].max(0))
+        row += len(piece)
+    broken, outside, unclear = np.concatenate(broken), np.concatenate(outside), np.concatenate(unclear)
+    if discrete is None:
+        discrete = size > 1 and len(unclear) + len(broken) < 0.01 * len(flags)
+    if len(broken):
+        yield _finding('action_not_finite', broken, 'an action is not finite')
+    if discrete:
+        if len(unclear):
+            yield _finding('action_not_one_hot', unclear, 'an action is not one-hot')
+        if len(unused := np.flatnonzero(used == 0)):
+            names = ', '.join(map(str, unused))
+            yield _finding('unused_action', [], f'of {size} discrete actions these are never chosen: {names}')
+        return
+    if len(outside) and not of_run:
+        value = f'actions reach from {low.min():g} to {high.max():g}'
+        yield _finding('action_outside', outside, value)
+    for index in np.flatnonzero(low == high):
+        yield _finding('unused_action', [], f'component {index} of the action is always {low[index]:g}')
+
+
+# Observations.
+
+
+def _observations(steps: Steps, key: str) -> Iterator[Finding]:
+    broken, row = [], 0
+    for piece in steps.read(key) if key == 'vector' else ():
+        broken.append(row + np.flatnonzero(~np.isfinite(piece).all(1)))
+        row += len(piece)
+    if broken and len(rows := np.concatenate(broken)):
+        yield _finding('vector_not_finite', rows, 'the vector is not finite')
+    low, high = _range(steps, key)
+    if key == 'image':
+        if (low == high).all():
+            yield _finding('constant_image', [], 'the image never changes')
+        return
+    if len(same := np.flatnonzero(low == high)):
+        names = ', '.join(map(str, same[:MOST_ROWS].tolist()))
+        value = f'component{"s" * (len(same) > 1)} {names} never change{"s" * (len(same) == 1)}'
+        yield _finding('constant_dimension', [], value)
+
+
+# Episodes.
+
+
+def _endings(flags: np.ndarray, episodes: Episodes, limit: int | None) -> Iterator[Finding]:
+    """Episodes that end at the time limit and are called terminal all the same."""
+    terminal = (flags[episodes.lasts] & TERMINAL) > 0
+    lengths = episodes.lengths
+    longest = lengths.max() if limit is None else limit + 1
+    at_limit = terminal & (lengths == longest)
+    is_limit = at_limit.sum() > 1
+    if limit is None:  # a time limit shows as a longest length that many episodes share
+        others = lengths[lengths != longest]
+        most_shared = np.bincount(others).max() if len(others) else 0
+        is_limit = longest > AROUND and at_limit.sum() >= max(LEAST, 3 * most_shared)
+    if is_limit:
+        value = f'{at_limit.sum()} of {len(lengths)} episodes have {longest} steps, the time limit, and are terminal'
+        yield _finding('truncation_as_termination', episodes.lasts[at_limit], value)
+
+
+def _repeated(steps: Steps, episodes: Episodes) -> Iterator[Finding]:
+    """Episodes with the same bytes as an earlier one."""
+    sums = [episodes.lengths]
+    for key in (*steps.observed, 'action', 'reward'):
+        checksums = np.zeros(len(episodes.firsts), np.int64)
+        row = 0
+        for piece in steps.read(key):
+            touched = range(*np.searchsorted(episodes.firsts, [row, row + len(piece)]))
+            opened = np.searchsorted(episodes.firsts, row, side='right') - 1
+            for index in dict.fromkeys((opened, *touched)):
+                first = max(0, episodes.firsts[index] - row)
+                data = np.ascontiguousarray(piece[first : episodes.lasts[index] + 1 - row])
+                checksums[index] = zlib.crc32(data, int(checksums[index]))
+            row += len(piece)
+        sums.append(checksums)
+    table = np.stack(sums, 1)
+    _, earliest, group = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    again = np.flatnonzero(earliest[group.reshape(-1)] != np.arange(len(table)))
+    if len(again):
+        original = episodes.firsts[earliest[group.reshape(-1)[again[0]]]]
+        value = f'{len(again)} of {len(table)} episodes repeat earlier ones; the first of them that of row {original}'
+        yield _finding('repeated_episode', episodes.firsts[again], value)
+
+
+def _sizes(episodes: Episodes, length: int) -> Iterator[Finding]:
+    if len(short := np.flatnonzero(episodes.lengths < length)):
+        shortest = episodes.lengths[short].min()
+        value = f'{len(short)} of {len(episodes.lengths)} episodes are shorter than {length} steps, '
+        value += f'the shortest has {shortest}'
+        yield _finding('short_episode', episodes.firsts[short], value)
+    if len(episodes.firsts) < ENOUGH:
+        yield _finding('few_episodes', episodes.firsts, f'there are {len(episodes.firsts)} episodes')
+
+
+def table(findings: list[Finding]) -> list[dict[str, Any]]:
+    """The findings as rows of a table."""
+    rows = []
+    for finding in findings:
+        listed = ' '.join(map(str, finding.rows[:4]))
+        more = f' ... ({finding.count:,})' if finding.count > 4 else ''
+        rows.append(dataclasses.asdict(finding) | {'rows': listed + more})
+    return rows

@@ -1,0 +1,269 @@
+"""Readers of datasets: one for each format, behind the one door `read`.
+
+All of them give steps in our order: a step holds an observation, the reward received on
+arriving at it, its flags, and the action chosen after it. What a format does not state is
+said at its reader.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from paper_lib.contract.errors import UserError
+from paper_lib.contract.pictures import is_picture
+from paper_lib.data import minari
+from paper_lib.data.columns import Archive, Columns
+from paper_lib.data.steps import FLAGS, Steps, Wanted, one_hot, packed_flags, picture, single_precision
+
+NUMBERS = ('action', 'reward', *FLAGS)
+AXES = {'vector': 'ND', 'image': 'NHWC', 'action': 'NA', 'reward': 'N'} | dict.fromkeys(FLAGS, 'N')
+FLAT = {'observations': 'ND|NHWC|NHW', 'actions': 'NA|N', 'terminals': 'N'}
+FLAT_OPTIONAL = {'rewards': 'N', 'timeouts': 'N', 'next_observations': FLAT['observations']}
+EPISODE = {'observation': 'ND|NHWC|NHW', 'image': 'NHWC|NHW', 'action': 'NA|N', 'reward': 'N|NA', 'discount': 'N|NA'}
+ALLOWED = 'an .npz file, a folder with an .npz file an episode, the folder of a Minari dataset, or the id of one'
+
+
+def read(name: str | Path, wanted: Wanted | None = None) -> Steps:
+    """The steps of a dataset: of an .npz file, of a folder, or of an installed Minari dataset of this id.
+
+    `wanted` says what the agents of a task observe and do. Raises UserError, one line, for
+    what no reader can read.
+    """
+    wanted = wanted or Wanted()
+    path = Path(os.path.expanduser(name))
+    if path.is_dir():
+        if folder := minari.data_folder(path):
+            return minari.read(folder, wanted)
+        if files := sorted(path.glob('*.npz')):
+            return folder_of_episodes(path, files, wanted)
+        raise UserError(f'{path}: is no dataset; must be {ALLOWED}')
+    if path.exists():
+        archive = Archive(path)
+        is_flat = FLAT.keys() & archive.kinds.keys() and 'is_first' not in archive.kinds
+        return flat(archive, wanted) if is_flat else ours(archive)
+    if folder := minari.data_folder(minari.installed(str(name))):
+        return minari.read(folder, wanted)
+    raise UserError(f'{name}: does not exist; must be {ALLOWED}')
+
+
+def title(name: str) -> str:
+    """A dataset's name for readers, from the name of its file or folder or from its id."""
+    path = Path(name)
+    if path.name == 'data' and minari.data_folder(path):  # as in `human-v2/data`
+        path = path.resolve().parent
+    text = path.stem if path.suffix == '.npz' else path.name or path.resolve().name
+    return re.sub('[^A-Za-z0-9_.-]', '_', text)[:64] or 'dataset'
+
+
+# Our own arrays.
+
+
+def ours(columns: Columns) -> Steps:
+    """Steps of our own arrays; `datasets` lists their shapes and types. Nothing may be missing."""
+    missing = [key for key in NUMBERS if key not in columns.kinds]
+    if missing or not {'vector', 'image'} & columns.kinds.keys():
+        given = ', '.join(sorted(columns.kinds)) or 'no arrays'
+        needed = f'a dataset has image, vector or both, and {", ".join(NUMBERS)}'
+        raise UserError(f'{columns.where}{needed}; this one has {given}')
+    count = columns.check({key: axes for key, axes in AXES.items() if key in columns.kinds})
+
+    def read(key: str) -> Iterator[np.ndarray]:
+        if key == 'flags':
+            row = 0
+            for flags in columns.pieces(*FLAGS):
+                yield packed_flags(*(_bools(flag, name, columns.where, row) for flag, name in zip(flags, FLAGS)))
+                row += len(flags[0])
+        elif key == 'action':
+            for action, last in columns.pieces('action', 'is_last'):
+                yield single_precision(np.where(last.astype(bool)[:, None], 0, action))
+        else:
+            for (values,) in columns.pieces(key):
+                yield values if key == 'image' else single_precision(values)
+
+    like = {}
+    for key in ('vector', 'image', 'action'):
+        if key in columns.kinds:
+            like[key] = (columns.kinds[key].shape[1:], 'uint8' if key == 'image' else 'float32')
+    return Steps(columns.where, count, like, read)
+
+
+def _bools(values: np.ndarray, name: str, where: str, row: int) -> np.ndarray:
+    """(n,) bools of numbers that are 0 or 1, or the bytes 0 and 255. Raises UserError, with the row, for others."""
+    truth = values != 0
+    wrong = np.flatnonzero(truth & (values != 1) & (values != 255))
+    if len(wrong):
+        raise UserError(f'{where}{name}: row {row + int(wrong[0])} is {values[wrong[0]]}; must be 0 or 1')
+    return truth
+
+
+# Flat transitions: OGBench, D4RL.
+
+
+def flat(archive: Archive, wanted: Wanted) -> Steps:
+    """Steps of an .npz file of `observations`, `actions`, `terminals` (N,) and perhaps `rewards`, as OGBench has them.
+
+    An episode of T transitions has T + 1 rows, the last of which is marked in `terminals`; its
+    action and its reward belong to no recorded transition and are left out. With an array
+    `next_observations`, a row is a transition instead, and the last next observation of an
+    episode becomes a step of its own. `terminals` alone says that an episode ends, not that the
+    task terminates it: no step is terminal. With an array `timeouts` beside it (D4RL), an end
+    in `terminals` is a termination, and one in `timeouts` is none. The last row of the file is
+    an end, marked or not. Missing rewards are 0. Integer actions become one-hot. Continuous
+    actions are taken as they are.
+    """
+    missing = [name for name in FLAT if name not in archive.kinds]
+    if missing:
+        given = ', '.join(sorted(archive.kinds))
+        raise UserError(f'{archive.where}flat transitions have {", ".join(FLAT)}; this file has {given}')
+    axes = {name: letters for name, letters in (FLAT | FLAT_OPTIONAL).items() if name in archive.kinds}
+    count = archive.check(axes)
+    observed = archive.kinds['observations']
+    terminals = _bools(archive.whole('terminals'), 'terminals', archive.where, 0)
+    timeouts = np.zeros(count, bool)
+    if has_timeouts := 'timeouts' in archive.kinds:
+        timeouts = _bools(archive.whole('timeouts'), 'timeouts', archive.where, 0)
+    ends = terminals | timeouts
+    ends[-1] = True
+    starts = np.append(True, ends[:-1])
+    terminal = terminals if has_timeouts else np.zeros(count, bool)
+    after = 'next_observations' in archive.kinds
+    if after and archive.kinds['next_observations'].shape != observed.shape:
+        raise UserError(f'{archive.where}next_observations: has {archive.kinds["next_observations"]}; '
+                        f'observations have {observed}')  # fmt: skip
+    key_of = _observation(archive, 'observations')
+    size = _action_size(archive, 'actions', wanted)
+
+    def flags() -> np.ndarray:
+        if not after:
+            return packed_flags(starts, ends, terminal)
+        behind = np.flatnonzero(ends) + 1
+        return packed_flags(
+            np.insert(starts, behind, False), np.insert(np.zeros(count, bool), behind, True),
+            np.insert(np.zeros(count, bool), behind, terminal[ends]),
+        )  # fmt: skip
+
+    def rewards() -> np.ndarray:
+        given = archive.whole('rewards') if 'rewards' in archive.kinds else np.zeros(count)
+        if after:
+            return np.insert(given, np.flatnonzero(starts), 0)
+        return np.where(starts, 0, np.roll(given, 1))
+
+    def actions() -> Iterator[np.ndarray]:
+        row = 0
+        for (piece,) in archive.pieces('actions'):
+            end = ends[row : row + len(piece)]
+            values = _vectors(piece, size, archive.where, row)
+            yield np.insert(values, np.flatnonzero(end) + 1, 0, axis=0) if after else np.where(end[:, None], 0, values)
+            row += len(piece)
+
+    def observations() -> Iterator[np.ndarray]:
+        row = 0
+        for piece, *following in archive.pieces('observations', *(['next_observations'] if after else [])):
+            end = np.flatnonzero(ends[row : row + len(piece)])
+            row += len(piece)
+            values = np.insert(piece, end + 1, following[0][end], axis=0) if after else piece
+            yield picture(values, wanted.side) if key_of == 'image' else single_precision(values)
+
+    def read(key: str) -> Iterator[np.ndarray]:
+        if key == 'flags':
+            return iter([flags()])
+        if key == 'reward':
+            return iter([single_precision(rewards())])
+        return actions() if key == 'action' else observations()
+
+    like = {key_of: _like(observed.shape[1:], key_of, wanted.side), 'action': ((size,), 'float32')}
+    return Steps(archive.where, count + int(ends.sum()) * after, like, read)
+
+
+# One file an episode: ExORL, V-D4RL.
+
+
+def folder_of_episodes(path: Path, files: list[Path], wanted: Wanted) -> Steps:
+    """Steps of a folder with an .npz file an episode, in the order of the files' names, as ExORL and V-D4RL have them.
+
+    A file holds `observation` or `image` (T + 1, ...), `action` (T + 1, A), `reward` and perhaps
+    `discount`, (T + 1,) or (T + 1, 1). The action of a row is the one that led to it, so that
+    ours is that of the next row. The first row of a file is the first of its episode and the
+    last the last. It is terminal if its discount is 0; without a discount no step is terminal.
+    """
+    episodes = [Archive(file) for file in files]
+    first = episodes[0]
+    observed = [name for name in ('observation', 'image') if name in first.kinds]
+    if len(observed) != 1 or 'action' not in first.kinds or 'reward' not in first.kinds:
+        given = ', '.join(sorted(first.kinds))
+        raise UserError(f'{first.where}an episode has observation or image, and action, reward; this one has {given}')
+    (name,) = observed
+    count = 0
+    for episode in episodes:
+        lacking = [each for each in (name, 'action', 'reward') if each not in episode.kinds]
+        if lacking:
+            raise UserError(f'{episode.where}has no {lacking[0]}, which {files[0].name} has')
+        count += episode.check({each: axes for each, axes in EPISODE.items() if each in episode.kinds})
+        for each in (name, 'action'):
+            if episode.kinds[each].shape[1:] != first.kinds[each].shape[1:]:
+                raise UserError(f'{episode.where}{each}: has {episode.kinds[each]}; in {files[0].name} it has '
+                                f'{first.kinds[each]}')  # fmt: skip
+    key_of = _observation(first, name)
+    size = max(_action_size(episode, 'action', wanted) for episode in episodes)
+
+    def of_episode(episode: Archive, key: str) -> Iterator[np.ndarray]:
+        steps = episode.kinds[name].shape[0]
+        if key == 'flags':
+            row = np.arange(steps)
+            ends = 'discount' in episode.kinds and episode.whole('discount').reshape(steps, -1)[-1, 0] == 0
+            last = row == steps - 1
+            yield packed_flags(row == 0, last, last & ends)
+        elif key == 'reward':
+            yield single_precision(episode.whole('reward').reshape(steps, -1)[:, 0])
+        elif key == 'action':
+            values = _vectors(episode.whole('action'), size, episode.where, 0)
+            yield np.append(values[1:], np.zeros_like(values[:1]), axis=0)
+        else:
+            for (piece,) in episode.pieces(name):
+                yield picture(piece, wanted.side) if key == 'image' else single_precision(piece)
+
+    def read(key: str) -> Iterator[np.ndarray]:
+        for episode in episodes:
+            yield from of_episode(episode, key)
+
+    like = {key_of: _like(first.kinds[name].shape[1:], key_of, wanted.side), 'action': ((size,), 'float32')}
+    return Steps(f'{path}: ', count, like, read)
+
+
+def _observation(columns: Columns, name: str) -> str:
+    """Whether observations are an `image` or a `vector`.
+
+    Raises UserError for pixels that are no image.
+    """
+    kind = columns.kinds[name]
+    if is_picture(kind.shape[1:], kind.dtype):
+        return 'image'
+    if len(kind.shape) > 2:
+        raise UserError(f'{columns.where}{name}: has {kind}; images are uint8 of N x H x W, N x H x W x 1 or x 3')
+    return 'vector'
+
+
+def _like(shape: tuple[int, ...], key: str, side: int) -> tuple[tuple[int, ...], str]:
+    """Shape and type of one step of an observation, as in `Replay.create`."""
+    if key == 'vector':
+        return (int(np.prod(shape)),), 'float32'
+    size = (side, side) if side else shape[:2]
+    return (*size, 3), 'uint8'
+
+
+def _action_size(columns: Columns, name: str, wanted: Wanted) -> int:
+    """The number of actions if they are integers (N,), else that of components (N, A)."""
+    kind = columns.kinds[name]
+    if len(kind.shape) == 2 and not (kind.dtype.kind in 'iu' and kind.shape[1] == 1):
+        return kind.shape[1]
+    return wanted.actions or int(columns.whole(name).max()) + 1
+
+
+def _vectors(actions: np.ndarray, size: int, where: str, row: int) -> np.ndarray:
+    """(n, A) float32 actions of (n, A) numbers or of (n,) integers."""
+    if actions.ndim == 2 and not (actions.dtype.kind in 'iu' and actions.shape[1] == 1):
+        return single_precision(actions)
+    return one_hot(actions.reshape(-1).astype(np.int64), size, where, row)

@@ -1,0 +1,132 @@
+"""Recorded steps of any origin in one form: the arrays of a replay, read key by key and in pieces.
+
+A reader of a format makes a `Steps`. What looks at the steps, checks, hashes or copies them
+asks for one key after the other, so that nothing is held in memory that grows with the data.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from paper_lib.contract.errors import UserError
+from paper_lib.contract.pictures import nearest
+from paper_lib.data.replay import FIRST, LAST, TERMINAL, Replay
+
+PIECE = 2**22  # bytes of a piece, about
+OBSERVED = ('vector', 'image')
+FLAGS = ('is_first', 'is_last', 'is_terminal')
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """N steps in a row.
+
+    `read(key)` yields the values of a key of a replay (`vector`, `image`, `action`, `reward`,
+    `flags`) in pieces (n, ...), from the first step to the last.
+    """
+
+    where: str  # stands before messages about them, e.g. `mine.npz: `
+    rows: int  # N
+    like: dict[str, tuple[tuple[int, ...], str]]  # shape and type of one step, as in `Replay.create`
+    read: Callable[[str], Iterator[np.ndarray]]
+    sequences: int = 1  # how many recordings of equal length stand one after the other: those of a run's environments
+
+    @property
+    def observed(self) -> list[str]:
+        """The names of the observations."""
+        return [key for key in OBSERVED if key in self.like]
+
+    @property
+    def layout(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """As `like`, with the two keys that all steps have."""
+        return self.like | {'reward': ((), 'float32'), 'flags': ((), 'uint8')}
+
+    def whole(self, key: str) -> np.ndarray:
+        """All values of a key at once, (N, ...): for keys with a number a step."""
+        return np.concatenate([*self.read(key)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What a task's agents observe and do, as far as a reader must know it."""
+
+    actions: int = 0  # number of discrete actions; 0: actions are continuous, or it is unknown
+    side: int = 0  # pixels per side of an image, where images of other sizes are sampled; 0: as they are
+
+
+def piece_rows(*arrays: tuple[tuple[int, ...], object]) -> int:
+    """How many steps of these shapes and types make a piece."""
+    step_bytes = sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in arrays)
+    return max(1, PIECE // max(1, step_bytes))
+
+
+def of_replay(replay: Replay, rows: int) -> Steps:
+    """The first `rows` rows of a replay, environment after environment.
+
+    Step i is row i % rows of environment i // rows.
+    """
+
+    def read(key: str) -> Iterator[np.ndarray]:
+        array = replay.arrays[key]
+        size = piece_rows((array.shape[2:], array.dtype))
+        for env in range(replay.envs):
+            for first in range(0, rows, size):
+                yield array[first : min(rows, first + size), env]
+
+    like = {}
+    for key, array in replay.arrays.items():
+        if key not in ('reward', 'flags'):
+            like[key] = (array.shape[2:], array.dtype.str)
+    return Steps(f'{replay.path}: ', rows * replay.envs, like, read, replay.envs)
+
+
+def packed_flags(first: np.ndarray, last: np.ndarray, terminal: np.ndarray) -> np.ndarray:
+    """(n,) uint8 flags of a replay from (n,) bools each."""
+    first, last, terminal = (np.asarray(flag, bool).astype(np.uint8) for flag in (first, last, terminal))
+    return first * FIRST + last * LAST + terminal * TERMINAL
+
+
+def one_hot(indices: np.ndarray, count: int, where: str, row: int) -> np.ndarray:
+    """(n, count) float32 from (n,) integers. Raises UserError, with the row, for one that is out of range."""
+    wrong = np.flatnonzero((indices < 0) | (indices >= count))
+    if len(wrong):
+        value = indices[wrong[0]]
+        raise UserError(f'{where}action of row {row + int(wrong[0])} is {value}; must be from 0 to {count - 1}')
+    return np.eye(count, dtype=np.float32)[indices]
+
+
+def single_precision(values: np.ndarray) -> np.ndarray:
+    """Values as float32. Those that are too large become infinite; `datasets.describe` refuses them."""
+    with np.errstate(over='ignore', invalid='ignore'):
+        return values.astype(np.float32)
+
+
+def picture(values: np.ndarray, side: int) -> np.ndarray:
+    """(n, H, W) or (n, H, W, C) pixels as (n, side, side, 3), sampled as the suite `gym` samples them.
+
+    With side 0 the size stays.
+    """
+    values = values if values.ndim == 4 else values[..., None]
+    if side:
+        rows, columns = (nearest(side, count) for count in values.shape[1:3])
+        values = values[:, rows[:, None], columns]
+    return np.broadcast_to(values, (*values.shape[:3], 3)) if values.shape[3] == 1 else values
+
+
+def check_fits(where: str, like: dict[str, tuple], task: str, layout: dict[str, tuple]) -> None:
+    """Raise UserError unless recorded steps have exactly the observations and actions of a task's environment.
+
+    `like` and `layout` hold the shape and type of one step by key, as recorded and as the task has them.
+    """
+    for name in OBSERVED:
+        if name in like and name not in layout:
+            raise UserError(f'{where}has {name}, which {task} has not')
+    for name, (shape, dtype) in layout.items():
+        if name not in like:
+            raise UserError(f'{where}has no {name}, which {task} has')
+        wanted = tuple(shape), np.dtype(dtype)
+        recorded = tuple(like[name][0]), np.dtype(like[name][1])
+        if recorded != wanted:
+            what = f'{name} of shape {recorded[0]} and type {recorded[1]}'
+            raise UserError(f'{where}has {what}; {task} has {wanted[0]} and {wanted[1]}')

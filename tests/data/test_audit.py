@@ -1,0 +1,199 @@
+"""Planted bugs are found with their rows, and nothing is invented in clean recordings of several environments."""
+
+import numpy as np
+import pytest
+
+from paper_lib import cli, envs
+from paper_lib.contract import tasks
+from paper_lib.data import formats
+from paper_lib.data.audit import ENOUGH, ERROR, KINDS, NOTE, audit
+from paper_lib.data.columns import Arrays
+
+# Vectors and pictures, continuous and discrete actions, episodes that end by termination and by a time limit.
+CARTPOLE, WALKER, FREEWAY = 'gym:CartPole-v1', 'walker_walk-proprio', 'freeway-vision'
+CLEAN = (CARTPOLE, WALKER, FREEWAY, 'breakout-vision', 'gym:Pendulum-v1', 'gym:Acrobot-v1',
+         'gym:MountainCarContinuous-v0', 'gym:Blackjack-v1', 'point_mass_maze-proprio',
+         'cup_catch-proprio')  # fmt: skip
+EPISODES, STEPS = 24, 60  # at most
+_recorded = {}
+
+
+def record(task):
+    """Steps of random actions. Episodes are cut after `STEPS` steps, so that tests are quick."""
+    if task not in _recorded:
+        env, rng = envs.make(task, 0), np.random.default_rng(0)
+        rows = []
+        for _ in range(EPISODES):
+            step = env.step({'action': None, 'reset': True})
+            for count in range(STEPS):
+                if env.spaces.discrete:
+                    action = np.eye(env.spaces.action, dtype=np.float32)[rng.integers(env.spaces.action)]
+                else:
+                    action = rng.uniform(-1, 1, env.spaces.action).astype(np.float32)
+                over = step['is_last'] or count == STEPS - 1
+                rows.append(step | {'action': action * (not over), 'is_last': over})
+                if over:
+                    break
+                step = env.step({'action': action, 'reset': False})
+        _recorded[task] = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+    return {key: array.copy() for key, array in _recorded[task].items()}
+
+
+def findings(arrays, length=2, **facts):
+    return {finding.kind: finding for finding in audit(formats.ours(Arrays(arrays)), length, **facts)}
+
+
+@pytest.mark.parametrize('task', CLEAN)
+def test_nothing_is_invented_in_clean_recordings(task):
+    """The rewards of some tasks never change under random actions, and short episodes do repeat."""
+    arrays = record(task)
+    true = {
+        CARTPOLE: {'constant_rewards'},
+        'gym:Acrobot-v1': {'constant_rewards'},
+        'gym:Blackjack-v1': {'repeated_episode', 'constant_dimension'},
+        'breakout-vision': {'repeated_episode'},
+    }
+    silent = true.get(task, set()) if arrays['reward'].any() else {'zero_rewards'}
+    assert findings(arrays).keys() == silent
+    assert findings(arrays, limit=tasks.get(task).limit, discrete=envs.make(task, 0).spaces.discrete).keys() == silent
+
+
+def borders(arrays):
+    return np.flatnonzero(arrays['is_first'])[1:]
+
+
+@pytest.mark.parametrize('task', [CARTPOLE, WALKER, FREEWAY])
+@pytest.mark.parametrize('shift', [-1, 1])
+def test_flags_that_are_shifted_by_one(task, shift):
+    """All flags, and only the ends, from which a reader of flat transitions makes all flags."""
+    arrays = record(task)
+    clean = findings(arrays).keys()
+    rolled = arrays | {name: np.roll(arrays[name], shift) for name in ('is_first', 'is_last', 'is_terminal')}
+    assert 'missing_first' in findings(rolled)
+    ends = rolled['is_last'].copy()
+    ends[-1] = True
+    firsts = np.append(True, ends[:-1])
+    consistent = arrays | {'is_last': ends, 'is_first': firsts, 'is_terminal': np.zeros_like(ends)}
+    consistent['reward'] = arrays['reward'] * ~firsts
+    assert findings(consistent).keys() - clean <= {'shifted_flags', 'short_episode'}
+    for found in (findings(rolled), findings(consistent)):
+        assert f'1 row {"after" if shift == -1 else "before"} is_first' in found['shifted_flags'].value
+        assert set(found['shifted_flags'].rows) <= set(borders(arrays) + shift)
+        assert found['shifted_flags'].count > 0.8 * len(borders(arrays))
+
+
+@pytest.mark.parametrize('task', [CARTPOLE, WALKER, FREEWAY])
+def test_a_last_observation_that_is_already_the_next_first_one(task):
+    arrays = record(task)
+    key = 'image' if 'image' in arrays else 'vector'
+    arrays[key][borders(arrays) - 1] = arrays[key][borders(arrays)]
+    found = findings(arrays)['shifted_flags']
+    assert '1 row before is_first' in found.value and set(found.rows) <= set(borders(arrays))
+
+
+def test_is_first_in_the_wrong_place():
+    arrays = record(WALKER)
+    arrays['is_first'][[30, 61]] = True
+    arrays['is_first'][[120, 180]] = False
+    arrays['is_terminal'][33] = True
+    found = findings(arrays)
+    assert found['misplaced_first'].rows == (30, 61) and found['missing_first'].rows == (120, 180)
+    assert found['misplaced_terminal'].rows == (33,)
+    arrays['is_last'][-1] = False
+    assert findings(arrays)['open_end'].rows == (len(arrays['reward']) - 1,)
+
+
+@pytest.mark.parametrize(('value', 'kind'), [(0, 'zero_rewards'), (2, 'constant_rewards'), (-1, 'constant_rewards')])
+def test_rewards_that_never_change(value, kind):
+    arrays = record(FREEWAY)
+    arrays['reward'][:] = value * ~arrays['is_first']
+    found = findings(arrays)
+    assert found[kind].value == f'every reward is {value}' and found[kind].count == (~arrays['is_first']).sum()
+
+
+def test_rewards_a_row_too_early_or_not_finite():
+    arrays = record(WALKER)
+    early = arrays | {'reward': np.roll(arrays['reward'], -1)}
+    assert set(findings(early)['reward_at_reset'].rows) <= set(np.flatnonzero(arrays['is_first']))
+    arrays['reward'][[5, 70]] = [np.nan, np.inf]
+    assert findings(arrays)['reward_not_finite'].rows == (5, 70)
+
+
+def test_observations_that_are_constant_or_not_finite():
+    arrays = record(WALKER)
+    arrays['vector'][:, 3] = 7
+    arrays['vector'][[8, 9], 5] = [np.nan, -np.inf]
+    found = findings(arrays)
+    assert found['constant_dimension'].value == 'component 3 never changes' and found['vector_not_finite'].rows == (
+        8,
+        9,
+    )
+    black = record(FREEWAY)
+    black['image'][:] = 0
+    assert 'constant_image' in findings(black)
+
+
+def test_actions_outside_their_bounds_or_never_used():
+    arrays = record(WALKER)
+    arrays['action'][:, 2] = 0.25 * ~arrays['is_last']
+    arrays['action'][[1, 2], 0] = [1.5, np.nan]
+    found = findings(arrays)
+    assert found['unused_action'].value == 'component 2 of the action is always 0.25'
+    assert found['action_outside'].rows == (1,) and found['action_not_finite'].rows == (2,)
+    assert 'action_outside' not in findings(arrays, of_run=True)
+    arrays = record(FREEWAY)
+    never = arrays['action'][:, 1] == 1
+    arrays['action'][never] = [1, 0, 0]
+    assert findings(arrays)['unused_action'].value == 'of 3 discrete actions these are never chosen: 1'
+    arrays['action'][[3, 4]] = [[0.5, 0.5, 0], [1, 1, 0]]
+    assert findings(arrays, discrete=True)['action_not_one_hot'].rows == (3, 4)
+
+
+def test_truncation_that_is_stored_as_termination():
+    arrays = record(WALKER)
+    arrays['is_terminal'] = arrays['is_last']
+    for limit in (None, STEPS - 1):
+        found = findings(arrays, limit=limit)['truncation_as_termination']
+        assert found.rows == tuple(np.flatnonzero(arrays['is_last'])[:20]) and found.count == EPISODES
+    assert 'truncation_as_termination' not in findings(arrays, limit=STEPS + 10)
+
+
+@pytest.mark.parametrize('piece', [1000, 2**22])
+def test_episodes_that_repeat(piece, monkeypatch):
+    monkeypatch.setattr('paper_lib.data.steps.PIECE', piece)
+    arrays = record(WALKER)
+    first, second, last = slice(0, 60), slice(180, 240), slice(-60, None)
+    for array in arrays.values():
+        array[second] = array[first]
+        array[last] = array[first]
+    arrays['action'][last][0] += 0.1  # the same states under other actions are no copy
+    found = findings(arrays)['repeated_episode']
+    assert found.rows == (180,) and 'the first of them that of row 0' in found.value
+
+
+def test_episodes_that_are_short_or_few():
+    arrays = record(CARTPOLE)
+    found = findings(arrays, length=20)['short_episode']
+    firsts = np.flatnonzero(arrays['is_first'])
+    lengths = np.diff(np.append(firsts, len(arrays['reward'])))
+    assert found.rows == tuple(firsts[lengths < 20]) and found.severity == NOTE
+    few = {key: array[: firsts[ENOUGH - 1]] for key, array in arrays.items()}
+    assert findings(few)['few_episodes'].value == f'there are {ENOUGH - 1} episodes'
+
+
+def test_the_command_prints_the_findings_and_exits_with_1_for_errors(capsys, tmp_path):
+    arrays, path = record(WALKER), tmp_path / 'mine.npz'
+    np.savez(path, **arrays)
+    assert cli.main(['audit', str(path), '--task', WALKER, '--length', '50']) == 0
+    assert capsys.readouterr().out == f'{path}: nothing to report\n'
+    arrays['is_first'][30] = True
+    np.savez(path, **arrays)
+    assert cli.main(['audit', str(path)]) == 1
+    head, row, *_ = capsys.readouterr().out.splitlines()
+    assert head.split() == ['kind', 'severity', 'count', 'rows', 'value', 'advice']
+    assert row.split()[:4] == ['misplaced_first', 'error', '1', '30'] and KINDS['misplaced_first'][1] in row
+    assert cli.main(['audit', str(path), '--json']) == 1
+    assert '"rows": [\n   30\n  ]' in capsys.readouterr().out
+    assert cli.main(['audit', str(path), '--task', 'cup_catch-proprio']) == 2
+    assert 'cup_catch-proprio has' in capsys.readouterr().err
+    assert KINDS['misplaced_first'][0] == ERROR

@@ -1,0 +1,253 @@
+"""Every format gives the same steps, and what cannot be read is one line."""
+
+import json
+
+import numpy as np
+import pytest
+import recorded
+from recorded import episodes, ours
+
+from paper_lib.contract import tasks
+from paper_lib.contract.errors import UserError
+from paper_lib.data import datasets, formats
+from paper_lib.data.columns import Arrays
+from paper_lib.data.steps import Wanted
+
+TASK = 'point_mass_maze-proprio'
+KINDS = [(False, False), (True, False), (False, True)]  # vectors, pictures, discrete actions
+
+
+def whole(steps):
+    return {key: steps.whole(key) for key in steps.layout}
+
+
+def assert_same(steps, arrays):
+    expected = whole(formats.ours(Arrays(arrays)))
+    found = whole(steps)
+    assert found.keys() == expected.keys() and steps.rows == len(arrays['reward'])
+    for key, (shape, dtype) in steps.layout.items():
+        assert found[key].dtype == np.dtype(dtype) and found[key].shape == (steps.rows, *shape), key
+        np.testing.assert_array_equal(found[key], expected[key], err_msg=key)
+    assert datasets.describe('mine', TASK, steps) == datasets.describe('mine', TASK, arrays)
+
+
+@pytest.mark.parametrize(('pictures', 'discrete'), KINDS)
+@pytest.mark.parametrize('compressed', [False, True])
+def test_our_arrays_in_a_file_are_those_of_memory(pictures, discrete, compressed, tmp_path, monkeypatch):
+    monkeypatch.setattr('paper_lib.data.steps.PIECE', 100)  # bytes: many pieces
+    arrays = ours(episodes(pictures, discrete))
+    (np.savez_compressed if compressed else np.savez)(tmp_path / 'mine.npz', **arrays, note=np.zeros(3))
+    assert_same(formats.read(tmp_path / 'mine.npz'), arrays)
+
+
+def test_an_array_in_fortran_order_is_read_too(tmp_path):
+    arrays = ours(episodes())
+    np.savez(tmp_path / 'mine.npz', **arrays | {'vector': np.asfortranarray(arrays['vector'])})
+    assert_same(formats.read(tmp_path / 'mine.npz'), arrays)
+
+
+@pytest.mark.parametrize(('pictures', 'discrete'), KINDS)
+@pytest.mark.parametrize('piece', [100, 2**22])
+def test_rows_that_are_states(pictures, discrete, piece, tmp_path, monkeypatch):
+    """No step of OGBench is terminal."""
+    monkeypatch.setattr('paper_lib.data.steps.PIECE', piece)
+    recorded.write_ogbench(tmp_path / 'mine.npz', episodes(pictures, discrete), compressed=piece == 100)
+    arrays = ours(episodes(pictures, discrete))
+    assert_same(formats.read(tmp_path / 'mine.npz'), arrays | {'is_terminal': np.zeros(sum(recorded.LENGTHS), bool)})
+
+
+@pytest.mark.parametrize(('pictures', 'discrete'), KINDS)
+@pytest.mark.parametrize('piece', [100, 2**22])
+def test_rows_that_are_transitions(pictures, discrete, piece, tmp_path, monkeypatch):
+    monkeypatch.setattr('paper_lib.data.steps.PIECE', piece)
+    recorded.write_d4rl(tmp_path / 'mine.npz', episodes(pictures, discrete))
+    assert_same(formats.read(tmp_path / 'mine.npz'), ours(episodes(pictures, discrete)))
+
+
+@pytest.mark.parametrize(('pictures', 'discrete'), KINDS)
+def test_a_file_an_episode(pictures, discrete, tmp_path):
+    recorded.write_exorl(tmp_path / 'mine', episodes(pictures, discrete))
+    assert_same(formats.read(tmp_path / 'mine'), ours(episodes(pictures, discrete)))
+
+
+def test_missing_rewards_are_zero(tmp_path):
+    arrays = ours(episodes())
+    flat = {'observations': arrays['vector'], 'actions': arrays['action'], 'terminals': arrays['is_last']}
+    np.savez(tmp_path / 'mine.npz', **flat)
+    zeros = np.zeros(sum(recorded.LENGTHS))
+    assert_same(formats.read(tmp_path / 'mine.npz'), arrays | {'reward': zeros, 'is_terminal': zeros})
+
+
+# Minari, whose files the library itself writes.
+
+
+@pytest.fixture
+def spaces():
+    pytest.importorskip('minari')
+    pytest.importorskip('h5py')
+    from gymnasium import spaces
+
+    return spaces
+
+
+@pytest.mark.parametrize(('pictures', 'discrete'), KINDS)
+@pytest.mark.parametrize('data_format', ['hdf5', 'arrow', 'parquet'])
+def test_minari(pictures, discrete, data_format, spaces, tmp_path, monkeypatch):
+    observation = spaces.Box(0, 255, (32, 32, 3), np.uint8) if pictures else spaces.Box(-9, 9, (4,))
+    action = spaces.Discrete(3) if discrete else spaces.Box(-1, 1, (2,))
+    folder = tmp_path / 'mine-v0' / 'data'
+    folder.mkdir(parents=True)
+    recorded.write_minari(folder, episodes(pictures, discrete), (observation, action), data_format)
+    monkeypatch.setenv('MINARI_DATASETS_PATH', str(tmp_path))
+    arrays = ours(episodes(pictures, discrete))
+    for name in (folder, folder.parent, 'mine-v0'):
+        assert_same(formats.read(name), arrays)
+        assert formats.title(str(name)) == 'mine-v0'
+
+
+@pytest.mark.parametrize('data_format', ['hdf5', 'arrow', 'parquet'])
+def test_the_parts_of_an_observation_are_in_the_order_of_the_gym_suite(data_format, spaces, tmp_path, monkeypatch):
+    """Against the suite's own simulator, which flattens what an environment of these spaces shows."""
+    import gymnasium
+
+    from paper_lib import envs
+
+    space = spaces.Dict(
+        z=spaces.Box(-1, 1, (2,)), a=spaces.Discrete(3, start=2), m=spaces.MultiDiscrete([2, 3]),
+        b=spaces.MultiBinary(2), t=spaces.Tuple([spaces.Box(-1, 1, (1,)), spaces.Discrete(2)]),
+        image=spaces.Box(0, 255, (40, 36, 1), np.uint8),
+    )  # fmt: skip
+    space.seed(3)
+    control = spaces.Box(np.float32([-2, 0]), np.float32([2, 4]))
+    shown = [space.sample() for _ in range(6)]
+
+    class Show(gymnasium.Env):
+        observation_space, action_space = space, control
+
+        def reset(self, seed=None, options=None):
+            super().reset(seed=seed)
+            self.index = 0
+            return shown[0], {}
+
+        def step(self, action):
+            self.index += 1
+            return shown[self.index], 0.0, False, False, {}
+
+    monkeypatch.delitem(gymnasium.registry, 'Show-v0', raising=False)
+    monkeypatch.setattr(tasks, '_tasks', dict(tasks._tasks))
+    gymnasium.register('Show-v0', Show)
+    env = envs.make('gym:Show-v0', 0)
+    seen = [env.step({'action': None, 'reset': True})]
+    chosen = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
+    seen += [env.step({'action': action, 'reset': False}) for action in chosen]
+
+    columns = {key: np.stack([each[key] for each in shown]) for key in space if key != 't'}
+    columns['t'] = tuple(np.stack([each['t'][part] for each in shown]) for part in range(2))
+    theirs = np.float32([0, 2]) + 2 * chosen
+    recorded.write_minari(tmp_path, [(columns, theirs, np.zeros(5), False)], (space, control), data_format)
+    steps = formats.read(tmp_path, Wanted(side=64))
+    for key in ('vector', 'image'):
+        np.testing.assert_array_equal(steps.whole(key), np.stack([each[key] for each in seen]))
+    np.testing.assert_allclose(steps.whole('action')[:-1], chosen, atol=1e-6)
+
+
+def test_jpeg_images_are_decoded(spaces, tmp_path):
+    smooth = np.broadcast_to(np.arange(0, 256, 8, dtype=np.uint8)[:, None, None], (5, 32, 32, 3)).copy()
+    given = [(smooth, np.zeros((4, 2), np.float32), np.zeros(4), False)]
+    for data_format in ('hdf5', 'arrow'):
+        folder = tmp_path / data_format
+        recorded.write_minari(folder, given, (spaces.Box(0, 255, (32, 32, 3), np.uint8), spaces.Box(-1, 1, (2,))),
+                              data_format, jpeg=True)  # fmt: skip
+        decoded = formats.read(folder).whole('image')
+        assert abs(decoded.astype(int) - smooth).max() < 8 and decoded.shape == smooth.shape
+
+
+# What cannot be read. Nothing is written.
+
+
+def bad_files(folder):
+    """(name of a dataset, words of the message) of every mistake."""
+    arrays = ours(episodes())
+    rows = len(arrays['reward'])
+
+    def saved(name, **changed):
+        np.savez(folder / name, **arrays | changed)
+        return folder / name
+
+    (folder / 'empty.npz').write_bytes(b'')
+    yield folder / 'empty.npz', 'cannot be read as an .npz file of plain arrays'
+    cut = saved('whole.npz').read_bytes()
+    (folder / 'cut.npz').write_bytes(cut[: len(cut) // 2])
+    yield folder / 'cut.npz', 'cannot be read as an .npz file of plain arrays'
+    flipped = bytearray(cut)
+    flipped[cut.index(arrays['reward'].tobytes()) + 9] ^= 1
+    (folder / 'flipped.npz').write_bytes(flipped)
+    yield folder / 'flipped.npz', 'Bad CRC-32'
+    yield saved('object.npz', reward=np.full(rows, None)), 'Python objects are never unpickled'
+    yield saved('text.npz', reward=np.full(rows, 'one')), 'reward: has shape (21,) and type <U3; needed are axes N'
+    yield saved('short.npz', reward=np.zeros(rows - 1)), 'has shape (20,)'
+    yield saved('nan.npz', vector=np.full((rows, 4), np.nan)), 'vector: row 0 is not finite'
+    yield saved('large.npz', reward=np.full(rows, 1e300)), 'reward: row 0 is not finite, or too large for float32'
+    yield saved('half.npz', is_first=arrays['is_first'] * 2.5), 'is_first: row 0 is 2.5; must be 0 or 1'
+    yield saved('torn.npz', is_first=np.arange(rows) == 0), 'is_first: row 5 must be true exactly where row 4 is_last'
+    np.savez(folder / 'none.npz')
+    yield folder / 'none.npz', 'this one has no arrays'
+    empty = {name: array[:0] for name, array in arrays.items()}
+    yield saved('no_rows.npz', **empty), 'holds no steps'
+    flat = {'observations': arrays['vector'], 'actions': arrays['action'], 'terminals': arrays['is_last']}
+    np.savez(folder / 'flat.npz', observations=arrays['vector'], actions=arrays['action'])
+    yield folder / 'flat.npz', 'flat transitions have observations, actions, terminals'
+    np.savez(folder / 'next.npz', **flat, next_observations=arrays['vector'][:, :2])
+    yield folder / 'next.npz', 'next_observations: has shape (21, 2)'
+    np.savez(folder / 'index.npz', **flat | {'actions': np.arange(rows) - 2})
+    yield folder / 'index.npz', 'action of row 0 is -2; must be from 0 to 18'
+    (folder / 'nothing').mkdir()
+    yield folder / 'nothing', 'is no dataset'
+    yield folder / 'gone.npz', 'does not exist; must be an .npz file'
+    recorded.write_exorl(folder / 'exorl', episodes())
+    np.savez(folder / 'exorl/episode_1.npz', observation=np.zeros((3, 5)), action=np.zeros((3, 2)), reward=np.zeros(3))
+    yield folder / 'exorl', 'episode_1.npz: observation: has shape (3, 5)'
+    (folder / 'minari').mkdir()
+    (folder / 'minari/metadata.json').write_text('{"data_format": "csv"}')
+    yield folder / 'minari', 'must have data_format hdf5, arrow, parquet'
+    (folder / 'spaces').mkdir()
+    (folder / 'spaces/metadata.json').write_text(json.dumps({'data_format': 'arrow'}))
+    yield folder / 'spaces', 'has no observation_space'
+
+
+def test_what_cannot_be_read_is_one_line_that_names_the_file(tmp_path):
+    (tmp_path / 'files').mkdir()
+    for name, words in bad_files(tmp_path / 'files'):
+        with pytest.raises(UserError) as caught:
+            datasets.add(tmp_path / 'runs', 'mine', TASK, formats.read(name))
+        text = str(caught.value)
+        assert words in text and str(name) in text and '\n' not in text, text
+    assert not (tmp_path / 'runs').exists()
+
+
+@pytest.mark.parametrize('damage', ['cut', 'empty', 'gone', 'group'])
+def test_a_damaged_minari_dataset_is_one_line(damage, spaces, tmp_path):
+    import h5py
+
+    recorded.write_minari(tmp_path / 'mine', episodes(), (spaces.Box(-9, 9, (4,)), spaces.Box(-1, 1, (2,))), 'hdf5')
+    path = tmp_path / 'mine/main_data.hdf5'
+    if damage == 'group':
+        with h5py.File(path, 'a') as file:
+            del file['episode_1/actions']
+    elif damage == 'gone':
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: 3000 if damage == 'cut' else 0])
+    with pytest.raises(UserError) as caught:
+        datasets.add(tmp_path / 'runs', 'mine', TASK, formats.read(tmp_path / 'mine'))
+    assert str(tmp_path / 'mine') in str(caught.value) and '\n' not in str(caught.value)
+    assert not (tmp_path / 'runs').exists()
+
+
+def test_a_missing_package_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__('sys').modules, 'h5py', None)
+    box = {'type': 'Box', 'dtype': 'float32', 'shape': [1], 'low': [-1], 'high': [1]}
+    spaces = dict.fromkeys(('observation_space', 'action_space'), json.dumps(box))
+    (tmp_path / 'metadata.json').write_text(json.dumps(spaces | {'data_format': 'hdf5'}))
+    with pytest.raises(UserError, match=r"needs the package h5py: pip install -e '.\[datasets\]'"):
+        formats.read(tmp_path)
