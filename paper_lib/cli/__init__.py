@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 import tyro
 
-from paper_lib.cli.data import Audit
+from paper_lib.cli.data import Audit, ExportDataset, Restore
 from paper_lib.cli.machine import Bench, Doctor, Reference
 from paper_lib.cli.options import end
 from paper_lib.cli.runs import Prune, Runs, Train
@@ -110,7 +110,7 @@ def _terminate(number: int, _: object) -> None:
 def _parse(args: list[str] | None) -> Callable[[], int | None]:
     """The command that the arguments name. Raises UserError for a mistake in them."""
     study = Train | Runs | Notebooks | Html | Verify | Figures | Claims | Export | Tasks | Agents | Scales | Sizes
-    commands = study | Doctor | Bench | Prune | Reference | Audit
+    commands = study | Doctor | Bench | Prune | Reference | Audit | ExportDataset | Restore
     args = sys.argv[1:] if args is None else args
     if shutil.get_terminal_size().columns < NARROWEST:
         os.environ['COLUMNS'] = str(NARROWEST)
@@ -122,7 +122,7 @@ def _parse(args: list[str] | None) -> Callable[[], int | None]:
         if not end.code:
             sys.stdout.flush()
             raise
-        names = [command.__name__.lower() for command in commands.__args__]
+        names = [re.sub('(?<=.)(?=[A-Z])', '-', command.__name__).lower() for command in commands.__args__]
         command = [name for name in args[:1] if name in names]
         help_command = ' '.join(['paper-lib', *command, '--help'])
         raise UserError(f'{_line(box.getvalue())}; see `{help_command}`') from None

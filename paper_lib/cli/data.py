@@ -66,6 +66,41 @@ class Audit:
         return audit(steps, self.length, tasks.get(self.task).limit, bool(wanted.actions))
 
 
+@dataclasses.dataclass(frozen=True)
+class ExportDataset:
+    """Write the replay of a run as a dataset of Minari, without loss and with the run's provenance.
+
+    `paper-lib restore` makes the replay of it again, to the bit.
+    """
+
+    run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar='RUN')]]  # id or folder of a finished run
+    path: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar='PATH')]]  # a folder that does not exist yet
+    runs: Folder = None
+
+    def __call__(self) -> None:
+        from paper_lib.data import export
+        from paper_lib.data.store import Store, finished
+
+        path = Path(self.path).expanduser()
+        export.write(finished(self.run, Store(self.runs).root), path)
+        print(f'done: {path}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Restore:
+    """Put a replay that `paper-lib prune` dropped back into its run, from a dataset of `paper-lib export-dataset`."""
+
+    path: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar='PATH')]]  # the dataset
+    runs: Folder = None
+
+    def __call__(self) -> None:
+        from paper_lib.data import export
+        from paper_lib.data.store import Store
+
+        run = export.restore(Path(self.path).expanduser(), Store(self.runs))
+        print(f'done: {run.path}')
+
+
 def fitting(name: str, task_id: str) -> tuple['Steps', 'Wanted']:
     """The steps of a dataset, and what the task wanted of it.
 

@@ -144,7 +144,8 @@ class Prune:
     """Drop the replays of a scale's runs that no unfinished run will read; without --yes, only list them.
 
     Everything else of these runs stays, metrics and weights included. To have a replay again, delete the run and
-    its followers and train them again. Without this command every replay is kept, because new runs may learn from it.
+    its followers and train them again, or restore it from what `paper-lib export-dataset` wrote before. Without this
+    command every replay is kept, because new runs may learn from it.
     """
 
     scale: Scale = 'laptop'

@@ -171,11 +171,12 @@ def parse_json(path: Path, data: bytes, shape: Any = ANY, advice: str = AGAIN) -
         raise RunError(f'{path}: damaged; {advice}') from None
     if _is_deep(value):
         raise RunError(f'{path}: damaged (nested too deeply); {advice}')
-    _check_shape(path, value, shape, advice)
+    check_shape(path, value, shape, advice)
     return value
 
 
-def _check_shape(path: Path, value: Any, shape: Any, advice: str) -> None:
+def check_shape(path: Path, value: Any, shape: Any, advice: str) -> None:
+    """Raise RunError unless a JSON value from the file `path` has this shape."""
     if misfit := _misfit(value, shape):
         raise RunError(f'{path}: damaged ({misfit} is missing or of another type); {advice}')
 
@@ -214,7 +215,7 @@ def read_json(path: Path, shape: Any = ANY, advice: str = AGAIN) -> dict:
     value.pop('sha256', None)
     if data != _sealed(value):
         raise RunError(f'{path}: damaged (checksum); {advice}')
-    _check_shape(path, value, shape, advice)
+    check_shape(path, value, shape, advice)
     return value
 
 

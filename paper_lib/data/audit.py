@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from paper_lib.data.replay import FIRST, LAST, TERMINAL
-from paper_lib.data.steps import Steps
+from paper_lib.data.steps import Episodes, Steps, after_last, cut
 
 ERROR, WARNING, NOTE = 'error', 'warning', 'note'
 MOST_ROWS = 20  # rows that a finding lists
@@ -64,20 +64,6 @@ class Finding:
     advice: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Episodes:
-    """Where the episodes of a recording begin and end, as its flags say."""
-
-    firsts: np.ndarray  # (n,) rows
-    lasts: np.ndarray  # (n,) rows, inclusive
-    rows: int
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """(n,) steps of each episode."""
-        return self.lasts - self.firsts + 1
-
-
 def audit(
     steps: Steps, length: int, limit: int | None = None, discrete: bool | None = None, of_run: bool = False
 ) -> list[Finding]:
@@ -105,21 +91,6 @@ def audit(
     return sorted(findings, key=lambda finding: (ERROR, WARNING, NOTE).index(finding.severity))
 
 
-def cut(flags: np.ndarray, sequences: int = 1) -> Episodes:
-    """Episodes of (N,) flags. An episode begins at a first step, or after a last one, and ends before the next."""
-    begins = (flags & FIRST) > 0
-    begins |= _after_last(flags, sequences)
-    firsts = np.flatnonzero(begins)
-    return Episodes(firsts, np.append(firsts[1:], len(flags)) - 1, len(flags))
-
-
-def _after_last(flags: np.ndarray, sequences: int) -> np.ndarray:
-    """(N,) bools: the rows after a last step, and the first of each sequence."""
-    after = np.append(True, (flags[:-1] & LAST) > 0)
-    after[:: len(flags) // sequences] = True
-    return after
-
-
 def _numbered(finding: Finding, steps: Steps) -> Finding:
     """A finding whose rows are start indices, `row * envs + env`; in a single sequence they are that already."""
     length = steps.rows // steps.sequences
@@ -139,7 +110,7 @@ def _finding(kind: str, rows: Iterable[int], value: str) -> Finding:
 
 def _structure(flags: np.ndarray, sequences: int, of_run: bool) -> Iterator[Finding]:
     first, last, terminal = ((flags & bit) > 0 for bit in (FIRST, LAST, TERMINAL))
-    begins = _after_last(flags, sequences)
+    begins = after_last(flags, sequences)
     if len(rows := np.flatnonzero(first & ~begins)):
         value = 'is_first is true, and the row before is not is_last'
         yield _finding('misplaced_first', rows, value)

@@ -84,7 +84,7 @@ def installed(dataset_id: str) -> Path:
 def read(folder: Path, wanted: Wanted) -> Steps:
     """The steps of a Minari dataset. Raises UserError, one line, for what is missing or cannot be used."""
     where = f'{folder}: '
-    metadata = _metadata(folder / METADATA)
+    metadata = metadata_of(folder / METADATA)
     observed = [*_leaves(_space(folder, metadata, 'observation_space'), where)]
     (control, *more) = _leaves(_space(folder, metadata, 'action_space'), where)
     if more or control.kind not in ('Box', 'Discrete'):
@@ -114,6 +114,8 @@ def read(folder: Path, wanted: Wanted) -> Steps:
         if key == 'action':
             actions = _actions(values(index, ('actions',), control, steps), control, where)
             return np.append(actions, np.zeros_like(actions[:1]), axis=0)
+        if key == 'place':
+            return values(index, ('infos', 'place'), _place(metadata), steps + 1)
         if key == 'image':
             return picture(values(index, ('observations', *images[0].path), images[0], steps + 1), wanted.side)
         flat = []
@@ -129,10 +131,21 @@ def read(folder: Path, wanted: Wanted) -> Steps:
     like = {'action': ((control.size,), 'float32')}
     if parts:
         like['vector'] = ((sum(space.size for space in parts),), 'float32')
+    if place := _place(metadata):
+        like['place'] = (place.shape, place.dtype)
     if images:
         size = (wanted.side, wanted.side) if wanted.side else images[0].shape[:2]
         like['image'] = ((*size, 3), 'uint8')
     return Steps(where, sum(lengths) + len(lengths), like, pieces)
+
+
+def _place(metadata: dict[str, Any]) -> Space | None:
+    """The position that some runs of ours record beside images; no other dataset has one."""
+    try:
+        shape, dtype = metadata['paper_lib']['like']['place']
+        return Space((), 'Box', tuple(shape), dtype)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _actions(values: np.ndarray, space: Space, where: str) -> np.ndarray:
@@ -152,7 +165,8 @@ def _actions(values: np.ndarray, space: Space, where: str) -> np.ndarray:
 # metadata.json
 
 
-def _metadata(path: Path) -> dict[str, Any]:
+def metadata_of(path: Path) -> dict[str, Any]:
+    """The metadata of a dataset. Raises UserError if it cannot be read."""
     try:
         with open(path, 'rb') as file:
             value = json.loads(file.read(LONGEST))

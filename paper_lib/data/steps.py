@@ -55,6 +55,35 @@ class Wanted:
     side: int = 0  # pixels per side of an image, where images of other sizes are sampled; 0: as they are
 
 
+@dataclasses.dataclass(frozen=True)
+class Episodes:
+    """Where the episodes of a recording begin and end, as its flags say."""
+
+    firsts: np.ndarray  # (n,) rows
+    lasts: np.ndarray  # (n,) rows, inclusive
+    rows: int
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n,) steps of each episode."""
+        return self.lasts - self.firsts + 1
+
+
+def cut(flags: np.ndarray, sequences: int = 1) -> Episodes:
+    """Episodes of (N,) flags. An episode begins at a first step, or after a last one, and ends before the next."""
+    begins = (flags & FIRST) > 0
+    begins |= after_last(flags, sequences)
+    firsts = np.flatnonzero(begins)
+    return Episodes(firsts, np.append(firsts[1:], len(flags)) - 1, len(flags))
+
+
+def after_last(flags: np.ndarray, sequences: int) -> np.ndarray:
+    """(N,) bools: the rows after a last step, and the first of each sequence."""
+    after = np.append(True, (flags[:-1] & LAST) > 0)
+    after[:: len(flags) // sequences] = True
+    return after
+
+
 def piece_rows(*arrays: tuple[tuple[int, ...], object]) -> int:
     """How many steps of these shapes and types make a piece."""
     step_bytes = sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in arrays)

@@ -95,7 +95,7 @@ def test_such_runs_resume_to_the_same_bytes(saves, store, tmp_path, monkeypatch)
 def test_the_audit_invents_nothing_in_the_replay_of_a_run(spec, store, capsys):
     """Its four environments have few episodes. A planted bug has the number that it has in a batch."""
     assert cli.main(['audit', spec.run_id, '--runs', str(store.root), '--length', '6']) == 0
-    head, *rows = capsys.readouterr().out.splitlines()
+    _, *rows = capsys.readouterr().out.splitlines()
     assert {row.split()[0] for row in rows} <= {'few_episodes', 'zero_rewards'}
     steps = of_replay(store.replay(spec), 300)
     flags = steps.whole('flags')
