@@ -24,6 +24,7 @@ from collections.abc import Callable
 import tyro
 
 from paper_lib.cli.data import Audit, ExportDataset, Restore
+from paper_lib.cli.diagnose import Diagnose
 from paper_lib.cli.machine import Bench, Doctor, Reference
 from paper_lib.cli.options import end
 from paper_lib.cli.runs import Prune, Runs, Train
@@ -110,7 +111,7 @@ def _terminate(number: int, _: object) -> None:
 def _parse(args: list[str] | None) -> Callable[[], int | None]:
     """The command that the arguments name. Raises UserError for a mistake in them."""
     study = Train | Runs | Notebooks | Html | Verify | Figures | Claims | Export | Tasks | Agents | Scales | Sizes
-    commands = study | Doctor | Bench | Prune | Reference | Audit | ExportDataset | Restore
+    commands = study | Doctor | Bench | Prune | Reference | Audit | Diagnose | ExportDataset | Restore
     args = sys.argv[1:] if args is None else args
     if shutil.get_terminal_size().columns < NARROWEST:
         os.environ['COLUMNS'] = str(NARROWEST)
