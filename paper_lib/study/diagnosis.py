@@ -42,6 +42,11 @@ class Rule:
     working: tuple[str, ...]  # the measures that work
     doubts: tuple[str, ...]  # why no verdict can rest on it; () if one can
 
+    @property
+    def shown_threshold(self) -> float:
+        """The threshold in the units of the measure."""
+        return DIRECTIONS[self.measure] * self.threshold
+
 
 def learn(rows: pd.DataFrame) -> Rule:
     """The rule that moments of known runs give; there is at least one run."""
@@ -101,17 +106,17 @@ def doubts(rule: Rule) -> tuple[str, ...]:
     found = []
     enough = [task for task, count in rule.pairs.items() if count >= offline.FEWEST_PAIRS]
     if len(enough) < offline.FEWEST_TASKS:
-        has = ', '.join(f'{count} of {task}' for task, count in rule.pairs.items())
+        has = ', '.join(f'{count} pairs of {task}' for task, count in rule.pairs.items())
         found.append(
-            f'The known runs are too few: they have {has} pairs, and {offline.FEWEST_PAIRS} pairs of each of '
-            f'{offline.FEWEST_TASKS} tasks are needed.'
+            f'The known runs are too few: {has}; {offline.FEWEST_PAIRS} pairs of each of {offline.FEWEST_TASKS} tasks '
+            'are needed.'
         )
     if not rule.working:
         found.append(f'No measure has an AUROC of {offline.GOOD} or more on every task of the known runs.')
     if not rule.left_out >= offline.GOOD:
         found.append(
-            f'A measure that is chosen on all tasks but one has a mean AUROC of {rule.left_out:.2f} on that one, which '
-            f'is below {offline.GOOD}.'
+            f'A measure that is chosen on all tasks but one has a mean AUROC of {rule.left_out:.2f} on that one; '
+            f'{offline.GOOD} is needed.'
         )
     return tuple(found)
 
@@ -158,9 +163,9 @@ def decide(rule: Rule | None, values: list[dict[str, float]], doubts: tuple[str,
         return Verdict(CANNOT_TELL, flagged, len(values), tuple(open_because))
     side = 'beyond' if flagged else 'short of'
     reason = (
-        f'{rule.measure} of all {len(values)} agents lies {side} {DIRECTIONS[rule.measure] * rule.threshold:.3g}. On '
-        f'a task that it was not fitted to, such a threshold missed {rule.missed:.0%} of the degraded agents, and '
-        f'{rule.false_alarms:.0%} of all others were called degraded.'
+        f'{offline.words(rule.measure).capitalize()}: all {len(values)} agents lie {side} the threshold '
+        f'{rule.shown_threshold:.3g}. On a task that it was not fitted to, such a threshold missed {rule.missed:.0%} '
+        f'of the degraded agents, and called {rule.false_alarms:.0%} of all others degraded.'
     )
     return Verdict(DEGRADES if flagged else HOLDS, flagged, len(values), (reason,))
 
@@ -174,10 +179,15 @@ def table(rows: pd.DataFrame, values: list[dict[str, float]]) -> pd.DataFrame:
         degraded, others = ((direction * last[name][last[DEGRADED] == each]).dropna() for each in (1, 0))
         own = [value[name] for value in values]
         found.append({
-            'measure': offline.words(name), 'these agents': ', '.join(f'{value:.3g}' for value in own),
+            'measure': offline.words(name), 'these agents': ', '.join(map(number, own)),
             'known, degraded': quantiles(degraded), 'known, not degraded': quantiles(others),
         })  # fmt: skip
     return pd.DataFrame(found)
+
+
+def number(value: float) -> str:
+    """Three digits, or what a value without any is."""
+    return f'{value:.3g}' if np.isfinite(value) else 'not finite'
 
 
 def quantiles(values: pd.Series) -> str:

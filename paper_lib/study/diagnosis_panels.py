@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -16,6 +17,7 @@ from paper_lib.study.offline import DEGRADED, DIRECTIONS
 from paper_lib.study.style import ALERT, GREY, THEIRS, context
 
 COLUMNS = 3
+NARROW = 50  # a logarithmic axis whose ends differ by a smaller factor has ticks at 1, 2 and 5
 OWN = agents.get('passive').color
 
 
@@ -53,10 +55,10 @@ def placed(rows: pd.DataFrame, values: list[dict[str, float]]) -> Figure:
         count = -(-len(MEASURES) // COLUMNS)
         figure = Figure(figsize=(8.2, 1.5 * count), layout='constrained')
         last = rows[rows.is_last]
-        grid = figure.subplots(count, COLUMNS).flat
+        grid = figure.subplots(count, COLUMNS, sharey=True).ravel()
         for axes, name in zip(grid, MEASURES):
             _measure(axes, last, name, [value[name] for value in values])
-        for axes in grid:
+        for axes in grid[len(MEASURES) :]:
             axes.set_axis_off()
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc='outside lower center', ncols=3)
@@ -71,6 +73,10 @@ def _measure(axes: Axes, last: pd.DataFrame, name: str, own: Sequence[float]) ->
         axes.axvline(value, color=OWN, lw=1.2, label='an agent of this recording' if number == 0 else None)
     if quantities.get(name).logarithmic:
         axes.set_xscale('log')
-    axes.set_title(offline.words(name), fontsize=8)
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high < NARROW * low else (1,), numticks=4))
+        axes.xaxis.set_major_formatter('{x:g}')
+        axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+    axes.set_title(offline.words(name), fontsize=8, fontweight='normal')
     axes.tick_params(labelsize=7)
     axes.set(yticks=[0, 1], yticklabels=['not', 'degraded'], ylim=(-0.6, 1.6))

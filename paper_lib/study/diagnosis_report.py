@@ -137,9 +137,11 @@ def _coverage(cover: Coverage) -> list[str]:
         ('rows of the loneliest steps', ', '.join(map(str, cover.loneliest))),
     ]  # fmt: skip
     text = (
-        f'Expert-like steps are of episodes whose return is above {EXPERT} of the range of returns. Exploration-like '
-        f'steps are of episodes below {POOR} of it, and lie farther from other episodes than the median. Both compare '
-        'episodes of this recording with each other: the best of them may still be poor.'
+        'A distance is that of a step from the nearest step of another episode, each component of the vector over its '
+        'standard deviation, in units of the mean distance between a step and the next: the recording is thin where '
+        f'it is large. Expert-like steps are of episodes whose return is above {EXPERT} of the range of returns. '
+        f'Exploration-like steps are of episodes below {POOR} of it, and lie farther from other episodes than the '
+        'median. Both compare episodes of this recording with each other: the best of them may still be poor.'
     )
     figure = drawing.as_html(diagnosis_panels.png(diagnosis_panels.covered(cover)), 'Coverage', text)
     return ['<h2>Coverage</h2>', _table(pd.DataFrame(rows, columns=['what', 'value'])), figure]
@@ -168,8 +170,9 @@ def _rule(rule: Rule | None) -> list[str]:
     if rule is None:
         return [*parts, '<p>There are no known runs.</p>']
     rows = [
-        ('measure that is asked', rule.measure),
-        ('measures that work on every task of the known runs', ', '.join(rule.working) or 'none'),
+        ('measure that is asked', offline.words(rule.measure)),
+        ('its threshold, the best one on all known runs', f'{rule.shown_threshold:.3g}'),
+        ('measures that work on every task of the known runs', '; '.join(map(offline.words, rule.working)) or 'none'),
         ('AUROC of the measure that is asked', f'{rule.auroc:.2f}'),
         ('AUROC on a task left out, of the measure chosen on all others', f'{rule.left_out:.2f}'),
         ('degraded agents that are missed on a task left out', f'{rule.missed:.0%}'),
