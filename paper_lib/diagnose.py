@@ -61,7 +61,8 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
         f'{len(findings)} findings')  # fmt: skip
     known = diagnosis.known()
     rule = diagnosis.learn(known) if len(known) else None
-    parts = {'data': order.name, 'findings': table(findings), 'cover': cover, 'rule': rule, 'known': known}
+    name = f'{order.name}_played' if order.env else order.name
+    parts = {'data': name, 'findings': table(findings), 'cover': cover, 'rule': rule, 'known': known}
     if any(finding.severity == ERROR for finding in findings):
         reason = 'The audit found errors, from which a world model would learn something false. No agent was trained.'
         return Diagnosis(**parts, verdict=Verdict(CANNOT_TELL, 0, 0, (reason,)), agents=[], check=None)

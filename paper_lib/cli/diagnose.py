@@ -59,4 +59,4 @@ class Diagnose:
         if not self.env:
             return Order(name, formats.read(self.data), **values)
         steps, wanted = fitting(self.data, self.env)
-        return Order(f'{name}_played', steps, self.env, bool(wanted.actions), **values)
+        return Order(name, steps, self.env, bool(wanted.actions), **values)

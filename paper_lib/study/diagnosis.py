@@ -74,7 +74,7 @@ def learn(rows: pd.DataFrame) -> Rule:
 
 def works(found: offline.Judged) -> bool:
     """Whether a measure works as far as its AUROC goes; the number of pairs is another doubt."""
-    return min(found.by_task.values()) >= offline.GOOD and found.low > offline.CHANCE
+    return all(value >= offline.GOOD for value in found.by_task.values()) and found.low > offline.CHANCE
 
 
 def best(values: dict[str, float]) -> str:
@@ -115,8 +115,8 @@ def doubts(rule: Rule) -> tuple[str, ...]:
         found.append(f'No measure has an AUROC of {offline.GOOD} or more on every task of the known runs.')
     if not rule.left_out >= offline.GOOD:
         found.append(
-            f'A measure that is chosen on all tasks but one has a mean AUROC of {rule.left_out:.2f} on that one; '
-            f'{offline.GOOD} is needed.'
+            'The mean AUROC of a measure that is chosen on all tasks but one, on that one, is '
+            f'{number(rule.left_out)}; {offline.GOOD} is needed.'
         )
     return tuple(found)
 
