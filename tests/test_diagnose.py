@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paper_lib import cli, diagnose
+from paper_lib import cli
 from paper_lib.contract import tasks
 from paper_lib.data.store import Store
+from paper_lib.diagnose import order
 from paper_lib.study import diagnosis, scales
 
 LENGTH = 70
@@ -40,10 +41,10 @@ def command(tmp_path, monkeypatch):
         at = np.arange(5)
         return pd.DataFrame({'env_step': at, 'score': 10.0 * spec.seed} | dict.fromkeys(diagnosis.MEASURES, 1.0))
 
-    monkeypatch.setattr(diagnose.ensure, 'ensure', ensured)
+    monkeypatch.setattr(order.ensure, 'ensure', ensured)
     monkeypatch.setattr(Store, 'metrics', metrics)
-    monkeypatch.setattr(diagnose.diagnosis_report.diagnosis_panels, 'png', lambda figure: b'')
-    monkeypatch.setattr(diagnose.reference, 'random_scores', lambda ids, episodes: [{'mean': '0.500'}])
+    monkeypatch.setattr(order.diagnosis_report.diagnosis_panels, 'png', lambda figure: b'')
+    monkeypatch.setattr(order.reference, 'random_scores', lambda ids, episodes: [{'mean': '0.500'}])
 
     def run(arrays, *options):
         np.savez(tmp_path / 'mine.npz', **arrays)

@@ -1,13 +1,16 @@
 """The command that says what a recording is worth to agents that only learn from it."""
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from paper_lib.cli.data import fitting
 from paper_lib.cli.options import Folder, Output, Scale, end
 from paper_lib.contract.errors import UserError
+
+if TYPE_CHECKING:
+    from paper_lib.diagnose.order import Order
 
 MOST_AGENTS = 20
 
@@ -35,22 +38,22 @@ class Diagnose:
     """folder of the page and of the JSON, instead of build/diagnose"""
 
     def __call__(self) -> int:
-        from paper_lib import diagnose
         from paper_lib.data.store import Store
+        from paper_lib.diagnose.order import diagnose, write
         from paper_lib.study import paths
 
-        found = diagnose.diagnose(self.order(), Store(self.runs), lambda line: end(0, line))
-        page = diagnose.write(found, self.output or paths.root() / 'build' / 'diagnose')
+        found = diagnose(self.order(), Store(self.runs), lambda line: end(0, line))
+        page = write(found, self.output or paths.root() / 'build' / 'diagnose')
         print(f'{found.verdict.verdict}: {" ".join(found.verdict.reasons)}')
         if found.check:
             print(found.check.outcome)
         print(f'done: {page}')
         return 0 if found.agents else 1
 
-    def order(self):
+    def order(self) -> 'Order':
         """What is diagnosed. Raises UserError for a recording that cannot be read or does not fit the task."""
         from paper_lib.data import formats
-        from paper_lib.diagnose import Order
+        from paper_lib.diagnose.order import Order
 
         if not 1 <= self.agents <= MOST_AGENTS:
             raise UserError(f'agents={self.agents}: must be from 1 to {MOST_AGENTS}')

@@ -17,7 +17,8 @@ from paper_lib.study.offline import DEGRADED, DIRECTIONS
 from paper_lib.study.style import ALERT, GREY, THEIRS, context
 
 COLUMNS = 3
-NARROW = 50  # a logarithmic axis whose ends differ by a smaller factor has ticks at 1, 2 and 5
+NARROW = 5  # an axis whose ends differ by a smaller factor is not logarithmic
+WIDE = 100  # one whose ends differ by a larger factor has ticks at powers of ten alone
 OWN = agents.get('passive').color
 
 
@@ -46,7 +47,7 @@ def _thin(axes: Axes, values: Sequence[float | None], title: str, label: str) ->
     """Median distances of PARTS parts; none is drawn where there are no steps."""
     known = [value is not None for value in values]
     axes.bar(np.flatnonzero(known) + 1, [value for value in values if value is not None], color=GREY)
-    axes.set(title=title, xlabel=label, ylabel='distance in steps', xticks=range(1, PARTS + 1))
+    axes.set(title=title, xlabel=label, ylabel='distance in steps', xticks=range(1, PARTS + 1), ylim=(0, None))
 
 
 def placed(rows: pd.DataFrame, values: list[dict[str, float]]) -> Figure:
@@ -71,10 +72,12 @@ def _measure(axes: Axes, last: pd.DataFrame, name: str, own: Sequence[float]) ->
         axes.plot(known, np.full(len(known), height), '|', ms=12, color=color, label=label)
     for number, value in enumerate(own):
         axes.axvline(value, color=OWN, lw=1.2, label='an agent of this recording' if number == 0 else None)
-    if quantities.get(name).logarithmic:
+    everything = np.array([*DIRECTIONS[name] * last[name], *own])
+    everything = everything[np.isfinite(everything)]
+    factor = everything.max() / everything.min() if len(everything) and everything.min() > 0 else 1
+    if quantities.get(name).logarithmic and factor > NARROW:
         axes.set_xscale('log')
-        low, high = axes.get_xlim()
-        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if high < NARROW * low else (1,), numticks=4))
+        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if factor < WIDE else (1,), numticks=4))
         axes.xaxis.set_major_formatter('{x:g}')
         axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.set_title(offline.words(name), fontsize=8, fontweight='normal')
