@@ -8,7 +8,7 @@ well be a mistake, and a `note` is a property of the recording that its reader s
 import dataclasses
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +41,10 @@ KINDS = {  # what can be found: its severity, and what to do
     'constant_image': (ERROR, 'look at it: rendering may have failed'),
     'action_outside': (WARNING, 'scale actions from their bounds to [-1, 1]; environments cut them there'),
     'zero_rewards': (WARNING, 'compare with the returns that were logged; nothing is learned from such rewards'),
-    'constant_rewards': (WARNING, 'compare with the returns that were logged; nothing is learned from such rewards'),
+    'constant_rewards': (
+        WARNING,
+        'right where an episode only has to last; else compare with the returns that were logged',
+    ),
     'unused_action': (WARNING, 'a model cannot know what it does: record some of each'),
     'constant_dimension': (WARNING, 'check what was recorded there'),
     'truncation_as_termination': (WARNING, 'a time limit is a truncation: set is_last there without is_terminal'),
@@ -77,12 +80,13 @@ def audit(
     flags = steps.whole('flags')
     episodes = cut(flags, steps.sequences)
     reward = steps.whole('reward')
+    ranges = {key: _range(steps, key) for key in steps.observed}
     looked = [
         _structure(flags, steps.sequences, of_run),
-        _shifted(steps, episodes),
+        _shifted(steps, episodes, ranges),
         _rewards(reward, episodes),
         _actions(steps, flags, discrete, of_run),
-        *[_observations(steps, key) for key in steps.observed],
+        *[_observations(key, ranges[key]) for key in steps.observed],
         _endings(flags, episodes, limit),
         _repeated(steps, episodes),
         _sizes(episodes, length),
@@ -125,7 +129,7 @@ def _structure(flags: np.ndarray, sequences: int, of_run: bool) -> Iterator[Find
         yield _finding('open_end', rows, 'the recording ends in the middle of an episode')
 
 
-def _shifted(steps: Steps, episodes: Episodes) -> Iterator[Finding]:
+def _shifted(steps: Steps, episodes: Episodes, ranges: dict[str, 'Range']) -> Iterator[Finding]:
     """Where the resets of episodes lie beside the rows that the flags name.
 
     An observation jumps when an episode is reset. If on average it jumps a row or two beside
@@ -135,7 +139,7 @@ def _shifted(steps: Steps, episodes: Episodes) -> Iterator[Finding]:
     inner = episodes.firsts[1:][np.minimum(episodes.lengths[1:], episodes.lengths[:-1]) > AROUND + 2]
     if len(inner) < LEAST:
         return
-    jumps = _jumps(steps)
+    jumps = _jumps(steps, ranges)
     near = jumps[inner[:, None] + np.arange(-AROUND, AROUND + 1)]  # (n, 2 x AROUND + 1)
     mean = near.mean(0)
     shift = int(mean.argmax()) - AROUND
@@ -147,11 +151,11 @@ def _shifted(steps: Steps, episodes: Episodes) -> Iterator[Finding]:
     yield _finding('shifted_flags', inner, value)
 
 
-def _jumps(steps: Steps) -> np.ndarray:
+def _jumps(steps: Steps, ranges: dict[str, 'Range']) -> np.ndarray:
     """(N,) how far the observation of each row is from that of the row before; 0 for the first."""
     total = np.zeros(steps.rows, np.float32)
     for key in steps.observed:
-        scale = _scale(steps, key)
+        scale = 1 / 255 if key == 'image' else _scale(ranges[key])
         row, before = 0, None
         for piece in steps.read(key):
             values = _thinned(piece).astype(np.float32) * scale
@@ -167,23 +171,33 @@ def _thinned(piece: np.ndarray) -> np.ndarray:
     return (piece[:, ::4, ::4] if piece.ndim == 4 else piece).reshape(len(piece), -1)
 
 
-def _scale(steps: Steps, key: str) -> np.ndarray | float:
-    """What makes the components of an observation comparable: one over the range of each."""
-    if key == 'image':
-        return 1 / 255
-    low, high = _range(steps, key)
-    span = high - low
-    return np.divide(1, span, out=np.zeros_like(span), where=span > 0).astype(np.float32)
+def _scale(seen: 'Range') -> np.ndarray:
+    """What makes the components of a vector comparable: one over the range of each."""
+    span = seen.high - seen.low
+    return np.divide(1, span, out=np.zeros_like(span), where=np.isfinite(span) & (span > 0)).astype(np.float32)
 
 
-def _range(steps: Steps, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest and the highest finite value of each component, float64; inf and -inf without any."""
-    low, high = np.inf, -np.inf
+class Range(NamedTuple):
+    """The values that an observation takes."""
+
+    low: np.ndarray  # the lowest finite value of each component, float64; inf if there is none
+    high: np.ndarray  # the highest; -inf if there is none
+    broken: np.ndarray  # rows with a value that is not finite
+
+
+def _range(steps: Steps, key: str) -> Range:
+    low, high, broken, row = np.inf, -np.inf, [], 0
     for piece in steps.read(key):
-        finite = np.isfinite(piece)
-        low = np.minimum(low, np.where(finite, piece, np.inf).min(0))
-        high = np.maximum(high, np.where(finite, piece, -np.inf).max(0))
-    return np.asarray(low, np.float64), np.asarray(high, np.float64)
+        if piece.dtype.kind == 'f':
+            finite = np.isfinite(piece)
+            broken.append(row + np.flatnonzero(~finite.all(1)))
+            low = np.minimum(low, np.where(finite, piece, np.inf).min(0))
+            high = np.maximum(high, np.where(finite, piece, -np.inf).max(0))
+        else:
+            low, high = np.minimum(low, piece.min(0)), np.maximum(high, piece.max(0))
+        row += len(piece)
+    rows = np.concatenate(broken) if broken else np.zeros(0, np.int64)
+    return Range(np.asarray(low, np.float64), np.asarray(high, np.float64), rows)
 
 
 # Rewards.
@@ -248,14 +262,10 @@ def _actions(steps: Steps, flags: np.ndarray, discrete: bool | None, of_run: boo
 # Observations.
 
 
-def _observations(steps: Steps, key: str) -> Iterator[Finding]:
-    broken, row = [], 0
-    for piece in steps.read(key) if key == 'vector' else ():
-        broken.append(row + np.flatnonzero(~np.isfinite(piece).all(1)))
-        row += len(piece)
-    if broken and len(rows := np.concatenate(broken)):
-        yield _finding('vector_not_finite', rows, 'the vector is not finite')
-    low, high = _range(steps, key)
+def _observations(key: str, seen: Range) -> Iterator[Finding]:
+    if len(seen.broken):
+        yield _finding('vector_not_finite', seen.broken, 'the vector is not finite')
+    low, high, _ = seen
     if key == 'image':
         if (low == high).all():
             yield _finding('constant_image', [], 'the image never changes')

@@ -10,7 +10,8 @@ steps, which are whole episodes, one after the other. An .npz file may hold thes
 
 A step holds an observation, the reward received on arriving at it, its flags, and the
 action chosen after it. The action of a last step is ignored, and so are arrays of other names.
-The maze seen as pictures takes no dataset, because its runs record a `place` too.
+The maze seen as pictures takes no such arrays, because its runs record a `place` too; what
+`export` wrote of such a run it takes.
 """
 
 import hashlib

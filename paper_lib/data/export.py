@@ -18,18 +18,17 @@ import numpy as np
 
 from paper_lib.contract import files, plain
 from paper_lib.contract.errors import RunError, UserError
-from paper_lib.data.minari import METADATA, Columnar, Space, metadata_of
+from paper_lib.data.minari import METADATA, Columnar, Space, metadata_of, reading
 from paper_lib.data.replay import FIRST, LAST, TERMINAL, Replay
 from paper_lib.data.steps import OBSERVED, cut, of_replay
 from paper_lib.data.store import Finished, Store
 
 VERSION = '0.5.4'  # of Minari, whose format this is
 OURS = 'paper_lib'  # our part of the metadata
+REST = ('reward', 'flags')  # the keys that every replay has
 SHAPE = {
     OURS: {
         'spec': dict,
-        'rows': int,
-        'envs': int,
         'like': {str: ([int], str)},
         'discrete': bool,
         'episodes': [(int, int, int, bool)],
@@ -68,7 +67,7 @@ def write(run: Finished, path: Path) -> None:
         listed.append([env, first, last - first + 1, bool(is_open)])
     ours = {
         'spec': plain.to_plain(run.spec), 'provenance': run.provenance(),
-        'rows': replay.rows, 'envs': replay.envs, 'like': _plain_like(steps.like), 'discrete': discrete,
+        'like': _plain_like(steps.like), 'discrete': discrete,
         'episodes': listed, 'single': single,
     }  # fmt: skip
     metadata = _metadata(run, steps.like, listed, discrete) | {OURS: ours}
@@ -91,7 +90,9 @@ def restore(path: Path, store: Store) -> Finished:
     temporary = run.path / f'.replay.{os.getpid()}.tmp'
     with store.lease(spec):
         try:
-            _rebuild(temporary, folder, ours)
+            layout = files.read_json(run.file('replay/layout.json'))
+            with reading(path):
+                _rebuild(temporary, layout, folder, ours)
             for file in run.steps:
                 files.check(temporary / file.name, run.files[f'replay/{file.name}'], f'{path} is not this replay')
             with files.guard(run.path):
@@ -165,10 +166,10 @@ def _column(values: np.ndarray) -> Any:
     return pyarrow.FixedSizeListArray.from_arrays(flat, int(np.prod(values.shape[1:])))
 
 
-def _rebuild(path: Path, folder: Path, ours: dict[str, Any]) -> None:
-    """Write all steps of a dataset into a new replay."""
-    like = {key: (tuple(shape), dtype) for key, (shape, dtype) in ours['like'].items()}
-    replay = Replay.create(path, like, ours['rows'], ours['envs'])
+def _rebuild(path: Path, layout: dict[str, Any], folder: Path, ours: dict[str, Any]) -> None:
+    """Write all steps of a dataset into a new replay of this layout."""
+    like = {key: (tuple(shape), dtype) for key, (shape, dtype) in layout['keys'].items() if key not in REST}
+    replay = Replay.create(path, like, layout['rows'], layout['envs'])
     episodes = Columnar(folder, 'arrow')
     for single in ours['single']:
         for key, array in replay.arrays.items():

@@ -119,63 +119,81 @@ def flat(archive: Archive, wanted: Wanted) -> Steps:
         given = ', '.join(sorted(archive.kinds))
         raise UserError(f'{archive.where}flat transitions have {", ".join(FLAT)}; this file has {given}')
     axes = {name: letters for name, letters in (FLAT | FLAT_OPTIONAL).items() if name in archive.kinds}
-    count = archive.check(axes)
-    observed = archive.kinds['observations']
-    terminals = _bools(archive.whole('terminals'), 'terminals', archive.where, 0)
-    timeouts = np.zeros(count, bool)
-    if has_timeouts := 'timeouts' in archive.kinds:
-        timeouts = _bools(archive.whole('timeouts'), 'timeouts', archive.where, 0)
-    ends = terminals | timeouts
-    ends[-1] = True
-    starts = np.append(True, ends[:-1])
-    terminal = terminals if has_timeouts else np.zeros(count, bool)
-    after = 'next_observations' in archive.kinds
-    if after and archive.kinds['next_observations'].shape != observed.shape:
-        raise UserError(f'{archive.where}next_observations: has {archive.kinds["next_observations"]}; '
-                        f'observations have {observed}')  # fmt: skip
-    key_of = _observation(archive, 'observations')
-    size = _action_size(archive, 'actions', wanted)
+    archive.check(axes)
+    observed, following = (archive.kinds.get(name) for name in ('observations', 'next_observations'))
+    if following and following.shape != observed.shape:
+        raise UserError(f'{archive.where}next_observations: has {following}; observations have {observed}')
+    rows = _FlatRows(archive, wanted.side, _action_size(archive, 'actions', wanted))
+    key = _observation(archive, 'observations')
+    like = {key: _like(observed.shape[1:], key, wanted.side), 'action': ((rows.size,), 'float32')}
+    return Steps(archive.where, rows.count, like, rows.read)
 
-    def flags() -> np.ndarray:
-        if not after:
-            return packed_flags(starts, ends, terminal)
-        behind = np.flatnonzero(ends) + 1
-        return packed_flags(
-            np.insert(starts, behind, False), np.insert(np.zeros(count, bool), behind, True),
-            np.insert(np.zeros(count, bool), behind, terminal[ends]),
-        )  # fmt: skip
 
-    def rewards() -> np.ndarray:
-        given = archive.whole('rewards') if 'rewards' in archive.kinds else np.zeros(count)
-        if after:
-            return np.insert(given, np.flatnonzero(starts), 0)
-        return np.where(starts, 0, np.roll(given, 1))
+class _FlatRows:
+    """Flat transitions in our order. `behind` says that rows are transitions, so that a step follows each end."""
 
-    def actions() -> Iterator[np.ndarray]:
-        row = 0
-        for (piece,) in archive.pieces('actions'):
-            end = ends[row : row + len(piece)]
-            values = _vectors(piece, size, archive.where, row)
-            yield np.insert(values, np.flatnonzero(end) + 1, 0, axis=0) if after else np.where(end[:, None], 0, values)
-            row += len(piece)
+    def __init__(self, archive: Archive, side: int, size: int):
+        self.archive, self.side, self.size = archive, side, size
+        self.behind = 'next_observations' in archive.kinds
+        terminals = self._marks('terminals')
+        timeouts = self._marks('timeouts') if 'timeouts' in archive.kinds else np.zeros_like(terminals)
+        self.ends = terminals | timeouts
+        self.ends[-1] = True
+        self.starts = np.append(True, self.ends[:-1])
+        self.terminal = terminals & ('timeouts' in archive.kinds)
+        self.count = len(self.ends) + int(self.ends.sum()) * self.behind
 
-    def observations() -> Iterator[np.ndarray]:
-        row = 0
-        for piece, *following in archive.pieces('observations', *(['next_observations'] if after else [])):
-            end = np.flatnonzero(ends[row : row + len(piece)])
-            row += len(piece)
-            values = np.insert(piece, end + 1, following[0][end], axis=0) if after else piece
-            yield picture(values, wanted.side) if key_of == 'image' else single_precision(values)
+    def _marks(self, name: str) -> np.ndarray:
+        return _bools(self.archive.whole(name), name, self.archive.where, 0)
 
-    def read(key: str) -> Iterator[np.ndarray]:
+    def read(self, key: str) -> Iterator[np.ndarray]:
+        """As `Steps.read`."""
         if key == 'flags':
-            return iter([flags()])
-        if key == 'reward':
-            return iter([single_precision(rewards())])
-        return actions() if key == 'action' else observations()
+            yield self._flags()
+        elif key == 'reward':
+            yield single_precision(self._rewards())
+        elif key == 'action':
+            yield from self._actions()
+        else:
+            for values in self._observations():
+                yield picture(values, self.side) if key == 'image' else single_precision(values)
 
-    like = {key_of: _like(observed.shape[1:], key_of, wanted.side), 'action': ((size,), 'float32')}
-    return Steps(archive.where, count + int(ends.sum()) * after, like, read)
+    def _flags(self) -> np.ndarray:
+        if not self.behind:
+            return packed_flags(self.starts, self.ends, self.terminal)
+        after = np.flatnonzero(self.ends) + 1
+        never = np.zeros_like(self.ends)
+        last, terminal = np.insert(never, after, True), np.insert(never, after, self.terminal[self.ends])
+        return packed_flags(np.insert(self.starts, after, False), last, terminal)
+
+    def _rewards(self) -> np.ndarray:
+        given = np.zeros(len(self.ends))
+        if 'rewards' in self.archive.kinds:
+            given = self.archive.whole('rewards')
+        if self.behind:
+            return np.insert(given, np.flatnonzero(self.starts), 0)
+        return np.where(self.starts, 0, np.roll(given, 1))
+
+    def _actions(self) -> Iterator[np.ndarray]:
+        row = 0
+        for (piece,) in self.archive.pieces('actions'):
+            ends = self.ends[row : row + len(piece)]
+            values = _vectors(piece, self.size, self.archive.where, row)
+            if self.behind:
+                yield np.insert(values, np.flatnonzero(ends) + 1, 0, axis=0)
+            else:
+                yield np.where(ends[:, None], 0, values)
+            row += len(piece)
+
+    def _observations(self) -> Iterator[np.ndarray]:
+        if not self.behind:
+            yield from (piece for (piece,) in self.archive.pieces('observations'))
+            return
+        row = 0
+        for piece, following in self.archive.pieces('observations', 'next_observations'):
+            ends = np.flatnonzero(self.ends[row : row + len(piece)])
+            yield np.insert(piece, ends + 1, following[ends], axis=0)
+            row += len(piece)
 
 
 # One file an episode: ExORL, V-D4RL.

@@ -86,9 +86,12 @@ def read(folder: Path, wanted: Wanted) -> Steps:
     where = f'{folder}: '
     metadata = metadata_of(folder / METADATA)
     observed = [*_leaves(_space(folder, metadata, 'observation_space'), where)]
-    (control, *more) = _leaves(_space(folder, metadata, 'action_space'), where)
-    if more or control.kind not in ('Box', 'Discrete'):
+    controls = [*_leaves(_space(folder, metadata, 'action_space'), where)]
+    if len(controls) != 1 or controls[0].kind not in ('Box', 'Discrete') or not controls[0].size:
         raise UserError(f'{where}actions must be Discrete or a Box, to be learned from')
+    (control,) = controls
+    if not sum(space.size for space in observed):
+        raise UserError(f'{where}observes nothing')
     images = [space for space in observed if space.pixels]
     parts = [space for space in observed if not space.pixels]
     if len(images) > 1:
@@ -113,7 +116,7 @@ def read(folder: Path, wanted: Wanted) -> Steps:
             return np.append(np.float32(0), single_precision(values(index, ('rewards',), NUMBER, steps).reshape(-1)))
         if key == 'action':
             actions = _actions(values(index, ('actions',), control, steps), control, where)
-            return np.append(actions, np.zeros_like(actions[:1]), axis=0)
+            return np.append(actions, np.zeros((1, control.size), np.float32), axis=0)
         if key == 'place':
             return values(index, ('infos', 'place'), _place(metadata), steps + 1)
         if key == 'image':
@@ -124,7 +127,7 @@ def read(folder: Path, wanted: Wanted) -> Steps:
         return np.concatenate(flat, axis=1)
 
     def pieces(key: str) -> Iterator[np.ndarray]:
-        with _reading(folder):
+        with reading(folder):
             for index, steps in enumerate(lengths):
                 yield of_episode(index, steps, key)
 
@@ -227,7 +230,7 @@ NUMBER = Space((), 'Box', (), 'float64')
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
     """Turn what the libraries raise into one line that names the file or folder."""
     try:
         yield
@@ -240,7 +243,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _opened(folder: Path, metadata: dict[str, Any]) -> 'Hdf5 | Columnar':
     name = metadata.get('data_format', 'hdf5')
-    with _reading(folder):
+    with reading(folder):
         return Hdf5(folder) if name == 'hdf5' else Columnar(folder, name)
 
 

@@ -127,6 +127,14 @@ def test_a_dataset_of_other_bytes_restores_nothing(tmp_path):
     first.write_bytes(second.read_bytes())
     with pytest.raises(RunError, match='is not this replay'):
         export.restore(tmp_path / 'out', store)
+    path = tmp_path / 'out/data/metadata.json'
+    for wrong in ([[9, 0, 7, False]], [[0, 10**9, 7, False]], [[0, 0, 7, False]] * 99, 'none'):
+        metadata = json.loads(path.read_text())
+        metadata['paper_lib']['episodes'] = wrong
+        path.write_text(json.dumps(metadata))
+        with pytest.raises(UserError) as caught:
+            export.restore(tmp_path / 'out', store)
+        assert str(tmp_path / 'out') in str(caught.value) and '\n' not in str(caught.value)
     assert run.is_dropped() and not list(run.path.glob('.replay*'))
     with pytest.raises(RunError, match='missing'):
         Replay.open(run.path / 'replay')

@@ -1,6 +1,8 @@
 """Every format gives the same steps, and what cannot be read is one line."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -76,6 +78,23 @@ def test_missing_rewards_are_zero(tmp_path):
     np.savez(tmp_path / 'mine.npz', **flat)
     zeros = np.zeros(sum(recorded.LENGTHS))
     assert_same(formats.read(tmp_path / 'mine.npz'), arrays | {'reward': zeros, 'is_terminal': zeros})
+
+
+@pytest.mark.slow
+def test_a_million_steps_are_opened_and_audited_in_little_memory(tmp_path):
+    rows = np.arange(10**6)
+    rng = np.random.default_rng(0)
+    vector, action = rng.random((10**6, 17), np.float32), rng.random((10**6, 6), np.float32)
+    flags = {'is_first': rows % 500 == 0, 'is_last': rows % 500 == 499, 'is_terminal': rows < 0}
+    np.savez(tmp_path / 'mine.npz', vector=vector, action=action, reward=rng.random(10**6) * (rows % 500 > 0), **flags)
+    code = f"""import resource
+from paper_lib.data import audit, datasets, formats
+steps = formats.read({str(tmp_path / 'mine.npz')!r})
+datasets.describe('mine', {TASK!r}, steps)
+assert not audit.audit(steps, 64)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 500_000  # KB
 
 
 # Minari, whose files the library itself writes.
@@ -213,6 +232,13 @@ def bad_files(folder):
     (folder / 'spaces').mkdir()
     (folder / 'spaces/metadata.json').write_text(json.dumps({'data_format': 'arrow'}))
     yield folder / 'spaces', 'has no observation_space'
+    nothing = json.dumps({'type': 'Dict', 'subspaces': {}})
+    for name, words in (('observation', 'actions must be Discrete or a Box'), ('action', 'observes nothing')):
+        box = json.dumps({'type': 'Box', 'dtype': 'float32', 'shape': [1], 'low': [-1], 'high': [1]})
+        spaces = {'observation_space': nothing, 'action_space': nothing if name == 'observation' else box}
+        (folder / name).mkdir()
+        (folder / name / 'metadata.json').write_text(json.dumps(spaces | {'data_format': 'arrow'}))
+        yield folder / name, words
 
 
 def test_what_cannot_be_read_is_one_line_that_names_the_file(tmp_path):
@@ -245,7 +271,7 @@ def test_a_damaged_minari_dataset_is_one_line(damage, spaces, tmp_path):
 
 
 def test_a_missing_package_is_one_line(monkeypatch, tmp_path):
-    monkeypatch.setitem(__import__('sys').modules, 'h5py', None)
+    monkeypatch.setitem(sys.modules, 'h5py', None)
     box = {'type': 'Box', 'dtype': 'float32', 'shape': [1], 'low': [-1], 'high': [1]}
     spaces = dict.fromkeys(('observation_space', 'action_space'), json.dumps(box))
     (tmp_path / 'metadata.json').write_text(json.dumps(spaces | {'data_format': 'hdf5'}))

@@ -229,7 +229,7 @@ def test_spaces_that_no_agent_can_use_are_one_line(make, observation, action, wo
     ('gym:no_module:Some-v0', "No module named 'no_module'"),
     ('gym:', 'Malformed environment ID'),
 ])  # fmt: skip
-@pytest.mark.filterwarnings('ignore:.*unversioned')
+@pytest.mark.filterwarnings('error')
 def test_ids_that_mean_nothing_are_one_line(task, words):
     with pytest.raises(UserError) as caught:
         RunSpec(task)

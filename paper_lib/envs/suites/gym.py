@@ -12,6 +12,7 @@ nothing behind. Resumed runs and pairs of runs rely on this;
 """
 
 import dataclasses
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,9 @@ def _make(name) -> 'gymnasium.Env':
 
     task_id = PREFIX + name
     try:
-        env = gymnasium.make(name, disable_env_checker=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # what is wrong with an id is said below, in one line
+            env = gymnasium.make(name, disable_env_checker=True)
     except Exception as error:  # whatever the environment's own code raises
         raise UserError(f'task={task_id!r}: {" ".join(str(error).split()) or type(error).__name__}') from error
     if env.spec.id != name.rpartition(':')[2]:
