@@ -43,9 +43,22 @@ ROOMS = {
     'notebooks': Room(
         7, {'ground', 'contract', 'study', 'pages'}, {'papermill', 'jupyter_client', 'nbclient', 'traitlets'}
     ),
+    'diagnose': Room(7, {'ground', 'contract', 'envs', 'data', 'run', 'engine', 'study', 'pages'}, {'numpy'}),
     'cli': Room(
         8,
-        {'ground', 'contract', 'envs', 'data', 'run', 'engine', 'study', 'explore', 'pages', 'notebooks'},
+        {
+            'ground',
+            'contract',
+            'envs',
+            'data',
+            'run',
+            'engine',
+            'study',
+            'explore',
+            'pages',
+            'notebooks',
+            'diagnose',
+        },
         {'tyro', 'pandas'},
     ),
 }

@@ -29,6 +29,7 @@ import tyro
 import paper_lib
 from paper_lib.cli.cluster import Cluster, Work
 from paper_lib.cli.data import Audit, ExportDataset, Restore
+from paper_lib.cli.diagnose import Diagnose
 from paper_lib.cli.machine import Bench, Doctor, Reference
 from paper_lib.cli.options import end
 from paper_lib.cli.runs import Prune, Runs, Train
@@ -61,7 +62,7 @@ GROUPS = {
     'To read the results': (Claims, Figures, Runs, Tasks, Agents, Scales, Sizes),
     'To train and draw': (Notebooks, Train, Doctor, Bench, Prune),
     'To train on a cluster': (Cluster, Work),
-    'To use recordings': (Audit, ExportDataset, Restore),
+    'To use recordings': (Audit, Diagnose, ExportDataset, Restore),
     'To keep the repository': (Html, Verify, Docs, Export, Starts, Reference),
 }
 COMMANDS = {_name(command): command for group in GROUPS.values() for command in group}

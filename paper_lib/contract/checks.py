@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from paper_lib.contract.dataset import Dataset
 from paper_lib.contract.facts import facts, need
-from paper_lib.contract.tasks import Task
+from paper_lib.contract.tasks import Task, suite_of
 
 if TYPE_CHECKING:
     from paper_lib.contract.spec import RunSpec
@@ -28,6 +28,7 @@ def all_together(spec: 'RunSpec', task: Task) -> None:
     world_model(spec)
     part(spec)
     interaction(spec, task)
+    recording(spec, task)
 
 
 def simulator_options(spec: 'RunSpec', task: Task) -> None:
@@ -260,3 +261,13 @@ def interaction(spec: 'RunSpec', task: Task) -> None:
         every,
         f'0, or so short that a collection falls between prefill and budget={spec.budget}',
     )
+
+
+def recording(spec: 'RunSpec', task: Task) -> None:
+    """What is only known from a recording is learned from as a whole, and nothing is collected."""
+    if suite_of(task).playable:
+        return
+    without = f'for {task.id}, which has no environment to step'
+    need(spec.data == 'final', 'data', spec.data, f"'final' {without}")
+    need(spec.part == 'all', 'part', spec.part, f"'all' {without}")
+    need(not spec.interact_every, 'interact_every', spec.interact_every, f'0 {without}')

@@ -92,6 +92,7 @@ class Suite:
     highest: float | None = None  # highest reward of an environment step
     rendered: bool = False  # MuJoCo draws its images
     short_episodes: bool = False  # episodes of random actions end early, so that means need more of them
+    playable: bool = True  # its environments can be stepped; else its tasks are recordings that agents learn from
 
 
 _suites: dict[str, Suite] = {}

@@ -54,6 +54,11 @@ def episode_means(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return (values * valid).sum(1) / valid.sum(1)
 
 
+def mean_loss(result: Arrays) -> float:
+    """The world-model loss of assessed episodes: the mean over the steps of each, then over episodes."""
+    return float(episode_means(result['wm_loss'], result['valid']).mean())
+
+
 def discounted(reward: np.ndarray, gamma: float) -> np.ndarray:
     """(n, N) rewards, the first one of the reset -> (n,) discounted returns from the first states."""
     discounts = gamma ** np.arange(reward.shape[1] - 1)
@@ -88,9 +93,15 @@ class Evaluation:
         self.specs = specs
         self.replays = replays
         self.task = tasks.get(specs[0].task)
-        self.evaluator = rollout.Evaluator(program, specs)
+        playable = tasks.suite_of(self.task).playable
+        self.evaluator = rollout.Evaluator(program, specs) if playable else None
         self.keys = lanes.keys(specs, 'eval_model')
         self.measures = watch.Measures(program, specs, replays) if specs[0].measures else None
+
+    @property
+    def diverged(self) -> np.ndarray:
+        """(L,) whether the lanes had diverged in the last evaluation, as far as played episodes show."""
+        return self.evaluator.diverged if self.evaluator else np.zeros(len(self.specs), bool)
 
     def __call__(
         self, params: Any, index: int, rows: int, pictures: bool = False, norm: Any = None
@@ -99,8 +110,10 @@ class Evaluation:
 
         `rows` is the number of replay rows in use. With `pictures`, and if the agents observe images, the arrays
         include the observed and the decoded images of the first episode. The measures of degradation need `norm`,
-        the normalisers of the task's returns.
+        the normalisers of the task's returns. Of a task that cannot be played, there is what recorded episodes show.
         """
+        if not self.evaluator:
+            return self._without_environment(params, index, rows, norm)
         episodes = self.evaluator.play(params, index)
         results = self._assess(self.program.assess, params, episodes, 2 * index)
         on_replay = self._assess_replay(params, index, rows, episodes)
@@ -119,6 +132,19 @@ class Evaluation:
                 arrays['image'] = episodes[lane]['image'][:1]
                 arrays['decoded'] = decoded[lane]['decoded'][:, :length]
         return metrics, traces
+
+    def _without_environment(
+        self, params: Any, index: int, rows: int, norm: Any
+    ) -> tuple[list[dict[str, Any]], list[Arrays]]:
+        """As an evaluation, with recorded episodes in the place of played ones."""
+        drawn = [replay_episodes(spec, replay, rows, index) for spec, replay in zip(self.specs, self.replays)]
+        on_replay = self._assess(self.program.assess, params, drawn, 2 * index + 1)
+        metrics = [{'wm_loss_replay': mean_loss(result)} for result in on_replay]
+        if self.measures:
+            measured = self.measures(params, norm, index, rows, on_replay)
+            for row, columns in zip(metrics, measured):
+                row |= columns
+        return metrics, [trace(*lane) for lane in zip(drawn, on_replay)]
 
     def _assess(self, function: Callable, params: Any, lane_episodes: list[Arrays], counter: int) -> list[Arrays]:
         return assess(function, self.task, params, lane_episodes, keys=self.keys, counter=counter)
@@ -165,7 +191,7 @@ def summary(spec: RunSpec, episodes: Arrays, result: Arrays, on_replay: Arrays |
     row['wm_loss_replay'] = None
     row['ood_ratio'] = None
     if on_replay:
-        row['wm_loss_replay'] = float(episode_means(on_replay['wm_loss'], on_replay['valid']).mean())
+        row['wm_loss_replay'] = mean_loss(on_replay)
         row['ood_ratio'] = row['wm_loss'] / row['wm_loss_replay']
     for name in quantities.recorded(quantities.EPISODE):
         for episode, value in enumerate(values.get(name, ())):

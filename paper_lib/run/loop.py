@@ -145,7 +145,7 @@ def evaluate(training: Training, clock: int) -> Evaluated:
     state = training.learner.state
     norm = state['norm']['task']['task']
     metrics, traces = training.evaluation(state['params'], number, training.rows(clock), is_last, norm)
-    training.note_diverged(training.evaluation.evaluator.diverged, clock)
+    training.note_diverged(training.evaluation.diverged, clock)
     return Evaluated(clock, metrics, traces)
 
 

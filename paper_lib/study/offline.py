@@ -47,6 +47,11 @@ WORKS, FAILS, TOO_FEW = 'works', 'fails', 'too few pairs'
 BEATS = 'works, beats the OOD ratio'
 
 
+def window(evaluations: int) -> int:
+    """How many of a run's evaluations make a moment: a fifth of them, at least one."""
+    return max(1, int(stats.LAST * evaluations + 1e-9))
+
+
 def moments(metrics: pd.DataFrame, random: Callable[[str], float]) -> pd.DataFrame:
     """Measures and targets at every moment: means over the last fifth of a run's evaluations up to this one.
 
@@ -57,7 +62,7 @@ def moments(metrics: pd.DataFrame, random: Callable[[str], float]) -> pd.DataFra
     columns = ['score', *DIRECTIONS]
     parts = []
     for _, run in metrics.sort_values('env_step').groupby('run_id'):
-        count = max(1, int(stats.LAST * len(run) + 1e-9))
+        count = window(len(run))
         finite = run[columns].astype(float).replace([np.inf, -np.inf], np.nan)
         means = finite.rolling(count, min_periods=1).mean()
         names = run[['task', 'pair_seed', 'agent', 'env_step']]
@@ -158,32 +163,50 @@ def rank_correlation(last: pd.DataFrame, measure: str) -> float:
 
 def elsewhere(last: pd.DataFrame, measure: str, target: str) -> float:
     """Balanced accuracy on a task of the threshold that is best on all others; mean over the tasks left out."""
+    found = [told.balanced for told in told_elsewhere(last, measure, target)]
+    return float(np.nanmean(found)) if np.isfinite(found).any() else np.nan
+
+
+class Told(typing.NamedTuple):
+    """What a threshold tells rightly; NaN where there are not both kinds, or no threshold."""
+
+    positive: float  # share of the rows with the target
+    negative: float  # share of those without it
+
+    @property
+    def balanced(self) -> float:
+        """The balanced accuracy."""
+        return (self.positive + self.negative) / 2
+
+
+def told_elsewhere(last: pd.DataFrame, measure: str, target: str) -> list[Told]:
+    """For every task, what the threshold that is best on all others tells rightly on it."""
     usable = last.dropna(subset=[measure, target])
     found = []
     for task in usable.task.unique():
         is_left_out = usable.task == task
         threshold = best_threshold(usable[~is_left_out], measure, target)
-        found.append(balanced(usable[is_left_out], measure, target, threshold))
-    return float(np.nanmean(found)) if np.isfinite(found).any() else np.nan
+        found.append(tell(usable[is_left_out], measure, target, threshold))
+    return found
 
 
 def best_threshold(rows: pd.DataFrame, measure: str, target: str) -> float:
     """The threshold with the highest balanced accuracy, half-way between two values; the lowest one of several."""
     values = np.unique(rows[measure])
     candidates = (values[:-1] + values[1:]) / 2
-    accuracies = [balanced(rows, measure, target, threshold) for threshold in candidates]
+    accuracies = [tell(rows, measure, target, threshold).balanced for threshold in candidates]
     if not np.isfinite(accuracies).any():
         return np.nan
     return float(candidates[np.nanargmax(accuracies)])
 
 
-def balanced(rows: pd.DataFrame, measure: str, target: str, threshold: float) -> float:
-    """Mean of the shares of both kinds that a threshold tells rightly; NaN without one kind or without a threshold."""
+def tell(rows: pd.DataFrame, measure: str, target: str, threshold: float) -> Told:
+    """What a threshold tells rightly on these rows."""
     is_positive = rows[target] == 1
     is_above = rows[measure] > threshold
     if np.isnan(threshold) or is_positive.all() or not is_positive.any():
-        return np.nan
-    return float((is_above[is_positive].mean() + (~is_above[~is_positive]).mean()) / 2)
+        return Told(np.nan, np.nan)
+    return Told(float(is_above[is_positive].mean()), float((~is_above[~is_positive]).mean()))
 
 
 def verdict(end: Judged, against: np.ndarray, pairs: int, tasks: int) -> str:

@@ -1,0 +1,65 @@
+"""The command that says what a recording is worth to agents that only learn from it."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from paper_lib.cli.data import fitting
+from paper_lib.cli.options import Folder, Output, Scale, end
+from paper_lib.contract.errors import UserError
+
+if TYPE_CHECKING:
+    from paper_lib.diagnose.order import Order
+
+MOST_AGENTS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnose:
+    """Say whether agents that only learn from a recording will degrade, and how sure that is, without acting.
+
+    It audits the recording, shows what it covers, trains a few offline agents on it, compares what is measured on them
+    with known runs, and says what to collect next: in a page, and the same as JSON. The same command resumes. It exits
+    with 1 if the audit finds an error; then no agent is trained.
+    """
+
+    data: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar='DATA')]]
+    """a file, a folder or a Minari id; see docs/diagnose.md"""
+    env: Annotated[str, tyro.conf.arg(metavar='TASK', help_behavior_hint='')] = ''
+    """the task it was recorded in: the agents are played in it, which checks the verdict"""
+    agents: int = 3  # number of offline agents that are trained
+    scale: Scale = 'laptop'
+    budget: Annotated[int | None, tyro.conf.arg(metavar='INT', help_behavior_hint='(default: as known runs)')] = None
+    """environment steps that each training lasts; with another value there is no verdict"""
+    runs: Folder = None
+    workers: int = 0  # number of processes; 0: one per core, or one if there is a GPU
+    output: Output = None
+    """folder of the page and of the JSON, instead of build/diagnose"""
+
+    def __call__(self) -> int:
+        from paper_lib.data.store import Store
+        from paper_lib.diagnose.order import diagnose, write
+        from paper_lib.study import paths
+
+        found = diagnose(self.order(), Store(self.runs), lambda line: end(0, line))
+        page = write(found, self.output or paths.root() / 'build' / 'diagnose')
+        print(f'{found.verdict.verdict}: {" ".join(found.verdict.reasons)}')
+        if found.check:
+            print(found.check.outcome)
+        print(f'done: {page}')
+        return 0 if found.agents else 1
+
+    def order(self) -> 'Order':
+        """What is diagnosed. Raises UserError for a recording that cannot be read or does not fit the task."""
+        from paper_lib.data import formats
+        from paper_lib.diagnose.order import Order
+
+        if not 1 <= self.agents <= MOST_AGENTS:
+            raise UserError(f'agents={self.agents}: must be from 1 to {MOST_AGENTS}')
+        values = {'agents': self.agents, 'scale': self.scale, 'budget': self.budget, 'workers': self.workers}
+        name = formats.title(self.data)
+        if not self.env:
+            return Order(name, formats.read(self.data), **values)
+        steps, wanted = fitting(self.data, self.env)
+        return Order(name, steps, self.env, bool(wanted.actions), **values)

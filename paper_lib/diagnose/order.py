@@ -1,0 +1,142 @@
+"""Diagnoses a recording: its audit, what it covers, a few offline agents trained on it, and what follows from them."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from paper_lib import pages
+from paper_lib.contract import tasks
+from paper_lib.contract.errors import UserError
+from paper_lib.contract.scales import Scale
+from paper_lib.contract.spec import RunSpec
+from paper_lib.data import datasets
+from paper_lib.data.audit import ERROR, audit, table
+from paper_lib.data.replay import LAST
+from paper_lib.data.steps import Steps, cut
+from paper_lib.data.store import Store
+from paper_lib.engine import ensure
+from paper_lib.envs.suites import recording
+from paper_lib.run import reference
+from paper_lib.study import coverage, diagnosis, diagnosis_report, paths, plan, scales
+from paper_lib.study.diagnosis import CANNOT_TELL, Check, Verdict
+from paper_lib.study.diagnosis_report import Diagnosis
+
+AGENT = 'passive'
+EPISODES = 20  # of random actions
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What is diagnosed and how."""
+
+    name: str  # for readers
+    steps: Steps  # of vectors
+    env: str = ''  # the task in which the agents are played; '': they are not
+    discrete: bool | None = None  # whether actions are one-hot; None: seen from the data
+    agents: int = 3
+    scale: str = diagnosis.SCALE
+    budget: int | None = None  # environment steps of each training; None: as the known runs
+    workers: int = 0
+
+
+def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosis:
+    """The diagnosis. Agents that are trained already are not trained again.
+
+    Raises UserError, before anything is written, for a recording that no agent can learn from, and for wrong values.
+    """
+    steps = order.steps
+    if 'image' in steps.like:
+        raise UserError(f'{steps.where}has images; a diagnosis compares with known runs, which see vectors alone')
+    values = training(scales.get(order.scale))
+    flags = steps.whole('flags')
+    firsts = cut(flags).firsts
+    cover = coverage.cover(steps.whole('vector'), steps.whole('reward'), firsts)
+    discrete = is_one_hot(steps.whole('action'), flags) if order.discrete is None else order.discrete
+    limit = tasks.get(order.env).limit if order.env else None
+    findings = audit(steps, values['model']['length'], limit, discrete)
+    say(f'{steps.where}{cover.transitions:,} transitions in {cover.episodes:,} episodes; the audit has '
+        f'{len(findings)} findings')  # fmt: skip
+    known = diagnosis.known()
+    rule = diagnosis.learn(known) if len(known) else None
+    name = f'{order.name}_played' if order.env else order.name
+    parts = {'data': name, 'findings': table(findings), 'cover': cover, 'rule': rule, 'known': known}
+    if any(finding.severity == ERROR for finding in findings):
+        reason = 'The audit found errors, from which a world model would learn something false. No agent was trained.'
+        return Diagnosis(**parts, verdict=Verdict(CANNOT_TELL, 0, 0, (reason,)), agents=[], check=None)
+
+    specs = planned(order, values, cover, discrete)
+    store.check_writable()
+    datasets.add(store.root, order.name, specs[0].task, steps)
+    ensure.ensure(specs, store, order.workers)
+    agents = []
+    for spec in specs:
+        measured = diagnosis.final(store.metrics(spec), diagnosis.MEASURES)
+        agents.append({'seed': spec.seed, 'run_id': spec.run_id} | measured)
+    verdict = diagnosis.decide(rule, agents, doubts(order, discrete))
+    return Diagnosis(**parts, verdict=verdict, agents=agents, check=played(order, specs, store, verdict, cover))
+
+
+def is_one_hot(action: np.ndarray, flags: np.ndarray) -> bool:
+    """Whether all actions (N, A) but those of last steps are one-hot, with more than one component."""
+    chosen = action[(flags & LAST) == 0]
+    return action.shape[1] > 1 and bool(((chosen != 0).sum(1) == 1).all() and (chosen.max(1, initial=0) == 1).all())
+
+
+def training(scale: Scale) -> dict:
+    """The values of the study's runs that record the measures; budgets and intervals are in agent steps.
+
+    Raises UserError for a scale without such runs.
+    """
+    for task in scale.tasks(diagnosis.CHAPTER):
+        values = scale.values(task, AGENT, diagnosis.CHAPTER)
+        if values.get('measures'):
+            repeat = tasks.get(task).repeat
+            return values | {name: values[name] // repeat for name in ('budget', 'eval_every')}
+    raise UserError(f'scale={scale.name!r}: its runs record no measures; must be laptop or smoke')
+
+
+def planned(order: Order, values: dict, cover: coverage.Coverage, discrete: bool) -> list[RunSpec]:
+    """The runs, which differ in their seeds. Without an environment their task is the recording itself."""
+    like = order.steps.like
+    sizes = like['vector'][0][0], like['action'][0][0]
+    task = order.env or recording.name(*sizes, discrete, limit=max(1, cover.lengths[2]))
+    repeat = tasks.get(task).repeat
+    values = values | {name: values[name] * repeat for name in ('budget', 'eval_every')}
+    if order.budget is not None:
+        values['budget'] = order.budget
+    dataset = datasets.describe(order.name, task, order.steps)
+    scale = scales.get(order.scale)
+    return [plan.make(AGENT, task, seed, scale, diagnosis.CHAPTER, dataset, **values) for seed in range(order.agents)]
+
+
+def doubts(order: Order, discrete: bool) -> tuple[str, ...]:
+    """Why these agents cannot be compared with the known runs."""
+    found = []
+    if order.scale != diagnosis.SCALE or order.budget is not None:
+        found.append('The agents were trained with other values than the known runs (see --scale and --budget).')
+    if discrete:
+        found.append('Actions are discrete, and those of the known runs are continuous.')
+    return tuple(found)
+
+
+def played(
+    order: Order, specs: list[RunSpec], store: Store, verdict: Verdict, cover: coverage.Coverage
+) -> Check | None:
+    """The check of the verdict by the evaluations of the runs; None without an environment."""
+    if not order.env:
+        return None
+    scores = [diagnosis.final(store.metrics(spec), ('score',))['score'] for spec in specs]
+    (random,) = reference.random_scores([order.env], EPISODES)
+    return diagnosis.check(verdict, scores, float(random['mean']), cover.best)
+
+
+def write(diagnosis: Diagnosis, folder: Path) -> Path:
+    """Write the page and, beside it, the JSON. Returns the path of the page."""
+    page = folder / f'{diagnosis.data}.html'
+    text = json.dumps(diagnosis_report.plain(diagnosis), indent=1, allow_nan=False)
+    paths.write(folder / f'{diagnosis.data}.json', f'{text}\n'.encode())
+    paths.write(page, pages.page(f'Diagnosis of {diagnosis.data}', diagnosis_report.body(diagnosis)).encode())
+    return page

@@ -1,0 +1,152 @@
+"""The command `paper-lib diagnose`, without the training itself, which `tests/run/test_recordings.py` tests."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from paper_lib import cli
+from paper_lib.contract import tasks
+from paper_lib.data.store import Store
+from paper_lib.diagnose import order
+from paper_lib.study import diagnosis, scales
+
+LENGTH = 70
+
+
+def recording(episodes=25, length=LENGTH, discrete=False, **changes):
+    """Arrays of a recording without a fault; `changes` are functions of the arrays of their names."""
+    rng = np.random.default_rng(0)
+    row = np.tile(np.arange(length), episodes)
+    action = rng.uniform(-1, 1, (len(row), 2))
+    action = np.eye(2)[rng.integers(2, size=len(row))] if discrete else action
+    arrays = {
+        'vector': np.cumsum(rng.normal(size=(len(row), 3)), 0).astype(np.float32), 'action': action.astype(np.float32),
+        'reward': (rng.random(len(row)) * (row > 0)).astype(np.float32), 'is_first': row == 0,
+        'is_last': row == length - 1, 'is_terminal': np.zeros(len(row), bool),
+    }  # fmt: skip
+    return arrays | {name: change(arrays[name].copy()) for name, change in changes.items()}
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Runs the command on arrays; training is left out, and its measures are those of its seed."""
+    trained = []
+
+    def ensured(specs, store, workers):
+        trained.extend(specs)
+
+    def metrics(store, spec):
+        at = np.arange(5)
+        return pd.DataFrame({'env_step': at, 'score': 10.0 * spec.seed} | dict.fromkeys(diagnosis.MEASURES, 1.0))
+
+    monkeypatch.setattr(order.ensure, 'ensure', ensured)
+    monkeypatch.setattr(Store, 'metrics', metrics)
+    monkeypatch.setattr(order.diagnosis_report.diagnosis_panels, 'png', lambda figure: b'')
+    monkeypatch.setattr(order.reference, 'random_scores', lambda ids, episodes: [{'mean': '0.500'}])
+
+    def run(arrays, *options):
+        np.savez(tmp_path / 'mine.npz', **arrays)
+        places = ['--runs', str(tmp_path / 'runs'), '--output', str(tmp_path / 'out')]
+        return cli.main(['diagnose', str(tmp_path / 'mine.npz'), *places, *options])
+
+    run.trained, run.folder = trained, tmp_path
+    return run
+
+
+def read(folder, name='mine'):
+    page = (folder / 'out' / f'{name}.html').read_text()
+    return json.loads((folder / 'out' / f'{name}.json').read_text()), page
+
+
+def test_agents_are_the_known_runs_followers_and_take_no_step(command, capsys):
+    assert command(recording()) == 0
+    assert [spec.seed for spec in command.trained] == [0, 1, 2]
+    (spec, *_) = command.trained
+    assert spec.task == 'recording:v3-a2-l69' and not tasks.suite_of(tasks.get(spec.task)).playable
+    values = scales.get('laptop').values('walker_walk-proprio', 'passive', 'study')
+    assert spec.schedule.updates == (values['budget'] // 2 - spec.prefill) // 2  # an action of walker_walk is repeated
+    assert spec.schedule.evaluations == 30 and spec.measures == 1
+    values, page = read(command.folder)
+    assert values['verdict']['verdict'] in page and values['check'] is None
+    assert values['audit'] == [] and len(values['agents']) == 3
+    assert 'other values than the known runs' not in page
+    assert capsys.readouterr().out.startswith(values['verdict']['verdict'])
+    assert (command.folder / 'runs' / 'datasets' / spec.source_id / 'dataset.json').exists()
+
+
+def test_a_page_needs_no_network(command):
+    command(recording(), '--agents', '1')
+    _, page = read(command.folder)
+    assert 'http' not in page and '<script' not in page and 'prefers-color-scheme: dark' in page
+
+
+def test_other_values_than_the_known_runs_and_discrete_actions_are_doubts(command):
+    assert command(recording(discrete=True), '--scale', 'smoke', '--agents', '1') == 0
+    assert command.trained[0].task == 'recording:v3-d2-l69'
+    values, _ = read(command.folder)
+    assert values['verdict']['verdict'] == 'cannot tell'
+    assert {reason.split()[0] for reason in values['verdict']['reasons']} >= {'The', 'Actions'}
+    assert command(recording(), '--budget', '3000', '--agents', '1') == 0
+    assert command.trained[-1].budget == 3000
+    assert 'other values than the known runs' in read(command.folder)[1]
+
+
+def test_with_an_environment_the_agents_are_played_in_it(command):
+    reach = {'action': lambda action: action[:, :1]}
+    assert command(recording(**reach), '--env', 'gym:Pendulum-v1', '--agents', '2') == 0
+    assert {spec.task for spec in command.trained} == {'gym:Pendulum-v1'}
+    values, page = read(command.folder, 'mine_played')
+    assert values['check']['scores'] == [0, 10] and values['check']['random'] == 0.5
+    assert values['check']['outcome'] in page
+
+
+def planted(arrays):
+    arrays['is_first'][7] = True
+    arrays['reward'][:] = 0
+    return arrays
+
+
+def test_with_an_error_in_the_audit_nothing_is_trained(command, capsys):
+    assert command(planted(recording())) == 1
+    assert not command.trained and not (command.folder / 'runs').exists()
+    values, page = read(command.folder)
+    assert {'misplaced_first', 'zero_rewards'} <= {finding['kind'] for finding in values['audit']}
+    assert 'misplaced_first' in page and values['agents'] == [] and values['remedies'] == []
+    assert capsys.readouterr().out.startswith('cannot tell: The audit found errors')
+
+
+@pytest.mark.parametrize(
+    ('arrays', 'options', 'message'),
+    [
+        (recording(), ['--agents', '0'], 'agents=0: must be from 1 to 20'),
+        (recording(), ['--scale', 'paper'], "scale='paper': its runs record no measures"),
+        (recording(), ['--scale', 'mine'], "scale='mine'"),
+        (recording(), ['--budget', '1234'], 'budget=1234: must be a multiple of eval_every=1000'),
+        (recording(), ['--env', 'mine-proprio'], "task='mine-proprio': unknown"),
+        (recording(), ['--env', 'gym:Pendulum-v1'], 'gym:Pendulum-v1 has (1,)'),
+        (recording(is_last=lambda last: last & (np.arange(len(last)) < len(last) - 1)), [], 'ends with is_last'),
+        (recording(episodes=1, length=40), [], 'length=64: must be at most 40'),
+        ({'image': np.zeros((9, 8, 8, 3), np.uint8)} | {k: v[:9] for k, v in recording().items() if k != 'vector'},
+         [], 'has images'),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_nothing_is_written(arrays, options, message, command, capsys):
+    assert command(arrays, *options) == 2
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.startswith('error: ') and message in line
+    assert not (command.folder / 'runs').exists() and not (command.folder / 'out').exists()
+
+
+@pytest.mark.slow
+def test_the_whole_command_trains_and_does_not_train_again(tmp_path, capsys):
+    np.savez(tmp_path / 'mine.npz', **recording())
+    args = ['diagnose', str(tmp_path / 'mine.npz'), '--scale', 'smoke', '--agents', '1', '--workers', '1']
+    args += ['--runs', str(tmp_path / 'runs'), '--output', str(tmp_path / 'out')]
+    assert cli.main(args) == 0
+    page = (tmp_path / 'out' / 'mine.html').read_bytes()
+    capsys.readouterr()
+    assert cli.main(args) == 0
+    assert 'runs to train' not in capsys.readouterr().err
+    assert (tmp_path / 'out' / 'mine.html').read_bytes() == page
