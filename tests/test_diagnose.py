@@ -79,7 +79,7 @@ def test_agents_are_the_known_runs_followers_and_take_no_step(command, capsys):
 def test_a_page_needs_no_network(command):
     command(recording(), '--agents', '1')
     _, page = read(command.folder)
-    assert 'http' not in page and '<script' not in page and 'prefers-color-scheme: dark' in page
+    assert 'http' not in page and '<script' not in page and 'color-scheme: light dark' in page
 
 
 def test_other_values_than_the_known_runs_and_discrete_actions_are_doubts(command):

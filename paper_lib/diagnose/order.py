@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from paper_lib import pages
 from paper_lib.contract import tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.scales import Scale
@@ -19,6 +18,7 @@ from paper_lib.data.steps import Steps, cut
 from paper_lib.data.store import Store
 from paper_lib.engine import ensure
 from paper_lib.envs.suites import recording
+from paper_lib.pages import layout
 from paper_lib.run import reference
 from paper_lib.study import coverage, diagnosis, diagnosis_report, paths, plan, scales
 from paper_lib.study.diagnosis import CANNOT_TELL, Check, Verdict
@@ -138,5 +138,5 @@ def write(diagnosis: Diagnosis, folder: Path) -> Path:
     page = folder / f'{diagnosis.data}.html'
     text = json.dumps(diagnosis_report.plain(diagnosis), indent=1, allow_nan=False)
     paths.write(folder / f'{diagnosis.data}.json', f'{text}\n'.encode())
-    paths.write(page, pages.page(f'Diagnosis of {diagnosis.data}', diagnosis_report.body(diagnosis)).encode())
+    paths.write(page, layout.page(f'Diagnosis of {diagnosis.data}', diagnosis_report.body(diagnosis)).encode())
     return page

@@ -22,6 +22,7 @@ from paper_lib.study import (
     book,
     catalogue,
     claims,
+    offline,
     paths,
     plan,
     scales,
@@ -111,10 +112,21 @@ def answer() -> str:
     sentences = [state, _signs(finals), _level(finals)]
     primary = verdicts.primary(SCALE)
     decided = [row for row in primary if row['verdict'] in (claims.SUPPORTED, claims.CONTRADICTED)]
-    sentences += [f'Claim {row["verdict"]}: "{row["claim"]}"' for row in decided] or ['No claim has a verdict yet.']
+    sentences += _decided(decided) or ['No claim has a verdict yet.']
     if next(row['verdict'] for row in primary if row['id'] == 'C1') != claims.SUPPORTED:
         sentences.append("So the paper's effect on the score has not been shown at this scale.")
     return _wrapped(sentences)
+
+
+def _decided(rows: list[dict[str, Any]]) -> list[str]:
+    """A sentence for each verdict on a claim."""
+    sentences = []
+    for verdict in (claims.SUPPORTED, claims.CONTRADICTED):
+        texts = [f'"{row["claim"].rstrip(".")}" ({row["id"]})' for row in rows if row['verdict'] == verdict]
+        if texts:
+            number = 'One claim is' if len(texts) == 1 else f'{_word(len(texts)).capitalize()} claims are'
+            sentences.append(f'{number} {verdict}: {", ".join(texts)}.')
+    return sentences
 
 
 def _signs(finals: pd.DataFrame) -> str:
@@ -134,6 +146,29 @@ def _level(finals: pd.DataFrame) -> str:
     own = finals[finals.agent == 'active']
     shares = 100 * own.score / own.task.map(lambda task: tasks.get(task).highest)
     return f'The Active agents themselves end at {shares.min():.0f} to {shares.max():.0f} % of the highest score.'
+
+
+def offline_measures() -> str:
+    """Which measures tell, without a step in an environment, who has degraded."""
+    scale = scales.get(SCALE)
+    entry = catalogue.ENTRIES['table_offline']
+    frames = book.load(entry, plan.specs(entry.chapter, scale, optional=True), scale, plan.planned(scale))
+    table = offline.table(frames)
+    of_target = table[table.target == offline.DEGRADED].set_index('measure')
+    own = of_target.drop(index=offline.RIVAL).sort_values('AUROC', ascending=False)
+    works = own[own.verdict.isin((offline.WORKS, offline.BEATS))]
+    found = [f'{offline.words(name)} {_auroc(row)}' for name, row in works.iterrows()]
+    beats = [offline.words(name) for name in own.index[own.verdict == offline.BEATS]]
+    rival = f'The OOD ratio, which takes episodes in the environment, has {_auroc(of_target.loc[offline.RIVAL])}'
+    return _wrapped([
+        f'In {own.pairs.iloc[0]} pairs, {_word(len(works))} of {_word(len(own))} measures tell degraded agents from '
+        f'others{": " if found else ""}{", ".join(found)}.',
+        f'{rival}, and {"is beaten by " + ", ".join(beats) if beats else "no measure is shown to be better"}.',
+    ])  # fmt: skip
+
+
+def _auroc(row: pd.Series) -> str:
+    return f'{row.AUROC:.2f} [{row.low:.2f}, {row.high:.2f}]'
 
 
 def _word(number: int) -> str:
@@ -288,6 +323,7 @@ BLOCKS = {
     'primary_claims': primary_claims,
     'every_claim': every_claim,
     'finals': finals,
+    'offline_measures': offline_measures,
     'maze_finals': maze_finals,
     'base_agent': base_agent,
     'figures': figures,
