@@ -1,5 +1,6 @@
 """The command `paper-lib diagnose`, without the training itself, which `tests/run/test_recordings.py` tests."""
 
+import html
 import json
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_with_an_environment_the_agents_are_played_in_it(command):
     assert {spec.task for spec in command.trained} == {'gym:Pendulum-v1'}
     values, page = read(command.folder, 'mine_played')
     assert values['check']['scores'] == [0, 10] and values['check']['random'] == 0.5
-    assert values['check']['outcome'] in page
+    assert html.escape(values['check']['outcome']) in page
 
 
 def planted(arrays):

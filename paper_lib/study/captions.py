@@ -71,6 +71,8 @@ def _stretches(frames: Frames) -> str:
     count = 0
     for task in frames.tasks:
         of_task = frames.of([task], 'task')
+        if of_task.traces.empty:
+            continue
         usual = of_task.episode('active')
         for agent in of_task.archived_agents - {'active'}:
             if len(usual):

@@ -17,7 +17,7 @@ import pandas as pd
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.spec import RunSpec
 from paper_lib.contract.tasks import Task
-from paper_lib.study import claims, published, scales, sensitivity, supplement, visitation
+from paper_lib.study import claims, offline, published, scales, sensitivity, supplement, visitation
 from paper_lib.study.frames import Frames
 
 if TYPE_CHECKING:
@@ -161,12 +161,6 @@ def _ordered_curves(
 def _of_frames(function: Callable[[Frames], pd.DataFrame]) -> Draw:
     """Makes a table that needs no names of agents."""
     return lambda frames, names: function(frames)
-
-
-def _offline(frames: Frames) -> pd.DataFrame:
-    from paper_lib.study import offline
-
-    return offline.table(frames)
 
 
 def _glance(frames: Frames, names: Sequence[str]) -> 'Figure':
@@ -645,7 +639,7 @@ ROWS = (
         '6_offline_measure',
         'study',
         ('compared',),
-        _draws('offline.forest'),
+        _draws('forest.draw'),
         text="""How well measures that take no step in an environment tell, within a task, (a) agents
         whose gain over random actions is below 0.8 of that of the {active.label} agent of
         their pair, and (b) agents whose OOD ratio is above the paper's threshold. AUROC:
@@ -660,7 +654,7 @@ ROWS = (
         '6_offline_measure',
         'study',
         ('compared',),
-        _of_frames(_offline),
+        _of_frames(offline.table),
         text="""AUROC of Figure offline for both targets at the end, with its 95 % interval and
         the lowest one of a task; over all moments; of the offline agents alone. rank
         correlation: Spearman's, of the measure (degraded agents should have more; of the

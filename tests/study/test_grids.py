@@ -39,7 +39,7 @@ def test_every_panel_shows_the_means_of_its_agents_task_and_quantity(name, study
     metrics = grids.percent(found).metrics
     for row, column in zip(panels, columns, strict=True):
         assert row[0].get_ylabel() == quantities.get(column).axis
-        for axes, task in zip(row, TASKS, strict=False):
+        for axes, task in zip(row, found.tasks, strict=False):
             for agent in entry.agents:
                 own = metrics[(metrics.agent == agent) & (metrics.task == task)].groupby('env_step')[column].mean()
                 if own.isna().all():
@@ -51,8 +51,9 @@ def test_every_panel_shows_the_means_of_its_agents_task_and_quantity(name, study
                     agents.get(agent).color,
                     '--' if agent in faded else '-',
                 )
-    assert [axes.get_title('left') for axes in panels[0, :3]] == TASKS
-    assert panels.shape[1] == 3 + options.get('mean', False)
+    count = len(found.tasks)
+    assert [axes.get_title('left') for axes in panels[0, :count]] == TASKS[:count]
+    assert panels.shape[1] == count + options.get('mean', False)
 
 
 def test_single_seeds_are_drawn_but_of_a_baseline(study):

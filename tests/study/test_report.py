@@ -49,7 +49,7 @@ def test_with_all_pairs_the_answer_is_no_interim_result_and_tells_the_verdicts(m
     archived(pairs(10), make_store)
     text = report.answer().replace('\n', ' ')
     assert '**Ten of ten pairs of walker_walk and cheetah_run are finished**.' in text
-    assert 'Claim supported: "Offline agents end with a lower score than the Active agent."' in text
+    assert 'supported: "Offline agents end with a lower score than the Active agent" (C1)' in text
     assert 'has not been shown' not in text and 'No claim' not in text
 
 
