@@ -112,20 +112,20 @@ def answer() -> str:
     sentences = [state, _signs(finals), _level(finals)]
     primary = verdicts.primary(SCALE)
     decided = [row for row in primary if row['verdict'] in (claims.SUPPORTED, claims.CONTRADICTED)]
-    sentences += _decided(decided) or ['No claim has a verdict yet.']
+    sentences += _decided(decided, ' so far' if interim else '') or ['No claim has a verdict yet.']
     if next(row['verdict'] for row in primary if row['id'] == 'C1') != claims.SUPPORTED:
-        sentences.append("So the paper's effect on the score has not been shown at this scale.")
+        sentences.append("The paper's effect on the score has not been shown at this scale.")
     return _wrapped(sentences)
 
 
-def _decided(rows: list[dict[str, Any]]) -> list[str]:
-    """A sentence for each verdict on a claim."""
+def _decided(rows: list[dict[str, Any]], when: str) -> list[str]:
+    """A sentence for each verdict on a claim; `when` follows the verdict."""
     sentences = []
     for verdict in (claims.SUPPORTED, claims.CONTRADICTED):
         texts = [f'"{row["claim"].rstrip(".")}" ({row["id"]})' for row in rows if row['verdict'] == verdict]
         if texts:
             number = 'One claim is' if len(texts) == 1 else f'{_word(len(texts)).capitalize()} claims are'
-            sentences.append(f'{number} {verdict}: {", ".join(texts)}.')
+            sentences.append(f'{number} {verdict}{when}: {", ".join(texts)}.')
     return sentences
 
 

@@ -28,7 +28,10 @@ def test_the_line_says_where_every_array_lies(file):
     assert starts.pack({'task': TASK}, arrays) == found.content
 
 
-@pytest.mark.parametrize('content', [b'', b'no gzip', gzip.compress(b'no json\n'), starts.pack({}, {})[:-9]])
+DAMAGED = {'empty': b'', 'no gzip': b'no gzip', 'no json': gzip.compress(b'no json\n'), 'cut': starts.pack({}, {})[:-9]}
+
+
+@pytest.mark.parametrize('content', DAMAGED.values(), ids=list(DAMAGED))
 def test_a_damaged_file_is_named(file, content):
     paths.write(file, content)
     with pytest.raises(RunError, match=r'starts_point_mass_maze-proprio.gz: damaged \(.*paper-lib starts'):
