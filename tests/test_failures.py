@@ -172,9 +172,8 @@ def test_wrong_value_is_named(refused, tmp_path, args, words):
     (['train'], 'Missing from paper-lib train: --task STR; see `paper-lib train --help`'),
     (['train', TASK, '--bugdet', '5'], 'Missing from paper-lib train: --task STR; '
      f'Unrecognized options: {TASK} --bugdet 5; see `paper-lib train --help`'),
-    (['trian'], 'Unrecognized options: trian; Available subcommands: train, runs, notebooks, html, verify, figures, '
-     'claims, export, tasks, agents, scales, sizes, doctor, bench, prune, reference, audit, diagnose, export-dataset, '
-     'restore; see `paper-lib --help`'),
+    (['trian'], f"command='trian': must be one of {', '.join(cli.COMMANDS)}; did you mean 'train'?; "
+     'see `paper-lib --help`'),
     (['train', '--task', TASK, '--seed', 'one'], "Error parsing --seed: invalid literal for int() with base 10: 'one'; "
      'expected --seed INT; see `paper-lib train --help`'),
     (['bench', '--lanes', 'x'], "Error parsing --lanes: Could not find valid parse for arguments: ['x']; "

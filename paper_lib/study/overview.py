@@ -59,8 +59,7 @@ def _agents(figure):
     for axes, (name, (acts, reads)) in zip(figure.subplots(1, len(DRAWN)), DRAWN.items(), strict=True):
         axes.set(xlim=(0, 1), ylim=(0, 1))
         axes.axis('off')
-        hatch = '///' if agents.exploration_weight(name) else ''
-        colored = {'boxstyle': 'round', 'fc': agents.get(name).color, 'ec': 'white', 'hatch': hatch}
+        colored = {'boxstyle': 'round', 'fc': agents.get(name).color, 'ec': 'white'}
         named = text | {'fontweight': 'bold', 'color': 'white', 'bbox': colored}
         agent = axes.text(0.5, 0.86, agents.get(name).label, **named)
         agent.set_path_effects([withStroke(linewidth=2.5, foreground=agents.get(name).color)])

@@ -176,8 +176,8 @@ def _word(number: int) -> str:
 
 
 def _wrapped(sentences: Iterable[str]) -> str:
-    """Sentences as a paragraph of at most 120 letters a line."""
-    return '\n'.join(textwrap.wrap(' '.join(sentences), 120, break_on_hyphens=False))
+    """Sentences as a paragraph of at most 128 letters a line."""
+    return '\n'.join(textwrap.wrap(' '.join(sentences), 128, break_on_hyphens=False))
 
 
 # Claims.

@@ -63,7 +63,7 @@ def python(code, **environment):
 
 def test_every_file_of_the_folder_is_a_suite(registry):
     files = {path.stem for path in Path(envs.__file__).parent.glob('suites/[!_]*.py')}
-    assert set(tasks.suites()) == files == {'dmc', 'gym', 'maze', 'metaworld', 'minatar'}
+    assert set(tasks.suites()) == files == {'dmc', 'gym', 'maze', 'metaworld', 'minatar', 'recording'}
     assert sorted(task.id for task in tasks.known()) == sorted(PAPER_TASKS) and len(PAPER_TASKS) == 31
 
 
@@ -118,7 +118,7 @@ def test_names_and_ids_are_taken_once(registry):
         tasks.register(dataclasses.replace(suite, name='other', tasks=(other,)))
     with pytest.raises(UserError, match="suite='point': must be 'third' in the task point_left-proprio"):
         tasks.register(dataclasses.replace(suite, name='third'))
-    assert set(tasks.suites()) - {'dmc', 'gym', 'maze', 'metaworld', 'minatar'} == {'point'}
+    assert set(tasks.suites()) - {'dmc', 'gym', 'maze', 'metaworld', 'minatar', 'recording'} == {'point'}
 
 
 def test_facts_of_a_task_are_its_suites(registry):

@@ -36,7 +36,7 @@ def test_the_answer_counts_pairs_and_their_signs(make_store):
     assert 'a lower score in 4 of 4 pairs, a higher world-model loss in 4 of 4 pairs, and a higher value error' in text
     assert 'end at 3 to 3 % of the highest score' in text
     assert 'No claim has a verdict yet.' in text
-    assert "the paper's effect on the score has not been shown" in text
+    assert "The paper's effect on the score has not been shown" in text
 
 
 def test_a_pair_that_lacks_a_run_is_not_finished(make_store):
