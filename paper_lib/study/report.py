@@ -108,7 +108,7 @@ def answer() -> str:
     done = finished(finals)
     interim = '' if done >= entry.pairs else ', so this is an interim result'
     names = ' and '.join(task.rpartition('-')[0] for task in entry.tasks)
-    state = f'**{_word(done).capitalize()} of {_word(entry.pairs)} pairs of {names} are finished**{interim}.'
+    state = f'**{_word(done).capitalize()} of {_word(entry.pairs)} pairs on each of {names} are finished**{interim}.'
     sentences = [state, _signs(finals), _level(finals)]
     primary = verdicts.primary(SCALE)
     decided = [row for row in primary if row['verdict'] in (claims.SUPPORTED, claims.CONTRADICTED)]

@@ -32,7 +32,7 @@ def test_the_answer_counts_pairs_and_their_signs(make_store):
     """In the made-up runs Active scores 30, Passive 20; losses and value errors rise from Active to Passive."""
     archived(pairs(2), make_store)
     text = report.answer().replace('\n', ' ')
-    assert '**Two of ten pairs of walker_walk and cheetah_run are finished**, so this is an interim result.' in text
+    assert '**Two of ten pairs on each of walker_walk and cheetah_run are finished**, so this is an interim' in text
     assert 'a lower score in 4 of 4 pairs, a higher world-model loss in 4 of 4 pairs, and a higher value error' in text
     assert 'end at 3 to 3 % of the highest score' in text
     assert 'No claim has a verdict yet.' in text
@@ -48,7 +48,7 @@ def test_a_pair_that_lacks_a_run_is_not_finished(make_store):
 def test_with_all_pairs_the_answer_is_no_interim_result_and_tells_the_verdicts(make_store):
     archived(pairs(10), make_store)
     text = report.answer().replace('\n', ' ')
-    assert '**Ten of ten pairs of walker_walk and cheetah_run are finished**.' in text
+    assert '**Ten of ten pairs on each of walker_walk and cheetah_run are finished**.' in text
     assert 'supported: "Offline agents end with a lower score than the Active agent" (C1)' in text
     assert 'has not been shown' not in text and 'No claim' not in text
 
