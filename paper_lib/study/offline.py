@@ -29,12 +29,12 @@ DIRECTIONS = {
     RIVAL: 1,
 }
 DEGRADED, OUTSIDE = 'degraded', 'outside'
-TARGETS = {
-    DEGRADED: 'gain below 0.8 of Active',
-    OUTSIDE: 'OOD ratio above 1.35',
-}
 LEAST_GAIN = 0.8  # of Active's; an agent below it is degraded
 THRESHOLD = agents.get('passive_auto').values['interact_above']  # an OOD ratio above it is outside
+TARGETS = {
+    DEGRADED: f'gain below {LEAST_GAIN:g} of Active',
+    OUTSIDE: f'OOD ratio above {THRESHOLD:g}',
+}
 GOOD = 0.8  # AUROC on every task of a measure that works
 CHANCE = 0.5  # AUROC of a measure that tells nothing
 FEWEST_PAIRS = 5  # of each task

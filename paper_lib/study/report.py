@@ -109,12 +109,13 @@ def answer() -> str:
     interim = '' if done >= entry.pairs else ', so this is an interim result'
     names = ' and '.join(task.rpartition('-')[0] for task in entry.tasks)
     state = f'**{_word(done).capitalize()} of {_word(entry.pairs)} pairs on each of {names} are finished**{interim}.'
-    sentences = [state, _signs(finals), _level(finals)]
     primary = verdicts.primary(SCALE)
-    decided = [row for row in primary if row['verdict'] in (claims.SUPPORTED, claims.CONTRADICTED)]
-    sentences += _decided(decided, ' so far' if interim else '') or ['No claim has a verdict yet.']
+    sentences = [state]
     if next(row['verdict'] for row in primary if row['id'] == 'C1') != claims.SUPPORTED:
         sentences.append("The paper's effect on the score has not been shown at this scale.")
+    sentences += [_signs(finals), _level(finals)]
+    decided = [row for row in primary if row['verdict'] in (claims.SUPPORTED, claims.CONTRADICTED)]
+    sentences += _decided(decided, ' so far' if interim else '') or ['No claim has a verdict yet.']
     return _wrapped(sentences)
 
 
@@ -150,10 +151,7 @@ def _level(finals: pd.DataFrame) -> str:
 
 def offline_measures() -> str:
     """Which measures tell, without a step in an environment, who has degraded."""
-    scale = scales.get(SCALE)
-    entry = catalogue.ENTRIES['table_offline']
-    frames = book.load(entry, plan.specs(entry.chapter, scale, optional=True), scale, plan.planned(scale))
-    table = offline.table(frames)
+    table = offline.table(_frames('table_offline'))
     of_target = table[table.target == offline.DEGRADED].set_index('measure')
     own = of_target.drop(index=offline.RIVAL).sort_values('AUROC', ascending=False)
     works = own[own.verdict.isin((offline.WORKS, offline.BEATS))]

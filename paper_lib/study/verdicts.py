@@ -23,12 +23,12 @@ def table(chapter: str, scale: Scale, ids: tuple[str, ...], seeds: int = 0) -> p
     tested = plan.specs(chapter, scale, seeds, optional=True, exploratory=False)
     folder = paths.archive(scale.name)
     complete = {spec.run_id for spec in tested} & archive.ids(folder, chapter)
-    of_runs = []
-    for name in ('metrics', 'traces'):
+    is_primary = chapter == 'study'
+    of_runs = {}
+    for name in ('metrics', 'traces') if is_primary else ('metrics',):  # no claim about steps is tested in the maze
         rows = archive.table(folder, chapter, name)
-        of_runs.append(rows[rows.run_id.isin(complete)].reset_index(drop=True))
-    metrics, traces = of_runs
-    return claims.table(metrics, claims.random(chapter), ids, chapter == 'study', traces)
+        of_runs[name] = rows[rows.run_id.isin(complete)].reset_index(drop=True)
+    return claims.table(of_runs['metrics'], claims.random(chapter), ids, is_primary, of_runs.get('traces'))
 
 
 def rows(scale: str, chapters: Collection[str] = tuple(TESTED)) -> list[dict[str, Any]]:
