@@ -19,13 +19,16 @@ Content = TypeVar('Content')
 QUESTION = """A world-model agent that collects its own data (<b>Active</b>) learns a task. Does an agent become as good
     that learns from the same data and never acts, be it from the whole recording (<b>Passive</b>) or from the very same
     batches in the same order (<b>Tandem</b>)?"""
-CAUTION = """Each row is the primary row of one claim. The estimate is the mean over tasks of the mean difference within
-    pairs of runs. A claim has a verdict only if the interval lies in the range that it names, or outside of it, and the
-    p adjusted for all claims is below 0.05. Undecided is not refuted."""
+CAUTION = """Each row is the primary row of one claim. The estimate is the mean over tasks of the mean over pairs
+    of runs: of a difference, of C12 a rank correlation, of P2 and P3 a share of steps that is asked to
+    be above 0.5. A claim has a verdict only if the interval lies in the range that it names, or outside
+    of it, and the p adjusted for all claims is below 0.05. Undecided is not refuted."""
 COMMANDS = """make figures    # draws these figures; trains what is planned and has not run
 paper-lib train --task cheetah_run-proprio --agent passive --chapter study --seed 10    # one run, after its source
 paper-lib train --task gym:Pendulum-v1    # Active on your own Gymnasium environment
-paper-lib train --task cup_catch-proprio --agent passive --dataset mine.npz    # Passive on your own recording"""
+paper-lib audit mine.npz    # what is wrong with your own recording
+paper-lib train --task cup_catch-proprio --agent passive --dataset mine.npz    # Passive on it
+paper-lib diagnose mine.npz    # whether agents that learn from it would degrade"""
 
 
 def write(scale: str) -> Path:
