@@ -48,13 +48,17 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
 def work(job: Job, store: Store, patience: float = PATIENCE) -> None:
     """Train the runs of a job that are not finished, in one process at a time. Raises as `ensure`.
 
-    Raises Busy if another process goes on working on a run for so many seconds.
+    Raises Busy if another process goes on working on a run for so many seconds. Runs whose source is not finished are
+    left out; if there are any, RunError at the end says so.
     """
+    left_out = [spec for spec in job.specs if not has_source(spec, store)]
     programs = []
     for program in job.programs:
-        waiting = unfinished(list(program), store)
+        waiting = unfinished([spec for spec in program if spec not in left_out], store)
         programs += jobs.programs(waiting, len(program), jobs.begun(waiting, store))
     train(programs, store, workers=1, patience=patience)
+    for spec in left_out:
+        store.source(spec.source)
 
 
 def train(programs: list[Program], store: Store, workers: int, patience: float = math.inf) -> None:

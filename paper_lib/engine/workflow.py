@@ -83,16 +83,33 @@ def steps(
     return made
 
 
-def document(todo: list[Step], site: Site, store: Store) -> dict[str, Any]:
+def document(todo: list[Step], store: Store) -> dict[str, Any]:
     """The plan that the Snakefile reads: the steps of a round, without those that are finished."""
-    names = {step.id for step in todo}
+    after = _after(todo, store)
     listed = []
     for step in todo:
         values = dataclasses.asdict(dataclasses.replace(step, specs=()))
         values['specs'] = [spec.run_id for spec in step.specs]
-        values['after'] = [name for name in step.after if name in names]
+        values['after'] = after[step.id]
         listed.append(values)
     return {'folder': str(folder(store)), 'jobs': listed}
+
+
+def _after(todo: list[Step], store: Store) -> dict[str, list[str]]:
+    """Id of each step -> those of `todo` that it waits for.
+
+    A job does not wait for another of which all that it needs is finished or has failed: it trains what it can, and
+    one run that diverged does not stop the followers of all runs that were packed with it.
+    """
+    names = {step.id for step in todo}
+    trained_by = {spec.run_id: step.id for step in todo for spec in step.specs}
+    waits = {}
+    for step in todo:
+        sources = {spec.source.run_id: spec.source for spec in step.specs if isinstance(spec.source, RunSpec)}
+        ended = {name for name, source in sources.items() if store.status(source) in ('done', 'failed')}
+        needed = {trained_by.get(name) for name in sources.keys() - ended}
+        waits[step.id] = [name for name in step.after if name in (needed if step.specs else names)]
+    return waits
 
 
 def is_done(step: Step, store: Store) -> bool:
@@ -119,7 +136,7 @@ def write(todo: list[Step], planned: list[Job], site: Site, store: Store) -> Pat
             if step.id in by_id and not _is_written(place / 'job.json', by_id[step.id]):
                 jobs.write(place / 'job.json', by_id[step.id])
     files.write_bytes(path.with_name(SNAKEFILE.name), SNAKEFILE.read_bytes())  # all machines see it here
-    files.write_bytes(path, json.dumps(document(todo, site, store), indent=0).encode())
+    files.write_bytes(path, json.dumps(document(todo, store), indent=0).encode())
     return path
 
 
@@ -213,8 +230,8 @@ def without(todo: list[Step], live: Collection[str]) -> list[Step]:
 
 
 def _progress(todo: list[Step], store: Store) -> dict[str, Any]:
-    """What changes when anything moves: finished steps and runs, and the newest checkpoints of the others."""
-    seen: dict[str, Any] = {}
+    """What changes when anything moves: finished steps and runs, newest checkpoints, and what waits for what."""
+    seen: dict[str, Any] = {'after': _after(todo, store)}
     for step in todo:
         seen[step.id] = is_done(step, store)
         for spec in step.specs:

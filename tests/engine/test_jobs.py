@@ -133,6 +133,21 @@ def test_a_job_whose_sources_are_not_there_says_so(tmp_path):
         ensure.work(jobs.plan(FOLLOWERS[:1])[0], Store(tmp_path))
 
 
+def test_a_job_leaves_out_what_has_no_source_and_says_so_at_the_end(trained, tmp_path, monkeypatch):
+    (job,) = jobs.plan(FOLLOWERS, minutes=MANY)
+    statuses = dict.fromkeys(SOURCES, 'done') | {SOURCES[1]: 'failed'}
+    monkeypatch.setattr(Store, 'status', lambda self, spec: statuses.get(spec, 'missing'))
+
+    def source(self, spec):
+        if statuses[spec] != 'done':
+            raise RunError(f'{spec.run_id}: unfinished')
+
+    monkeypatch.setattr(Store, 'source', source)
+    with pytest.raises(RunError, match=f'{SOURCES[1].run_id}: unfinished'):
+        ensure.work(job, Store(tmp_path))
+    assert [spec for program in trained for spec in program] == FOLLOWERS[:1] + FOLLOWERS[2:]
+
+
 def test_a_second_worker_steps_aside(tmp_path, monkeypatch):
     """It waits for a while, in case the first is dead, and leaves the run alone."""
     monkeypatch.setattr(ensure, 'RETRY', 0.1)

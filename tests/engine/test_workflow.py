@@ -166,6 +166,33 @@ def test_when_nothing_moves_the_command_ends_with_the_last_line_of_a_log(world, 
         submit(steps, store)
 
 
+def test_a_run_that_diverged_stops_its_own_followers_and_no_other(world, steps, store, monkeypatch):
+    """Its job has failed, and so the jobs after it would wait for ever."""
+    packed = jobs.plan(SPECS, minutes=10**6)
+    first, after = each = workflow.steps(packed, {'1_toy_maze': SPECS}, SITE, store, '')[:2]
+    notebook = workflow.steps(packed, {'1_toy_maze': SPECS}, SITE, store, '')[2]
+    statuses = {}
+    monkeypatch.setattr(Store, 'status', lambda self, spec: statuses.get(spec, 'missing'))
+    plans = []
+
+    def diverge(ready, store):
+        plans.append(workflow.document(ready, store))
+        statuses.update({smoke.ACTIVE: 'failed', OTHER: 'done'})
+        return 1
+
+    def finish_the_other(ready, store):
+        plans.append(workflow.document(ready, store))
+        statuses[FOLLOWER] = 'done'
+        return 1
+
+    world.act = [diverge, finish_the_other, lambda *_: 1]
+    with pytest.raises(RunError, match='3 jobs are not finished'):
+        workflow.submit([*each, notebook], packed, SITE, store, lambda line: None)
+    afters = [{job['id']: job['after'] for job in plan['jobs']} for plan in plans]
+    assert [each[after.id] for each in afters] == [[first.id], []]
+    assert [each[notebook.id] for each in afters] == [[first.id, after.id]] * 2
+
+
 def test_two_commands_at_once_are_refused(world, steps, store):
     place = workflow.folder(store)
     place.mkdir(parents=True)
