@@ -49,7 +49,7 @@ test: .venv/installed
 browser: .venv/installed
 	.venv/bin/python -m pytest -m slow tests/pages
 
-# With LONG=yes also 20 faults at random moments, for a night.
+# With LONG=yes also 20 faults at random moments and a disk that hangs, for a night.
 test-cluster: .venv/installed cluster
 	@.venv/bin/python -m pytest tests/cluster -m 'cluster$(if $(LONG),, and not slow)'
 

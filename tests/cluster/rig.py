@@ -63,6 +63,40 @@ def until(condition, seconds: float, what: str):
     return value
 
 
+class Disk:
+    """A disk of its own, mounted at `folder`, that can hang as a shared one does. Use it as a context manager."""
+
+    def __init__(self, folder: Path, megabytes: int = 512):
+        self.folder = folder
+        self.image = folder.with_suffix('.img')
+        self.megabytes = megabytes
+
+    def __enter__(self):
+        self.folder.mkdir(parents=True)
+        with open(self.image, 'wb') as file:
+            file.truncate(self.megabytes * 2**20)
+        for command in (['mkfs.ext4', '-q', self.image], ['mount', '-o', 'loop', self.image, self.folder]):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            if done.returncode:
+                raise CannotRun(f'{command[0]}: {done.stderr.strip()}')
+        return self
+
+    def __exit__(self, *_):
+        until(self._unmount, 60, f'{self.folder} is unmounted')
+        self.image.unlink()
+
+    def _unmount(self):
+        return subprocess.run(['umount', self.folder], capture_output=True, timeout=60).returncode == 0
+
+    def hang(self, seconds: float) -> None:
+        """Whoever writes waits for so long, and no signal ends it."""
+        subprocess.run(['fsfreeze', '--freeze', self.folder], check=True, timeout=60)
+        try:
+            time.sleep(seconds)
+        finally:
+            subprocess.run(['fsfreeze', '--unfreeze', self.folder], check=True, timeout=60)
+
+
 class Slurm:
     """The daemons, and what can happen to them. Use it as a context manager; `environment` is that of its clients."""
 

@@ -280,6 +280,21 @@ def test_one_fault_of_each_kind(slurm, references, tmp_path):
 
 @pytest.mark.cluster
 @pytest.mark.slow
+def test_a_disk_that_hangs_for_a_minute(slurm, references, tmp_path):
+    """While a run is written; the driver, the jobs and their leases are all on it."""
+    try:
+        with rig.Disk(tmp_path / 'disk') as disk, Study(slurm, disk.folder / 'study', '2_validation') as study:
+            study.waits_for_a_writer()
+            disk.hang(61)
+            study.again()
+            study.finish(1200)
+            check(study, references('2_validation'))
+    except rig.CannotRun as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
 def test_many_faults_at_random(slurm, references, tmp_path):
     """As many as PAPER_LIB_FAULTS says, 20 by default, drawn with the seed PAPER_LIB_FAULTS_SEED."""
     count = int(os.environ.get('PAPER_LIB_FAULTS', '20'))
