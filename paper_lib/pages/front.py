@@ -10,7 +10,7 @@ from typing import TypeVar
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.pages import layout
-from paper_lib.study import artefacts, book, catalogue, claims, outcomes, paper, paths, plan, scales, starts, verdicts
+from paper_lib.study import artefacts, book, catalogue, conclusion, outcomes, paper, paths, plan, scales, starts, verdicts
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.frames import Frames
 
@@ -41,13 +41,12 @@ def write(scale: str) -> Path:
 def render(folder: Path, scale: str) -> str:
     """The page that leads to the notebooks, figures and tables in the folder."""
     known = scales.get(scale)
-    found = verdicts.table('study', known, tuple(claims.TEXTS))
-    primary = found[found.row == claims.PRIMARY]
+    primary = verdicts.primary_table(scale)
     texts = {name: _page_text(folder, name) for name in catalogue.CLAIMS}
     parts = [
         layout.heading(1, html.escape(paper.TITLE)),
         f'<p class="small">Companion to the paper by {", ".join(paper.AUTHORS)} ({paper.VENUE}). {_links()}</p>',
-        f'<p>{_one_line(QUESTION)} {" ".join(map(html.escape, outcomes.sentences(primary)))}</p>',
+        f'<p>{_one_line(QUESTION)} {" ".join(map(html.escape, conclusion.sentences(scale, primary)))}</p>',
         f'<p class="missing">{html.escape(known.warning)}</p>' if known.warning else '',
         _overview(folder),
         layout.heading(2, 'What the paper claims, and what came out here'),

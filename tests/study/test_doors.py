@@ -71,7 +71,7 @@ def test_a_figure_is_drawn_from_a_frame_of_ten_rows(entry):
     active, passive = entry.make(entry.of(found)).axes[0].lines
     np.testing.assert_array_equal(active.get_xydata(), [[0, 5], [10, 4], [20, 3], [30, 2], [40, 1]])
     np.testing.assert_array_equal(passive.get_ydata(), [6, 5, 4, 3, 2])
-    assert passive.get_label() == 'Passive (n=1)'
+    assert passive.get_label() == 'Passive (1 seed)'
 
 
 def test_a_figure_is_one_row_that_its_notebook_finds(entry, make_store):

@@ -204,8 +204,8 @@ def test_one_missing_run_is_named_and_the_rest_drawn(specs, make_store, tmp_path
     archive.add(specs, make_store(done), tmp_path)
     found = FIGURES['figure_2'].of(archive.load(specs, tmp_path))
     words = text(FIGURES['figure_2'].make(found))
-    assert 'Active (n=1 of 2)' in words
-    assert 'Passive (n=2)' in words
+    assert 'Active (1 seed)' in words
+    assert 'Passive (2 seeds)' in words
     assert 'planned (no result yet):\nTandem 2' in words
 
 
