@@ -10,7 +10,19 @@ from typing import TypeVar
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.pages import layout
-from paper_lib.study import artefacts, book, catalogue, conclusion, outcomes, paper, paths, plan, scales, starts, verdicts
+from paper_lib.study import (
+    artefacts,
+    book,
+    catalogue,
+    conclusion,
+    outcomes,
+    paper,
+    paths,
+    plan,
+    scales,
+    starts,
+    verdicts,
+)
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.frames import Frames
 
@@ -135,7 +147,7 @@ def _tile(folder: Path, entry: Entry, state: str, text: str) -> str:
     kind = 'missing' if state == catalogue.SUBJECT_MISSING else state
     image = f'<img src="{name}.png" alt="{html.escape(_caption(folder, name))}" loading="lazy">'
     return (
-        f'<figure><a href="{name}.png">{image}</a><figcaption><b>{_number(entry)}</b> {_section(text, entry)}'
+        f'<figure><a href="{name}.png">{image}</a><figcaption><b>{_number(entry)}</b> {_title(text, entry)}'
         f'<br><span class="{kind}">{state}</span> · {_files(name, "png", "pdf")}</figcaption></figure>'
     )
 
@@ -159,16 +171,15 @@ def _number(entry: Entry) -> str:
     return f'{words}, {part}' if part else words
 
 
-def _section(text: str, entry: Entry) -> str:
-    """A link to the heading of a notebook's page under which a cell shows this figure or table; '' if none does."""
+def _title(text: str, entry: Entry) -> str:
+    """The title, with a link to the heading of a notebook's page under which a cell shows this figure or table."""
+    title = html.escape(entry.title, quote=False)
     shown_as = entry.name if entry.is_figure else entry.name.removeprefix('table_')
     before, quoted_name, _ = text.partition(f"'{shown_as}'")
-    headings = re.findall('<h2 id="(.*?)"><a [^>]*>(.*?)</a></h2>', before)
-    if not quoted_name or not headings:
-        return ''
-    place, heading = headings[-1]
-    heading = re.sub(r' \((Fig|Table).*?\)$', '', heading)
-    return f'<a href="{entry.notebook}.html#{place}">{heading}</a>'
+    places = re.findall('<h2 id="(.*?)">', before)
+    if not quoted_name or not places:
+        return title
+    return f'<a href="{entry.notebook}.html#{places[-1]}">{title}</a>'
 
 
 def _tables(folder: Path, texts: dict[str, str]) -> str:
@@ -180,7 +191,7 @@ def _tables(folder: Path, texts: dict[str, str]) -> str:
             entries.append(catalogue.tested(notebook))
         for entry in entries:
             if _has_files(folder, entry.name, 'csv', 'md'):
-                place = _section(texts[notebook], entry)
+                place = _title(texts[notebook], entry)
                 files = _files(entry.name, 'csv', 'md', 'tex')
                 lines.append(f'<li><b>{_number(entry)}</b> {place} · {files}</li>')
     return f'<ul>{"".join(lines)}</ul>' if lines else '<p>None is written yet.</p>'

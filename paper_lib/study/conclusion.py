@@ -37,7 +37,13 @@ def sentences(scale: str, primary: pd.DataFrame) -> list[str]:
     entry = main_entry(scale)
     values = finals(scale)
     done = finished(values, entry)
-    found = [_state(done, entry), _effect(effect), _signs(values), _level(values), *_verdicts(primary, done < entry.pairs)]
+    found = [
+        _state(done, entry),
+        _effect(effect),
+        _signs(values),
+        _level(values),
+        *_verdicts(primary, done < entry.pairs),
+    ]
     return [sentence for sentence in found if sentence]
 
 
@@ -70,7 +76,9 @@ def _state(done: int, entry: Planned) -> str:
     where = ' and '.join(names) if len(names) <= NAMED else f'{len(names)} tasks'
     if done >= entry.pairs:
         return f'All {word(entry.pairs)} planned pairs on each of {where} are finished.'
-    return f'This is an interim result: {word(done)} of {word(entry.pairs)} planned pairs on each of {where} are finished.'
+    return (
+        f'This is an interim result: {word(done)} of {word(entry.pairs)} planned pairs on each of {where} are finished.'
+    )
 
 
 def _effect(row: dict) -> str:

@@ -15,7 +15,6 @@ import pandas as pd
 from paper_lib.contract import agents
 from paper_lib.contract.errors import UserError
 from paper_lib.study import (
-    archive,
     artefacts,
     book,
     catalogue,

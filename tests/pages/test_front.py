@@ -53,7 +53,7 @@ def test_it_leads_to_what_is_there(place):
     drawn(place, figure_4__png='', figure_4__md='Of <this>.\n\nvalues', figure_S2__png='', table_S2__csv='')
     (place / '3_deep_dive.html').write_text(f'<h1 id="a"><a href="#a">3 · Deep</a></h1>{section}')
     text = front.write('smoke').read_text()
-    assert '<b>Fig. 4 (published: 5)</b> <a href="3_deep_dive.html#who">Who?</a>' in text
+    assert '<b>Fig. 4 (published: 5)</b> <a href="3_deep_dive.html#who">Learning from a half of the replay</a>' in text
     assert 'alt="Of &lt;this&gt;."' in text
     assert f'<span class="missing">{catalogue.SUBJECT_MISSING}</span>' in text
     assert '<a href="3_deep_dive.html">3 · Deep</a>' in text

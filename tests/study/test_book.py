@@ -200,7 +200,7 @@ def test_a_part_of_a_figure_is_drawn_and_not_saved(folder, make_store):
     shown = study.figure('figure_3', tasks=['cup_catch-proprio'], agents=['active', 'passive'])
     assert shown.png.startswith(b'\x89PNG')
     assert 'cup_catch-proprio' in shown.caption and 'window-open' not in shown.caption
-    assert '1 Active, 1 Passive.' in shown.caption and 'Tandem' not in shown.caption
+    assert '1 of Active and Passive.' in shown.caption and 'Tandem' not in shown.caption
     assert not (folder / 'smoke').exists()
     with pytest.raises(UserError, match="task='cup_cach-proprio': must be one of .*did you mean 'cup_catch-proprio'"):
         study.figure('figure_3', tasks=['cup_cach-proprio'])

@@ -56,7 +56,7 @@ def test_with_all_pairs_it_is_no_interim_result_and_tells_the_verdicts(archived)
     text = said()
     assert text.startswith('All ten planned pairs on each of walker_walk and cheetah_run are finished. ')
     assert 'supported: "Offline agents end with a lower score than the Active agent" (C1)' in text
-    assert "effect on the score is there: on average, Passive ends" in text
+    assert 'effect on the score is there: on average, Passive ends' in text
     assert 'Of the other claims' in text
 
 
