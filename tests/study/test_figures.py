@@ -320,7 +320,7 @@ class TestCaptionOfSeveralTasks:
         assert captions.seeds(found) == 'Number of seeds per task: 2 of Active and Passive'
         runs = found.runs[~((found.runs.agent == 'passive') & (found.runs.task == CUP))]
         found = dataclasses.replace(found, runs=runs)
-        expected = f'2 of Active and Passive (window-open-proprio, {BREAKOUT}); 2 of Active ({CUP})'
+        expected = f'2 of Active ({CUP}); 2 of Active and Passive (window-open-proprio, {BREAKOUT})'
         assert captions.seeds(found) == f'Number of seeds per task: {expected}'
 
     def test_says_once_what_tasks_share(self):
