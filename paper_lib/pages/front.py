@@ -28,13 +28,14 @@ from paper_lib.study.frames import Frames
 
 Content = TypeVar('Content')
 
-QUESTION = """A world-model agent that collects its own data (<b>Active</b>) learns a task. Does an agent become as good
-    that learns from the same data and never acts, be it from the whole recording (<b>Passive</b>) or from the very same
-    batches in the same order (<b>Tandem</b>)?"""
-CAUTION = """Each row is the primary row of one claim. The estimate is the mean over tasks of the mean over pairs
-    of runs: of a difference, of C12 a rank correlation, of P2 and P3 a share of steps that is asked to
-    be above 0.5. A claim has a verdict only if the interval lies in the range that it names, or outside
-    of it, and the p adjusted for all claims is below 0.05. Undecided is not refuted."""
+QUESTION = """An agent with a world model collects its own data and learns a task from them (<b>Active</b>). Does
+    another agent learn the task as well if it has the same data but never acts? It learns from the finished
+    recording (<b>Passive</b>), or from the batches of Active in the same order (<b>Tandem</b>). The paper says that
+    it does not."""
+CAUTION = """There is one row for each claim: its primary row. The estimate is the mean over tasks of the mean
+    difference within pairs of runs. (For C12 it is a rank correlation; for P2 and P3 it is a share of steps that
+    should be above 0.5.) A claim has a verdict only if the interval lies inside or outside the range that the claim
+    names, and if p, adjusted for all claims, is below 0.05. Undecided is no evidence against a claim."""
 COMMANDS = """make figures    # draws these figures; trains what is planned and has not run
 paper-lib train --task cheetah_run-proprio --agent passive --chapter study --seed 10    # one run, after its source
 paper-lib train --task gym:Pendulum-v1    # Active on your own Gymnasium environment
