@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).with_name('clicks.js')
 BEGINS = {
     'point_mass_maze-proprio': """Click or drag in a map. The point starts there at rest, and every agent goes on from
         this place. The red circle is the goal.""",
-    'walker_walk-proprio': """Click or drag in a map to choose the height of the torso and the forward speed. Every agent
+    'walker_walk-proprio': """Click or drag in a map to choose the height and the speed of the torso. Every agent
         starts from the same pose: the body is straight, and leans forward until its torso has this height. The faint
         line is the whole episode, and the strong line is the part around the present step. Below each map is the body
         as the agent observes it. The red lines are the body as the world model imagines it: every {every} steps it

@@ -21,6 +21,7 @@ from paper_lib.study import (
     plan,
     scales,
     starts,
+    tables,
     verdicts,
 )
 from paper_lib.study.catalogue import Entry
@@ -55,11 +56,13 @@ def render(folder: Path, scale: str) -> str:
     """The page that leads to the notebooks, figures and tables in the folder."""
     known = scales.get(scale)
     primary = verdicts.primary_table(scale)
+    state, *others = map(html.escape, conclusion.sentences(scale, primary))
     texts = {name: _page_text(folder, name) for name in catalogue.CLAIMS}
     parts = [
         layout.heading(1, html.escape(paper.TITLE)),
         f'<p class="small">Companion to the paper by {", ".join(paper.AUTHORS)} ({paper.VENUE}). {_links()}</p>',
-        f'<p>{_one_line(QUESTION)} {" ".join(map(html.escape, conclusion.sentences(scale, primary)))}</p>',
+        f'<p>{_one_line(QUESTION)}</p>',
+        f'<p><b>{state}</b> {" ".join(others)}</p>',
         f'<p class="missing">{html.escape(known.warning)}</p>' if known.warning else '',
         _overview(folder),
         layout.heading(2, 'What the paper claims, and what came out here'),
@@ -98,12 +101,13 @@ def _overview(folder: Path) -> str:
     """Figure 1, if it was drawn."""
     if not _has_files(folder, 'figure_1', 'png', 'md'):
         return ''
-    caption = html.escape(_caption(folder, 'figure_1'))
-    image = f'<img src="figure_1.png" alt="{caption}">'
+    title = catalogue.ENTRIES['figure_1'].title
+    caption = tables.shown(_read_text(folder / 'figure_1.md'))
+    alternative = html.escape(_caption(folder, 'figure_1'))
+    image = f'<img src="figure_1.png" alt="{alternative}">'
     return (
         f'<figure><a href="figure_1.png">{image}</a>'
-        f'<figcaption><details><summary><b>Fig. 1</b> The paper in one figure</summary>{caption}</details></figcaption>'
-        '</figure>'
+        f'<figcaption><details><summary><b>Fig. 1</b> {title}</summary>{caption}</details></figcaption></figure>'
     )
 
 
@@ -216,7 +220,7 @@ def _page_text(folder: Path, notebook: str) -> str:
 
 def _caption(folder: Path, stem: str) -> str:
     """The first paragraph of a caption."""
-    return _read_text(folder / f'{stem}.md').partition('\n')[0]
+    return tables.spoken(_read_text(folder / f'{stem}.md'))
 
 
 def _read_text(path: Path) -> str:

@@ -109,7 +109,7 @@ def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) 
     absent = {*frames.missing, *frames.optional_missing}
     scheduled = [spec for spec in frames.specs if spec.run_id not in frames.optional or spec not in absent]
     sentences = [
-        f'{entry.title}.' if entry.title else '',
+        f'**{entry.title}.**' if entry.title else '',
         _one_line(entry.text).format(**_words(frames)),
         f'Scale {frames.scale}: {"; ".join(_sizes(frames))}. {seeds(frames)}.',
         exploratory(entry, frames),

@@ -18,6 +18,12 @@ OUTCOMES = {
     'wm_loss': ('world-model loss', True),
     'value_error': ('value error', True),
 }
+VERDICTS = {
+    claims.SUPPORTED: 'supported',
+    claims.CONTRADICTED: 'contradicted',
+    claims.UNDECIDED: 'undecided',
+    claims.NO_RUNS: 'without runs',
+}
 SHOWN = {
     claims.SUPPORTED: "The paper's effect on the score is there",
     claims.CONTRADICTED: "The paper's effect on the score is contradicted",
@@ -37,13 +43,8 @@ def sentences(scale: str, primary: pd.DataFrame) -> list[str]:
     entry = main_entry(scale)
     values = finals(scale)
     done = finished(values, entry)
-    found = [
-        _state(done, entry),
-        _effect(effect),
-        _signs(values),
-        _level(values),
-        *_verdicts(primary, done < entry.pairs),
-    ]
+    verdicts = _verdicts(primary, done < entry.pairs)
+    found = [_state(done, entry), _effect(effect), _signs(values), _level(values), verdicts]
     return [sentence for sentence in found if sentence]
 
 
@@ -115,22 +116,15 @@ def _level(values: pd.DataFrame) -> str:
     return f'The Active agents themselves end at {shares.min():.0f} to {shares.max():.0f} % of the highest score.'
 
 
-def _verdicts(primary: pd.DataFrame, is_interim: bool) -> list[str]:
-    """A sentence for each verdict on claims, and one that counts the claims without a verdict."""
-    when = ' so far' if is_interim else ''
-    found = []
-    for verdict in (claims.SUPPORTED, claims.CONTRADICTED):
-        rows = primary[primary.verdict == verdict]
-        texts = [f'"{row.claim.rstrip(".")}" ({row.id})' for row in rows.itertuples()]
-        if texts:
-            subject = 'One claim is' if len(texts) == 1 else f'{word(len(texts)).capitalize()} claims are'
-            found.append(f'{subject} {verdict}{when}: {", ".join(texts)}.')
-    counts = []
-    for verdict, words in ((claims.UNDECIDED, 'undecided'), (claims.NO_RUNS, 'without runs')):
-        count = int((primary.verdict == verdict).sum())
-        counts.append(f'{word(count)} {"is" if count == 1 else "are"} {words}')
-    begins = 'Of the other claims,' if found else 'No claim has a verdict yet:'
-    return [*found, f'{begins} {" and ".join(counts)}.']
+def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
+    """How many claims have which verdict."""
+    parts = []
+    for verdict, words in VERDICTS.items():
+        if count := int((primary.verdict == verdict).sum()):
+            parts.append(f'{word(count)} {"is" if count == 1 else "are"} {words}')
+    *first, last = parts
+    counts = f'{", ".join(first)} and {last}' if first else last
+    return f'Of {len(primary)} claims, {counts}{" so far" if is_interim else ""}.'
 
 
 def word(count: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from paper_lib.study import tables
-from paper_lib.study.verdicts import number, probability
+from paper_lib.study.verdicts import labelled, number, probability
 
 HEADINGS = ('verdict', 'claim', 'estimate, 95 % interval', 'p', 'adjusted p', 'pairs')
 
@@ -45,7 +45,7 @@ def _table(frame: pd.DataFrame) -> str:
 def _line(row: dict[str, Any], named: bool) -> str:
     """One row. A claim is named in the first of its rows only."""
     claim = f'<b>{row["id"]}</b> {html.escape(row["claim"])}' if named else f'<b>{row["id"]}</b>'
-    details = html.escape(f'{row["row"]}: {row["statistic"]}. {row["words"]}')
+    details = _details(row)
     cells = [
         f'<span class="{row["verdict"]}">{row["verdict"]}</span>',
         f'{claim}<small>{details}</small>',
@@ -63,9 +63,13 @@ def _wanting(frame: pd.DataFrame) -> str:
     """Rows without runs, and what they need."""
     lines = []
     for row in frame.to_dict('records'):
-        words = html.escape(f'{row["row"]}: {row["statistic"]}. {row["words"]}')
-        lines.append(f'<li><b>{row["id"]}</b> {html.escape(row["claim"])} <small>{words}</small></li>')
+        lines.append(f'<li><b>{row["id"]}</b> {html.escape(row["claim"])} <small>{_details(row)}</small></li>')
     return f'<ul>{"".join(lines)}</ul>'
+
+
+def _details(row: dict[str, Any]) -> str:
+    """What a row compares, and what came out."""
+    return html.escape(f'{row["row"]}: {labelled(row["statistic"])}. {row["words"]}')
 
 
 def estimate(row: dict[str, Any]) -> str:

@@ -72,7 +72,7 @@ def test_the_first_figure_stands_before_the_table(place):
 def test_it_says_what_came_out(place, verdicts):
     text = front.write('smoke').read_text()
     assert paper.TITLE in text
-    assert '<p>A world-model agent' in text and 'It came out so &amp; so.</p>' in text
+    assert '<p><b>It came out</b> so &amp; so.</p>' in text
     assert claims.TEXTS['C1'] in text
     assert 'no runs yet: 20 rows' in text
 

@@ -7,7 +7,7 @@ from matplotlib import pyplot
 
 from paper_lib.contract import agents
 from paper_lib.contract.errors import UserError
-from paper_lib.study import archive, book, catalogue, claims, drawing, paths, plan, scales, verdicts
+from paper_lib.study import archive, book, catalogue, claims, drawing, paths, plan, scales, tables, verdicts
 
 
 @pytest.fixture(autouse=True)
@@ -78,13 +78,13 @@ def test_figure_and_table_are_saved_with_caption(folder, specs, make_store):
     saved = folder / 'smoke'
     assert drawing.png == (saved / 'figure_2.png').read_bytes()
     assert (saved / 'figure_2.md').read_text() == f'{drawing.caption}\n'
-    assert all(part in drawing._repr_html_() for part in drawing.caption.split('\n\n'))
+    assert tables.shown(drawing.caption) in drawing._repr_html_()
     table = maze.claims()
     assert (saved / 'table_claims_toy_maze.md').read_text().endswith(f'|\n\n{table.caption}\n')
     for part in (
         'sign-flip test',
         'Scale smoke: point_mass_maze-proprio',
-        '2 Active, 2 Passive, 2 Tandem.',
+        '2 of Active, Passive and Tandem.',
         'last 20 %',
     ):
         assert part in table.caption

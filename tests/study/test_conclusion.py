@@ -43,7 +43,7 @@ def test_pairs_and_their_signs_are_counted(archived):
     assert 'end at 3 to 3 % of the highest score' in text
     assert "The paper's effect on the score has not been shown at this scale: on average, Passive ends" in text
     assert 'too few pairs for an interval' in text
-    assert 'No claim has a verdict yet: six are undecided and 15 are without runs.' in text
+    assert text.endswith('Of 21 claims, six are undecided and 15 are without runs so far.')
 
 
 def test_a_pair_that_lacks_a_run_is_not_finished(archived):
@@ -55,9 +55,8 @@ def test_with_all_pairs_it_is_no_interim_result_and_tells_the_verdicts(archived)
     archived(10)
     text = said()
     assert text.startswith('All ten planned pairs on each of walker_walk and cheetah_run are finished. ')
-    assert 'supported: "Offline agents end with a lower score than the Active agent" (C1)' in text
     assert 'effect on the score is there: on average, Passive ends' in text
-    assert 'Of the other claims' in text
+    assert 'claims, five are supported, one is undecided and 15 are without runs.' in text
 
 
 @pytest.mark.parametrize(('values', 'expected'), [

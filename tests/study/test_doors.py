@@ -81,7 +81,9 @@ def test_a_figure_is_one_row_that_its_notebook_finds(entry, make_store):
     opened = book.open('2_validation', {'scale': 'smoke', 'train': 'no'}, make_store([]))
     assert entry in opened.entries
     drawing = opened.figure(entry.name)
-    assert drawing.caption.startswith('Loss by score. World-model loss over score of Active and Passive. Scale smoke: ')
+    assert drawing.caption.startswith(
+        '**Loss by score.** World-model loss over score of Active and Passive. Scale smoke: '
+    )
     written = {path.name for path in paths.drawings('smoke').iterdir()}
     assert written == {f'{entry.name}.{suffix}' for suffix in ('png', 'pdf', 'md')}
 
