@@ -15,9 +15,9 @@ from paper_lib.study.paper import PAPER_TASKS
 WITHIN = f'from resampling within tasks; there is none if a task has fewer than {stats.FEWEST} seeds'
 BAND = """Thin lines: single seeds. Thick: their mean. Band: 95 % bootstrap interval of the mean, if there are four
     seeds or more."""
-NORMALISED = """Scores are normalised per task: 0 is the score of random actions, and 1 is the mean final score of
-    the Active runs. A loss is divided by the mean final loss of the Active runs. A mean curve is over tasks with the
-    same budget. Mean scores leave out tasks on which Active is no better than random."""
+NORMALISED = """Scores are normalised per task: 0 is the score of random actions, and 1 is the mean final score of the
+    Active runs. Means leave out tasks on which Active is no better than random."""
+NORMALISED_LOSS = 'Losses are normalised per task: 1 is the mean final loss of the Active runs.'
 SCHEDULES = """{fixed}: data are added at this rate, but none at the end of training, so the total is a little less.
     {adaptive}: data are added only if the OOD ratio is above the number in the name."""
 WEIGHTS = """Large marks: means; a line joins neighbouring weights that have runs. Dots: seeds. Bars: 95 % bootstrap
@@ -43,6 +43,7 @@ def _words(frames: Frames) -> dict[str, Any]:
         'last': published.LAST,
         'margin': comparisons.MARGIN,
         'normalised': _one_line(NORMALISED),
+        'normalised_loss': NORMALISED_LOSS,
         'outlier': OUTLIER,
         'schedules': _one_line(schedules),
         'percentile': steps.PERCENTILE,

@@ -337,8 +337,8 @@ ROWS = (
         STARTS,
         _curves(('score',), mean=True),
         title='Score on every task',
-        text="""Last panel: normalised mean over tasks, with its 95 % interval ({within}). {passive.label} has initial
-        weights of its own (the paper's Passive-diff). {normalised} {band}""",
+        text="""Last panel: normalised mean over tasks with the same budget, and its 95 % interval ({within}).
+        {passive.label} has initial weights of its own (the paper's Passive-diff). {normalised} {band}""",
         about=('compared',),
     ),
     Entry(
@@ -348,7 +348,7 @@ ROWS = (
         STARTS,
         _curves(('wm_loss',), mean=True),
         title='World-model loss on every task',
-        text='Last panel: normalised mean over tasks, as in Fig. S10. {normalised} {band}',
+        text='Last panel: normalised mean over tasks with the same budget, as in Fig. S10. {normalised_loss} {band}',
         about=('compared',),
     ),
     Entry(
@@ -491,7 +491,7 @@ ROWS = (
         _curves(('score',), faded=('active',), mean=True),
         title='Exploration data: score on every task',
         text="""An agent that only explores and the agents that learn from its data. Last panel: normalised mean over
-        tasks, with its 95 % interval ({within}). {baseline} {normalised} {band}""",
+        tasks with the same budget, and its 95 % interval ({within}). {baseline} {normalised} {band}""",
         about=('exploration',),
     ),
     Entry(
@@ -501,7 +501,8 @@ ROWS = (
         EXPLORED,
         _curves(('wm_loss',), faded=('active',), mean=True),
         title='Exploration data: world-model loss on every task',
-        text='The agents of Fig. S16. Last panel: normalised mean over tasks. {baseline} {normalised} {band}',
+        text="""The agents of Fig. S16. Last panel: normalised mean over tasks with the same budget. {baseline}
+        {normalised_loss} {band}""",
         about=('exploration',),
     ),
     Entry(
@@ -549,8 +550,8 @@ ROWS = (
         INTERACTING,
         _curves(('score',), mean=True),
         title='Own data: score on every task',
-        text="""Passive agents that add data of their own. Last panel: normalised mean over tasks, with its 95 %
-        interval ({within}). {schedules} {normalised} {band}""",
+        text="""Passive agents that add data of their own. Last panel: normalised mean over tasks with the same
+        budget, and its 95 % interval ({within}). {schedules} {normalised} {band}""",
         about=('interacting',),
     ),
     Entry(
@@ -560,7 +561,8 @@ ROWS = (
         INTERACTING,
         _curves(('wm_loss',), mean=True),
         title='Own data: world-model loss on every task',
-        text='The agents of Fig. S12. Last panel: normalised mean over tasks. {schedules} {normalised} {band}',
+        text="""The agents of Fig. S12. Last panel: normalised mean over tasks with the same budget. {schedules}
+        {normalised_loss} {band}""",
         about=('interacting',),
     ),
     Entry(
@@ -571,7 +573,8 @@ ROWS = (
         _curves(('ood_ratio',), mean=True),
         title='Own data: OOD ratio on every task',
         text="""The agents of Fig. S12. The OOD ratio is the world-model loss on the evaluation episodes divided by
-        that on episodes of the replay. Last panel: mean over tasks, not normalised. {schedules} {band}""",
+        that on episodes of the replay. Last panel: mean over tasks with the same budget, not normalised. {schedules}
+        {band}""",
         about=('interacting',),
     ),
     Entry(
@@ -616,7 +619,8 @@ ROWS = (
         title='Thresholds of the adaptive schedule',
         text="""Passive adds data of its own if its OOD ratio is above a threshold. Rows: episode score, OOD ratio,
         and the added environment steps in percent of those in the source's replay. Last column: mean over tasks with
-        its 95 % interval ({within}). Only scores are normalised. {normalised} {baseline} {band}""",
+        the same budget, and its 95 % interval ({within}). Only scores are normalised. {normalised} {baseline}
+        {band}""",
         tasks=SWEPT,
         named=(),
         about=('thresholds',),
