@@ -105,9 +105,9 @@ def _wrapped(sentences: Iterable[str]) -> str:
 def primary_claims() -> str:
     """The primary row of every claim that has runs; the other claims in a list that opens on a click."""
     rows = verdicts.primary(SCALE)
-    table = [{'claim': row['claim']} | _judged(row) for row in rows if row['pairs']]
+    table = [{'claim': f'{row["id"]}: {row["claim"]}'} | _judged(row) for row in rows if row['pairs']]
     waiting = [row for row in rows if not row['pairs']]
-    lines = [f'- {row["claim"]}' for row in waiting]
+    lines = [f'- {row["id"]}: {row["claim"]}' for row in waiting]
     summary = f'No runs yet: {len(waiting)} further claims'
     return '\n'.join([_table(table), '<details>', f'<summary>{summary}</summary>', '', *lines, '', '</details>'])
 
