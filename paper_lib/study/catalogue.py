@@ -642,7 +642,8 @@ ROWS = (
         _sensitivity,
         title='Claim C1 under other choices',
         text="""Claim C1 with other shares of the evaluations that count as final, and with another summary of the
-        pairs. The columns are those of the tables of claims. {normalised}""",
+        pairs. The values are differences of the final normalised score to that of {active.label}. low, high: 95 %
+        interval. {normalised}""",
     ),
     Entry(
         'figure_offline_curves',
