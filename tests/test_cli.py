@@ -147,7 +147,7 @@ def test_a_table_fits_into_a_terminal(monkeypatch, capsys):
 def test_tables_of_markdown(capsys):
     assert cli.main(['figures', '--markdown']) == 0
     head, rule, first, *_ = capsys.readouterr().out.splitlines()
-    assert head == '| figure | file | notebook | scales (agents) |' and set(rule) == set('| -')
+    assert head == '| figure | shows | file | notebook | scales (agents) |' and set(rule) == set('| -')
     assert first == '| Fig. 1 | figure_1.png | 1_toy_maze |  |'
 
 
