@@ -34,8 +34,8 @@ Names = tyro.conf.Positional[
 class Work:
     """Train the runs of one job that are not finished. The jobs of a cluster call this.
 
-    It may be called again, and twice at once: a finished run is done, an unfinished one resumes, and a run that
-    another process works on is left to that.
+    The command may be repeated, even while it runs. Finished runs stay, unfinished runs resume, and a run that another
+    process is working on is left to that process.
     """
 
     job: tyro.conf.Positional[Input]
@@ -131,9 +131,9 @@ class Plan(_Common):
 
 @dataclasses.dataclass(frozen=True)
 class Submit(_Common):
-    """Run the jobs of the notebooks, and then the notebooks, on a site; return when all is done.
+    """Run the jobs of the notebooks on a site, then the notebooks; return when all is done.
 
-    Whatever dies meanwhile, this process included: give the same command again.
+    If anything dies meanwhile, even this process, give the same command again.
     """
 
     def __call__(self) -> None:
@@ -151,7 +151,7 @@ class Submit(_Common):
 
 @dataclasses.dataclass(frozen=True)
 class Status(_Common):
-    """Show what is done, running, waiting and failed: as the run store says, then as the queue does."""
+    """Show which runs are done, running, waiting or failed: first by the run store, then by the queue."""
 
     json: Json = False
 
@@ -230,7 +230,7 @@ class Logs:
     """Print the log of the job that a run is in."""
 
     run: tyro.conf.Positional[str]
-    """a run's id, or how it begins; or a notebook"""
+    """the id of a run or its beginning, or the name of a notebook"""
     runs: Folder = None
 
     def __call__(self) -> None:
@@ -262,7 +262,7 @@ class Collect:
     """
 
     folders: tyro.conf.Positional[tuple[Path, ...]]
-    """where they are"""
+    """folders of these runs or archives"""
     scale: Scale = 'paper'
     seeds: int = 0  # pairs of every agent; 0: as many as the scale says
     mixed: bool = False  # runs of a pair may be of different code or hardware
@@ -298,7 +298,7 @@ class Collect:
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """Train a study on a cluster with Snakemake: docs/cluster.md goes through it."""
+    """Train a study on a cluster with Snakemake: docs/cluster.md explains every step."""
 
     do: tyro.conf.OmitSubcommandPrefixes[Plan | Submit | Status | Cancel | Logs | Collect]
 

@@ -19,16 +19,16 @@ LONGEST = 65_536  # steps of a sequence
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """List what is wrong with a recording, or unusual, with its rows.
+    """List what is wrong or unusual in a recording, with the rows where it is.
 
-    It exits with 1 if there is an error, from which a world model would learn something false. Rows are counted from
-    0. In the replay of a run a row is row * environments + environment, as in its batches.
+    An error is something from which a world model would learn something false; with one, the exit code is 1. Rows are
+    counted from 0. In the replay of a run, step t of environment e is row t * environments + e, as in its batches.
     """
 
     data: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar='DATA')]]
     """a file, a folder or a Minari id (see docs/your_data.md), or the id or folder of a run"""
     task: Annotated[str, tyro.conf.arg(help_behavior_hint='')] = ''
-    """the task it was recorded in: its shapes, its actions and its time limit are compared too"""
+    """task of the recording; then shapes, actions and the time limit are compared too"""
     length: int = 64  # steps of the sequences that an agent learns from
     runs: Folder = None
     json: Json = False
@@ -70,7 +70,7 @@ class Audit:
 class ExportDataset:
     """Write the replay of a run as a dataset of Minari, without loss and with the run's provenance.
 
-    `paper-lib restore` makes the replay of it again, to the bit.
+    `paper-lib restore` makes the same replay from it again, to the bit.
     """
 
     run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar='RUN')]]  # id or folder of a finished run

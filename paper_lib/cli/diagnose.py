@@ -17,21 +17,21 @@ MOST_AGENTS = 20
 
 @dataclasses.dataclass(frozen=True)
 class Diagnose:
-    """Say whether agents that only learn from a recording will degrade, and how sure that is, without acting.
+    """Say, without acting, whether agents that learn only from a recording will degrade, and how sure that is.
 
     It audits the recording, shows what it covers, trains a few offline agents on it, compares what is measured on them
-    with known runs, and says what to collect next: in a page, and the same as JSON. The same command resumes. It exits
-    with 1 if the audit finds an error; then no agent is trained.
+    with known runs, and says what to collect next. It writes a page, and a JSON file that says the same. After an
+    interruption the same command resumes. If the audit finds an error, no agent is trained, and the exit code is 1.
     """
 
     data: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar='DATA')]]
     """a file, a folder or a Minari id; see docs/diagnose.md"""
     env: Annotated[str, tyro.conf.arg(metavar='TASK', help_behavior_hint='')] = ''
-    """the task it was recorded in: the agents are played in it, which checks the verdict"""
+    """task of the recording; the agents are played in it, which checks the verdict"""
     agents: int = 3  # number of offline agents that are trained
     scale: Scale = 'laptop'
     budget: Annotated[int | None, tyro.conf.arg(metavar='INT', help_behavior_hint='(default: as known runs)')] = None
-    """environment steps that each training lasts; with another value there is no verdict"""
+    """environment steps of each training; if it is not that of the known runs, there is no verdict"""
     runs: Folder = None
     workers: int = 0  # number of processes; 0: one per core, or one if there is a GPU
     output: Output = None

@@ -15,7 +15,7 @@ from paper_lib.contract.spec import ModelSpec
 
 @dataclasses.dataclass(frozen=True)
 class Doctor:
-    """Say what works on this machine and what to do about what does not."""
+    """Check what works on this machine, and say what to do about the rest."""
 
     runs: Folder = None
 
@@ -36,10 +36,10 @@ class Doctor:
 class Bench:
     """Measure how fast this machine trains, and what each scale would cost on it. It takes long without a GPU."""
 
-    scales: tuple[str, ...] = ('laptop', 'paper')  # whose programs and plans are measured
-    lanes: tuple[int, ...] = (1, 2, 4, 8, 16)  # runs in one program; fewer for a program that is slow here
-    precisions: tuple[str, ...] = ('float32', 'bfloat16')
-    seconds: float = 5.0  # of each measurement, compilation not counted
+    scales: tuple[str, ...] = ('laptop', 'paper')  # scales whose programs and plans are measured
+    lanes: tuple[int, ...] = (1, 2, 4, 8, 16)  # numbers of runs in one program; slow programs get fewer
+    precisions: tuple[str, ...] = ('float32', 'bfloat16')  # of matrix products
+    seconds: float = 5.0  # seconds of each measurement, without compilation
     json: Annotated[bool, tyro.conf.arg(help='print JSON instead of tables, everything at the end')] = False
 
     def __call__(self):
@@ -81,9 +81,9 @@ class Bench:
 class Reference:
     """Measure the random policy on every task and draw a picture of each, for paper_lib/study. Takes half an hour."""
 
-    episodes: int = 250  # of each task; of the short ones of MinAtar ten times as many
+    episodes: int = 250  # episodes of each task; MinAtar's are short, so it gets ten times as many
     output: Output = None
-    """instead of paper_lib/study"""
+    """folder in place of paper_lib/study"""
 
     def __call__(self):
         from paper_lib.contract import files

@@ -27,7 +27,7 @@ class Train:
 
     task: str  # see `paper-lib tasks`
     agent: str = 'active'  # see `paper-lib agents`
-    seed: int = 0  # the pair seed: an online run's seed, or that of an offline run's source
+    seed: int = 0  # pair seed: the seed of an online run, or of the source of an offline run
     scale: Scale = 'laptop'
     chapter: Annotated[str, tyro.conf.arg(help_behavior_hint='(default: the first that has this run)')] = ''
     """the chapter that gives the values: base_agent, toy_maze or study"""
@@ -39,7 +39,7 @@ class Train:
     model: ModelValues = dataclasses.field(default_factory=ModelValues)
     runs: Folder = None
     workers: int = 0  # number of processes; 0: one per core, or one if there is a GPU
-    dry_run: bool = False  # show what would be trained and its cost, the hours of one core by those of archived runs
+    dry_run: bool = False  # show what would be trained, and its cost; hours are those of one core in archived runs
     json: Json = False  # with --dry-run
 
     def specs(self) -> list[RunSpec]:
@@ -111,16 +111,16 @@ class Train:
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """Show the state of every run of the study, after the number of runs in each state.
+    """Count the runs of the study in every state, and list each run with its state.
 
-    A run with a result is done (on this machine) or archived (in figures/data). One that was begun is running,
+    A run with a result is done (on this machine) or archived (in figures/data). A run that was begun is running,
     partial or failed. All others are planned or optional; only `-p train all` trains optional runs.
     """
 
     scale: Scale = 'laptop'
-    task: str | None = None  # show this task alone
-    agent: str | None = None  # show this agent alone, or this group of agents
-    state: str | None = None  # show the runs in this state alone
+    task: str | None = None  # show only this task
+    agent: str | None = None  # show only this agent, or this group of agents
+    state: str | None = None  # show only the runs in this state
     runs: Folder = None
     markdown: Markdown = False
     json: Json = False
@@ -175,7 +175,7 @@ class Runs:
 
 @dataclasses.dataclass(frozen=True)
 class Prune:
-    """Drop the replays of a scale's runs that no unfinished run will read; without --yes, only list them.
+    """Delete replays of a scale's runs that no unfinished run will read. Without --yes they are only listed.
 
     Everything else of these runs stays, metrics and weights included. To have a replay again, delete the run and
     its followers and train them again, or restore it from what `paper-lib export-dataset` wrote before. Without this
@@ -184,7 +184,7 @@ class Prune:
 
     scale: Scale = 'laptop'
     runs: Folder = None
-    yes: bool = False  # delete instead of list
+    yes: bool = False  # delete the replays
     json: Json = False
 
     def __call__(self):

@@ -15,16 +15,16 @@ class Notebooks:
     """Run notebooks without opening them, and render each to HTML in figures/. If one fails, the others still run."""
 
     names: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar='NAME', help_behavior_hint='')]] = ()
-    """which (all, if none is named)"""
+    """names of notebooks; without any, all are run"""
     scale: Scale = 'laptop'
     parameters: Annotated[
         tyro.conf.UseAppendAction[tuple[tuple[str, str], ...]],
         tyro.conf.arg(name='parameter', aliases=['-p'], metavar='NAME VALUE'),
     ] = ()
-    """a further parameter of the notebooks"""
+    """a parameter of the notebooks, and its value"""
     runs: Folder = None
     output: Output = None
-    """for HTML and executed notebooks, instead of figures/SCALE and build/SCALE"""
+    """folder of the pages and the executed notebooks, in place of figures/SCALE and build/SCALE"""
 
     def __call__(self) -> int:
         from paper_lib import notebooks
@@ -47,7 +47,7 @@ def _say(line: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Html:
-    """Draw every figure, table and page of a scale from the data in figures/ alone, and an index: figures/SCALE."""
+    """Draw every figure, table and page of a scale, from the data in figures/ alone."""
 
     scale: Scale = 'laptop'
 
@@ -81,7 +81,7 @@ class Verify:
 
 @dataclasses.dataclass(frozen=True)
 class Docs:
-    """Write what README.md and docs/ say of the runs again, from the data in figures/."""
+    """Write those parts of README.md and docs/ again that tell results of runs, from the data in figures/."""
 
     def __call__(self) -> None:
         from paper_lib.study import report
@@ -92,7 +92,7 @@ class Docs:
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """List the paper's figures and tables: file, notebook, the scales that have data of it."""
+    """List the paper's figures and tables: title, file, notebook, and the scales that have data for each."""
 
     scale: Scale = 'laptop'  # of --draw
     draw: bool = False  # measure how long drawing each takes, from the data in figures/
@@ -110,7 +110,7 @@ class Claims:
     """Test the paper's claims on the data in figures/: the primary row of each claim, then the claims without runs."""
 
     scale: Scale = 'laptop'
-    all: bool = False  # the secondary rows and those of the maze too
+    all: bool = False  # show the secondary rows and those of the maze too
     markdown: Markdown = False
     json: Json = False
 
@@ -136,10 +136,10 @@ class Claims:
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """Copy the weights that the interactive parts of the notebooks need out of finished runs, into figures/weights."""
+    """Copy weights of finished runs into figures/weights, for the interactive parts of the notebooks."""
 
     scale: Scale = 'laptop'
-    seed: int = 0  # of the pairs
+    seed: int = 0  # pair seed of the runs
     runs: Folder = None
     json: Json = False
 
@@ -171,7 +171,7 @@ class Starts:
 
 @dataclasses.dataclass(frozen=True)
 class Tasks:
-    """List the tasks and their settings (Table S1). Those of Gymnasium are not listed: gym:ID, e.g. gym:Pendulum-v1."""
+    """List the tasks and their settings (Table S1). Tasks of Gymnasium are not: gym:ID, e.g. gym:Pendulum-v1."""
 
     markdown: Markdown = False
     json: Json = False
@@ -182,7 +182,7 @@ class Tasks:
 
 @dataclasses.dataclass(frozen=True)
 class Agents:
-    """List the agents, and the groups that figures ask for."""
+    """List the agents and the groups that they belong to."""
 
     markdown: Markdown = False
     json: Json = False

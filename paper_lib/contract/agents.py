@@ -238,11 +238,16 @@ def group(*wanted: str) -> list[str]:
 
     Raises UserError for a word that is neither.
     """
-    known = words()
-    for word in wanted:
-        if word not in known:
-            raise UserError(f'group={word!r}: no agent has this name or is in a group of it')
-    return [name for name, row in AGENTS.items() if {EVERY, name, *row.groups} & set(wanted)]
+    found = []
+    unknown = dict.fromkeys(wanted)
+    for name, row in AGENTS.items():
+        called = {EVERY, name, *row.groups}
+        if not called.isdisjoint(wanted):
+            found.append(name)
+            unknown = {word: None for word in unknown if word not in called}
+    for word in unknown:
+        raise UserError(f'group={word!r}: no agent has this name or is in a group of it')
+    return found
 
 
 def exploration_weight(name: str) -> float:

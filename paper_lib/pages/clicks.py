@@ -11,21 +11,21 @@ from paper_lib.study import paths, starts
 
 SCRIPT = Path(__file__).with_name('clicks.js')
 BEGINS = {
-    'point_mass_maze-proprio': """Click or drag in a map. The point starts there, at rest, and each agent goes on from
-        the same place. The red circle is the goal.""",
-    'walker_walk-proprio': """Click or drag in a map. The body starts straight, leans forward until its torso has this
-        height, and moves forward at this speed; each agent goes on from the same start. The faint
-        line is its whole episode, the strong one the steps around the present one. Below a map is the body as the agent
-        observes it. The red lines are the body as its world model imagined it: every {every} steps they begin
-        from what the model knows, and then go on for {ahead} steps without looking.""",
+    'point_mass_maze-proprio': """Click or drag in a map. The point starts there at rest, and every agent goes on from
+        this place. The red circle is the goal.""",
+    'walker_walk-proprio': """Click or drag in a map to choose the height and the speed of the torso. Every agent
+        starts from the same pose: the body is straight, and leans forward until its torso has this height. The faint
+        line is the whole episode, and the strong line is the part around the present step. Below each map is the body
+        as the agent observes it. The red lines are the body as the world model imagines it: every {every} steps it
+        begins at what the model knows, and then imagines {ahead} steps without looking.""",
 }
-READING = """Grey are the places of the recording that all three agents learned from, darker where it was more often;
-    in white places it never was. A path is coloured by the loss of the agent's own world model, from {low:.2g} (dark
-    blue) to {high:.2g} (yellow), as are the bars below it. Dashed red: what the agent imagined at the last multiple of
-    {every} steps, {ahead} steps ahead. The white dot is the present step."""
-ORIGIN = """Each path is one episode that the weights in <code>figures/weights</code> played, of pair seed
-    {pair_seed}; actions are sampled. <code>paper-lib starts</code> plays them again. One episode of one pair shows
-    what can happen, and decides no claim. Runs: {runs}."""
+READING = """Grey: places in the recording that all three agents learned from; darker places were visited more often.
+    White: places that the recording never visits. The colour of a path and of the bars below it is the loss of the
+    agent's own world model, from {low:.2g} (dark blue) to {high:.2g} (yellow). Dashed red: what the agent imagined
+    at the last multiple of {every} steps, {ahead} steps ahead. White dot: the present step."""
+ORIGIN = """Each path is one episode, played by the weights in <code>figures/weights</code> (pair seed {pair_seed})
+    with sampled actions. <code>paper-lib starts</code> plays them again. One episode of one pair shows what can
+    happen, but cannot decide a claim. Runs: {runs}."""
 
 
 def write(scale: str) -> list[Path]:

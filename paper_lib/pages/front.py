@@ -10,19 +10,33 @@ from typing import TypeVar
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.pages import layout
-from paper_lib.study import artefacts, book, catalogue, claims, outcomes, paper, paths, plan, scales, starts, verdicts
+from paper_lib.study import (
+    artefacts,
+    book,
+    catalogue,
+    conclusion,
+    outcomes,
+    paper,
+    paths,
+    plan,
+    scales,
+    starts,
+    tables,
+    verdicts,
+)
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.frames import Frames
 
 Content = TypeVar('Content')
 
-QUESTION = """A world-model agent that collects its own data (<b>Active</b>) learns a task. Does an agent become as good
-    that learns from the same data and never acts, be it from the whole recording (<b>Passive</b>) or from the very same
-    batches in the same order (<b>Tandem</b>)?"""
-CAUTION = """Each row is the primary row of one claim. The estimate is the mean over tasks of the mean over pairs
-    of runs: of a difference, of C12 a rank correlation, of P2 and P3 a share of steps that is asked to
-    be above 0.5. A claim has a verdict only if the interval lies in the range that it names, or outside
-    of it, and the p adjusted for all claims is below 0.05. Undecided is not refuted."""
+QUESTION = """An agent with a world model collects its own data and learns a task from them (<b>Active</b>). Does
+    another agent learn the task as well if it has the same data but never acts? It learns from the finished
+    recording (<b>Passive</b>), or from the batches of Active in the same order (<b>Tandem</b>). The paper says that
+    it does not."""
+CAUTION = """There is one row for each claim: its primary row. The estimate is the mean over tasks of the mean
+    difference within pairs of runs. (For C12 it is a rank correlation; for P2 and P3 it is a share of steps that
+    should be above 0.5.) A claim has a verdict only if the interval lies inside or outside the range that the claim
+    names, and if p, adjusted for all claims, is below 0.05. Undecided is no evidence against a claim."""
 COMMANDS = """make figures    # draws these figures; trains what is planned and has not run
 paper-lib train --task cheetah_run-proprio --agent passive --chapter study --seed 10    # one run, after its source
 paper-lib train --task gym:Pendulum-v1    # Active on your own Gymnasium environment
@@ -41,13 +55,14 @@ def write(scale: str) -> Path:
 def render(folder: Path, scale: str) -> str:
     """The page that leads to the notebooks, figures and tables in the folder."""
     known = scales.get(scale)
-    found = verdicts.table('study', known, tuple(claims.TEXTS))
-    primary = found[found.row == claims.PRIMARY]
+    primary = verdicts.primary_table(scale)
+    state, *others = map(html.escape, conclusion.sentences(scale, primary))
     texts = {name: _page_text(folder, name) for name in catalogue.CLAIMS}
     parts = [
         layout.heading(1, html.escape(paper.TITLE)),
         f'<p class="small">Companion to the paper by {", ".join(paper.AUTHORS)} ({paper.VENUE}). {_links()}</p>',
-        f'<p>{_one_line(QUESTION)} {" ".join(map(html.escape, outcomes.sentences(primary)))}</p>',
+        f'<p>{_one_line(QUESTION)}</p>',
+        f'<p><b>{state}</b> {" ".join(others)}</p>',
         f'<p class="missing">{html.escape(known.warning)}</p>' if known.warning else '',
         _overview(folder),
         layout.heading(2, 'What the paper claims, and what came out here'),
@@ -86,12 +101,13 @@ def _overview(folder: Path) -> str:
     """Figure 1, if it was drawn."""
     if not _has_files(folder, 'figure_1', 'png', 'md'):
         return ''
-    caption = html.escape(_caption(folder, 'figure_1'))
-    image = f'<img src="figure_1.png" alt="{caption}">'
+    title = catalogue.ENTRIES['figure_1'].title
+    caption = tables.shown(_read_text(folder / 'figure_1.md'))
+    alternative = html.escape(_caption(folder, 'figure_1'))
+    image = f'<img src="figure_1.png" alt="{alternative}">'
     return (
         f'<figure><a href="figure_1.png">{image}</a>'
-        f'<figcaption><details><summary><b>Fig. 1</b> The paper in one figure</summary>{caption}</details></figcaption>'
-        '</figure>'
+        f'<figcaption><details><summary><b>Fig. 1</b> {title}</summary>{caption}</details></figcaption></figure>'
     )
 
 
@@ -136,7 +152,7 @@ def _tile(folder: Path, entry: Entry, state: str, text: str) -> str:
     kind = 'missing' if state == catalogue.SUBJECT_MISSING else state
     image = f'<img src="{name}.png" alt="{html.escape(_caption(folder, name))}" loading="lazy">'
     return (
-        f'<figure><a href="{name}.png">{image}</a><figcaption><b>{_number(entry)}</b> {_section(text, entry)}'
+        f'<figure><a href="{name}.png">{image}</a><figcaption><b>{_number(entry)}</b> {_title(text, entry)}'
         f'<br><span class="{kind}">{state}</span> · {_files(name, "png", "pdf")}</figcaption></figure>'
     )
 
@@ -160,16 +176,15 @@ def _number(entry: Entry) -> str:
     return f'{words}, {part}' if part else words
 
 
-def _section(text: str, entry: Entry) -> str:
-    """A link to the heading of a notebook's page under which a cell shows this figure or table; '' if none does."""
+def _title(text: str, entry: Entry) -> str:
+    """The title, with a link to the heading of a notebook's page under which a cell shows this figure or table."""
+    title = html.escape(entry.title, quote=False)
     shown_as = entry.name if entry.is_figure else entry.name.removeprefix('table_')
     before, quoted_name, _ = text.partition(f"'{shown_as}'")
-    headings = re.findall('<h2 id="(.*?)"><a [^>]*>(.*?)</a></h2>', before)
-    if not quoted_name or not headings:
-        return ''
-    place, heading = headings[-1]
-    heading = re.sub(r' \((Fig|Table).*?\)$', '', heading)
-    return f'<a href="{entry.notebook}.html#{place}">{heading}</a>'
+    places = re.findall('<h2 id="(.*?)">', before)
+    if not quoted_name or not places:
+        return title
+    return f'<a href="{entry.notebook}.html#{places[-1]}">{title}</a>'
 
 
 def _tables(folder: Path, texts: dict[str, str]) -> str:
@@ -181,7 +196,7 @@ def _tables(folder: Path, texts: dict[str, str]) -> str:
             entries.append(catalogue.tested(notebook))
         for entry in entries:
             if _has_files(folder, entry.name, 'csv', 'md'):
-                place = _section(texts[notebook], entry)
+                place = _title(texts[notebook], entry)
                 files = _files(entry.name, 'csv', 'md', 'tex')
                 lines.append(f'<li><b>{_number(entry)}</b> {place} · {files}</li>')
     return f'<ul>{"".join(lines)}</ul>' if lines else '<p>None is written yet.</p>'
@@ -205,7 +220,7 @@ def _page_text(folder: Path, notebook: str) -> str:
 
 def _caption(folder: Path, stem: str) -> str:
     """The first paragraph of a caption."""
-    return _read_text(folder / f'{stem}.md').partition('\n')[0]
+    return tables.spoken(_read_text(folder / f'{stem}.md'))
 
 
 def _read_text(path: Path) -> str:

@@ -22,6 +22,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         'comparisons',
         'claims',
         'verdicts',
+        'conclusion',
         'power',
         'sensitivity',
         'offline',

@@ -24,8 +24,8 @@ PAPER = [entry.name for entry in NUMBERED]
 def listing(scale: str = 'laptop', draw: bool = False) -> list[dict[str, Any]]:
     """One row per figure and table of the paper, each with what only this library has of it.
 
-    Columns: figure, file (of this scale), notebook, and the scales whose archive has a run of it, with the number of
-    its agents that have one. With `draw`, also the seconds from the data to the files at this scale.
+    Columns: figure, shows (its title), file (of this scale), notebook, and the scales whose archive has a run of it,
+    with the number of its agents that have one. With `draw`, also the seconds from the data to the files at this scale.
     """
     chosen = scales.get(scale)
     archived = {known.name: _chapters(known) for known in scales.SCALES.values()}
@@ -36,6 +36,7 @@ def listing(scale: str = 'laptop', draw: bool = False) -> list[dict[str, Any]]:
         suffix = 'png' if entry.is_figure else 'csv'
         row = {
             'figure': f'{"Fig." if entry.is_figure else "Table"} {entry.number}',
+            'shows': entry.title,
             'file': ', '.join(f'{part.name}.{suffix}' for part in together),
             'notebook': entry.notebook,
             'scales (agents)': _scales(entry, archived),

@@ -12,15 +12,16 @@ from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
 from paper_lib.study.paper import PAPER_TASKS
 
-WITHIN = f'resampled within tasks; none where a task has fewer than {stats.FEWEST} seeds'
-BAND = 'Thin lines: seeds; thick: their mean; band, from four seeds on: 95 % bootstrap interval of the mean.'
-NORMALISED = """Normalised per task: 0 is the score of random actions and 1 the mean final score of the
-    Active runs; a loss is divided by their mean final loss. A mean curve is over tasks of one budget. Tasks on which
-    Active is no better than random are left out of scores."""
-SCHEDULES = """{fixed}: own data are added at this rate, but none at the end, so the total is less. {adaptive}: own
-    data are added only where the OOD ratio is above the number."""
-WEIGHTS = """Large marks: means, joined where neighbouring weights have runs; dots: seeds; bars, from three seeds on:
-    95 % bootstrap interval of the mean; dashed: {active.label} at weight 0."""
+WITHIN = f'from resampling within tasks; there is none if a task has fewer than {stats.FEWEST} seeds'
+BAND = """Thin lines: single seeds. Thick: their mean. Band: 95 % bootstrap interval of the mean, if there are four
+    seeds or more."""
+NORMALISED = """Scores are normalised per task: 0 is the score of random actions, and 1 is the mean final score of the
+    Active runs. Means leave out tasks on which Active is no better than random."""
+NORMALISED_LOSS = 'Losses are normalised per task: 1 is the mean final loss of the Active runs.'
+SCHEDULES = """{fixed}: data are added at this rate, but none at the end of training, so the total is a little less.
+    {adaptive}: data are added only if the OOD ratio is above the number in the name."""
+WEIGHTS = """Large marks: means; a line joins neighbouring weights that have runs. Dots: seeds. Bars: 95 % bootstrap
+    interval of the mean, if there are three seeds or more. Dashed: {active.label} at weight 0."""
 BASELINE = 'Dashed: mean of the {active.label} agent, which collects for the task.'
 NOT_KNOWN = MappingProxyType({'yes': 'them', 'all': 'them'})
 LISTED = 6  # tasks that a caption lists; more are counted
@@ -35,12 +36,14 @@ def _words(frames: Frames) -> dict[str, Any]:
     schedules = SCHEDULES.format(fixed=', '.join(fixed), adaptive=', '.join(adaptive))
     shared = {
         'at': published.AT,
-        'band': BAND,
+        'band': _one_line(BAND),
         'baseline': BASELINE.format(**agents.AGENTS),
         'first': _first_seeds(frames),
+        'hallucinates': episodes.HALLUCINATES,
         'last': published.LAST,
         'margin': comparisons.MARGIN,
         'normalised': _one_line(NORMALISED),
+        'normalised_loss': NORMALISED_LOSS,
         'outlier': OUTLIER,
         'schedules': _one_line(schedules),
         'percentile': steps.PERCENTILE,
@@ -67,7 +70,7 @@ def _first_seeds(frames: Frames) -> str:
 
 
 def _stretches(frames: Frames) -> str:
-    """How many stretches of the shown episodes are abnormal."""
+    """How many stretches of the shown episodes are abnormal, as a sentence."""
     count = 0
     for task in frames.tasks:
         of_task = frames.of([task], 'task')
@@ -77,17 +80,22 @@ def _stretches(frames: Frames) -> str:
         for agent in of_task.archived_agents - {'active'}:
             if len(usual):
                 count += len(episodes.abnormal(of_task.episode(agent).wm_loss, usual.wm_loss))
-    return {0: 'none here', 1: 'one stretch here'}.get(count, f'{count} stretches here')
+    found = {0: 'no such stretch', 1: 'one such stretch'}.get(count, f'{count} such stretches')
+    return f'Here there {"is" if count < 2 else "are"} {found}.'
 
 
 def _pictures(frames: Frames) -> str:
-    """How far the decoded pictures are from the seen ones, at the framed steps and at the others; '' without any."""
+    """How far the decoded pictures are from the seen ones, and whether this is a hallucination; '' without any."""
     rows = frames.pictures
     if rows.empty or rows.shown.all() or not rows.shown.any():
         return ''
     differences = rows.apply(episodes.difference, axis=1)
     framed, others = differences[rows.shown].mean(), differences[~rows.shown].mean()
-    return f'Here they differ by {framed:.1f} of 255 on average at the framed step, and by {others:.1f} at the others.'
+    is_there = framed >= episodes.HALLUCINATES * others
+    return (
+        f'Here the mean difference is {framed:.1f} of 255 at the framed step and {others:.1f} at the others: this '
+        f'episode shows {"a hallucination" if is_there else "no hallucination"}.'
+    )
 
 
 def _one_line(text: str) -> str:
@@ -102,6 +110,7 @@ def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) 
     absent = {*frames.missing, *frames.optional_missing}
     scheduled = [spec for spec in frames.specs if spec.run_id not in frames.optional or spec not in absent]
     sentences = [
+        f'**{entry.title}.**' if entry.title else '',
         _one_line(entry.text).format(**_words(frames)),
         f'Scale {frames.scale}: {"; ".join(_sizes(frames))}. {seeds(frames)}.',
         exploratory(entry, frames),
@@ -159,27 +168,33 @@ def _tasks(names: Iterable[str]) -> str:
 
 
 def seeds(frames: Frames) -> str:
-    """The number of runs of every agent, and of every task where tasks differ."""
+    """The number of runs of every agent, for every group of tasks with equal numbers."""
     archived = frames.runs.groupby(['agent', 'task']).size()
-    parts = []
-    for agent, row in agents.AGENTS.items():
-        if agent not in frames.archived_agents:
-            continue
-        tasks_by_count: dict[int, list[str]] = {}
-        for task in frames.tasks:
-            count = archived.get((agent, task), 0)
-            tasks_by_count.setdefault(count, []).append(task)
-        for count in sorted(tasks_by_count, reverse=True):
-            where = f' ({_tasks(tasks_by_count[count])})' if len(tasks_by_count) > 1 else ''
-            parts.append(f'{count} {row.label}{where}')
+    groups: dict[str, list[str]] = {}
+    for task in frames.tasks:
+        labels_of: dict[int, list[str]] = {}
+        for agent, row in agents.AGENTS.items():
+            if count := archived.get((agent, task), 0):
+                labels_of.setdefault(count, []).append(row.label)
+        counts = [f'{count} of {_listed(labels)}' for count, labels in labels_of.items()]
+        groups.setdefault(', '.join(counts) or 'none yet', []).append(task)
+    parts = list(groups)
+    if len(groups) > 1:
+        parts = [f'{counts} ({_tasks(names)})' for counts, names in groups.items()]
     per_task = ' per task' if len(frames.tasks) > 1 else ''
-    return f'Number of seeds{per_task}: {", ".join(parts) or "none yet"}'
+    return f'Number of seeds{per_task}: {"; ".join(parts) or "none yet"}'
+
+
+def _listed(labels: list[str]) -> str:
+    """Labels as 'A, B and C'."""
+    *first, last = labels
+    return f'{", ".join(first)} and {last}' if first else last
 
 
 def exploratory(entry: Entry, frames: Frames) -> str:
     """A sentence about the tasks that no claim is tested on; '' if there are none."""
     found = [task for task in scales.get(frames.scale).exploratory(entry.chapter) if task in frames.tasks]
-    return f'Exploratory, in no test: {_tasks(found)}.' if found else ''
+    return f'Exploratory, so no claim is tested there: {_tasks(found)}.' if found else ''
 
 
 def in_paper(entry: Entry, frames: Frames) -> str:

@@ -34,7 +34,8 @@ LISTED = 5  # agents that a warning lists; more are counted
 class Entry:
     """One figure or table.
 
-    `text` is how the caption begins. In it, {agent.label} and the words of `captions` are filled in.
+    The caption begins with `title`, which says in what it differs from all others, and `text`. In `text`, {agent.label}
+    and the words of `captions` are filled in.
     """
 
     name: str  # also of its files
@@ -42,6 +43,7 @@ class Entry:
     chapter: str  # of the archive
     wanted: tuple[str, ...]  # agents or groups of them
     draw: Draw | None  # None: its runs alone are asked for
+    title: str = ''
     text: str = ''
     tasks: tuple[str, ...] | None = None  # those of the paper, or that it is about; None: all of the chapter
     named: tuple[str, ...] | None = None  # those of them that the paper's text names; None: nothing is said of it
@@ -211,12 +213,12 @@ ROWS = (
         'base_agent',
         ('active',),
         _draws('figures.beside_published'),
-        text="""Episode score of our agent over the published scores of DreamerV3 v1 at size S
-        (danijar/dreamerv3 at commit 423291a; dashed: their mean; black bar: their range
-        at 250,000 steps; dotted: below this something would be wrong). Ours: mean of 4
-        evaluation episodes; theirs: training episodes, one or two per point. {band}
-        Losses, actor gradient (through the learned dynamics) and number of updates per
-        agent step (0.5) are v1's.""",
+        title='Our agent beside the published DreamerV3',
+        text="""Episode score of our agent over the scores that the author of DreamerV3 published for v1 at size S
+        (grey; danijar/dreamerv3 at commit 423291a). Dashed: mean of the published seeds. Black bar: their range at
+        250,000 steps. Dotted: an agent that ends below this line has a mistake. Each of our points is the mean of 4
+        evaluation episodes; each published point is one or two training episodes. {band} The losses, the actor's
+        gradient (through the learned dynamics) and the number of updates per agent step (0.5) are v1's.""",
     ),
     Entry(
         'table_base_agent',
@@ -224,8 +226,9 @@ ROWS = (
         'base_agent',
         ('active',),
         _of_frames(published.table),
-        text="""Mean score of the last {last} evaluations up to {at:,} environment steps, the
-        range of the published seeds there, and where ours lies.""",
+        title='Our agent beside the published scores',
+        text="""Mean score of the last {last} evaluations up to {at:,} environment steps, the range of the published
+        seeds there, and where our mean lies.""",
     ),
     Entry(
         'figure_1',
@@ -233,13 +236,12 @@ ROWS = (
         'study',
         ('compared', 'exploration', 'interacting'),
         _glance,
-        text="""(a) Where an agent's data comes from. (b) The tasks of the paper; those of this
-        scale are framed. (c-e) Normalised final score. Bar: mean over tasks; black line: its
-        95 % bootstrap interval ({within}); white marks: mean of each task; dashed:
-        {active.label}; dotted: {passive.label} on those tasks that the panel shows, which
-        may be fewer than in (c). (c) Offline agents on {active.label}'s data; (d, hatched)
-        agents on data of pure exploration; (e) agents that add data of their own.
-        {normalised}""",
+        title='The whole study at a glance',
+        text="""(a) Where the data of an agent come from. (b) The tasks of the paper; the framed ones are shown below.
+        (c-e) Normalised final score of (c) offline agents on {active.label}'s data, (d, hatched) agents on data of
+        pure exploration, and (e) agents that add data of their own. Bar: mean over tasks. Black line: its 95 %
+        bootstrap interval ({within}). White marks: mean of each task. Dashed: {active.label}. Dotted: {passive.label}
+        on the tasks that the panel shows, which may be fewer than in (c). {normalised}""",
         about=('compared',),
     ),
     Entry(
@@ -248,14 +250,14 @@ ROWS = (
         'toy_maze',
         ('compared',),
         _draws('figures.trajectories'),
-        text="""(a) Episode score, mean of 4 episodes per evaluation. {band} (b-d) First of the
-        4 episodes of the final evaluation, pair seed {first} (a rule fixed in advance),
-        from the yellow dot; episodes start in the dotted square, the red circle is the
-        goal. Above: over the number of states per 1 cm cell in the replay that the
-        agent learned from (log colours, grey: never visited). Below: coloured by
-        world-model loss (log colours). Table: median count over the distinct cells that
-        the trajectory covers; the median of that over all final episodes and seeds; the
-        number in the paper (1M steps, size S, cell size not stated).""",
+        title='The maze: score, coverage and paths',
+        text="""(a) Episode score, mean of 4 episodes per evaluation. {band} (b-d) The first of the 4 final evaluation
+        episodes of pair seed {first}; this choice was fixed in advance. The path begins at the yellow dot. Episodes
+        start in the dotted square, and the red circle is the goal. Upper row: the path over the number of states per
+        1 cm cell in the replay that the agent learned from (logarithmic colours; grey: never visited). Lower row: the
+        path, coloured by world-model loss (logarithmic colours). Table: the median of that number over the distinct
+        cells of the path; the median of this over all final episodes and seeds; the paper's number (1M steps, size S,
+        cell size not stated).""",
     ),
     Entry(
         'figure_2_walker',
@@ -263,15 +265,14 @@ ROWS = (
         'study',
         ('compared',),
         _draws('figures.trajectories'),
-        text="""As Fig. 2, of a task with a body. (a) Episode score, mean of 4 episodes per
-        evaluation. {band} (b-d) First of the 4 episodes of the final evaluation, pair
-        seed {first} (a rule fixed in advance), from the yellow dot, in the plane of two
-        numbers that the agent observes (axes; a step beyond an end is counted in the
-        last cell). Above: over the number of states per cell in the replay that the
-        agent learned from (log colours, grey: never visited). Below: coloured by
-        world-model loss (log colours). Table: median count over the distinct cells that
-        the trajectory covers, of the one shown and over the first final episodes of all
-        seeds.""",
+        title='walker_walk: score, coverage and paths',
+        text="""As Fig. 2, for a task with a body. The axes of (b-d) are two numbers that the agent observes; a step
+        beyond the end of an axis is counted in the last cell. (a) Episode score, mean of 4 episodes per evaluation.
+        {band} (b-d) The first of the 4 final evaluation episodes of pair seed {first}; this choice was fixed in
+        advance. The path begins at the yellow dot. Upper row: the path over the number of states per cell in the
+        replay that the agent learned from (logarithmic colours; grey: never visited). Lower row: the path, coloured
+        by world-model loss (logarithmic colours). Table: the median of that number over the distinct cells of the
+        path, for the path shown and over the first final episodes of all seeds.""",
         tasks=('walker_walk-proprio',),
         fits=_in_a_plane,
     ),
@@ -281,8 +282,9 @@ ROWS = (
         'toy_maze',
         ('compared',),
         _draws('figures.quantity_panels', columns=('wm_loss', 'value', 'mc_return', 'value_error')),
-        text="""(a) World-model loss on the evaluation episodes. (b-d) Value of their first
-        state, its discounted return, and the difference (as Fig. S2). {band}""",
+        title='The maze: world-model loss and value error',
+        text="""(a) World-model loss on the evaluation episodes. (b-d) The critic's value of their first state, their
+        discounted return, and the value minus the return, as in Fig. S2. {band}""",
     ),
     Entry(
         'table_visitation',
@@ -290,11 +292,10 @@ ROWS = (
         'toy_maze',
         ('compared',),
         visitation.table,
-        text="""Median number of states per 1 cm cell in the replay that the agent learned from,
-        over the distinct cells that a final-evaluation trajectory covers. shown: the
-        trajectory of Fig. 2 (pair seed {first}); then the median and mean over all
-        final episodes and seeds; the paper's number (1M steps, size S, cell size not
-        stated).""",
+        title='The maze: how well the replay covers a path',
+        text="""Median number of states per 1 cm cell in the replay that the agent learned from, over the distinct
+        cells of a path of the final evaluation. shown: the path of Fig. 2 (pair seed {first}). Then the median and
+        the mean over all final episodes and seeds, and the paper's number (1M steps, size S, cell size not stated).""",
     ),
     Entry(
         'figure_3',
@@ -302,7 +303,8 @@ ROWS = (
         'study',
         ('compared',),
         _curves(BOTH),
-        text='Episode score and world-model loss on the evaluation episodes. {band}',
+        title='Score and world-model loss of the three agents',
+        text='Upper row: episode score. Lower row: world-model loss on the same evaluation episodes. {band}',
         tasks=SELECTED,
         named=SELECTED,
     ),
@@ -312,8 +314,9 @@ ROWS = (
         'study',
         ('compared',),
         _draws('overview.finals'),
-        text="""Final score of every run: mean over the last {share} of its evaluations. Agents of
-        one row are of one pair.""",
+        title='Final score of every run',
+        text="""A final score is the mean over the last {share} of a run's evaluations. The agents of one row are of
+        one pair.""",
     ),
     Entry(
         'figure_S2',
@@ -321,8 +324,9 @@ ROWS = (
         'study',
         ('compared',),
         _curves(('value', 'mc_return', 'value_error')),
-        text="""Value estimate of the first state of the evaluation episodes, their discounted
-        Monte-Carlo return, and the first minus the second. {band}""",
+        title='Value, return and value error',
+        text="""The critic's value of the first state of the evaluation episodes, their discounted Monte-Carlo return,
+        and the value minus the return. {band}""",
         tasks=SELECTED,
         named=SELECTED,
     ),
@@ -332,9 +336,9 @@ ROWS = (
         'study',
         STARTS,
         _curves(('score',), mean=True),
-        text="""Episode score of all tasks; last: normalised mean over tasks, with its 95 %
-        interval ({within}). {passive.label}: the paper's Passive-diff, with initial
-        weights of its own. {normalised} {band}""",
+        title='Score on every task',
+        text="""Last panel: normalised mean over tasks with the same budget, and its 95 % interval ({within}).
+        {passive.label} has initial weights of its own (the paper's Passive-diff). {normalised} {band}""",
         about=('compared',),
     ),
     Entry(
@@ -343,7 +347,8 @@ ROWS = (
         'study',
         STARTS,
         _curves(('wm_loss',), mean=True),
-        text='World-model loss of all tasks; last: normalised mean over tasks, as Fig. S10. {normalised} {band}',
+        title='World-model loss on every task',
+        text='Last panel: normalised mean over tasks with the same budget, as in Fig. S10. {normalised_loss} {band}',
         about=('compared',),
     ),
     Entry(
@@ -352,10 +357,11 @@ ROWS = (
         'study',
         PARTS,
         _curves(BOTH),
-        text="""Episode score and world-model loss by the part of {active.label}'s final replay
-        that is learned from: all of it ({passive.label}), its second half
-        ({passive_expert.label}), its first half ({passive_suboptimal.label}), or a
-        uniform half of it ({passive_half.label}, the paper's Passive-mixed). {band}""",
+        title='Learning from a half of the replay',
+        text="""Upper row: episode score. Lower row: world-model loss on the same evaluation episodes. The agents
+        learn from different parts of {active.label}'s final replay: all of it ({passive.label}), its second half
+        ({passive_expert.label}), its first half ({passive_suboptimal.label}), or a uniform half of it
+        ({passive_half.label}, the paper's Passive-mixed). {band}""",
         tasks=HALVES,
         named=('point_mass_maze-vision',),
         about=('parts',),
@@ -366,10 +372,10 @@ ROWS = (
         'study',
         PARTS,
         _draws('grids.halves', columns=BOTH),
-        text="""Above: the part of {active.label}'s final replay that each agent learns from.
-        The replay is split at half of its environment steps; hatched: a uniform half of
-        all steps (the paper's Passive-mixed). Below: episode score and world-model
-        loss, as Fig. 4. {band}""",
+        title='How the replay is cut into halves',
+        text="""Top: the part of {active.label}'s final replay that each agent learns from. The replay is split at
+        half of its environment steps. Hatched: a uniform half of all steps (the paper's Passive-mixed). Below:
+        episode score and world-model loss, as in Fig. 4. {band}""",
         tasks=HALVES,
         named=('point_mass_maze-vision',),
         about=('parts',),
@@ -380,11 +386,11 @@ ROWS = (
         'study',
         ('compared',),
         _draws('episodes.within'),
-        text="""First episode of the final evaluation, pair seed {first}; it starts alike for
-        all agents. Shaded, in the colour of the agent: stretches of at least {stretch}
-        steps in a row with a world-model loss above the {percentile}th percentile of
-        {active.label}'s in this episode, a rule fixed before any episode was seen; it
-        finds {stretches}. Thin lines: every step; thick: mean over {smooth} steps.""",
+        title='One episode, step by step',
+        text="""The first episode of the final evaluation, pair seed {first}. All agents start it from the same state.
+        Shaded, in the colour of the agent: at least {stretch} steps in a row with a world-model loss above the
+        {percentile}th percentile of {active.label}'s losses in this episode. This rule was fixed before any episode
+        was seen. {stretches} Thin lines: every step. Thick: mean over {smooth} steps.""",
         tasks=EPISODES,
         named=EPISODES,
     ),
@@ -394,11 +400,12 @@ ROWS = (
         'study',
         ('tandem',),
         _hallucination,
-        text="""What {tandem.label} sees and what its world model decodes, around the step
-        (framed) of the first episode of the final evaluation, pair seed {first}, at
-        which the world-model loss is highest among the steps whose policy-input
-        reconstruction loss is not above its median. Where a model hallucinates, the
-        decoded picture is clear and shows something else than the seen one. {pictures}""",
+        title='Pictures seen and pictures decoded',
+        text="""What {tandem.label} observes and what its world model decodes, in the first episode of the final
+        evaluation, pair seed {first}. The framed step is chosen by a rule: it has the highest world-model loss of all
+        steps whose policy-input reconstruction loss is not above its median. A model that hallucinates at this step
+        decodes a clear picture of something else, and the two pictures differ at least {hallucinates:g} times as much
+        as at the other steps. {pictures}""",
         tasks=('point_mass_maze-vision',),
         named=('point_mass_maze-vision',),
         fits=_seen_as_pictures,
@@ -409,6 +416,7 @@ ROWS = (
         'study',
         ('compared', 'world_models'),
         _curves(BOTH),
+        title='Offline agents with the world model of Active',
         text='{world_models}. Both train an actor and a critic of their own. {band}',
         tasks=FROZEN,
         named=('hopper_hop-proprio', 'quadruped_run-proprio'),
@@ -420,8 +428,9 @@ ROWS = (
         'study',
         ('active', 'passive', 'initial_weights'),
         _curves(BOTH, faded=('active',)),
-        text="""Passive agents with {active.label}'s initial weights ({passive_same.label}) and
-        with others ({passive.label}, the paper's Passive-diff). {baseline} {band}""",
+        title="Passive from Active's initial weights",
+        text="""Passive agents with {active.label}'s initial weights ({passive_same.label}) and with others
+        ({passive.label}, the paper's Passive-diff). {baseline} {band}""",
         tasks=SELECTED,
         about=('initial_weights',),
     ),
@@ -431,8 +440,9 @@ ROWS = (
         'study',
         ('active', 'tandem', 'alphas'),
         functools.partial(_ordered_curves, field='alpha', otherwise=1.0, columns=BOTH),
-        text="""Tandem agents whose initial weights are (1 - alpha) {active.label}'s + alpha
-        their own (Eq. S3); {tandem.label} is alpha 1. {band}""",
+        title="Tandem from weights close to Active's",
+        text="""The initial weights of a Tandem agent are (1 - alpha) times {active.label}'s plus alpha times its own
+        (Eq. S3). {tandem.label} has alpha 1. {band}""",
         tasks=SELECTED,
         about=('alphas',),
     ),
@@ -442,11 +452,11 @@ ROWS = (
         'toy_maze',
         ('collectors',),
         _draws('figures.maps'),
-        text="""Number of states per cell in the final replay of three agents that collect their
-        own data: for the task (the words below say how), for exploration alone, and for
-        both. One run each, pair seed {first}. One logarithmic colour scale; grey: never
-        visited; dark red: above the {outlier:g}th percentile of visited cells. Dotted:
-        where episodes start; red circle: the goal. The paper draws this from the vision
+        title='The maze: where three explorers have been',
+        text="""Number of states per cell in the final replay of three agents that collect their own data: for the
+        task (how is said below), for exploration alone, and for both. One run of each, pair seed {first}. All maps
+        have the same logarithmic colours. Grey: never visited. Dark red: above the {outlier:g}th percentile of
+        visited cells. Dotted: where episodes start. Red circle: the goal. The paper draws these maps from the vision
         variant.""",
     ),
     Entry(
@@ -455,8 +465,9 @@ ROWS = (
         'toy_maze',
         ('active', 'exploration', 'mixed'),
         _draws('figures.explorers', columns=BOTH),
-        text="""Agents trained on the data of the two explorers, all evaluated on the task;
-        dashed: mean of the {active.label} agent. {band}""",
+        title='The maze: learning from explorers',
+        text="""The two explorers and the agents that learn from their data, all evaluated on the task. (a, b) Data of
+        exploration alone. (c, d) Data of a mixed reward. Dashed: mean of the {active.label} agent. {band}""",
         about=('exploration', 'mixed'),
     ),
     Entry(
@@ -465,7 +476,9 @@ ROWS = (
         'study',
         ('active', 'exploration'),
         _curves(BOTH, faded=('active',)),
-        text='Agents on the data of an agent that explores only, all evaluated on the task. {baseline} {band}',
+        title='Learning from exploration data',
+        text="""An agent that only explores and the agents that learn from its data, all evaluated on the task.
+        {baseline} {band}""",
         tasks=SELECTED,
         named=('quadruped_run-vision', 'pick-place-proprio'),
         about=('exploration',),
@@ -476,9 +489,9 @@ ROWS = (
         'study',
         EXPLORED,
         _curves(('score',), faded=('active',), mean=True),
-        text="""Episode score of all tasks on the data of an agent that explores only; last:
-        normalised mean over tasks, with its 95 % interval ({within}). {baseline}
-        {normalised} {band}""",
+        title='Exploration data: score on every task',
+        text="""An agent that only explores and the agents that learn from its data. Last panel: normalised mean over
+        tasks with the same budget, and its 95 % interval ({within}). {baseline} {normalised} {band}""",
         about=('exploration',),
     ),
     Entry(
@@ -487,8 +500,9 @@ ROWS = (
         'study',
         EXPLORED,
         _curves(('wm_loss',), faded=('active',), mean=True),
-        text="""World-model loss of all tasks on the data of an agent that explores only; last:
-        normalised mean over tasks. {baseline} {normalised} {band}""",
+        title='Exploration data: world-model loss on every task',
+        text="""The agents of Fig. S16. Last panel: normalised mean over tasks with the same budget. {baseline}
+        {normalised_loss} {band}""",
         about=('exploration',),
     ),
     Entry(
@@ -497,10 +511,10 @@ ROWS = (
         'study',
         ('weights',),
         _draws('grids.sweep'),
-        text="""Final score over w_expl, the weight of the exploration reward in what the data
-        are collected for (0: the task alone; 1: exploration alone; spaced evenly).
-        {active.label} acts on it, {passive.label} and {tandem.label} learn from its
-        data; all are evaluated on the task. {weights}""",
+        title='How much exploration: one task',
+        text="""Final score over w_expl, the weight of the exploration reward in the reward that data are collected
+        for (0: the task alone; 1: exploration alone; the weights are spaced evenly). {active.label} collects the
+        data, and {passive.label} and {tandem.label} learn from them. All are evaluated on the task. {weights}""",
         tasks=SWEPT[:1],
         named=SWEPT[:1],
         about=MIXED,
@@ -511,7 +525,8 @@ ROWS = (
         'study',
         ('weights',),
         _draws('grids.sweep'),
-        text='As Fig. 7: final score over w_expl. {weights}',
+        title='How much exploration: several tasks',
+        text='Final score over w_expl, as in Fig. 7. {weights}',
         tasks=SWEPT,
         named=SWEPT,
         about=MIXED,
@@ -522,6 +537,7 @@ ROWS = (
         'study',
         INTERACTING,
         _curves(BOTH),
+        title='Passive with some data of its own',
         text='Episode score and world-model loss of Passive agents that add data of their own. {schedules} {band}',
         tasks=ADDING,
         named=ADDING,
@@ -533,9 +549,9 @@ ROWS = (
         'study',
         INTERACTING,
         _curves(('score',), mean=True),
-        text="""Episode score of all tasks of Passive agents that add data of their own; last:
-        normalised mean over tasks, with its 95 % interval ({within}). {schedules}
-        {normalised} {band}""",
+        title='Own data: score on every task',
+        text="""Passive agents that add data of their own. Last panel: normalised mean over tasks with the same
+        budget, and its 95 % interval ({within}). {schedules} {normalised} {band}""",
         about=('interacting',),
     ),
     Entry(
@@ -544,8 +560,9 @@ ROWS = (
         'study',
         INTERACTING,
         _curves(('wm_loss',), mean=True),
-        text="""World-model loss of all tasks of the agents of Fig. S12; last: normalised mean
-        over tasks. {schedules} {normalised} {band}""",
+        title='Own data: world-model loss on every task',
+        text="""The agents of Fig. S12. Last panel: normalised mean over tasks with the same budget. {schedules}
+        {normalised_loss} {band}""",
         about=('interacting',),
     ),
     Entry(
@@ -554,9 +571,10 @@ ROWS = (
         'study',
         INTERACTING,
         _curves(('ood_ratio',), mean=True),
-        text="""OOD ratio of all tasks of the agents of Fig. S12: world-model loss on the
-        evaluation episodes over that on episodes of the replay; last: mean over tasks,
-        not normalised. {schedules} {band}""",
+        title='Own data: OOD ratio on every task',
+        text="""The agents of Fig. S12. The OOD ratio is the world-model loss on the evaluation episodes divided by
+        that on episodes of the replay. Last panel: mean over tasks with the same budget, not normalised. {schedules}
+        {band}""",
         about=('interacting',),
     ),
     Entry(
@@ -565,10 +583,11 @@ ROWS = (
         'study',
         INTERACTING,
         _draws('grids.interaction'),
-        text="""Mean normalised score over the data of its own that an agent had added
-        (environment steps, percent of those in the source's replay; mean over tasks).
-        Dots: evaluations; line: mean of those with the same amount. Dashed: last evaluation of {active.label} and of
-        {passive.label}, which adds none. {schedules} {normalised}""",
+        title='Own data: score over the amount added',
+        text="""Normalised score over the data of its own that an agent had added (environment steps, in percent of
+        those in the source's replay); both are means over tasks. Dots: evaluations. Line: mean of the evaluations
+        with the same amount. Dashed: last evaluation of {active.label} and of {passive.label}, which adds nothing.
+        {schedules} {normalised}""",
         about=('interacting',),
     ),
     Entry(
@@ -577,11 +596,11 @@ ROWS = (
         'study',
         (supplement.ADAPTIVE,),
         _of_frames(supplement.self_generated),
-        text="""Environment steps that {passive_auto.label} added, in percent of those in its
-        source's replay: mean, lowest and highest run, number of runs, and the paper's
-        Table S2 (1M steps, size S). Below: mean over the tasks that have runs, of the
-        paper's numbers for the same tasks, and from three tasks on the rank correlation
-        (Spearman's) of the two columns.""",
+        title='How much data the adaptive schedule adds',
+        text="""Environment steps that {passive_auto.label} added, in percent of those in its source's replay: mean,
+        lowest and highest run, number of runs, and the number in the paper's Table S2 (1M steps, size S). The lines
+        at the end have the mean over the tasks that have runs, for ours and for the paper's numbers, and from three
+        tasks on the rank correlation (Spearman's) of the two columns.""",
     ),
     Entry(
         'figure_S1',
@@ -597,10 +616,10 @@ ROWS = (
             faded=('active',),
             mean=True,
         ),
-        text="""Thresholds of the OOD ratio above which Passive adds data of its own: episode
-        score, OOD ratio, and what was added in percent of the environment steps in the
-        source's replay. Last column: mean over tasks of scores normalised, of the
-        others as they are, with its 95 % interval ({within}). {normalised} {baseline}
+        title='Thresholds of the adaptive schedule',
+        text="""Passive adds data of its own if its OOD ratio is above a threshold. Rows: episode score, OOD ratio,
+        and the added environment steps in percent of those in the source's replay. Last column: mean over tasks with
+        the same budget, and its 95 % interval ({within}). Only scores are normalised. {normalised} {baseline}
         {band}""",
         tasks=SWEPT,
         named=(),
@@ -612,7 +631,8 @@ ROWS = (
         'study',
         ('active',),
         _environments,
-        text='Settings of the environments, from the table that the code itself uses.',
+        title='Settings of the environments',
+        text='The code that builds the environments reads the same table.',
     ),
     Entry(
         'table_sensitivity',
@@ -620,9 +640,10 @@ ROWS = (
         'study',
         ('compared',),
         _sensitivity,
-        text="""Claim C1 with other choices of what counts as a final value (share of the last
-        evaluations) and of how pairs are summarised. Columns as in the tables of
-        claims. {normalised}""",
+        title='Claim C1 under other choices',
+        text="""Claim C1 with other shares of the evaluations that count as final, and with another summary of the
+        pairs. The values are differences of the final normalised score to that of {active.label}. low, high: 95 %
+        interval. {normalised}""",
     ),
     Entry(
         'figure_offline_curves',
@@ -630,8 +651,8 @@ ROWS = (
         'study',
         ('compared',),
         _curves(('score', 'promise_ratio', 'round_trip_50', 'density_ess')),
-        text="""Episode score, and three of the measures of Figure offline, one of each kind, at
-        every evaluation. {band}""",
+        title='Offline measures over training',
+        text='Episode score and three of the measures of Figure offline, one of each kind, at every evaluation. {band}',
         tasks=scales.MAIN,
     ),
     Entry(
@@ -640,13 +661,13 @@ ROWS = (
         'study',
         ('compared',),
         _draws('forest.draw'),
-        text="""How well measures that take no step in an environment tell, within a task, (a) agents
-        whose gain over random actions is below 0.8 of that of the {active.label} agent of
-        their pair, and (b) agents whose OOD ratio is above the paper's threshold. AUROC:
-        share of couples of runs, one of either kind, at the same moment, in which the
-        measure is higher for the former (less: lower). 0.5 is chance (line), 0.8 is asked
-        (dotted). Bars: 95 % bootstrap interval over pairs. The OOD ratio, the paper's
-        measure, takes episodes in the environment.""",
+        title='Which measures tell degraded agents',
+        text="""Measures that take no step in an environment and, last, the OOD ratio of the paper, which takes
+        episodes. How well do they tell, within a task, (a) agents whose gain over random actions is below 0.8 of that
+        of the {active.label} agent of their pair, and (b) agents whose OOD ratio is above the paper's threshold?
+        AUROC: of all couples of runs at the same moment, one of either kind, the share in which the agent that is to
+        be told has the higher measure (less: the lower one). Line: chance (0.5). Dotted: what the protocol asks for
+        (0.8). Bars: 95 % bootstrap interval over pairs.""",
         tasks=scales.MAIN,
     ),
     Entry(
@@ -655,13 +676,13 @@ ROWS = (
         'study',
         ('compared',),
         _of_frames(offline.table),
-        text="""AUROC of Figure offline for both targets at the end, with its 95 % interval and
-        the lowest one of a task; over all moments; of the offline agents alone. rank
-        correlation: Spearman's, of the measure (degraded agents should have more; of the
-        effective share less, which is turned round here) with the gain, within tasks.
-        other task: balanced accuracy on a task of the threshold that is best on the other
-        tasks. works: at least 0.8 on every task and an interval above 0.5; fails:
-        otherwise; neither is said of fewer than five pairs on each of two tasks.""",
+        title='Offline measures in numbers',
+        text="""AUROC of Figure offline for both targets at the end of training, with its 95 % interval and the lowest
+        one of a task; over all moments; of the offline agents alone. rank correlation: Spearman's, within tasks, of
+        the measure with the gain; the effective share, of which degraded agents should have less, is turned round.
+        other task: the threshold that is best on all other tasks, applied to the task left out; its balanced
+        accuracy. verdict: a measure works if its AUROC is at least 0.8 on every task and its interval lies above 0.5,
+        and fails otherwise. With fewer than five pairs on each of two tasks there is no verdict.""",
         tasks=scales.MAIN,
     ),
 )
@@ -676,13 +697,14 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     '5_ablations': ('C8', 'P5'),
     '6_offline_measure': (),
 }
-CLAIMS_TEXT = """Each row compares runs of the same task and pair seed; a final value is the mean over the last {share}
-    of the evaluations. estimate: mean over tasks of the mean over pairs; low, high: its 95 % interval, all means that
-    the sign-flip test of the pairs does not refuse (inf: of so few pairs it can refuse none); p: of that test,
-    two-sided. adjusted_p: Holm's, over the primary rows of all claims; in the maze all rows are secondary. supported:
-    the interval lies in the range that the claim names (about equal: within {margin} of a normalised score) and the
-    adjusted p of a primary row is below 0.05; contradicted: outside of it, likewise; undecided otherwise. iqm:
-    interquartile mean of all pairs, with its bootstrap interval, for comparison. {normalised}"""
+CLAIMS_TEXT = """Each row compares runs of the same task and pair seed. A final value is the mean over the last
+    {share} of the evaluations. estimate: mean over tasks of the mean over pairs. low, high: its 95 % interval, which
+    holds all means that the sign-flip test of the pairs does not reject (inf: with so few pairs it rejects none). p:
+    the two-sided p-value of this test. adjusted_p: the same after Holm's correction over the primary rows of all
+    claims; in the maze all rows are secondary. verdict: supported if the interval lies inside the range that the
+    claim names (about equal: within {margin} of a normalised score), contradicted if it lies outside, and undecided
+    otherwise; a primary row also needs an adjusted p below 0.05. iqm: interquartile mean of all pairs with its
+    bootstrap interval, for comparison. {normalised}"""
 
 
 def shown(notebook: str) -> list[Entry]:
@@ -707,4 +729,5 @@ def tested(notebook: str) -> Entry:
         if entry.is_figure and entry.chapter == chapter:
             wanted |= set(entry.agents)
     name = f'table_claims_{notebook.partition("_")[2]}'
-    return Entry(name, notebook, chapter, tuple(sorted(wanted)), None, CLAIMS_TEXT)
+    title = f'Claims {", ".join(ids)}'
+    return Entry(name, notebook, chapter, tuple(sorted(wanted)), None, title, CLAIMS_TEXT)

@@ -232,6 +232,7 @@ def table(
     ids: tuple[str, ...] = MAZE,
     primary: bool = False,
     traces: pd.DataFrame | None = None,
+    secondary: bool = True,
 ) -> pd.DataFrame:
     """One row per comparison of the claims `ids`, also of comparisons without runs.
 
@@ -240,14 +241,15 @@ def table(
     task and pair seed), tasks, verdict, words, and for comparison iqm, iqm_low, iqm_high (interquartile mean of all
     pairs with its bootstrap interval). `random` gives the mean score of the uniform random policy in a task. Without
     `primary` all rows are secondary, because the claims are judged by other metrics than these. `traces` has the steps
-    of the final episodes, for the claims about steps.
+    of the final episodes, for the claims about steps. Without `secondary` there is only the first row of each claim.
     """
     runs = gather(metrics, random, traces)
     rows = []
     for claim in every_claim():
         if claim.id not in ids and not primary:
             continue
-        claim_rows = claim.rows if claim.id in ids else claim.rows[:1]  # Holm's correction needs all primary rows
+        is_whole = secondary and claim.id in ids
+        claim_rows = claim.rows if is_whole else claim.rows[:1]  # Holm's correction needs all primary rows
         for row in claim_rows:
             kind = PRIMARY if primary and row is claim.rows[0] else SECONDARY
             rows.append({'id': claim.id, 'claim': claim.text, 'row': kind} | tested(row, runs))

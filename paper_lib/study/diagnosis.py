@@ -115,7 +115,7 @@ def doubts(rule: Rule) -> tuple[str, ...]:
         found.append(f'No measure has an AUROC of {offline.GOOD} or more on every task of the known runs.')
     if not rule.left_out >= offline.GOOD:
         found.append(
-            'The mean AUROC of a measure that is chosen on all tasks but one, on that one, is '
+            'If the measure is chosen on all tasks but one, its mean AUROC on the task left out is '
             f'{number(rule.left_out)}; {offline.GOOD} is needed.'
         )
     return tuple(found)
@@ -156,7 +156,7 @@ def decide(rule: Rule | None, values: list[dict[str, float]], doubts: tuple[str,
     flagged = sum(value > rule.threshold for value in turned)
     open_because = [*rule.doubts, *doubts]
     if not np.isfinite(turned).all():
-        open_because.append(f'The measure that is asked, {rule.measure}, is not finite for every agent.')
+        open_because.append(f'The measure in use, {rule.measure}, is not finite for every agent.')
     elif 0 < flagged < len(values):
         open_because.append(f'The agents disagree: {flagged} of {len(values)} are on the side of degraded ones.')
     if open_because:
@@ -213,7 +213,7 @@ class Check:
 
 
 def check(verdict: Verdict, scores: list[float], random: float, recorded: float) -> Check:
-    """Hold a verdict against scores. The recording has no Active agent; its best episodes stand for one."""
+    """Compare a verdict with scores. The recording has no Active agent; its best episodes stand for one."""
     least = random + offline.LEAST_GAIN * (recorded - random)
     degraded = sum(score < least for score in scores)
     found = f'{degraded} of {len(scores)} agents score below {least:.4g}.'
@@ -250,7 +250,7 @@ def remedies(cover: Coverage, values: list[dict[str, float]]) -> list[Remedy]:
             'Let the trained agent act for a tenth as many steps as the recording has, at intervals of its training, '
             'and learn from these steps too (agents passive_10 and passive_auto).',
             min(1.0, max(0.0, 2 * auc - 1)),
-            f'A classifier tells what the agents imagine from what was recorded with an AUC of {auc:.2f} (0.5: alike), '
+            f'A classifier tells imagined steps from recorded ones with an AUC of {auc:.2f} (0.5: not at all), '
             'so the agents leave the recording where nothing corrects them.',
         ))  # fmt: skip
     if cover.exploration_like is not None:
@@ -263,6 +263,6 @@ def remedies(cover: Coverage, values: list[dict[str, float]]) -> list[Remedy]:
         found.append(Remedy(
             'Add the poor episodes from which the good ones were learned: a whole replay instead of its expert part.',
             max(0.0, 2 * cover.expert_like - 1),
-            f'{cover.expert_like:.0%} of the steps are of episodes with returns in the highest fifth of their range.',
+            f'{cover.expert_like:.0%} of the steps belong to episodes with a return in the highest fifth.',
         ))  # fmt: skip
     return sorted((each for each in found if each.weight > 0), key=lambda each: -each.weight)

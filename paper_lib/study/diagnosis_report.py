@@ -12,9 +12,9 @@ from paper_lib.study.coverage import EXPERT, FAR, POOR, Coverage
 from paper_lib.study.diagnosis import CANNOT_TELL, Check, Remedy, Rule, Verdict, remedies, table
 
 MEANS = {
-    'degrades': 'An agent that only learns from this recording will do clearly worse than one that acts as it learns.',
-    'holds': 'An agent that only learns from this recording will do about as well as one that acts as it learns.',
-    CANNOT_TELL: 'The numbers do not allow to say whether an agent that only learns from this recording degrades.',
+    'degrades': 'An agent that learns only from this recording will do clearly worse than one that also acts.',
+    'holds': 'An agent that learns only from this recording will do about as well as one that also acts.',
+    CANNOT_TELL: 'These numbers do not tell whether an agent that learns only from this recording degrades.',
 }
 
 
@@ -85,7 +85,7 @@ def _checked(diagnosis: Diagnosis) -> list[str]:
     found = diagnosis.check
     parts = ['<h2>Was it right?</h2>']
     if found is None:
-        return [*parts, '<p>No environment was given and no step was taken in one. So nothing here is a score.</p>']
+        return [*parts, '<p>No environment was given, so the agents were not played, and this page has no scores.</p>']
     scores = ', '.join(f'{score:.4g}' for score in found.scores)
     return [
         *parts,
@@ -98,7 +98,7 @@ def _checked(diagnosis: Diagnosis) -> list[str]:
 def _next(diagnosis: Diagnosis) -> list[str]:
     parts = ['<h2>What to collect next</h2>']
     if not diagnosis.agents:
-        return [*parts, '<p>First repair what the audit found: no agent was trained.</p>']
+        return [*parts, '<p>No agent was trained. First repair what the audit found.</p>']
     rows = [f'<li>{html.escape(each.remedy)} {html.escape(each.reason)}</li>' for each in diagnosis.remedies]
     if not rows:
         return [*parts, '<p>No number of this recording speaks for a remedy of the paper.</p>']
@@ -134,14 +134,14 @@ def _coverage(cover: Coverage) -> list[str]:
         ('distance from the nearest step of another episode: median', f'{cover.distance:.3g} mean steps'),
         ('the same, exceeded by a tenth of the steps', f'{cover.far:.3g} mean steps'),
         (f'share of steps that are alone (farther than {FAR} mean steps)', f'{cover.alone:.0%}'),
-        ('rows of the loneliest steps', ', '.join(map(str, cover.loneliest))),
+        ('rows of the steps with the largest distance', ', '.join(map(str, cover.loneliest))),
     ]  # fmt: skip
     text = (
-        'A distance is that of a step from the nearest step of another episode, each component of the vector over its '
-        'standard deviation, in units of the mean distance between a step and the next: the recording is thin where '
-        f'it is large. Expert-like steps are of episodes whose return is above {EXPERT} of the range of returns. '
-        f'Exploration-like steps are of episodes below {POOR} of it, and lie farther from other episodes than the '
-        'median. Both compare episodes of this recording with each other: the best of them may still be poor.'
+        'The distance of a step is measured to the nearest step of another episode. Each component of the vector is '
+        'divided by its standard deviation, and the unit is the mean distance between a step and the next. The '
+        'recording is thin where distances are large. Expert-like steps belong to episodes whose return is above '
+        f'{EXPERT} of the range of returns. Exploration-like steps belong to episodes below {POOR} of it, and their '
+        'distance is above the median. Both compare episodes of this recording; the best of them may still be poor.'
     )
     figure = drawing.as_html(diagnosis_panels.png(diagnosis_panels.covered(cover)), 'Coverage', text)
     return ['<h2>Coverage</h2>', _table(pd.DataFrame(rows, columns=['what', 'value'])), figure]
@@ -170,10 +170,10 @@ def _rule(rule: Rule | None) -> list[str]:
     if rule is None:
         return [*parts, '<p>There are no known runs.</p>']
     rows = [
-        ('measure that is asked', offline.words(rule.measure)),
+        ('measure in use', offline.words(rule.measure)),
         ('its threshold, the best one on all known runs', f'{rule.shown_threshold:.3g}'),
         ('measures that work on every task of the known runs', '; '.join(map(offline.words, rule.working)) or 'none'),
-        ('AUROC of the measure that is asked', f'{rule.auroc:.2f}'),
+        ('AUROC of this measure', f'{rule.auroc:.2f}'),
         ('AUROC on a task left out, of the measure chosen on all others', f'{rule.left_out:.2f}'),
         ('degraded agents that are missed on a task left out', f'{rule.missed:.0%}'),
         ('other agents called degraded on a task left out', f'{rule.false_alarms:.0%}'),

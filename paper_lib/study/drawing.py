@@ -70,8 +70,7 @@ class Drawing:
     caption: str
 
     def _repr_html_(self) -> str:
-        first_paragraph = self.caption.partition('\n')[0]
-        return as_html(self.png, first_paragraph, tables.shown(self.caption))
+        return as_html(self.png, tables.spoken(self.caption), tables.shown(self.caption))
 
 
 def plot(table: pd.DataFrame, **options: Any) -> Axes:

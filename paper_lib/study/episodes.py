@@ -18,6 +18,8 @@ from paper_lib.study.style import context
 # Abnormal are so many unusual losses in a row or more. It was fixed before any episode was seen.
 STRETCH = 5
 SMOOTH = 15  # steps of a running mean
+# A decoded picture that hallucinates differs from the seen one at least so many times as much as those around it.
+HALLUCINATES = 2.0
 COLUMNS = ('reward', 'wm_loss', 'recon_loss')
 
 

@@ -16,6 +16,7 @@ from paper_lib.study.offline import (
     OUTSIDE,
     RIVAL,
     TARGETS,
+    estimate,
     judge,
     moments,
     tested,
@@ -59,7 +60,7 @@ def _draw_target(axes: Axes, rows: pd.DataFrame, target: str) -> None:
         )
         axes.plot(end.value, place, 'o', ms=5, color='black', zorder=4, label='mean, at the end' if is_first else None)
         axes.plot(
-            judge(rows, measure, target).value, place, 'o', ms=5, mfc='white', mec='black', zorder=3,
+            estimate(rows, measure, target), place, 'o', ms=5, mfc='white', mec='black', zorder=3,
             label='mean, at all moments' if is_first else None,
         )  # fmt: skip
     axes.axvline(CHANCE, color='black', lw=0.8)

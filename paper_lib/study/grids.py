@@ -153,7 +153,7 @@ def _draw_task(axes: Axes, frames: Frames, task: str, column: str, content: Curv
     shown = _those_of(content.names, frames.metrics[frames.metrics.task == task])
     if shown:
         panels.curves(axes, frames, shown, column, content.faded, task)
-        panels.lacking(axes, [agent for agent in content.names if agent not in shown])
+        panels.lacking(axes, [agent for agent in content.names if agent not in shown], column)
     else:
         panels.empty(axes, panels.NO_RUN)
 

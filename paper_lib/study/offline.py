@@ -138,14 +138,27 @@ class Judged(typing.NamedTuple):
 
 def judge(rows: pd.DataFrame, measure: str, target: str) -> Judged:
     """The AUROC over these moments of all tasks, with its interval."""
-    groups = {task: couples(of_task, measure, target) for task, of_task in rows.groupby('task')}
+    groups = _couples_of_tasks(rows, measure, target)
     tasks = list(groups.values())
-    ones = [np.ones((1, len(task.number))) for task in tasks]
-    by_task = {name: float(auroc([task], [one])[0]) for (name, task), one in zip(groups.items(), ones, strict=True)}
+    by_task = {name: _each_pair_once([task]) for name, task in groups.items()}
     draws = auroc(tasks, resampled([len(task.number) for task in tasks]))
     finite = draws[np.isfinite(draws)]
     low, high = np.quantile(finite, stats.TAILS) if len(finite) else (np.nan, np.nan)
-    return Judged(float(auroc(tasks, ones)[0]), float(low), float(high), by_task, draws)
+    return Judged(_each_pair_once(tasks), float(low), float(high), by_task, draws)
+
+
+def estimate(rows: pd.DataFrame, measure: str, target: str) -> float:
+    """The AUROC over these moments of all tasks, without its interval."""
+    return _each_pair_once(list(_couples_of_tasks(rows, measure, target).values()))
+
+
+def _couples_of_tasks(rows: pd.DataFrame, measure: str, target: str) -> dict[str, Couples]:
+    return {task: couples(of_task, measure, target) for task, of_task in rows.groupby('task')}
+
+
+def _each_pair_once(tasks: Sequence[Couples]) -> float:
+    """The AUROC over the pairs as they are."""
+    return float(auroc(tasks, [np.ones((1, len(task.number))) for task in tasks])[0])
 
 
 def rank_correlation(last: pd.DataFrame, measure: str) -> float:
@@ -264,8 +277,8 @@ def table(frames: Frames) -> pd.DataFrame:
                 'measure': measure,
                 'AUROC': end.value, 'low': end.low, 'high': end.high,
                 'lowest task': min(end.by_task.values()),
-                'all moments': judge(rows, measure, target).value,
-                'offline agents': judge(last[last.agent.map(is_offline)], measure, target).value,
+                'all moments': estimate(rows, measure, target),
+                'offline agents': estimate(last[last.agent.map(is_offline)], measure, target),
                 'rank correlation': rank_correlation(last, measure),
                 'other task': elsewhere(last, measure, target),
                 'pairs': int(pairs.sum()),

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from paper_lib.study import claims, tables
-from paper_lib.study.verdicts import number, probability
+from paper_lib.study import tables
+from paper_lib.study.verdicts import labelled, number, probability
 
 HEADINGS = ('verdict', 'claim', 'estimate, 95 % interval', 'p', 'adjusted p', 'pairs')
 
@@ -45,7 +45,7 @@ def _table(frame: pd.DataFrame) -> str:
 def _line(row: dict[str, Any], named: bool) -> str:
     """One row. A claim is named in the first of its rows only."""
     claim = f'<b>{row["id"]}</b> {html.escape(row["claim"])}' if named else f'<b>{row["id"]}</b>'
-    details = html.escape(f'{row["row"]}: {row["statistic"]}. {row["words"]}')
+    details = _details(row)
     cells = [
         f'<span class="{row["verdict"]}">{row["verdict"]}</span>',
         f'{claim}<small>{details}</small>',
@@ -63,9 +63,13 @@ def _wanting(frame: pd.DataFrame) -> str:
     """Rows without runs, and what they need."""
     lines = []
     for row in frame.to_dict('records'):
-        words = html.escape(f'{row["row"]}: {row["statistic"]}. {row["words"]}')
-        lines.append(f'<li><b>{row["id"]}</b> {html.escape(row["claim"])} <small>{words}</small></li>')
+        lines.append(f'<li><b>{row["id"]}</b> {html.escape(row["claim"])} <small>{_details(row)}</small></li>')
     return f'<ul>{"".join(lines)}</ul>'
+
+
+def _details(row: dict[str, Any]) -> str:
+    """What a row compares, and what came out."""
+    return html.escape(f'{row["row"]}: {labelled(row["statistic"])}. {row["words"]}')
 
 
 def estimate(row: dict[str, Any]) -> str:
@@ -74,41 +78,3 @@ def estimate(row: dict[str, Any]) -> str:
     if not math.isfinite(row['low']) or not math.isfinite(row['high']):
         return value
     return f'{value} [{number(row["low"])}, {number(row["high"])}]'
-
-
-def sentences(frame: pd.DataFrame) -> list[str]:
-    """Two sentences on the primary rows of all claims: whether Passive does worse, and what the verdicts are."""
-    by_id = {row['id']: row for row in frame.to_dict('records')}
-    return [_degradation(by_id['C1']), _verdicts(frame)]
-
-
-def _degradation(row: dict[str, Any]) -> str:
-    """The outcome of claim C1."""
-    if not row['pairs']:
-        return 'No pair of Passive and Active has run yet at this scale.'
-    direction = 'below' if row['estimate'] < 0 else 'above'
-    size = number(abs(row['estimate']))
-    interval = f'95 % interval {number(row["low"])} to {number(row["high"])}'
-    if not math.isfinite(row['low']):
-        interval = 'too few pairs for an interval'
-    judged = {
-        claims.SUPPORTED: 'this supports the claim that it ends lower',
-        claims.CONTRADICTED: 'this contradicts the claim that it ends lower',
-        claims.UNDECIDED: 'this does not decide whether it ends lower',
-    }[row['verdict']]
-    tasks = 'task' if row['tasks'] == 1 else 'tasks'
-    return (
-        f'In {row["pairs"]} pairs of runs on {row["tasks"]} {tasks}, Passive ends {size} {direction} Active on '
-        f'average, where random actions score 0 and Active scores 1 ({interval}): {judged}.'
-    )
-
-
-def _verdicts(frame: pd.DataFrame) -> str:
-    """How many claims have which verdict, and which ones are decided."""
-    parts = []
-    for verdict in (claims.SUPPORTED, claims.CONTRADICTED, claims.UNDECIDED):
-        ids = list(frame.id[frame.verdict == verdict])
-        listed = f' ({", ".join(ids)})' if ids and verdict != claims.UNDECIDED else ''
-        parts.append(f'{len(ids)} {"is" if len(ids) == 1 else "are"} {verdict}{listed}')
-    without = (frame.verdict == claims.NO_RUNS).sum()
-    return f'Of {len(frame)} claims, {", ".join(parts)}, and {without} {"has" if without == 1 else "have"} no runs yet.'

@@ -125,12 +125,16 @@ def lost(frames: Frames, names: Sequence[str]) -> list[str]:
     return lines
 
 
-def lacking(axes: Axes, names: Sequence[str]) -> None:
-    """Say in a panel that these agents, which other panels show, have no run of its task."""
+def lacking(axes: Axes, names: Sequence[str], column: str) -> None:
+    """Say in a panel of `column` that these agents, which other panels show, have no run of its task.
+
+    Losses begin high, so there the words stand on the right.
+    """
     if names:
         labels = '\n'.join(agents.get(name).label for name in names)
-        text = {'ha': 'left', 'va': 'top', 'fontsize': 7, 'color': THEIRS, 'zorder': 6}
-        axes.text(0.03, 0.98, f'no run yet:\n{labels}', transform=axes.transAxes, **text)
+        at, side = (0.97, 'right') if quantities.get(column).normalised == 'loss' else (0.03, 'left')
+        text = {'ha': side, 'va': 'top', 'fontsize': 7, 'color': THEIRS, 'zorder': 6}
+        axes.text(at, 0.98, f'no run yet:\n{labels}', transform=axes.transAxes, **text)
 
 
 def missing(axes: Axes, frames: Frames, names: Sequence[str]) -> None:
@@ -151,20 +155,14 @@ def _say(axes: Axes, text: str) -> None:
 
 
 def count(frames: Frames, agent: str) -> str:
-    """How many pair seeds an agent has: 'n=3', 'n=2 of 3', or 'n=2-3 of 3' where tasks differ.
-
-    Optional runs count if they have a result.
-    """
-    with_result = set(frames.runs.run_id)
-    untouched = frames.optional - with_result
-    asked_for = [spec for spec in frames.wanted(agent) if spec.run_id not in untouched]
-    planned = collections.Counter(spec.task for spec in asked_for)
-    archived = frames.runs[frames.runs.agent == agent].task.value_counts()
-    counts = [archived.get(task, 0) for task in planned] or [0]
-    fewest, most = min(counts), max(counts)
-    text = f'n={fewest}' if fewest == most else f'n={fewest}-{most}'
-    wanted = max(planned.values(), default=0)
-    return f'{text} of {wanted}' if fewest < wanted else text
+    """How many seeds an agent has on the tasks on which it has any: '3 seeds', or '3 to 6 seeds' where tasks differ."""
+    counts = frames.runs[frames.runs.agent == agent].task.value_counts()
+    if counts.empty:
+        return 'no seed'
+    fewest, most = counts.min(), counts.max()
+    if fewest < most:
+        return f'{fewest} to {most} seeds'
+    return '1 seed' if most == 1 else f'{most} seeds'
 
 
 def name(frames: Frames, agent: str) -> str:
@@ -232,7 +230,7 @@ def published(axes: Axes, scores: pd.DataFrame, at: int, alarm: float) -> None:
     """Scores of others (steps, seeds): thin line per seed, dashed mean, their range at step `at`; the alarm dotted."""
     scores = scores.loc[:at]
     axes.plot(scores.index, scores, lw=0.6, alpha=0.6, color=THEIRS)
-    label = f'published, size S (n={scores.shape[1]})'
+    label = f'published, size S ({scores.shape[1]} seeds)'
     axes.plot(scores.index, scores.mean(axis=1), ls='--', color=THEIRS, label=label)
     ends = scores.loc[at]
     axes.plot(

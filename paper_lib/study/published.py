@@ -137,7 +137,7 @@ def differences(specs: Iterable[RunSpec]) -> str:
         texts |= dict.fromkeys(deviations(spec))
     if not texts:
         return 'Size and all values are those of DreamerV3 v1, size S.'
-    return f'Not as in DreamerV3 v1, size S (its value in brackets): {", ".join(texts)}.'
+    return f'Values that differ from DreamerV3 v1 at size S (its values in brackets): {", ".join(texts)}.'
 
 
 def collected_for(spec: RunSpec) -> str:

@@ -3,7 +3,6 @@
 A page holds the text between `<!-- runs: NAME -->` and `<!-- end -->`, where NAME is a name of BLOCKS.
 """
 
-import itertools
 import json
 import re
 import textwrap
@@ -13,36 +12,28 @@ from typing import Any
 
 import pandas as pd
 
-from paper_lib.contract import agents, tasks
+from paper_lib.contract import agents
 from paper_lib.contract.errors import UserError
-from paper_lib.contract.scales import Planned
 from paper_lib.study import (
-    archive,
     artefacts,
     book,
     catalogue,
     claims,
+    conclusion,
     offline,
     paths,
     plan,
     scales,
     sealed,
-    stats,
     tables,
     verdicts,
 )
+from paper_lib.study.conclusion import word
 from paper_lib.study.names import choose
 
 SCALE = 'laptop'
 BLOCK = re.compile(r'(<!-- runs: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
-NUMBERS = ('none', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
 COMMITS = 'docs/commits.csv'  # the commit of every hash of code that trained a run
-# Outcome -> its words, and whether the claim says that it is higher for Passive.
-OUTCOMES = {
-    'score': ('score', False),
-    'wm_loss': ('world-model loss', True),
-    'value_error': ('value error', True),
-}
 
 
 def write() -> list[Path]:
@@ -74,79 +65,13 @@ def filled(text: str) -> str:
     return BLOCK.sub(block, text)
 
 
-# What is finished.
-
-
-def main_entry() -> Planned:
-    """The entry of the plan that the primary claims are about first: the compared agents, by the protocol."""
-    entries = scales.get(SCALE).planned
-    return next(entry for entry in entries if entry.chapter == 'study' and not entry.optional and not entry.exploratory)
-
-
-def outcomes() -> pd.DataFrame:
-    """The final values of the compared agents: one row per run of the protocol's main tasks that has a result."""
-    entry = main_entry()
-    folder = paths.archive(SCALE)
-    planned = plan.specs('study', scales.get(SCALE), optional=True, exploratory=False)
-    wanted = {spec.run_id for spec in planned if spec.task in entry.tasks and spec.agent in agents.group(*entry.agents)}
-    metrics = archive.table(folder, 'study', 'metrics')
-    return stats.final(metrics[metrics.run_id.isin(wanted & archive.ids(folder, 'study'))], *OUTCOMES)
-
-
-def finished(finals: pd.DataFrame) -> int:
-    """How many pair seeds have a result of every compared agent on every main task."""
-    entry = main_entry()
-    wanted = set(itertools.product(entry.tasks, agents.group(*entry.agents)))
-    found = finals.groupby('pair_seed')[['task', 'agent']].apply(lambda rows: set(zip(rows.task, rows.agent)))
-    return sum(wanted <= runs for runs in found)
+# What came out.
 
 
 def answer() -> str:
     """What came out, in a few sentences."""
-    finals = outcomes()
-    entry = main_entry()
-    done = finished(finals)
-    interim = '' if done >= entry.pairs else ', so this is an interim result'
-    names = ' and '.join(task.rpartition('-')[0] for task in entry.tasks)
-    state = f'**{_word(done).capitalize()} of {_word(entry.pairs)} pairs on each of {names} are finished**{interim}.'
-    primary = verdicts.primary(SCALE)
-    sentences = [state]
-    if next(row['verdict'] for row in primary if row['id'] == 'C1') != claims.SUPPORTED:
-        sentences.append("The paper's effect on the score has not been shown at this scale.")
-    sentences += [_signs(finals), _level(finals)]
-    decided = [row for row in primary if row['verdict'] in (claims.SUPPORTED, claims.CONTRADICTED)]
-    sentences += _decided(decided, ' so far' if interim else '') or ['No claim has a verdict yet.']
-    return _wrapped(sentences)
-
-
-def _decided(rows: list[dict[str, Any]], when: str) -> list[str]:
-    """A sentence for each verdict on a claim; `when` follows the verdict."""
-    sentences = []
-    for verdict in (claims.SUPPORTED, claims.CONTRADICTED):
-        texts = [f'"{row["claim"].rstrip(".")}" ({row["id"]})' for row in rows if row['verdict'] == verdict]
-        if texts:
-            number = 'One claim is' if len(texts) == 1 else f'{_word(len(texts)).capitalize()} claims are'
-            sentences.append(f'{number} {verdict}{when}: {", ".join(texts)}.')
-    return sentences
-
-
-def _signs(finals: pd.DataFrame) -> str:
-    """In how many pairs Passive ends as the paper says, for each outcome."""
-    parts = []
-    for column, (words, is_higher) in OUTCOMES.items():
-        wide = finals.pivot(index=['task', 'pair_seed'], columns='agent', values=column)
-        wide = wide.dropna(subset=['passive', 'active'])
-        count = int(((wide.passive > wide.active) if is_higher else (wide.passive < wide.active)).sum())
-        article = 'a higher' if is_higher else 'a lower'
-        parts.append(f'{article} {words} in {count} of {len(wide)} pairs')
-    return f'Compared with its Active agent, Passive ends with {", ".join(parts[:-1])}, and {parts[-1]}.'
-
-
-def _level(finals: pd.DataFrame) -> str:
-    """How well the Active agents learned, as shares of the highest score of their task."""
-    own = finals[finals.agent == 'active']
-    shares = 100 * own.score / own.task.map(lambda task: tasks.get(task).highest)
-    return f'The Active agents themselves end at {shares.min():.0f} to {shares.max():.0f} % of the highest score.'
+    state, *others = conclusion.sentences(SCALE, verdicts.primary_table(SCALE))
+    return _wrapped([f'**{state}**', *others])
 
 
 def offline_measures() -> str:
@@ -159,7 +84,7 @@ def offline_measures() -> str:
     beats = [offline.words(name) for name in own.index[own.verdict == offline.BEATS]]
     rival = f'The OOD ratio, which takes episodes in the environment, has {_auroc(of_target.loc[offline.RIVAL])}'
     return _wrapped([
-        f'In {own.pairs.iloc[0]} pairs, {_word(len(works))} of {_word(len(own))} measures tell degraded agents from '
+        f'In {own.pairs.iloc[0]} pairs, {word(len(works))} of {word(len(own))} measures tell degraded agents from '
         f'others{": " if found else ""}{", ".join(found)}.',
         f'{rival}, and {"is beaten by " + ", ".join(beats) if beats else "no measure is shown to be better"}.',
     ])  # fmt: skip
@@ -167,10 +92,6 @@ def offline_measures() -> str:
 
 def _auroc(row: pd.Series) -> str:
     return f'{row.AUROC:.2f} [{row.low:.2f}, {row.high:.2f}]'
-
-
-def _word(number: int) -> str:
-    return NUMBERS[number] if number < len(NUMBERS) else str(number)
 
 
 def _wrapped(sentences: Iterable[str]) -> str:
@@ -184,9 +105,9 @@ def _wrapped(sentences: Iterable[str]) -> str:
 def primary_claims() -> str:
     """The primary row of every claim that has runs; the other claims in a list that opens on a click."""
     rows = verdicts.primary(SCALE)
-    table = [{'claim': row['claim']} | _judged(row) for row in rows if row['pairs']]
+    table = [{'claim': f'{row["id"]}: {row["claim"]}'} | _judged(row) for row in rows if row['pairs']]
     waiting = [row for row in rows if not row['pairs']]
-    lines = [f'- {row["claim"]}' for row in waiting]
+    lines = [f'- {row["id"]}: {row["claim"]}' for row in waiting]
     summary = f'No runs yet: {len(waiting)} further claims'
     return '\n'.join([_table(table), '<details>', f'<summary>{summary}</summary>', '', *lines, '', '</details>'])
 

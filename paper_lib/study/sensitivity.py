@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from paper_lib.contract import quantities
+from paper_lib.contract import agents, quantities
 from paper_lib.study import claims, comparisons, scales, stats
 from paper_lib.study.frames import Frames
 
@@ -44,7 +44,7 @@ def claims_at(frames: Frames, share: float, random: Callable[[str], float]) -> p
 def table(frames: Frames, random: Callable[[str], float]) -> pd.DataFrame:
     """C1 for every share and summary, each row as if it were the only one.
 
-    Columns: final, summary, statistic, estimate, low, high, pairs, verdict, choice.
+    Columns: final, summary, agent (compared with Active), estimate, low, high, pairs, verdict, choice.
     """
     (offline,) = (claim.rows for claim in claims.every_claim() if claim.id == 'C1')
     rows = []
@@ -55,8 +55,8 @@ def table(frames: Frames, random: Callable[[str], float]) -> pd.DataFrame:
                 values = comparisons.by_task(row.values(runs))
                 found = summary(values)
                 rows.append({
-                    'final': f'last {share:.0%}', 'summary': name, 'statistic': row.statistic, 'estimate': found.value,
-                    'low': found.low, 'high': found.high, 'pairs': found.n,
+                    'final': f'last {share:.0%}', 'summary': name, 'agent': agents.get(row.agents[0]).label,
+                    'estimate': found.value, 'low': found.low, 'high': found.high, 'pairs': found.n,
                     'verdict': claims.verdict(found.low, found.high, row.above, row.below),
                     'choice': 'as used' if (share, name) == USED else '',
                 })  # fmt: skip

@@ -6,6 +6,7 @@ pandas writes the LaTeX. Its Markdown would need one more package (tabulate) for
 import collections
 import dataclasses
 import html
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -51,8 +52,13 @@ def latex(frame: pd.DataFrame) -> str:
 
 
 def shown(caption: str) -> str:
-    """A caption as HTML. Its second paragraph, if there is one, opens on a click."""
-    first, _, second = html.escape(caption).partition('\n\n')
+    """A caption as HTML, with its title bold and its commands as code.
+
+    Its second paragraph, if there is one, opens on a click.
+    """
+    marked = re.sub(r'\*\*(.+?)\*\*', r'<b>\1</b>', html.escape(caption))
+    marked = re.sub('`(.+?)`', r'<code>\1</code>', marked)
+    first, _, second = marked.partition('\n\n')
     text = f'<p>{first}</p>'
     if second:
         text += f'<details><summary>Values that differ from v1</summary>{second}</details>'
@@ -98,6 +104,11 @@ class Counted(pd.DataFrame):
     def _repr_html_(self) -> str:
         whole = self.to_html(notebook=True)
         return f'<p class="counts">{self.counts()}</p><details><summary>all of them</summary>{whole}</details>'
+
+
+def spoken(caption: str) -> str:
+    """The first paragraph of a caption without marks, for those who cannot see what is above it."""
+    return caption.partition('\n')[0].replace('**', '').replace('`', '')
 
 
 def save(frame: pd.DataFrame, stem: Path, caption: str) -> None:

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -14,11 +13,13 @@ from paper_lib.study import archive, claims, paths, plan, scales
 TESTED = {'study': tuple(claims.TEXTS), 'toy_maze': claims.MAZE}  # chapter of the archive -> the claims that it tests
 
 
-def table(chapter: str, scale: Scale, ids: tuple[str, ...], seeds: int = 0) -> pd.DataFrame:
+def table(
+    chapter: str, scale: Scale, ids: tuple[str, ...], seeds: int = 0, secondary: bool = True
+) -> pd.DataFrame:  # fmt: skip
     """The table of these claims on the archived runs of a chapter, as `claims.table` gives it.
 
     Runs of all agents count, since a primary row is judged among those of all claims; exploratory runs do not. In the
-    maze every row is secondary.
+    maze every row is secondary. Without `secondary` a claim has its first row alone.
     """
     tested = plan.specs(chapter, scale, seeds, optional=True, exploratory=False)
     folder = paths.archive(scale.name)
@@ -28,10 +29,15 @@ def table(chapter: str, scale: Scale, ids: tuple[str, ...], seeds: int = 0) -> p
     for name in ('metrics', 'traces') if is_primary else ('metrics',):  # no claim about steps is tested in the maze
         rows = archive.table(folder, chapter, name)
         of_runs[name] = rows[rows.run_id.isin(complete)].reset_index(drop=True)
-    return claims.table(of_runs['metrics'], claims.random(chapter), ids, is_primary, of_runs.get('traces'))
+    return claims.table(of_runs['metrics'], claims.random(chapter), ids, is_primary, of_runs.get('traces'), secondary)
 
 
-def rows(scale: str, chapters: Collection[str] = tuple(TESTED)) -> list[dict[str, Any]]:
+def primary_table(scale: str) -> pd.DataFrame:
+    """The row of `claims.table` by which each claim is judged."""
+    return table('study', scales.get(scale), TESTED['study'], secondary=False)
+
+
+def rows(scale: str) -> list[dict[str, Any]]:
     """One row per test of a claim at a scale, also of tests without runs. Every number is a float, an int or None.
 
     Columns: id, claim, row (primary or secondary), statistic, on (the maze, or a number of tasks), estimate, low and
@@ -39,18 +45,25 @@ def rows(scale: str, chapters: Collection[str] = tuple(TESTED)) -> list[dict[str
     """
     known = scales.get(scale)
     found = []
-    for chapter in chapters:
-        for row in table(chapter, known, TESTED[chapter]).to_dict('records'):
-            on = 'maze' if chapter == 'toy_maze' else f'{row["tasks"]} tasks'
-            numbers = {name: _finite(row[name]) for name in ('estimate', 'low', 'high', 'p', 'adjusted_p')}
-            kept = {name: row[name] for name in ('id', 'claim', 'row')} | {'statistic': labelled(row['statistic'])}
-            found.append(kept | {'on': on} | numbers | {'pairs': row['pairs'], 'verdict': row['verdict']})
+    for chapter, ids in TESTED.items():
+        found += _plain(table(chapter, known, ids), chapter)
     return found
 
 
 def primary(scale: str) -> list[dict[str, Any]]:
     """The row of `rows` by which each claim is judged."""
-    return [row for row in rows(scale, ('study',)) if row['row'] == claims.PRIMARY]
+    return _plain(primary_table(scale), 'study')
+
+
+def _plain(frame: pd.DataFrame, chapter: str) -> list[dict[str, Any]]:
+    """The rows of `claims.table` as `rows` gives them."""
+    found = []
+    for row in frame.to_dict('records'):
+        on = 'maze' if chapter == 'toy_maze' else f'{row["tasks"]} tasks'
+        numbers = {name: _finite(row[name]) for name in ('estimate', 'low', 'high', 'p', 'adjusted_p')}
+        kept = {name: row[name] for name in ('id', 'claim', 'row')} | {'statistic': labelled(row['statistic'])}
+        found.append(kept | {'on': on} | numbers | {'pairs': row['pairs'], 'verdict': row['verdict']})
+    return found
 
 
 def labelled(statistic: str) -> str:

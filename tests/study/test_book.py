@@ -7,7 +7,7 @@ from matplotlib import pyplot
 
 from paper_lib.contract import agents
 from paper_lib.contract.errors import UserError
-from paper_lib.study import archive, book, catalogue, claims, drawing, paths, plan, scales, verdicts
+from paper_lib.study import archive, book, catalogue, claims, drawing, paths, plan, scales, tables, verdicts
 
 
 @pytest.fixture(autouse=True)
@@ -78,13 +78,13 @@ def test_figure_and_table_are_saved_with_caption(folder, specs, make_store):
     saved = folder / 'smoke'
     assert drawing.png == (saved / 'figure_2.png').read_bytes()
     assert (saved / 'figure_2.md').read_text() == f'{drawing.caption}\n'
-    assert all(part in drawing._repr_html_() for part in drawing.caption.split('\n\n'))
+    assert tables.shown(drawing.caption) in drawing._repr_html_()
     table = maze.claims()
     assert (saved / 'table_claims_toy_maze.md').read_text().endswith(f'|\n\n{table.caption}\n')
     for part in (
         'sign-flip test',
         'Scale smoke: point_mass_maze-proprio',
-        '2 Active, 2 Passive, 2 Tandem.',
+        '2 of Active, Passive and Tandem.',
         'last 20 %',
     ):
         assert part in table.caption
@@ -200,7 +200,7 @@ def test_a_part_of_a_figure_is_drawn_and_not_saved(folder, make_store):
     shown = study.figure('figure_3', tasks=['cup_catch-proprio'], agents=['active', 'passive'])
     assert shown.png.startswith(b'\x89PNG')
     assert 'cup_catch-proprio' in shown.caption and 'window-open' not in shown.caption
-    assert '1 Active, 1 Passive.' in shown.caption and 'Tandem' not in shown.caption
+    assert '1 of Active and Passive.' in shown.caption and 'Tandem' not in shown.caption
     assert not (folder / 'smoke').exists()
     with pytest.raises(UserError, match="task='cup_cach-proprio': must be one of .*did you mean 'cup_catch-proprio'"):
         study.figure('figure_3', tasks=['cup_cach-proprio'])

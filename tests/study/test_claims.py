@@ -106,6 +106,8 @@ def test_every_claim_has_one_primary_row():
     found = claims.table(study(ACTIVE, WORSE), ids=ALL, primary=True)
     assert found[found.row == 'primary'].id.tolist() == list(ALL)
     assert found.adjusted_p.notna().tolist() == ((found.row == 'primary') & found.p.notna()).tolist()
+    alone = claims.table(study(ACTIVE, WORSE), ids=ALL, primary=True, secondary=False)
+    pd.testing.assert_frame_equal(alone, found[found.row == 'primary'].reset_index(drop=True))
 
 
 def test_a_primary_row_is_judged_among_those_of_all_claims():

@@ -178,7 +178,7 @@ def test_without_an_environment_no_score_is_claimed(cover, undrawn):
     found = made(cover)
     assert diagnosis_report.plain(found)['check'] is None
     body = diagnosis_report.body(found)
-    assert 'no step was taken' in body and 'agents score' not in body
+    assert 'this page has no scores' in body and 'agents score' not in body
     checked = made(cover, check=diagnosis.check(found.verdict, [1.0, 2.0], 0.0, 10.0))
     assert 'agents score 1, 2' in diagnosis_report.body(checked)
 

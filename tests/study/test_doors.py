@@ -47,7 +47,7 @@ def loss_by_score(frames: Frames, names: list[str]) -> Figure:
 def entry(monkeypatch):
     """The one row that a figure takes."""
     row = Entry('figure_loss_by_score', '2_validation', 'study', ('active', 'passive'), loss_by_score,
-                'World-model loss over score of {active.label} and {passive.label}.')  # fmt: skip
+                'Loss by score', 'World-model loss over score of {active.label} and {passive.label}.')  # fmt: skip
     monkeypatch.setitem(catalogue.ENTRIES, row.name, row)
     return row
 
@@ -71,7 +71,7 @@ def test_a_figure_is_drawn_from_a_frame_of_ten_rows(entry):
     active, passive = entry.make(entry.of(found)).axes[0].lines
     np.testing.assert_array_equal(active.get_xydata(), [[0, 5], [10, 4], [20, 3], [30, 2], [40, 1]])
     np.testing.assert_array_equal(passive.get_ydata(), [6, 5, 4, 3, 2])
-    assert passive.get_label() == 'Passive (n=1)'
+    assert passive.get_label() == 'Passive (1 seed)'
 
 
 def test_a_figure_is_one_row_that_its_notebook_finds(entry, make_store):
@@ -81,7 +81,9 @@ def test_a_figure_is_one_row_that_its_notebook_finds(entry, make_store):
     opened = book.open('2_validation', {'scale': 'smoke', 'train': 'no'}, make_store([]))
     assert entry in opened.entries
     drawing = opened.figure(entry.name)
-    assert drawing.caption.startswith('World-model loss over score of Active and Passive. Scale smoke: ')
+    assert drawing.caption.startswith(
+        '**Loss by score.** World-model loss over score of Active and Passive. Scale smoke: '
+    )
     written = {path.name for path in paths.drawings('smoke').iterdir()}
     assert written == {f'{entry.name}.{suffix}' for suffix in ('png', 'pdf', 'md')}
 

@@ -50,8 +50,10 @@ def test_every_figure_of_the_paper_is_there_and_has_a_caption():
     ours = ('base_agent', '2_curves', '2_walker', '5_curves', 'offline', 'offline_curves')
     assert wanted | {f'figure_{name}' for name in ours} == set(FIGURES)
     for entry in catalogue.ENTRIES.values():
-        assert entry.text
+        assert entry.text and entry.title
         assert set(entry.named or ()) <= set(entry.tasks or ())
+    titles = [entry.title for entry in catalogue.ENTRIES.values()]
+    assert len(titles) == len(set(titles))
 
 
 @pytest.mark.parametrize(('shown', 'chapter', 'expected'), [
@@ -204,8 +206,8 @@ def test_one_missing_run_is_named_and_the_rest_drawn(specs, make_store, tmp_path
     archive.add(specs, make_store(done), tmp_path)
     found = FIGURES['figure_2'].of(archive.load(specs, tmp_path))
     words = text(FIGURES['figure_2'].make(found))
-    assert 'Active (n=1 of 2)' in words
-    assert 'Passive (n=2)' in words
+    assert 'Active (1 seed)' in words
+    assert 'Passive (2 seeds)' in words
     assert 'planned (no result yet):\nTandem 2' in words
 
 
@@ -267,7 +269,7 @@ def test_caption_names_scale_task_budget_seeds_and_what_is_missing(full, specs, 
         'Scale smoke',
         'point_mass_maze-proprio',
         '6,000 environment steps',
-        '2 Active, 2 Passive, 2 Tandem',
+        '2 of Active, Passive and Tandem',
         WARNING,
     ):
         assert part in words
@@ -315,17 +317,17 @@ class TestCaptionOfSeveralTasks:
 
     def test_counts_seeds_per_task(self, study):
         found = study.of(['active', 'passive'])
-        assert captions.seeds(found) == 'Number of seeds per task: 2 Active, 2 Passive'
+        assert captions.seeds(found) == 'Number of seeds per task: 2 of Active and Passive'
         runs = found.runs[~((found.runs.agent == 'passive') & (found.runs.task == CUP))]
         found = dataclasses.replace(found, runs=runs)
-        expected = f'2 Active, 2 Passive (window-open-proprio, {BREAKOUT}), 0 Passive ({CUP})'
+        expected = f'2 of Active ({CUP}); 2 of Active and Passive (window-open-proprio, {BREAKOUT})'
         assert captions.seeds(found) == f'Number of seeds per task: {expected}'
 
     def test_says_once_what_tasks_share(self):
         specs = plan.specs('study', scales.get('smoke'))
         found = FIGURES['figure_3'].of(archive.load(specs, Path('nowhere'), 'study', scale='smoke'))
         words = caption('figure_3', found)
-        assert words.count('Not as in DreamerV3 v1') == words.count('recurrent units') == 1
+        assert words.count('Values that differ from DreamerV3 v1') == words.count('recurrent units') == 1
         assert words.endswith(f'{BREAKOUT}: the same, and channels of the first convolution 4 (32).')
         assert f'{CUP}, window-open-proprio, ' in words
         assert f'; {BREAKOUT}, ' in words

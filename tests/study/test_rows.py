@@ -55,8 +55,8 @@ def test_an_agent_is_one_row(slow_learner, tiny, quick, tmp_path):
     archive.add(specs, store, tmp_path, 'study')
     entry = catalogue.ENTRIES['figure_3']
     found = entry.of(archive.load(specs, tmp_path, 'study', scale='smoke'))
-    assert 'Active-slow (n=1)' in text(entry.make(found))
-    assert '1 Active-slow' in captions.caption(entry, found)
+    assert 'Active-slow (1 seed)' in text(entry.make(found))
+    assert 'Active-slow' in captions.caption(entry, found)
 
 
 def test_a_group_is_in_the_order_of_the_table_and_a_wrong_one_is_named():

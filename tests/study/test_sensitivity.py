@@ -48,7 +48,7 @@ def study():
 
 def test_rows_follow_share_and_summary(study):
     found = sensitivity.table(study, claims.zero)
-    found = found[found.statistic.str.startswith('passive')].set_index(['final', 'summary'])
+    found = found[found.agent == 'Passive'].set_index(['final', 'summary'])
     assert found.estimate['last 10%', 'mean'] == pytest.approx(-(7 * 0.5 + 0.7) / 8)
     assert found.estimate['last 10%', 'interquartile mean'] == pytest.approx(-0.5)
     assert found.estimate['last 20%', 'mean'] == pytest.approx(-(7 * 0.125 + 0.325) / 8)

@@ -1,0 +1,132 @@
+"""What came out, in a few sentences: the front page and README.md both say them."""
+
+import itertools
+
+import pandas as pd
+
+from paper_lib.contract import agents, tasks
+from paper_lib.contract.scales import Planned
+from paper_lib.study import archive, claims, paths, plan, scales, stats
+from paper_lib.study.verdicts import number
+
+NUMBERS = ('none', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
+COMPARED = agents.group('compared')
+NAMED = 4  # tasks that are named; more are counted
+# Outcome -> its words, and whether the paper says that it is higher for Passive.
+OUTCOMES = {
+    'score': ('score', False),
+    'wm_loss': ('world-model loss', True),
+    'value_error': ('value error', True),
+}
+VERDICTS = {
+    claims.SUPPORTED: 'supported',
+    claims.CONTRADICTED: 'contradicted',
+    claims.UNDECIDED: 'undecided',
+    claims.NO_RUNS: 'without runs',
+}
+SHOWN = {
+    claims.SUPPORTED: "The paper's effect on the score is there",
+    claims.CONTRADICTED: "The paper's effect on the score is contradicted",
+    claims.UNDECIDED: "The paper's effect on the score has not been shown at this scale",
+}
+
+
+def sentences(scale: str, primary: pd.DataFrame) -> list[str]:
+    """What came out at a scale. `primary` is the table of the primary rows of all claims.
+
+    How many pairs are finished; how far Passive is behind Active; in how many pairs it is; how well Active learned; the
+    verdicts on the claims.
+    """
+    (effect,) = primary[primary.id == 'C1'].to_dict('records')
+    if not effect['pairs']:
+        return ['No pair of Passive and Active has run yet at this scale.']
+    entry = main_entry(scale)
+    values = finals(scale)
+    done = finished(values, entry)
+    verdicts = _verdicts(primary, done < entry.pairs)
+    found = [_state(done, entry), _effect(effect), _signs(values), _level(values), verdicts]
+    return [sentence for sentence in found if sentence]
+
+
+def main_entry(scale: str) -> Planned:
+    """The entry of a scale's plan that the primary claims are about first."""
+    entries = scales.get(scale).planned
+    return next(entry for entry in entries if entry.chapter == 'study' and not entry.optional and not entry.exploratory)
+
+
+def finals(scale: str) -> pd.DataFrame:
+    """The final values of COMPARED: one row per run on the tasks of `main_entry` that has a result."""
+    folder = paths.archive(scale)
+    planned = plan.specs('study', scales.get(scale), optional=True, exploratory=False)
+    main_tasks = main_entry(scale).tasks
+    wanted = {spec.run_id for spec in planned if spec.task in main_tasks and spec.agent in COMPARED}
+    metrics = archive.table(folder, 'study', 'metrics')
+    return stats.final(metrics[metrics.run_id.isin(wanted & archive.ids(folder, 'study'))], *OUTCOMES)
+
+
+def finished(values: pd.DataFrame, entry: Planned) -> int:
+    """How many pair seeds have a result of all of COMPARED on every task of the entry."""
+    wanted = set(itertools.product(entry.tasks, COMPARED))
+    found = values.groupby('pair_seed')[['task', 'agent']].apply(lambda rows: set(zip(rows.task, rows.agent)))
+    return sum(wanted <= runs for runs in found)
+
+
+def _state(done: int, entry: Planned) -> str:
+    """How many of the planned pairs are finished."""
+    names = [task.rpartition('-')[0] for task in entry.tasks]
+    where = ' and '.join(names) if len(names) <= NAMED else f'{len(names)} tasks'
+    if done >= entry.pairs:
+        return f'All {word(entry.pairs)} planned pairs on each of {where} are finished.'
+    return (
+        f'This is an interim result: {word(done)} of {word(entry.pairs)} planned pairs on each of {where} are finished.'
+    )
+
+
+def _effect(row: dict) -> str:
+    """The outcome of claim C1."""
+    direction = 'below' if row['estimate'] < 0 else 'above'
+    interval = f'95 % interval of the difference: {number(row["low"])} to {number(row["high"])}'
+    if pd.isna(row['low']) or abs(row['low']) == float('inf'):
+        interval = 'too few pairs for an interval'
+    return (
+        f'{SHOWN[row["verdict"]]}: on average, Passive ends {number(abs(row["estimate"]))} {direction} Active, where '
+        f'random actions score 0 and Active scores 1 ({interval}).'
+    )
+
+
+def _signs(values: pd.DataFrame) -> str:
+    """In how many pairs Passive ends as the paper says, for each outcome."""
+    parts = []
+    for column, (words, is_higher) in OUTCOMES.items():
+        wide = values.pivot(index=['task', 'pair_seed'], columns='agent', values=column)
+        wide = wide.dropna(subset=['passive', 'active'])
+        count = int(((wide.passive > wide.active) if is_higher else (wide.passive < wide.active)).sum())
+        article = 'a higher' if is_higher else 'a lower'
+        parts.append(f'{article} {words} in {count} of {len(wide)} pairs')
+    return f'Compared with its Active agent, Passive ends with {", ".join(parts[:-1])}, and {parts[-1]}.'
+
+
+def _level(values: pd.DataFrame) -> str:
+    """How well the Active agents learned, as shares of the highest score of their task; '' if none is known."""
+    own = values[values.agent == 'active']
+    highest = own.task.map(lambda task: tasks.get(task).highest).astype(float)
+    shares = (100 * own.score / highest).dropna()
+    if shares.empty:
+        return ''
+    return f'The Active agents themselves end at {shares.min():.0f} to {shares.max():.0f} % of the highest score.'
+
+
+def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
+    """How many claims have which verdict."""
+    parts = []
+    for verdict, words in VERDICTS.items():
+        if count := int((primary.verdict == verdict).sum()):
+            parts.append(f'{word(count)} {"is" if count == 1 else "are"} {words}')
+    *first, last = parts
+    counts = f'{", ".join(first)} and {last}' if first else last
+    return f'Of {len(primary)} claims, {counts}{" so far" if is_interim else ""}.'
+
+
+def word(count: int) -> str:
+    """A small number as a word."""
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)

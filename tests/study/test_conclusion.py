@@ -1,0 +1,70 @@
+"""The sentences on what came out follow from the archive and from the verdicts."""
+
+import pytest
+
+from paper_lib.study import archive, conclusion, paths, plan, scales, verdicts
+
+SCALE = 'laptop'
+FIRST = conclusion.main_entry(SCALE).first
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv('PAPER_LIB_FIGURES', str(tmp_path))
+
+
+@pytest.fixture
+def archived(make_store):
+    """Archives so many finished pairs of the protocol's first tier, without the last of their runs if asked to."""
+
+    def add(pairs, lacking=0):
+        specs = plan.specs('study', scales.get(SCALE), optional=True, exploratory=False)
+        found = [spec for spec in specs if spec.agent in conclusion.COMPARED and spec.pair_seed < FIRST + pairs]
+        found = found[: len(found) - lacking]
+        archive.add(found, make_store(found), paths.archive(SCALE), 'study')
+
+    return add
+
+
+def said(**changed):
+    """The sentences as one text. `changed` are columns of the row of C1."""
+    primary = verdicts.primary_table(SCALE)
+    for name, value in changed.items():
+        primary.loc[primary.id == 'C1', name] = value
+    return ' '.join(conclusion.sentences(SCALE, primary))
+
+
+def test_pairs_and_their_signs_are_counted(archived):
+    """In the made-up runs Active scores 30, Passive 20; losses and value errors rise from Active to Passive."""
+    archived(2)
+    text = said()
+    assert 'interim result: two of ten planned pairs on each of walker_walk and cheetah_run are finished.' in text
+    assert 'a lower score in 4 of 4 pairs, a higher world-model loss in 4 of 4 pairs, and a higher value error' in text
+    assert 'end at 3 to 3 % of the highest score' in text
+    assert "The paper's effect on the score has not been shown at this scale: on average, Passive ends" in text
+    assert 'too few pairs for an interval' in text
+    assert text.endswith('Of 21 claims, six are undecided and 15 are without runs so far.')
+
+
+def test_a_pair_that_lacks_a_run_is_not_finished(archived):
+    archived(2, lacking=1)
+    assert 'one of ten planned pairs' in said()
+
+
+def test_with_all_pairs_it_is_no_interim_result_and_tells_the_verdicts(archived):
+    archived(10)
+    text = said()
+    assert text.startswith('All ten planned pairs on each of walker_walk and cheetah_run are finished. ')
+    assert 'effect on the score is there: on average, Passive ends' in text
+    assert 'claims, five are supported, one is undecided and 15 are without runs.' in text
+
+
+@pytest.mark.parametrize(('values', 'expected'), [
+    ({'pairs': 0}, 'No pair of Passive and Active has run yet'),
+    ({'estimate': 0.3, 'low': 0.1, 'high': 0.5, 'verdict': 'contradicted'},
+     'is contradicted: on average, Passive ends 0.30 above Active, where random actions score 0 and Active scores 1 '
+     '(95 % interval of the difference: 0.10 to 0.50).'),
+])  # fmt: skip
+def test_the_effect_follows_the_row_of_c1(archived, values, expected):
+    archived(2)
+    assert expected in said(**values)
