@@ -10,7 +10,7 @@ import pandas as pd
 from paper_lib.contract import tasks
 from paper_lib.contract.plane import CELLS, Plane
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study.sealed import TABLES
+from paper_lib.study.sealed import EXTRACTED
 
 KEYS = ['run_id', 'task', 'agent', 'pair_seed', 'seed']
 
@@ -26,7 +26,8 @@ class Frames:
 
     `runs` has one row per run (its spec and provenance), `metrics` one per evaluation, `episodes` one per episode of
     every evaluation, `traces` one per step of the final evaluation's episodes, `visits` one per visited cell of the
-    task's plane, and `pictures` one per observed picture.
+    task's plane, and `pictures` one per observed picture. Quantities that take several runs at once are columns of
+    `metrics`; they have a value in the last row of a run, and are NaN in all others.
     """
 
     specs: tuple[RunSpec, ...]
@@ -84,7 +85,7 @@ class Frames:
         """The part of these agents; with key='task', the part of these tasks."""
         specs = tuple(spec for spec in self.specs if getattr(spec, key) in names)
         parts = {}
-        for name in TABLES:
+        for name in EXTRACTED:
             table = getattr(self, name)
             parts[name] = table[table[key].isin(names)]
         return dataclasses.replace(self, specs=specs, **parts)

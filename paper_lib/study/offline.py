@@ -26,6 +26,8 @@ DIRECTIONS = {
     'imagined_disagreement': 1,
     'imagined_return': 1,
     'kl_recorded': 1,
+    'return_across_15': 1,
+    'return_across_50': 1,
     RIVAL: 1,
 }
 DEGRADED, OUTSIDE = 'degraded', 'outside'

@@ -20,7 +20,9 @@ import pyarrow.parquet as pq
 
 from paper_lib.contract.errors import RunError
 
-TABLES = ('runs', 'metrics', 'episodes', 'traces', 'visits', 'pictures')
+EXTRACTED = ('runs', 'metrics', 'episodes', 'traces', 'visits', 'pictures')  # from single runs
+ACROSS = 'across'  # takes several runs at once
+TABLES = (*EXTRACTED, ACROSS)
 LONGEST = 1_000_000  # bytes of a manifest
 ABSENT = ''  # stands in a manifest for a table that is not there yet
 
