@@ -150,6 +150,11 @@ def judge(rows: pd.DataFrame, measure: str, target: str) -> Judged:
     return Judged(float(auroc(tasks, ones)[0]), float(low), float(high), by_task, draws)
 
 
+def at_all_moments(rows: pd.DataFrame, measure: str, target: str) -> float:
+    """The AUROC over all moments; NaN for a measure that is known at the end alone."""
+    return np.nan if quantities.ACROSS in quantities.get(measure).per else judge(rows, measure, target).value
+
+
 def rank_correlation(last: pd.DataFrame, measure: str) -> float:
     """Mean over tasks of Spearman's correlation of a measure with the gain relative to Active's at the end."""
     found = []
@@ -266,7 +271,7 @@ def table(frames: Frames) -> pd.DataFrame:
                 'measure': measure,
                 'AUROC': end.value, 'low': end.low, 'high': end.high,
                 'lowest task': min(end.by_task.values()),
-                'all moments': judge(rows, measure, target).value,
+                'all moments': at_all_moments(rows, measure, target),
                 'offline agents': judge(last[last.agent.map(is_offline)], measure, target).value,
                 'rank correlation': rank_correlation(last, measure),
                 'other task': elsewhere(last, measure, target),
