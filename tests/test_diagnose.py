@@ -144,10 +144,11 @@ def test_a_mistake_is_one_line_and_nothing_is_written(arrays, options, message, 
 @pytest.mark.slow
 def test_the_whole_command_trains_and_does_not_train_again(tmp_path, capsys):
     np.savez(tmp_path / 'mine.npz', **recording())
-    args = ['diagnose', str(tmp_path / 'mine.npz'), '--scale', 'smoke', '--agents', '1', '--workers', '1']
+    args = ['diagnose', str(tmp_path / 'mine.npz'), '--scale', 'smoke', '--agents', '2', '--workers', '1']
     args += ['--runs', str(tmp_path / 'runs'), '--output', str(tmp_path / 'out')]
     assert cli.main(args) == 0
     page = (tmp_path / 'out' / 'mine.html').read_bytes()
+    assert all(np.isfinite(agent['return_across_15']) for agent in read(tmp_path)[0]['agents'])
     capsys.readouterr()
     assert cli.main(args) == 0
     assert 'runs to train' not in capsys.readouterr().err

@@ -63,10 +63,10 @@ def rewards(nets: Networks, agent: Params, model: Params, own: State, start: Sta
 
 
 def gaps(predicted: np.ndarray, best_rate: float) -> np.ndarray:
-    """What K models predict for K agents (K, K, ...) -> by how much each agent's own model exceeds the others, (K, ...).
+    """By how much the rates (K, ...) that agents' own models predict exceed the mean of those of the other models.
 
-    The first axis is that of agents, the second that of models, the agent's own in the same place. The result is in
-    units of the recording's best reward rate; NaN if that is not above zero, and of a single agent.
+    `predicted` (K, K, ...) has what every model (second axis) predicts for every agent (first axis). The result is in
+    units of the recording's best reward rate. It is NaN if that is not above zero, and for a single agent.
     """
     count = len(predicted)
     if count == 1 or not best_rate > 0:

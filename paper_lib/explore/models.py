@@ -25,7 +25,9 @@ _starts = jax.jit(across.starts, static_argnums=0)
 _rates = jax.jit(across.rates, static_argnums=0)
 
 
-def measure(specs: Sequence[RunSpec], arrays: Sequence[Mapping[str, np.ndarray]], replay: Any) -> list[dict[str, float]]:
+def measure(
+    specs: Sequence[RunSpec], arrays: Sequence[Mapping[str, np.ndarray]], replay: Any
+) -> list[dict[str, float]]:
     """The measures of agents that learned from the same recording, in their order: name -> value, as in `quantities`.
 
     `arrays` are the weights of each, with the names of the weights file, and `replay` is the recording.

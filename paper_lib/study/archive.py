@@ -22,7 +22,7 @@ from paper_lib.contract.spec import RunSpec
 from paper_lib.study import extract, paths, sealed
 from paper_lib.study.extract import CHAPTERS, FIXED, ORDER
 from paper_lib.study.frames import KEYS, Frames, keys
-from paper_lib.study.sealed import ABSENT, ACROSS, EXTRACTED, TABLES, digest, path_of
+from paper_lib.study.sealed import ABSENT, ACROSS, ALL, TABLES, digest, path_of
 
 MOST_ROWS = 50_000_000  # of a table; scale `paper` has fewer than three million
 STATES = ('done', 'archived', 'running', 'partial', 'failed', 'planned', 'optional')  # of a run, see `state`
@@ -67,7 +67,7 @@ def load(specs: Sequence[RunSpec], folder: Path, chapter: str = 'toy_maze', **fa
         complete &= set(tables[name].run_id)
     tables['metrics'] = _with_across(tables['metrics'], tables[ACROSS])
     kept = {}
-    for name in EXTRACTED:
+    for name in TABLES:
         rows = tables[name]
         kept[name] = rows[rows.run_id.isin(complete)].reset_index(drop=True)
     return Frames(tuple(specs), **kept, **facts)
@@ -76,8 +76,11 @@ def load(specs: Sequence[RunSpec], folder: Path, chapter: str = 'toy_maze', **fa
 def _with_across(metrics: pd.DataFrame, across: pd.DataFrame) -> pd.DataFrame:
     """Metrics with the values of the table `across` in the last row of each run."""
     is_last = metrics.env_step == metrics.groupby('run_id').env_step.transform('max')
-    values = metrics[['run_id']].join(across.set_index('run_id')[extract.values(ACROSS)], on='run_id')
-    return metrics.assign(**{name: values[name].where(is_last) for name in extract.values(ACROSS)})
+    columns = {}
+    for name in extract.values(ACROSS):
+        value_of_run = dict(zip(across.run_id, across[name], strict=True))
+        columns[name] = metrics.run_id.map(value_of_run).astype(float).where(is_last)
+    return metrics.assign(**columns)
 
 
 def ids(folder: Path, chapter: str) -> set[str]:
@@ -95,8 +98,8 @@ def add(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str = 'toy_
 
     Two kinds of runs are dropped: those that `specs` plans with other values now (same task, agent and pair seed, but
     another id), and those whose source was trained again and recorded other data. What was computed across runs goes
-    with any run that is dropped or that recorded other data; `put_across` adds it. All other rows stay. Equal rows give equal bytes. Raises RunError as
-    `load`, and where the disk refuses.
+    with any run that is dropped or that recorded other data; `put_across` adds it. All other rows stay. Equal rows give
+    equal bytes. Raises RunError as `load`, and where the disk refuses.
     """
     done = [spec for spec in specs if store.status(spec) == 'done']
     done_ids = [spec.run_id for spec in done]
@@ -199,7 +202,7 @@ def _outdated(rows: pd.DataFrame, specs: Sequence[RunSpec]) -> pd.Series:
     return ids.notna() & (ids != rows.run_id)
 
 
-def read(folder: Path, chapter: str, names: Sequence[str] = TABLES) -> Tables:
+def read(folder: Path, chapter: str, names: Sequence[str] = ALL) -> Tables:
     """Tables by name, with no rows where the chapter has none of it. Raises RunError as `load`."""
     tables = {}
     for name, content in sealed.contents(folder, chapter, names).items():

@@ -10,7 +10,7 @@ import pandas as pd
 from paper_lib.contract import tasks
 from paper_lib.contract.plane import CELLS, Plane
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study.sealed import EXTRACTED
+from paper_lib.study.sealed import TABLES
 
 KEYS = ['run_id', 'task', 'agent', 'pair_seed', 'seed']
 
@@ -85,7 +85,7 @@ class Frames:
         """The part of these agents; with key='task', the part of these tasks."""
         specs = tuple(spec for spec in self.specs if getattr(spec, key) in names)
         parts = {}
-        for name in EXTRACTED:
+        for name in TABLES:
             table = getattr(self, name)
             parts[name] = table[table[key].isin(names)]
         return dataclasses.replace(self, specs=specs, **parts)

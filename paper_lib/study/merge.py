@@ -16,7 +16,7 @@ from paper_lib.contract.spec import RunSpec
 from paper_lib.study import archive
 from paper_lib.study.archive import Tables
 from paper_lib.study.extract import CHAPTERS
-from paper_lib.study.sealed import TABLES
+from paper_lib.study.sealed import ALL
 
 
 class Origin(NamedTuple):
@@ -64,7 +64,7 @@ def add(specs: Sequence[RunSpec], parts: Sequence[Tables], folder: Path, chapter
     with archive.alone():
         old = archive.read(folder, chapter)
         known = set(old['runs'].run_id)
-        added: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+        added: dict[str, list[pd.DataFrame]] = {name: [] for name in ALL}
         for part in parts:
             fresh = set(part['runs'].run_id) - known if 'runs' in part else set()
             for name, rows in part.items():

@@ -31,7 +31,9 @@ def shaken(tree, seed=5):
     return jax.tree.map(lambda leaf: np.asarray(leaf + 0.3 * rng.normal(size=leaf.shape), np.float32), tree)
 
 
-rewards, rates, starts = (jax.jit(function, static_argnums=0) for function in (across.rewards, across.rates, across.starts))
+rewards = jax.jit(across.rewards, static_argnums=0)
+rates = jax.jit(across.rates, static_argnums=0)
+starts = jax.jit(across.starts, static_argnums=0)
 
 
 def states(seed):
