@@ -62,15 +62,22 @@ def rewards(nets: Networks, agent: Params, model: Params, own: State, start: Sta
     return world.reward(feat).mean() * jnp.cumprod(cont, 0)[:-1]
 
 
-def gaps(predicted: np.ndarray, best_rate: float) -> np.ndarray:
-    """By how much the rates (K, ...) that agents' own models predict exceed the mean of those of the other models.
+def elsewhere(predicted: np.ndarray, best_rate: float) -> np.ndarray:
+    """What other models than an agent's own predict for it, (K, ...), their mean.
 
-    `predicted` (K, K, ...) has what every model (second axis) predicts for every agent (first axis). The result is in
-    units of the recording's best reward rate. It is NaN if that is not above zero, and for a single agent.
+    `predicted` (K, K, ...) has the rates that every model (second axis) predicts for every agent (first axis), agents
+    and models in the same order. The result is in units of the recording's best reward rate. It is NaN if that is not
+    above zero, and for a single agent.
     """
     count = len(predicted)
     if count == 1 or not best_rate > 0:
         return np.full((count, *predicted.shape[2:]), np.nan)
     is_own = np.eye(count, dtype=bool)
-    others = predicted[~is_own].reshape(count, count - 1, *predicted.shape[2:]).mean(1)
-    return (predicted[is_own] - others) / best_rate
+    return predicted[~is_own].reshape(count, count - 1, *predicted.shape[2:]).mean(1) / best_rate
+
+
+def gaps(predicted: np.ndarray, best_rate: float) -> np.ndarray:
+    """By how much what an agent's own model predicts for it exceeds `elsewhere`, (K, ...)."""
+    others = elsewhere(predicted, best_rate)
+    own = predicted[np.eye(len(predicted), dtype=bool)]
+    return np.divide(own, best_rate, out=np.full_like(others, np.nan), where=np.isfinite(others)) - others

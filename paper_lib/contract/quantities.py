@@ -100,6 +100,7 @@ ROWS = (
         'return_across_50', 'return in own less in other models, 50 steps', 'return in own less\nin other models',
         per=(ACROSS,), signed=True, environment=False,
     ),
+    Quantity('return_elsewhere', 'return in other models, 50 steps', per=(ACROSS,), environment=False),
     Quantity('reward_predicted', 'predicted reward of a step'),
     Quantity('reward_collected', 'collected reward of a step'),
 )  # fmt: skip

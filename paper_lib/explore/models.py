@@ -37,9 +37,14 @@ def measure(
     params = [_params(nets, weights) for weights in arrays]
     record = Record(replay, 1 - 1 / nets.model.discount_horizon).best(replay.rows)
     predicted = _predicted(nets, params, _windows(replay, nets.model.length))
-    found = across.gaps(predicted, record.best_rate if record else 0.0)
+    best_rate = record.best_rate if record else 0.0
     names = [f'return_across_{steps}' for steps in across.STEPS]
-    return [dict(zip(names, map(float, values), strict=True)) for values in found]
+    gaps = across.gaps(predicted, best_rate)
+    elsewhere = across.elsewhere(predicted, best_rate)[:, -1]
+    found = []
+    for of_agent, rate in zip(gaps, elsewhere, strict=True):
+        found.append(dict(zip(names, map(float, of_agent), strict=True)) | {'return_elsewhere': float(rate)})
+    return found
 
 
 def origin() -> dict[str, str]:

@@ -645,9 +645,9 @@ ROWS = (
         their pair, and (b) agents whose OOD ratio is above the paper's threshold. AUROC:
         share of couples of runs, one of either kind, at the same moment, in which the
         measure is higher for the former (less: lower). 0.5 is chance (line), 0.8 is asked
-        (dotted). Bars: 95 % bootstrap interval over pairs. The return in own less in other
-        models takes final weights, so it is known at the end alone. The OOD ratio, the
-        paper's measure, takes episodes in the environment.""",
+        (dotted). Bars: 95 % bootstrap interval over pairs. Returns in other models take
+        final weights, so they are known at the end alone. The OOD ratio, the paper's
+        measure, takes episodes in the environment.""",
         tasks=scales.MAIN,
     ),
     Entry(
@@ -657,10 +657,11 @@ ROWS = (
         ('compared',),
         _of_frames(offline.table),
         text="""AUROC of Figure offline for both targets at the end, with its 95 % interval and
-        the lowest one of a task; over all moments (of the return across models there is
+        the lowest one of a task; over all moments (of returns in other models there is
         only the end); of the offline agents alone. rank
         correlation: Spearman's, of the measure (degraded agents should have more; of the
-        effective share less, which is turned round here) with the gain, within tasks.
+        effective share and of the return in other models less, which is turned round here)
+        with the gain, within tasks.
         other task: balanced accuracy on a task of the threshold that is best on the other
         tasks. works: at least 0.8 on every task and an interval above 0.5; fails:
         otherwise; neither is said of fewer than five pairs on each of two tasks.""",

@@ -28,7 +28,7 @@ from paper_lib.study.style import THEIRS, context
 def draw(frames: Frames, names: Sequence[str]) -> Figure:
     """The AUROC of every measure for both targets: at the end, with interval and single tasks, and at all moments."""
     with context():
-        figure = panels.new(frames, 8.2, 4.1)
+        figure = panels.new(frames, 8.2, 4.3)
         left, right = figure.subplots(1, 2, sharey=True)
         metrics = tested(frames)
         rows = moments(metrics, reference.random_score) if len(metrics) else None

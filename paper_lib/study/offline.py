@@ -28,6 +28,7 @@ DIRECTIONS = {
     'kl_recorded': 1,
     'return_across_15': 1,
     'return_across_50': 1,
+    'return_elsewhere': -1,
     RIVAL: 1,
 }
 DEGRADED, OUTSIDE = 'degraded', 'outside'

@@ -105,9 +105,10 @@ def test_a_gap_is_in_units_of_the_best_recorded_rate_and_positive_where_the_own_
     predicted = np.array([[2.0, 1.5, 1.0], [0.0, 1.0, 3.0], [1.0, 1.0, 1.0]])[..., None] * [1, 10]
     assert across.gaps(predicted, 0.5)[:, 0].tolist() == [(2 - 1.25) / 0.5, (1 - 1.5) / 0.5, 0]
     np.testing.assert_allclose(across.gaps(predicted, 5)[:, 1], across.gaps(predicted, 0.5)[:, 0])
+    assert across.elsewhere(predicted, 0.5)[:, 0].tolist() == [2.5, 3, 2]
 
 
 @pytest.mark.parametrize(('predicted', 'best_rate'), [(np.ones((2, 2, 2)), 0.0), (np.ones((1, 1, 2)), 1.0)])
 def test_no_gap_without_a_reward_on_record_or_another_model(predicted, best_rate):
-    found = across.gaps(predicted, best_rate)
-    assert found.shape == (len(predicted), 2) and np.isnan(found).all()
+    for found in (across.gaps(predicted, best_rate), across.elsewhere(predicted, best_rate)):
+        assert found.shape == (len(predicted), 2) and np.isnan(found).all()

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures('quick')
 
 SPEC = dataclasses.replace(smoke.ACTIVE, measures=1)
 NAMES = quantities.recorded(quantities.ACROSS)
+GAPS = NAMES[:2]
 
 
 @pytest.fixture(scope='module')
@@ -54,11 +55,13 @@ def test_values_are_the_agents_own_in_units_of_the_best_recorded_rate(weights, r
     assert models.measure([SPEC] * 2, weights[::-1], recording(1.0)) == [second, first]
     twice = models.measure([SPEC] * 3, [weights[0], weights[0], weights[1]], recording(2.0))
     assert twice[0] == twice[1]  # one of two others is equal, and the unit is twice as large
-    assert [twice[0][name] for name in NAMES] == pytest.approx([first[name] / 4 for name in NAMES])
+    assert [twice[0][name] for name in GAPS] == pytest.approx([first[name] / 4 for name in GAPS])
+    own = first['return_across_50'] + first['return_elsewhere']
+    assert twice[0]['return_elsewhere'] == pytest.approx((own + first['return_elsewhere']) / 4)
 
 
 def test_equal_agents_gain_nothing_in_their_own_model_and_nothing_is_said_without_a_reward(weights, recording):
     for values in models.measure([SPEC] * 2, [weights[0]] * 2, recording(1.0)):
-        assert set(values.values()) == {0.0}
+        assert [values[name] for name in GAPS] == [0.0, 0.0] and values['return_elsewhere'] != 0
     for values in models.measure([SPEC] * 2, weights, recording(0.0)):
         assert np.isnan(list(values.values())).all()
