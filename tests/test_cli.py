@@ -74,6 +74,14 @@ def test_lists(capsys):
     assert sizes['laptop_study'] == plan.make('passive', 'cheetah_run-proprio', 10, scales.get('laptop')).model
 
 
+def test_pairs_without_runs_lack_what_takes_several_runs(capsys):
+    assert rows(capsys, 'across', '--scale', 'smoke') == [
+        {'task': 'cup_catch-proprio', 'pair_seed': 0, 'state': 'lacking'}
+    ]
+    assert cli.main(['across', '--scale', 'paper']) == 2
+    assert 'must be laptop or smoke' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('command', ['tasks', 'agents', 'scales', 'sizes', 'runs', 'figures'])
 def test_tables_are_aligned(capsys, command):
     assert cli.main([command]) == 0

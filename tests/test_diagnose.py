@@ -44,6 +44,7 @@ def command(tmp_path, monkeypatch):
 
     monkeypatch.setattr(order.ensure, 'ensure', ensured)
     monkeypatch.setattr(Store, 'metrics', metrics)
+    monkeypatch.setattr(order, 'across', lambda specs, store: [{'return_across_15': 2.0 + spec.seed} for spec in specs])
     monkeypatch.setattr(order.diagnosis_report.diagnosis_panels, 'png', lambda figure: b'')
     monkeypatch.setattr(order.reference, 'random_scores', lambda ids, episodes: [{'mean': '0.500'}])
 
@@ -71,7 +72,7 @@ def test_agents_are_the_known_runs_followers_and_take_no_step(command, capsys):
     assert spec.schedule.evaluations == 30 and spec.measures == 1
     values, page = read(command.folder)
     assert values['verdict']['verdict'] in page and values['check'] is None
-    assert values['audit'] == [] and len(values['agents']) == 3
+    assert values['audit'] == [] and [agent['return_across_15'] for agent in values['agents']] == [2, 3, 4]
     assert 'other values than the known runs' not in page
     assert capsys.readouterr().out.startswith(values['verdict']['verdict'])
     assert (command.folder / 'runs' / 'datasets' / spec.source_id / 'dataset.json').exists()
@@ -143,10 +144,11 @@ def test_a_mistake_is_one_line_and_nothing_is_written(arrays, options, message, 
 @pytest.mark.slow
 def test_the_whole_command_trains_and_does_not_train_again(tmp_path, capsys):
     np.savez(tmp_path / 'mine.npz', **recording())
-    args = ['diagnose', str(tmp_path / 'mine.npz'), '--scale', 'smoke', '--agents', '1', '--workers', '1']
+    args = ['diagnose', str(tmp_path / 'mine.npz'), '--scale', 'smoke', '--agents', '2', '--workers', '1']
     args += ['--runs', str(tmp_path / 'runs'), '--output', str(tmp_path / 'out')]
     assert cli.main(args) == 0
     page = (tmp_path / 'out' / 'mine.html').read_bytes()
+    assert all(np.isfinite(agent['return_across_15']) for agent in read(tmp_path)[0]['agents'])
     capsys.readouterr()
     assert cli.main(args) == 0
     assert 'runs to train' not in capsys.readouterr().err

@@ -43,7 +43,9 @@ ROOMS = {
     'notebooks': Room(
         7, {'ground', 'contract', 'study', 'pages'}, {'papermill', 'jupyter_client', 'nbclient', 'traitlets'}
     ),
-    'diagnose': Room(7, {'ground', 'contract', 'envs', 'data', 'run', 'engine', 'study', 'pages'}, {'numpy'}),
+    'diagnose': Room(
+        7, {'ground', 'contract', 'envs', 'data', 'run', 'engine', 'study', 'explore', 'pages'}, {'numpy'}
+    ),
     'cli': Room(
         8,
         {

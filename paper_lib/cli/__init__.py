@@ -34,6 +34,7 @@ from paper_lib.cli.machine import Bench, Doctor, Reference
 from paper_lib.cli.options import end
 from paper_lib.cli.runs import Prune, Runs, Train
 from paper_lib.cli.study import (
+    Across,
     Agents,
     Claims,
     Docs,
@@ -63,7 +64,7 @@ GROUPS = {
     'To train and draw': (Notebooks, Train, Doctor, Bench, Prune),
     'To train on a cluster': (Cluster, Work),
     'To use recordings': (Audit, Diagnose, ExportDataset, Restore),
-    'To keep the repository': (Html, Verify, Docs, Export, Starts, Reference),
+    'To keep the repository': (Html, Verify, Docs, Across, Export, Starts, Reference),
 }
 COMMANDS = {_name(command): command for group in GROUPS.values() for command in group}
 

@@ -152,6 +152,30 @@ class Export:
 
 
 @dataclasses.dataclass(frozen=True)
+class Across:
+    """Compute what takes the final weights of several runs, for pairs of the study that figures/data lacks it of.
+
+    It is added to figures/data, beside the runs that are archived there. A pair is `lacking` while one of its runs is
+    not archived, or its weights are not in the folder of the runs.
+    """
+
+    scale: Scale = 'laptop'
+    runs: Folder = None
+    json: Json = False
+
+    def __call__(self) -> None:
+        from paper_lib.data.store import Store
+        from paper_lib.explore import across
+        from paper_lib.study import plan, scales
+
+        specs = plan.specs(across.CHAPTER, scales.get(self.scale), optional=True)
+        rows = across.add(specs, Store(self.runs), self.scale)
+        if not rows:
+            raise UserError(f'scale={self.scale}: plans no pair that records the measures; must be laptop or smoke')
+        show(rows, self.json)
+
+
+@dataclasses.dataclass(frozen=True)
 class Starts:
     """Play the agents in figures/weights from many starts, and write the pages on which a click starts them."""
 

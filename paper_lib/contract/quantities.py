@@ -7,6 +7,7 @@ from paper_lib.contract.errors import UserError
 EVALUATION = 'evaluation'  # one value per evaluation
 EPISODE = 'episode'  # one value per episode of every evaluation
 STEP = 'step'  # one value per step of the final evaluation's episodes
+ACROSS = 'across'  # one value per run, which takes its final weights and those of other runs of its recording
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +92,15 @@ ROWS = (
     Quantity('edge_spread', 'spread of critics at the imagined end', logarithmic=True, environment=False),
     Quantity('imagined_disagreement', 'disagreement in imagination', logarithmic=True, environment=False),
     Quantity('imagined_return', 'imagined return from recorded states', environment=False),
+    Quantity(
+        'return_across_15', 'return in own less in other models, 15 steps', 'return in own less\nin other models',
+        per=(ACROSS,), signed=True, environment=False,
+    ),
+    Quantity(
+        'return_across_50', 'return in own less in other models, 50 steps', 'return in own less\nin other models',
+        per=(ACROSS,), signed=True, environment=False,
+    ),
+    Quantity('return_elsewhere', 'return in other models, 50 steps', per=(ACROSS,), environment=False),
     Quantity('reward_predicted', 'predicted reward of a step'),
     Quantity('reward_collected', 'collected reward of a step'),
 )  # fmt: skip
@@ -105,7 +115,7 @@ def get(name: str) -> Quantity:
 
 
 def recorded(per: str) -> list[str]:
-    """Names of the quantities that have a value per 'evaluation', 'episode' or 'step', in the order of the table."""
+    """Names of the quantities that have a value per 'evaluation', 'episode', 'step' or 'across', in table order."""
     return [name for name, row in QUANTITIES.items() if per in row.per]
 
 

@@ -11,7 +11,7 @@ from paper_lib.contract import tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.scales import Scale
 from paper_lib.contract.spec import RunSpec
-from paper_lib.data import datasets
+from paper_lib.data import datasets, sources
 from paper_lib.data.audit import ERROR, audit, table
 from paper_lib.data.replay import LAST
 from paper_lib.data.steps import Steps, cut
@@ -72,9 +72,9 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
     datasets.add(store.root, order.name, specs[0].task, steps)
     ensure.ensure(specs, store, order.workers)
     agents = []
-    for spec in specs:
+    for spec, of_all in zip(specs, across(specs, store), strict=True):
         measured = diagnosis.final(store.metrics(spec), diagnosis.MEASURES)
-        agents.append({'seed': spec.seed, 'run_id': spec.run_id} | measured)
+        agents.append({'seed': spec.seed, 'run_id': spec.run_id} | measured | of_all)
     verdict = diagnosis.decide(rule, agents, doubts(order, discrete))
     return Diagnosis(**parts, verdict=verdict, agents=agents, check=played(order, specs, store, verdict, cover))
 
@@ -110,6 +110,14 @@ def planned(order: Order, values: dict, cover: coverage.Coverage, discrete: bool
     dataset = datasets.describe(order.name, task, order.steps)
     scale = scales.get(order.scale)
     return [plan.make(AGENT, task, seed, scale, diagnosis.CHAPTER, dataset, **values) for seed in range(order.agents)]
+
+
+def across(specs: list[RunSpec], store: Store) -> list[dict[str, float]]:
+    """The measures of each agent that take the world models of the others."""
+    from paper_lib.explore import models
+
+    replay = sources.recording(store, specs[0].source).replay()
+    return models.measure(specs, [store.weights(spec) for spec in specs], replay)
 
 
 def doubts(order: Order, discrete: bool) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from paper_lib.contract.spec import RunSpec
 from paper_lib.study import extract, paths, sealed
 from paper_lib.study.extract import CHAPTERS, FIXED, ORDER
 from paper_lib.study.frames import KEYS, Frames, keys
-from paper_lib.study.sealed import ABSENT, TABLES, digest, path_of
+from paper_lib.study.sealed import ABSENT, ACROSS, ALL, TABLES, digest, path_of
 
 MOST_ROWS = 50_000_000  # of a table; scale `paper` has fewer than three million
 STATES = ('done', 'archived', 'running', 'partial', 'failed', 'planned', 'optional')  # of a run, see `state`
@@ -65,10 +65,22 @@ def load(specs: Sequence[RunSpec], folder: Path, chapter: str = 'toy_maze', **fa
     complete = {spec.run_id for spec in specs}
     for name in CHAPTERS[chapter].needed:
         complete &= set(tables[name].run_id)
+    tables['metrics'] = _with_across(tables['metrics'], tables[ACROSS])
     kept = {}
-    for name, rows in tables.items():
+    for name in TABLES:
+        rows = tables[name]
         kept[name] = rows[rows.run_id.isin(complete)].reset_index(drop=True)
     return Frames(tuple(specs), **kept, **facts)
+
+
+def _with_across(metrics: pd.DataFrame, across: pd.DataFrame) -> pd.DataFrame:
+    """Metrics with the values of the table `across` in the last row of each run."""
+    is_last = metrics.env_step == metrics.groupby('run_id').env_step.transform('max')
+    columns = {}
+    for name in extract.values(ACROSS):
+        value_of_run = dict(zip(across.run_id, across[name], strict=True))
+        columns[name] = metrics.run_id.map(value_of_run).astype(float).where(is_last)
+    return metrics.assign(**columns)
 
 
 def ids(folder: Path, chapter: str) -> set[str]:
@@ -85,7 +97,8 @@ def add(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str = 'toy_
     """Copy the finished runs among `specs` into the archive; returns the runs dropped from it: id -> reason.
 
     Two kinds of runs are dropped: those that `specs` plans with other values now (same task, agent and pair seed, but
-    another id), and those whose source was trained again and recorded other data. All other rows stay. Equal rows give
+    another id), and those whose source was trained again and recorded other data. What was computed across runs goes
+    with any run that is dropped or that recorded other data; `put_across` adds it. All other rows stay. Equal rows give
     equal bytes. Raises RunError as `load`, and where the disk refuses.
     """
     done = [spec for spec in specs if store.status(spec) == 'done']
@@ -94,7 +107,8 @@ def add(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str = 'toy_
     changed = {}
     with alone():
         tables = read(folder, chapter)
-        orphans = _orphans(done, store, tables, chapter)
+        again = {spec.run_id for spec in done if not spec.source and _differs(spec, store, tables['metrics'], chapter)}
+        orphans = _followers(again, tables['runs']) - set(done_ids)
         for name in CHAPTERS[chapter].tables:
             old = tables[name]
             outdated = _outdated(old, specs) | old.run_id.isin(orphans)
@@ -104,8 +118,24 @@ def add(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str = 'toy_
                 parts = [kept, *new] if len(kept) or not new else new
                 changed[name] = pd.concat(parts, ignore_index=True)
             dropped |= dict.fromkeys(old.run_id[outdated], 'it is planned with other values now')
+        dropped |= dict.fromkeys(sorted(orphans), 'its source was trained again and recorded other data')
+        lost = again | dropped.keys()
+        is_kept = [lost.isdisjoint(json.loads(text)['models']) for text in tables[ACROSS].provenance]
+        if not all(is_kept):
+            changed[ACROSS] = tables[ACROSS][is_kept]
         write(folder, chapter, changed)
-    return dropped | dict.fromkeys(sorted(orphans), 'its source was trained again and recorded other data')
+    return dropped
+
+
+def put_across(rows: pd.DataFrame, folder: Path, chapter: str) -> None:
+    """Write rows of the table `across` in place of those of the same runs. Raises RunError as `add`.
+
+    The provenance of a row is JSON, whose `models` has the ids of all runs that it was computed with.
+    """
+    with alone():
+        old = table(folder, chapter, ACROSS)
+        kept = old[~old.run_id.isin(rows.run_id)]
+        write(folder, chapter, {ACROSS: pd.concat([kept, rows], ignore_index=True) if len(kept) else rows})
 
 
 def new_rows(name: str, done: list[RunSpec], store: Any, chapter: str) -> list[pd.DataFrame]:
@@ -148,19 +178,10 @@ def alone() -> Iterator[None]:
         os.close(handle)
 
 
-def _orphans(done: list[RunSpec], store: Any, tables: Tables, chapter: str) -> set[str]:
-    """Ids of the archived runs whose source was trained again with another outcome than the archived one.
-
-    Runs that are finished here are not among them: they are copied anew anyway.
-    """
-    trained_again = set()
-    for spec in done:
-        if spec.source is None and _differs(spec, store, tables['metrics'], chapter):
-            trained_again.add(spec.run_id)
-    runs = tables['runs']
-    sources = runs.spec.map(lambda text: json.loads(text)['source'])
-    followers = set(runs.run_id[sources.isin(trained_again)])
-    return followers - {spec.run_id for spec in done}
+def _followers(sources: set[str], runs: pd.DataFrame) -> set[str]:
+    """Ids of the archived runs that learn from these."""
+    source_ids = runs.spec.map(lambda text: json.loads(text)['source'])
+    return set(runs.run_id[source_ids.isin(sources)])
 
 
 def _differs(spec: RunSpec, store: Any, metrics: pd.DataFrame, chapter: str) -> bool:
@@ -181,7 +202,7 @@ def _outdated(rows: pd.DataFrame, specs: Sequence[RunSpec]) -> pd.Series:
     return ids.notna() & (ids != rows.run_id)
 
 
-def read(folder: Path, chapter: str, names: Sequence[str] = TABLES) -> Tables:
+def read(folder: Path, chapter: str, names: Sequence[str] = ALL) -> Tables:
     """Tables by name, with no rows where the chapter has none of it. Raises RunError as `load`."""
     tables = {}
     for name, content in sealed.contents(folder, chapter, names).items():

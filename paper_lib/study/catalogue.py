@@ -666,8 +666,9 @@ ROWS = (
         episodes. How well do they tell, within a task, (a) agents whose gain over random actions is below 0.8 of that
         of the {active.label} agent of their pair, and (b) agents whose OOD ratio is above the paper's threshold?
         AUROC: of all couples of runs at the same moment, one of either kind, the share in which the agent that is to
-        be told has the higher measure (less: the lower one). Line: chance (0.5). Dotted: what the protocol asks for
-        (0.8). Bars: 95 % bootstrap interval over pairs.""",
+        be told has the higher measure (less: the lower one). Returns in other models need final weights and are known
+        only at the end. Line: chance (0.5). Dotted: what the protocol asks for (0.8). Bars: 95 % bootstrap interval
+        over pairs.""",
         tasks=scales.MAIN,
     ),
     Entry(
@@ -678,11 +679,12 @@ ROWS = (
         _of_frames(offline.table),
         title='Offline measures in numbers',
         text="""AUROC of Figure offline for both targets at the end of training, with its 95 % interval and the lowest
-        one of a task; over all moments; of the offline agents alone. rank correlation: Spearman's, within tasks, of
-        the measure with the gain; the effective share, of which degraded agents should have less, is turned round.
-        other task: the threshold that is best on all other tasks, applied to the task left out; its balanced
-        accuracy. verdict: a measure works if its AUROC is at least 0.8 on every task and its interval lies above 0.5,
-        and fails otherwise. With fewer than five pairs on each of two tasks there is no verdict.""",
+        one of a task; over all moments (returns in other models are known only at the end); of the offline agents
+        alone. rank correlation: Spearman's, within tasks, of the measure with the gain; the effective share and the
+        return in other models, of which degraded agents should have less, are turned round. other task: the threshold
+        that is best on all other tasks, applied to the task left out; its balanced accuracy. verdict: a measure works
+        if its AUROC is at least 0.8 on every task and its interval lies above 0.5, and fails otherwise. With fewer
+        than five pairs on each of two tasks there is no verdict.""",
         tasks=scales.MAIN,
     ),
 )

@@ -10,6 +10,7 @@ import pandas as pd
 from paper_lib.contract import quantities, tasks
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study.frames import keys
+from paper_lib.study.sealed import ACROSS
 
 # The columns that order the rows of a run in each table.
 ORDER = {
@@ -19,6 +20,7 @@ ORDER = {
     'traces': ['episode', 'step'],
     'visits': ['ix', 'iy'],
     'pictures': ['step'],
+    ACROSS: [],
 }
 # Columns that a table has besides keys, order and quantities.
 FIXED = {
@@ -28,6 +30,7 @@ FIXED = {
     'traces': [],
     'visits': ['count'],
     'pictures': ['image', 'decoded', 'height', 'width', 'shown'],
+    ACROSS: ['provenance'],
 }
 SHOWN = (0, 10)  # the pair seeds of panels that show single runs: the lowest ones of the plans
 WINDOW = 9  # pictures per run
@@ -63,6 +66,8 @@ def values(name: str) -> list[str]:
         return quantities.recorded(quantities.EPISODE)
     if name == 'traces':
         return quantities.recorded(quantities.STEP)
+    if name == ACROSS:
+        return quantities.recorded(quantities.ACROSS)
     return []
 
 

@@ -16,7 +16,7 @@ from paper_lib.study.offline import (
     OUTSIDE,
     RIVAL,
     TARGETS,
-    estimate,
+    at_all_moments,
     judge,
     moments,
     tested,
@@ -28,7 +28,7 @@ from paper_lib.study.style import THEIRS, context
 def draw(frames: Frames, names: Sequence[str]) -> Figure:
     """The AUROC of every measure for both targets: at the end, with interval and single tasks, and at all moments."""
     with context():
-        figure = panels.new(frames, 8.2, 3.6)
+        figure = panels.new(frames, 8.2, 4.3)
         left, right = figure.subplots(1, 2, sharey=True)
         metrics = tested(frames)
         rows = moments(metrics, reference.random_score) if len(metrics) else None
@@ -60,7 +60,7 @@ def _draw_target(axes: Axes, rows: pd.DataFrame, target: str) -> None:
         )
         axes.plot(end.value, place, 'o', ms=5, color='black', zorder=4, label='mean, at the end' if is_first else None)
         axes.plot(
-            estimate(rows, measure, target), place, 'o', ms=5, mfc='white', mec='black', zorder=3,
+            at_all_moments(rows, measure, target), place, 'o', ms=5, mfc='white', mec='black', zorder=3,
             label='mean, at all moments' if is_first else None,
         )  # fmt: skip
     axes.axvline(CHANCE, color='black', lw=0.8)

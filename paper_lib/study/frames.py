@@ -26,7 +26,8 @@ class Frames:
 
     `runs` has one row per run (its spec and provenance), `metrics` one per evaluation, `episodes` one per episode of
     every evaluation, `traces` one per step of the final evaluation's episodes, `visits` one per visited cell of the
-    task's plane, and `pictures` one per observed picture.
+    task's plane, and `pictures` one per observed picture. Quantities that take several runs at once are columns of
+    `metrics`; they have a value in the last row of a run, and are NaN in all others.
     """
 
     specs: tuple[RunSpec, ...]

@@ -16,6 +16,7 @@ from paper_lib.contract.spec import RunSpec
 from paper_lib.study import archive
 from paper_lib.study.archive import Tables
 from paper_lib.study.extract import CHAPTERS
+from paper_lib.study.sealed import ALL
 
 
 class Origin(NamedTuple):
@@ -51,7 +52,7 @@ def of_archive(specs: Iterable[RunSpec], folder: Path, chapter: str) -> Tables:
     """The rows that another archive has of these runs. Raises RunError as `archive.load`."""
     ids = {spec.run_id for spec in specs}
     tables = archive.read(folder, chapter)
-    return {name: tables[name][tables[name].run_id.isin(ids)] for name in CHAPTERS[chapter].tables}
+    return {name: rows[rows.run_id.isin(ids)] for name, rows in tables.items()}
 
 
 def add(specs: Sequence[RunSpec], parts: Sequence[Tables], folder: Path, chapter: str, mixed: bool = False) -> Tables:
@@ -63,7 +64,7 @@ def add(specs: Sequence[RunSpec], parts: Sequence[Tables], folder: Path, chapter
     with archive.alone():
         old = archive.read(folder, chapter)
         known = set(old['runs'].run_id)
-        added: dict[str, list[pd.DataFrame]] = {name: [] for name in CHAPTERS[chapter].tables}
+        added: dict[str, list[pd.DataFrame]] = {name: [] for name in ALL}
         for part in parts:
             fresh = set(part['runs'].run_id) - known if 'runs' in part else set()
             for name, rows in part.items():

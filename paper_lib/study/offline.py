@@ -26,6 +26,9 @@ DIRECTIONS = {
     'imagined_disagreement': 1,
     'imagined_return': 1,
     'kl_recorded': 1,
+    'return_across_15': 1,
+    'return_across_50': 1,
+    'return_elsewhere': -1,
     RIVAL: 1,
 }
 DEGRADED, OUTSIDE = 'degraded', 'outside'
@@ -161,6 +164,11 @@ def _each_pair_once(tasks: Sequence[Couples]) -> float:
     return float(auroc(tasks, [np.ones((1, len(task.number))) for task in tasks])[0])
 
 
+def at_all_moments(rows: pd.DataFrame, measure: str, target: str) -> float:
+    """The AUROC over all moments; NaN for a measure that is known at the end alone."""
+    return np.nan if quantities.ACROSS in quantities.get(measure).per else estimate(rows, measure, target)
+
+
 def rank_correlation(last: pd.DataFrame, measure: str) -> float:
     """Mean over tasks of Spearman's correlation of a measure with the gain relative to Active's at the end."""
     found = []
@@ -277,7 +285,7 @@ def table(frames: Frames) -> pd.DataFrame:
                 'measure': measure,
                 'AUROC': end.value, 'low': end.low, 'high': end.high,
                 'lowest task': min(end.by_task.values()),
-                'all moments': estimate(rows, measure, target),
+                'all moments': at_all_moments(rows, measure, target),
                 'offline agents': estimate(last[last.agent.map(is_offline)], measure, target),
                 'rank correlation': rank_correlation(last, measure),
                 'other task': elsewhere(last, measure, target),

@@ -20,7 +20,9 @@ import pyarrow.parquet as pq
 
 from paper_lib.contract.errors import RunError
 
-TABLES = ('runs', 'metrics', 'episodes', 'traces', 'visits', 'pictures')
+TABLES = ('runs', 'metrics', 'episodes', 'traces', 'visits', 'pictures')  # of single runs
+ACROSS = 'across'  # the table of what takes several runs at once
+ALL = (*TABLES, ACROSS)
 LONGEST = 1_000_000  # bytes of a manifest
 ABSENT = ''  # stands in a manifest for a table that is not there yet
 
@@ -73,7 +75,7 @@ def hashes_of(folder: Path, chapter: str) -> dict[str, list[str]]:
     path = manifest(folder, chapter)
     content = _bytes(path, chapter)
     if content is None:
-        for name in TABLES:
+        for name in ALL:
             table = path_of(folder, chapter, name)
             if _bytes(table, chapter) is not None:
                 raise damaged(path, f'missing, though {table.name} is there', chapter)
@@ -129,7 +131,7 @@ def _columns(content: bytes, path: Path, chapter: str, wanted: Sequence[str]) ->
 def ids(folder: Path, chapter: str, needed: Sequence[str]) -> set[str]:
     """Ids of the runs that all `needed` tables of a chapter have. Raises RunError as `contents`, for any table."""
     found = []
-    for name, content in contents(folder, chapter, TABLES).items():
+    for name, content in contents(folder, chapter, ALL).items():
         if name in needed:
             rows = [] if content is None else _columns(content, path_of(folder, chapter, name), chapter, ['run_id'])
             found.append({row['run_id'] for row in rows})

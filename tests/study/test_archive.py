@@ -220,7 +220,7 @@ def test_study_keeps_no_training_losses_and_one_episode_of_every_run(make_store,
     archive.add(specs, make_store(specs), tmp_path, 'study')
     found = archive.load(specs, tmp_path, 'study')
     assert found.missing == []
-    assert set(found.metrics) == {*frames.KEYS, 'env_step', *extract.values('metrics')}
+    assert set(found.metrics) == {*frames.KEYS, 'env_step', *extract.values('metrics'), *extract.values('across')}
     added = found.metrics.groupby('agent').added.agg(list).to_dict()
     assert np.isnan(added['active']).all() and added['passive_10'] == [100, 200, 300] * 2
     assert set(found.traces.pair_seed) == {0, 1} and set(found.traces.episode) == {0}

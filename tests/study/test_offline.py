@@ -70,6 +70,11 @@ def test_a_follower_is_compared_with_the_active_agent_of_its_own_pair_at_the_sam
     assert (rows[(rows.agent == 'passive') & (rows.pair_seed == 1)].gain == 1).all()
 
 
+def test_what_is_known_at_the_end_alone_stands_in_the_last_moment_alone():
+    rows = offline.moments(evaluations(agent='active', return_across_15=np.array([*[np.nan] * 9, 2.0])), random)
+    assert rows.return_across_15.notna().sum() == 1 and rows.return_across_15[rows.is_last].tolist() == [2]
+
+
 def test_of_the_effective_share_degraded_agents_should_have_less():
     rows = offline.moments(
         evaluations(agent='active', density_ess=np.full(5, 0.3), promise_ratio=np.full(5, 2.0)), random
