@@ -53,6 +53,20 @@ def test_a_plan_counts_what_is_finished(call, monkeypatch):
     assert base['done'] == base['runs'] == len(done) and base['jobs'] == together['jobs'] == 0
 
 
+def test_what_is_finished_of_a_job_is_counted_as_done_and_costs_nothing(call, monkeypatch):
+    """In the row of all notebooks as in each: a job of which one run is left has the price of that run."""
+    command = ('cluster', 'plan', '1_toy_maze', '--scale', 'smoke', '--site', SLURM, '--json')
+    before = json.loads(call(*command)[1])
+    needed = book.every(scales.get('smoke'), 0, Store('none'))[1].needs()
+    done = {spec for spec in needed if not spec.source and spec.pair_seed == 0}
+    monkeypatch.setattr(Store, 'status', lambda self, spec: 'done' if spec in done else 'missing')
+    _, out, err = call(*command)
+    after = json.loads(out)
+    assert [row['done'] for row in after] == [len(done)] * 2 and done
+    assert all(new['price'] < old['price'] and new['runs'] == old['runs'] for new, old in zip(after, before))
+    assert 'An hour of a GPU costs 2.5' in err
+
+
 def test_a_plan_can_be_written_for_a_snakemake_of_ones_own(call, tmp_path):
     code, _, err = call('cluster', 'plan', '2_validation', '--scale', 'smoke', '--site', SLURM, '--write')
     place = tmp_path / 'runs/jobs'

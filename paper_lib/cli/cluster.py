@@ -65,6 +65,12 @@ class _Study:
         specs = {spec for specs in self.notebooks.values() for spec in specs}
         return {spec for spec in specs if self.store.status(spec) == 'done'}
 
+    def row(self, name: str, planned: 'list[Job]', done: set[RunSpec]) -> dict[str, Any]:
+        """The row of these jobs in the table of `cluster plan`."""
+        from paper_lib.engine import jobs, outlook
+
+        return outlook.row(name, jobs.left(planned, done, self.site.machine), len(done), self.site)
+
     def steps(self, scale: str, seeds: int) -> 'list[Step]':
         from paper_lib.engine import workflow
 
@@ -120,13 +126,11 @@ class Plan(_Common):
         done = study.done
         rows = []
         for name, specs in study.notebooks.items():
-            left = [spec for spec in specs if spec not in done]
-            alone = jobs.plan(left, study.site.lanes, study.site.pack, study.site.machine)
-            rows.append(outlook.row(name, alone, len(specs) - len(left), study.site))
-        todo = [job for job in study.planned if not done.issuperset(job.specs)]
-        left_out = len(done) - sum(spec in done for job in todo for spec in job.specs)
-        rows.append(outlook.row('together', todo, left_out, study.site))
+            alone = jobs.plan(specs, study.site.lanes, study.site.pack, study.site.machine)
+            rows.append(study.row(name, alone, done.intersection(specs)))
+        rows.append(study.row('together', study.planned, done))
         show(rows, self.json)
+        print(outlook.terms(study.site), file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -233,3 +233,19 @@ def test_hours_with_few_machines_are_no_less_than_the_longest_chain():
     assert at_once[1] == pytest.approx(outlook.hours(PLANNED))
     assert at_once[100] == pytest.approx(outlook.hours([FIRST, AFTER_FIRST]))
     assert at_once[100] <= at_once[2] < at_once[1]
+
+
+def test_no_machine_is_idle_while_a_job_could_run():
+    """A follower that is listed early does not keep a machine waiting for its source."""
+    other = dataclasses.replace(smoke.ACTIVE, seed=2, init_seed=2)
+    third = dataclasses.replace(smoke.ACTIVE, seed=3, init_seed=3)
+    source, second, third, follower = jobs.plan([smoke.ACTIVE, other, third, smoke.PASSIVE])
+    same = [dataclasses.replace(job, minutes=90) for job in (source, follower, second, third)]
+    assert outlook.makespan(same, 2) == 2
+
+
+def test_a_job_on_cores_is_paid_for_all_that_it_holds():
+    one, eight = (outlook.row('', PLANNED, 0, dataclasses.replace(SITE, cores=cores, price=1.0)) for cores in (1, 8))
+    assert eight['price'] == pytest.approx(8 * one['price'], abs=0.1)
+    assert eight['core hours'] == pytest.approx(8 * one['core hours'], abs=0.5)
+    assert 'hours at 128 cores' in eight and 'hours at 16 cores' in one
