@@ -8,6 +8,7 @@ import smoke
 
 from paper_lib import cli
 from paper_lib.data.attempts import Attempt
+from paper_lib.data.lease import Lease
 from paper_lib.data.store import Store
 from paper_lib.engine import jobs, workflow
 from paper_lib.study import book, scales
@@ -70,12 +71,22 @@ def test_what_is_finished_of_a_job_is_counted_as_done_and_costs_nothing(call, mo
 def test_a_plan_can_be_written_for_a_snakemake_of_ones_own(call, tmp_path):
     code, _, err = call('cluster', 'plan', '2_validation', '--scale', 'smoke', '--site', SLURM, '--write')
     place = tmp_path / 'runs/jobs'
-    plan = json.loads((place / 'plan.json').read_text())
-    assert code == 0 and f'{len(plan["jobs"])} jobs written: {place}' in err
+    (path,) = place.glob('plan_*.json')
+    plan = json.loads(path.read_text())
+    assert code == 0 and f'{len(plan["jobs"])} jobs written: {path}' in err
     assert (place / 'Snakefile').read_bytes() == (ROOT / 'workflow/Snakefile').read_bytes()
     for each in plan['jobs'][:-1]:
         assert [spec.run_id for spec in jobs.read(place / each['id'] / 'job.json').specs] == each['specs']
     assert plan['jobs'][-1]['id'] == 'notebook_2_validation'
+
+
+def test_no_plan_is_written_under_a_command_that_drives_the_jobs(call, tmp_path):
+    place = tmp_path / 'runs/jobs'
+    place.mkdir(parents=True)
+    with Lease(place / 'driver.json'):
+        code, _, err = call('cluster', 'plan', '0_base_agent', '--scale', 'smoke', '--write')
+    assert code == 2 and 'drives these jobs already' in err
+    assert not any(place.iterdir())
 
 
 @pytest.mark.parametrize('args, words', [
@@ -106,7 +117,8 @@ def test_status_is_that_of_the_runs_first(call, tmp_path):
     one, _ = (Attempt(store.path(first), token) for token in ('one', 'two'))
     one.note('metrics')
     call('cluster', 'plan', '2_validation', '--scale', 'smoke', '--site', SLURM, '--write')
-    planned = json.loads((tmp_path / 'runs/jobs/plan.json').read_text())['jobs']
+    (path,) = (tmp_path / 'runs/jobs').glob('plan_*.json')
+    planned = json.loads(path.read_text())['jobs']
     (of_second,) = (each['id'] for each in planned if second.run_id in each['specs'])
     workflow.log(of_second, store).write_text('begin\nerror: no space\n')
     _, out, _ = call('cluster', 'status', '2_validation', '--scale', 'smoke', '--site', SLURM, '--json')

@@ -73,11 +73,12 @@ class _Study:
 
     def steps(self, scale: str, seeds: int) -> 'list[Step]':
         from paper_lib.engine import workflow
+        from paper_lib.study import paths
 
         options = f'--scale {scale} --parameter train no'
         if seeds:
             options += f' --parameter seeds {seeds}'
-        return workflow.steps(self.planned, self.notebooks, self.site, self.store, options)
+        return workflow.steps(self.planned, self.notebooks, self.site, self.store, options, paths.figures())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +121,8 @@ class Plan(_Common):
         study = self.study()
         if self.write:
             steps = [step for step in study.steps(self.scale, self.seeds) if not workflow.is_done(step, study.store)]
-            study.store.check_writable()
-            path = workflow.write(steps, study.planned, study.site, study.store)
+            with workflow.driving(study.store):
+                path = workflow.write(steps, study.planned, study.site, study.store)
             print(f'{len(steps)} jobs written: {path}', file=sys.stderr)
         done = study.done
         rows = []

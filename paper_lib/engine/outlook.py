@@ -15,7 +15,7 @@ def hours(planned: Iterable[Job]) -> float:
 
 
 def makespan(planned: list[Job], at_once: int) -> float:
-    """Hours until all are done, so many at a time. Wherever one ends, the first of the list that need not wait begins."""
+    """Hours until all are done, so many at a time. Where one ends, the first of the list that need not wait begins."""
     names = {job.id for job in planned}
     waits = [{name for name in job.after if name in names} for job in planned]
     followers = defaultdict(list)

@@ -20,9 +20,10 @@ from paper_lib.engine.estimate import Machine
 TIMEOUT = 60  # seconds for an answer of the queue
 WORD = r'[A-Za-z0-9_.:@/-]*'  # what a name of a partition, an account, an image may be made of
 MOST_MINUTES = 60 * 24 * 365
+GPU_TYPE = 'letters, digits and the signs _ and . alone, as Snakemake has it; or empty for any type'
 WORDS = ('partition', 'account', 'gpu_type', 'image', 'namespace', 'volume')
 OF_ENGINE = {
-    'slurm': ('partition', 'account'),
+    'slurm': ('partition', 'account', 'gpu_type'),
     'kubernetes': ('image', 'namespace', 'volume'),
 }
 
@@ -65,6 +66,7 @@ class Site:
 
     def __post_init__(self):
         check(self)
+        need(re.fullmatch(r'[A-Za-z0-9_.]*', self.gpu_type) is not None, 'gpu_type', self.gpu_type, GPU_TYPE)
         for name in WORDS:
             value = getattr(self, name)
             need(re.fullmatch(WORD, value) is not None, name, value, 'letters, digits and the signs _ . : @ / -')

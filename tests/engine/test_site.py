@@ -28,6 +28,8 @@ def test_examples_are_sites(name):
     ('price = -1.0', 'price=-1.0: must be from 0 to'),
     ('at_once = "many"', "at_once='many': must be int, got str"),
     ('engine = "slurm"\npartition = "gpu; rm"', "partition='gpu; rm': must be letters, digits"),
+    ('gpu_type = "rtx-3090"', "gpu_type='rtx-3090': must be letters, digits and the signs _ and . alone"),
+    ('engine = "kubernetes"\ngpu_type = "h100"', "gpu_type='h100': engine kubernetes has no such setting"),
     ('engine = "kubernetes"\npartition = "gpu"', "partition='gpu': engine kubernetes has no such setting"),
     ('engine = "kubernetes"', "image='': must be given for engine kubernetes"),
     ('engine = "kubernetes"\nimage = "i"\nnamespace = "n"\nvolume = "v"', "volume='v': must be NAME:/PATH"),
