@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import smoke
 
@@ -10,8 +11,8 @@ from paper_lib import cli
 from paper_lib.data.attempts import Attempt
 from paper_lib.data.lease import Lease
 from paper_lib.data.store import Store
-from paper_lib.engine import jobs, workflow
-from paper_lib.study import book, scales
+from paper_lib.engine import jobs, queue, workflow
+from paper_lib.study import book, merge, scales
 
 ROOT = Path(__file__).resolve().parents[1]
 SLURM = str(ROOT / 'workflow' / 'slurm.toml')
@@ -106,6 +107,48 @@ def test_a_mistake_is_one_line(call, args, words):
 def test_folders_that_are_not_there_are_not_collected(capsys, tmp_path):
     assert cli.main(['cluster', 'collect', str(tmp_path / 'none')]) == 2
     assert 'is not a folder' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('folders, words', [([], 'none given'), (['.'], 'holds no finished run of scale smoke; name')])
+def test_where_nothing_can_be_collected_the_folder_is_named(folders, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(['cluster', 'collect', *folders, '--scale', 'smoke']) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_refusal_in_the_last_chapter_leaves_the_first_as_it_was(capsys, tmp_path, monkeypatch):
+    *_, last = scales.get('smoke').chapters
+    added = []
+
+    def runs(specs, store, chapter):
+        rows = [{'run_id': spec.run_id, 'task': spec.task, 'pair_seed': spec.pair_seed} for spec in specs]
+        machines = ['a', 'b'] if chapter == last else ['a', 'a']
+        provenance = [json.dumps({'code': ['c'], 'device': machines[number % 2]}) for number in range(len(rows))]
+        return {'runs': pd.DataFrame(rows).assign(provenance=provenance)}
+
+    monkeypatch.setattr(merge, 'of_store', runs)
+    monkeypatch.setattr(merge, 'add', lambda *arguments: added.append(arguments) or {})
+    command = ['cluster', 'collect', str(tmp_path), '--scale', 'smoke']
+    assert cli.main(command) == 2 and 'of its pair by' in capsys.readouterr().err
+    assert not added
+    assert cli.main([*command, '--mixed']) == 0 and len(added) == len(scales.get('smoke').chapters)
+
+
+def test_jobs_that_cannot_be_asked_for_are_not_said_to_be_cancelled(call, tmp_path, monkeypatch):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    code, out, err = call('cluster', 'cancel', '--site', SLURM)
+    assert (code, out) == (2, '') and 'squeue: no answer on this machine' in err and err.count('\n') == 1
+
+
+def test_a_refused_cancellation_is_an_error(call, tmp_path, monkeypatch):
+    name = queue.prefix(tmp_path / 'runs/jobs')
+    answers = {'squeue': f'echo "{name}|7|PENDING|rule_work_wildcards_job_0a|0:00|"', 'scancel': 'echo no >&2; exit 1'}
+    for program, answer in answers.items():
+        (tmp_path / program).write_text(f'#!/bin/sh\n{answer}\n')
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path))
+    code, out, err = call('cluster', 'cancel', '--site', SLURM)
+    assert (code, out) == (2, '') and 'scancel: no; give' in err
 
 
 def test_status_is_that_of_the_runs_first(call, tmp_path):

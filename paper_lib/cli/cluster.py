@@ -277,20 +277,36 @@ class Collect:
         from paper_lib.data.store import Store
         from paper_lib.study import merge, paths, plan, scales
 
+        if not self.folders:
+            raise UserError('folder: none given; name folders of runs, or archives (figures/data/SCALE)')
         for folder in self.folders:
             if not folder.is_dir():
                 raise UserError(f'folder={str(folder)!r}: is not a folder')
         scale = scales.get(self.scale)
-        counts: dict[tuple[str, merge.Origin], int] = {}
+        specs_of = {}
+        parts_of: dict[str, list[merge.Tables]] = {}
+        fruitful = set()
         for chapter in scale.chapters:
-            specs = plan.specs(chapter, scale, self.seeds, optional=True)
-            parts = []
+            specs = specs_of[chapter] = plan.specs(chapter, scale, self.seeds, optional=True)
+            parts = parts_of[chapter] = []
             for folder in self.folders:
                 if any(folder.glob('*_manifest.json')):
                     parts.append(merge.of_archive(specs, folder, chapter))
                 else:
                     parts.append(merge.of_store(specs, Store(folder), chapter))
-            new = merge.add(specs, parts, paths.archive(self.scale), chapter, self.mixed)
+                if any(map(len, parts[-1].values())):
+                    fruitful.add(folder)
+        for folder in self.folders:
+            if folder not in fruitful:
+                advice = f'name an archive (figures/data/{self.scale}) or a folder of runs'
+                raise UserError(f'folder={str(folder)!r}: holds no finished run of scale {self.scale}; {advice}')
+        target = paths.archive(self.scale)
+        if not self.mixed:
+            for chapter, specs in specs_of.items():  # all, before the first is written
+                merge.check(specs, parts_of[chapter], target, chapter)
+        counts: dict[tuple[str, merge.Origin], int] = {}
+        for chapter, specs in specs_of.items():
+            new = merge.add(specs, parts_of[chapter], target, chapter, self.mixed)
             for origin, count in merge.origins(new).items():
                 counts[chapter, origin] = count
         rows = []

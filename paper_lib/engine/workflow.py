@@ -369,7 +369,10 @@ def snakemake(site: Site) -> str:
 
 
 def cancel(site: Site, store: Store, say: Callable[[str], None]) -> None:
-    """Stop the process that drives the jobs, and take them out of the queue. What is finished stays."""
+    """Stop the process that drives the jobs, and take them out of the queue. What is finished stays.
+
+    Raises UserError where the queue cannot be asked, after the process was stopped.
+    """
     from paper_lib.data.lease import alive as held
 
     driver = folder(store) / 'driver.json'
@@ -378,7 +381,10 @@ def cancel(site: Site, store: Store, say: Callable[[str], None]) -> None:
         say('waiting for the process that drives the jobs')
         while held(driver):
             time.sleep(1)
-    queued = queue.jobs(site, folder(store)) or []
+    queued = queue.jobs(site, folder(store))
+    if queued is None:
+        tried = 'squeue' if site.engine == 'slurm' else f'the queue of engine {site.engine}'
+        raise UserError(f'{tried}: no answer on this machine; if jobs of {folder(store)} are left, they go on')
     queue.cancel(queued)
     say(f'{len(queued)} jobs taken out of the queue; `paper-lib cluster submit` goes on with them')
 
