@@ -8,6 +8,7 @@ import pytest
 import smoke
 
 from paper_lib import cli
+from paper_lib.contract import files
 from paper_lib.data.attempts import Attempt
 from paper_lib.data.lease import Lease
 from paper_lib.data.store import Store
@@ -79,6 +80,24 @@ def test_a_plan_can_be_written_for_a_snakemake_of_ones_own(call, tmp_path):
     for each in plan['jobs'][:-1]:
         assert [spec.run_id for spec in jobs.read(place / each['id'] / 'job.json').specs] == each['specs']
     assert plan['jobs'][-1]['id'] == 'notebook_2_validation'
+
+
+def test_runs_that_were_interrupted_are_planned_with_those_that_they_were_begun_with(call, tmp_path):
+    """With other notebooks, or other lanes in the site file, a plan would group them in another way."""
+    needed = book.every(scales.get('smoke'), 0, Store('none'))[1].needs()
+    programs = [program for job in jobs.plan(needed, lanes=2) for program in job.programs]
+    lanes = next([second.run_id, first.run_id] for first, second in (each for each in programs if len(each) == 2))
+    for run_id in lanes:
+        checkpoint = tmp_path / 'runs' / run_id / 'checkpoint-20.npz'
+        checkpoint.parent.mkdir(parents=True)
+        files.write_npz(checkpoint, {}, {'meta': {'setting': {'lanes': lanes}}})
+    site = tmp_path / 'site.toml'
+    site.write_text("engine = 'slurm'\nlanes = 1\n")
+    call('cluster', 'plan', '1_toy_maze', '--scale', 'smoke', '--site', str(site), '--write')
+    planned = [jobs.read(path) for path in (tmp_path / 'runs/jobs').glob('job_*/job.json')]
+    programs = [[spec.run_id for spec in program] for job in planned for program in job.programs]
+    assert lanes in programs
+    assert all(len(program) == 1 for program in programs if program != lanes)
 
 
 def test_no_plan_is_written_under_a_command_that_drives_the_jobs(call, tmp_path):

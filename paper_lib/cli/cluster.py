@@ -1,6 +1,7 @@
 """Commands for machines beyond this one: what a study costs there, its jobs, and what becomes of them."""
 
 import dataclasses
+import functools
 import sys
 import time
 from pathlib import Path
@@ -56,9 +57,20 @@ class _Study:
     """The jobs of a scale's notebooks on a site."""
 
     notebooks: dict[str, list[RunSpec]]  # the runs that each draws and that are in no archive
-    planned: 'list[Job]'
     site: 'Site'
     store: 'Store'
+
+    def plan(self, specs: list[RunSpec]) -> 'list[Job]':
+        """The jobs of these runs. Those that were interrupted go on with the runs that they were begun with."""
+        from paper_lib.engine import jobs
+
+        begun = jobs.begun(specs, self.store)
+        return jobs.plan(specs, self.site.lanes, self.site.pack, self.site.machine, begun)
+
+    @functools.cached_property
+    def planned(self) -> 'list[Job]':
+        """The jobs of all notebooks together."""
+        return self.plan([spec for specs in self.notebooks.values() for spec in specs])
 
     @property
     def done(self) -> set[RunSpec]:
@@ -94,7 +106,6 @@ class _Common:
     def study(self) -> _Study:
         """Raises UserError for a wrong name or value, and for a mistake in the site file."""
         from paper_lib.data.store import Store
-        from paper_lib.engine import jobs
         from paper_lib.engine import site as sites
         from paper_lib.study import book, scales
         from paper_lib.study.names import choose
@@ -104,8 +115,7 @@ class _Common:
         books = {each.name: each for each in book.every(scales.get(self.scale), self.seeds, store)}
         chosen = [choose('notebook', name, books) for name in self.names or books]
         notebooks = {each.name: each.needs() for each in chosen}
-        specs = [spec for needed in notebooks.values() for spec in needed]
-        return _Study(notebooks, jobs.plan(specs, site.lanes, site.pack, site.machine), site, store)
+        return _Study(notebooks, site, store)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +126,7 @@ class Plan(_Common):
     json: Json = False
 
     def __call__(self) -> None:
-        from paper_lib.engine import jobs, outlook, workflow
+        from paper_lib.engine import outlook, workflow
 
         study = self.study()
         if self.write:
@@ -127,8 +137,7 @@ class Plan(_Common):
         done = study.done
         rows = []
         for name, specs in study.notebooks.items():
-            alone = jobs.plan(specs, study.site.lanes, study.site.pack, study.site.machine)
-            rows.append(study.row(name, alone, done.intersection(specs)))
+            rows.append(study.row(name, study.plan(specs), done.intersection(specs)))
         rows.append(study.row('together', study.planned, done))
         show(rows, self.json)
         print(outlook.terms(study.site), file=sys.stderr)
