@@ -170,8 +170,9 @@ def test_a_refused_cancellation_is_an_error(call, tmp_path, monkeypatch):
     assert (code, out) == (2, '') and 'scancel: no; give' in err
 
 
-def test_status_is_that_of_the_runs_first(call, tmp_path):
+def test_status_is_that_of_the_runs_first(call, tmp_path, monkeypatch):
     """A source that failed, its followers that wait, and a run that two processes wrote."""
+    monkeypatch.setenv('PATH', str(tmp_path))  # no squeue
     (validation,) = (each for each in book.every(scales.get('smoke'), 0, Store('none')) if each.name == '2_validation')
     first, second, *_ = [spec for spec in validation.needs() if not spec.source]
     store = Store(tmp_path / 'runs')
@@ -183,7 +184,8 @@ def test_status_is_that_of_the_runs_first(call, tmp_path):
     planned = json.loads(path.read_text())['jobs']
     (of_second,) = (each['id'] for each in planned if second.run_id in each['specs'])
     workflow.log(of_second, store).write_text('begin\nerror: no space\n')
-    _, out, _ = call('cluster', 'status', '2_validation', '--scale', 'smoke', '--site', SLURM, '--json')
+    _, out, err = call('cluster', 'status', '2_validation', '--scale', 'smoke', '--site', SLURM, '--json')
+    assert err == 'no queue answers on this machine; this is what the runs say alone\n'
     rows = {row['run_id']: row for row in json.loads(out)}
     assert len(rows) == len(validation.needs())
     assert 'TWO WRITERS: attempt 1' in rows[first.run_id]['detail']

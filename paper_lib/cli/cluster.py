@@ -157,8 +157,8 @@ class Submit(_Common):
         if not self.site:
             raise UserError('site: none given; name the file with --site (workflow/ has examples)')
         study = self.study()
-        sites.check_queue(study.site)
         steps = study.steps(self.scale, self.seeds)
+        sites.check_queue(study.site, max(step.megabytes for step in steps))
         workflow.submit(steps, study.planned, study.site, study.store, lambda line: print(line, flush=True))
         print(f'done: {len(steps)} jobs')
 
@@ -186,7 +186,10 @@ def _states(study: _Study) -> list[dict[str, Any]]:
     from paper_lib.data import attempts
     from paper_lib.engine import queue, workflow
 
-    queued = {each.step: each for each in queue.jobs(study.site, workflow.folder(study.store)) or ()}
+    answer = queue.jobs(study.site, workflow.folder(study.store))
+    if answer is None:
+        print('no queue answers on this machine; this is what the runs say alone', file=sys.stderr)
+    queued = {each.step: each for each in answer or ()}
     rows = []
     for job in study.planned:
         for spec in job.specs:

@@ -108,12 +108,13 @@ def read(path: Path) -> Site:
         raise UserError(f'site={path}: {error}') from None
 
 
-def check_queue(site: Site) -> None:
-    """Raise UserError unless the queue would take a job of this site. Nothing is submitted."""
+def check_queue(site: Site, megabytes: int) -> None:
+    """Raise UserError unless the queue would take a job of this site with so much memory. Nothing is submitted."""
     if site.engine == 'slurm':
         if not shutil.which('sbatch'):
             raise UserError("engine='slurm': there is no sbatch on this machine; run this on a login node")
         command = ['sbatch', '--test-only', f'--time={site.longest}', f'--cpus-per-task={site.cores}']
+        command.append(f'--mem={megabytes}')
         command += [f'--partition={site.partition}'] if site.partition else []
         command += [f'--account={site.account}'] if site.account else []
         if site.gpus:
