@@ -64,18 +64,26 @@ class _Study:
         """The jobs of these runs. Those that were interrupted go on with the runs that they were begun with."""
         from paper_lib.engine import jobs
 
-        begun = jobs.begun(specs, self.store)
-        return jobs.plan(specs, self.site.lanes, self.site.pack, self.site.machine, begun)
+        return jobs.plan(specs, self.site.lanes, self.site.pack, self.site.machine, self._begun)
+
+    @functools.cached_property
+    def _specs(self) -> list[RunSpec]:
+        return list(dict.fromkeys(spec for specs in self.notebooks.values() for spec in specs))
+
+    @functools.cached_property
+    def _begun(self) -> dict[str, tuple[str, ...]]:
+        from paper_lib.engine import jobs
+
+        return jobs.begun(self._specs, self.store)
 
     @functools.cached_property
     def planned(self) -> 'list[Job]':
         """The jobs of all notebooks together."""
-        return self.plan([spec for specs in self.notebooks.values() for spec in specs])
+        return self.plan(self._specs)
 
     @property
     def done(self) -> set[RunSpec]:
-        specs = {spec for specs in self.notebooks.values() for spec in specs}
-        return {spec for spec in specs if self.store.status(spec) == 'done'}
+        return {spec for spec in self._specs if self.store.status(spec) == 'done'}
 
     def row(self, name: str, planned: 'list[Job]', done: set[RunSpec]) -> dict[str, Any]:
         """The row of these jobs in the table of `cluster plan`."""

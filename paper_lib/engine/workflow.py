@@ -200,12 +200,14 @@ def _drive(
 ) -> None:
     said = ''
     still = 0  # rounds that were broken off before anything moved
+    tried = None  # what was alive when the last round had ended, and how far its jobs had been before it
     while todo := [step for step in every if not is_done(step, store)]:
         _check_stop(store)
         driver.check()
         live = alive(todo, site, store)
         ready = without(todo, live)
-        if not ready:
+        is_tried = bool(live) and tried == (live, _progress(ready, store))  # it would fail again until something ends
+        if not ready or is_tried:
             text = f'waiting for {len(live)} jobs that were submitted before'
             if text != said:
                 say(text)
@@ -213,10 +215,13 @@ def _drive(
             time.sleep(site.seconds)
             continue
         before = _progress(todo, store)
+        of_ready = _progress(ready, store)
         plan = write(ready, planned, site, store)
         say(f'{len(every) - len(todo)} of {len(every)} jobs done, {len(ready)} for Snakemake; log: {_log(store)}')
         code = _round(program, plan, ready, site, store, driver)
-        if _progress(todo, store) != before or alive(todo, site, store):
+        live = alive(todo, site, store)
+        tried = (live, of_ready)
+        if _progress(todo, store) != before or live:
             still = 0
             continue
         still += 1

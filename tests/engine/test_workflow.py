@@ -133,6 +133,13 @@ def test_jobs_of_an_earlier_command_are_left_alone_until_they_have_ended(world, 
     assert world.rounds[1] == [FIRST.id, AFTER_FIRST.id, 'notebook_1_toy_maze']
 
 
+def test_what_has_failed_is_not_submitted_again_and_again_while_an_earlier_job_goes_on(world, steps, store):
+    world.queue = [Queued('7', 'RUNNING', FIRST.id, '1:00', 'n1')]
+    world.act = [lambda *_: 1, finish(world)]
+    submit(steps, store)
+    assert world.rounds == [[SECOND.id, AFTER_SECOND.id], [*ids(PLANNED), 'notebook_1_toy_maze']]
+
+
 def test_jobs_of_other_packing_in_the_queue_hold_their_runs_all_the_same(world, steps, store):
     (packed, _) = jobs.plan(SPECS, minutes=10**6)
     jobs.write(workflow.folder(store) / packed.id / 'job.json', packed)
