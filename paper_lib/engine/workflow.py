@@ -42,6 +42,7 @@ PR_SET_PDEATHSIG = 1  # of prctl
 # before the first job some seconds more. Snakemake asks more and more seldom, and for lost jobs without end.
 QUESTIONS = 5
 IDLE = 90.0
+PAUSE = 300.0  # seconds until jobs that failed are given again while nothing changes: the reason may have passed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,13 +202,14 @@ def _drive(
     said = ''
     still = 0  # rounds that were broken off before anything moved
     tried = None  # what was alive when the last round had ended, and how far its jobs had been before it
+    ended = 0.0  # when that was
     while todo := [step for step in every if not is_done(step, store)]:
         _check_stop(store)
         driver.check()
         live = alive(todo, site, store)
         ready = without(todo, live)
-        is_tried = bool(live) and tried == (live, _progress(ready, store))  # it would fail again until something ends
-        if not ready or is_tried:
+        is_same = bool(live) and tried == (live, _progress(ready, store))
+        if not ready or (is_same and time.monotonic() - ended < PAUSE):
             text = f'waiting for {len(live)} jobs that were submitted before'
             if text != said:
                 say(text)
@@ -221,6 +223,7 @@ def _drive(
         code = _round(program, plan, ready, site, store, driver)
         live = alive(todo, site, store)
         tried = (live, of_ready)
+        ended = time.monotonic()
         if _progress(todo, store) != before or live:
             still = 0
             continue
@@ -325,17 +328,8 @@ def command(program: str, plan: Path, site: Site, store: Store) -> list[str]:
     place = folder(store)
     line = [program, '--snakefile', str(place / SNAKEFILE.name), '--directory', str(place), '--config', f'plan={plan}']
     line += ['--jobs', str(site.at_once), '--resources', 'archive=1', '--keep-going', '--retries', str(site.retries)]
-    line += [
-        '--scheduler',
-        'greedy',
-        '--rerun-triggers',
-        'mtime',
-        'input',
-        '--rerun-incomplete',
-        '--nolock',
-        '--latency-wait',
-        '60',
-    ]
+    line += ['--scheduler', 'greedy', '--rerun-triggers', 'mtime', 'input', '--rerun-incomplete']
+    line += ['--nolock', '--latency-wait', '60']
     line += ['--executor', site.engine]
     if site.engine == 'slurm':
         line += ['--slurm-requeue', '--slurm-logdir', str(place / 'slurm'), '--slurm-keep-successful-logs']

@@ -140,6 +140,14 @@ def test_what_has_failed_is_not_submitted_again_and_again_while_an_earlier_job_g
     assert world.rounds == [[SECOND.id, AFTER_SECOND.id], [*ids(PLANNED), 'notebook_1_toy_maze']]
 
 
+def test_what_has_failed_is_submitted_again_after_a_pause(world, steps, store, monkeypatch):
+    world.queue = [Queued('7', 'RUNNING', FIRST.id, '1:00', 'n1')]
+    monkeypatch.setattr(workflow, 'PAUSE', 0.0)
+    world.act = [lambda *_: 1, finish(world), finish(world)]
+    submit(steps, store)
+    assert world.rounds[:2] == [[SECOND.id, AFTER_SECOND.id]] * 2
+
+
 def test_jobs_of_other_packing_in_the_queue_hold_their_runs_all_the_same(world, steps, store):
     (packed, _) = jobs.plan(SPECS, minutes=10**6)
     jobs.write(workflow.folder(store) / packed.id / 'job.json', packed)
