@@ -1,6 +1,7 @@
 """Commands for machines beyond this one: what a study costs there, its jobs, and what becomes of them."""
 
 import dataclasses
+import functools
 import sys
 import time
 from pathlib import Path
@@ -56,22 +57,48 @@ class _Study:
     """The jobs of a scale's notebooks on a site."""
 
     notebooks: dict[str, list[RunSpec]]  # the runs that each draws and that are in no archive
-    planned: 'list[Job]'
     site: 'Site'
     store: 'Store'
 
+    def plan(self, specs: list[RunSpec]) -> 'list[Job]':
+        """The jobs of these runs. Those that were interrupted go on with the runs that they were begun with."""
+        from paper_lib.engine import jobs
+
+        return jobs.plan(specs, self.site.lanes, self.site.pack, self.site.machine, self._begun)
+
+    @functools.cached_property
+    def _specs(self) -> list[RunSpec]:
+        return list(dict.fromkeys(spec for specs in self.notebooks.values() for spec in specs))
+
+    @functools.cached_property
+    def _begun(self) -> dict[str, tuple[str, ...]]:
+        from paper_lib.engine import jobs
+
+        return jobs.begun(self._specs, self.store)
+
+    @functools.cached_property
+    def planned(self) -> 'list[Job]':
+        """The jobs of all notebooks together."""
+        return self.plan(self._specs)
+
     @property
     def done(self) -> set[RunSpec]:
-        specs = {spec for specs in self.notebooks.values() for spec in specs}
-        return {spec for spec in specs if self.store.status(spec) == 'done'}
+        return {spec for spec in self._specs if self.store.status(spec) == 'done'}
+
+    def row(self, name: str, planned: 'list[Job]', done: set[RunSpec]) -> dict[str, Any]:
+        """The row of these jobs in the table of `cluster plan`."""
+        from paper_lib.engine import jobs, outlook
+
+        return outlook.row(name, jobs.left(planned, done, self.site.machine), len(done), self.site)
 
     def steps(self, scale: str, seeds: int) -> 'list[Step]':
         from paper_lib.engine import workflow
+        from paper_lib.study import paths
 
         options = f'--scale {scale} --parameter train no'
         if seeds:
             options += f' --parameter seeds {seeds}'
-        return workflow.steps(self.planned, self.notebooks, self.site, self.store, options)
+        return workflow.steps(self.planned, self.notebooks, self.site, self.store, options, paths.figures())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +114,6 @@ class _Common:
     def study(self) -> _Study:
         """Raises UserError for a wrong name or value, and for a mistake in the site file."""
         from paper_lib.data.store import Store
-        from paper_lib.engine import jobs
         from paper_lib.engine import site as sites
         from paper_lib.study import book, scales
         from paper_lib.study.names import choose
@@ -97,8 +123,7 @@ class _Common:
         books = {each.name: each for each in book.every(scales.get(self.scale), self.seeds, store)}
         chosen = [choose('notebook', name, books) for name in self.names or books]
         notebooks = {each.name: each.needs() for each in chosen}
-        specs = [spec for needed in notebooks.values() for spec in needed]
-        return _Study(notebooks, jobs.plan(specs, site.lanes, site.pack, site.machine), site, store)
+        return _Study(notebooks, site, store)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,24 +134,21 @@ class Plan(_Common):
     json: Json = False
 
     def __call__(self) -> None:
-        from paper_lib.engine import jobs, outlook, workflow
+        from paper_lib.engine import outlook, workflow
 
         study = self.study()
         if self.write:
             steps = [step for step in study.steps(self.scale, self.seeds) if not workflow.is_done(step, study.store)]
-            study.store.check_writable()
-            path = workflow.write(steps, study.planned, study.site, study.store)
+            with workflow.driving(study.store):
+                path = workflow.write(steps, study.planned, study.site, study.store)
             print(f'{len(steps)} jobs written: {path}', file=sys.stderr)
         done = study.done
         rows = []
         for name, specs in study.notebooks.items():
-            left = [spec for spec in specs if spec not in done]
-            alone = jobs.plan(left, study.site.lanes, study.site.pack, study.site.machine)
-            rows.append(outlook.row(name, alone, len(specs) - len(left), study.site))
-        todo = [job for job in study.planned if not done.issuperset(job.specs)]
-        left_out = len(done) - sum(spec in done for job in todo for spec in job.specs)
-        rows.append(outlook.row('together', todo, left_out, study.site))
+            rows.append(study.row(name, study.plan(specs), done.intersection(specs)))
+        rows.append(study.row('together', study.planned, done))
         show(rows, self.json)
+        print(outlook.terms(study.site), file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,8 +165,8 @@ class Submit(_Common):
         if not self.site:
             raise UserError('site: none given; name the file with --site (workflow/ has examples)')
         study = self.study()
-        sites.check_queue(study.site)
         steps = study.steps(self.scale, self.seeds)
+        sites.check_queue(study.site, max(step.megabytes for step in steps))
         workflow.submit(steps, study.planned, study.site, study.store, lambda line: print(line, flush=True))
         print(f'done: {len(steps)} jobs')
 
@@ -172,7 +194,10 @@ def _states(study: _Study) -> list[dict[str, Any]]:
     from paper_lib.data import attempts
     from paper_lib.engine import queue, workflow
 
-    queued = {each.step: each for each in queue.jobs(study.site, workflow.folder(study.store)) or ()}
+    answer = queue.jobs(study.site, workflow.folder(study.store))
+    if answer is None:
+        print('no queue answers on this machine; this is what the runs say alone', file=sys.stderr)
+    queued = {each.step: each for each in answer or ()}
     rows = []
     for job in study.planned:
         for spec in job.specs:
@@ -272,20 +297,36 @@ class Collect:
         from paper_lib.data.store import Store
         from paper_lib.study import merge, paths, plan, scales
 
+        if not self.folders:
+            raise UserError('folder: none given; name folders of runs, or archives (figures/data/SCALE)')
         for folder in self.folders:
             if not folder.is_dir():
                 raise UserError(f'folder={str(folder)!r}: is not a folder')
         scale = scales.get(self.scale)
-        counts: dict[tuple[str, merge.Origin], int] = {}
+        specs_of = {}
+        parts_of: dict[str, list[merge.Tables]] = {}
+        fruitful = set()
         for chapter in scale.chapters:
-            specs = plan.specs(chapter, scale, self.seeds, optional=True)
-            parts = []
+            specs = specs_of[chapter] = plan.specs(chapter, scale, self.seeds, optional=True)
+            parts = parts_of[chapter] = []
             for folder in self.folders:
                 if any(folder.glob('*_manifest.json')):
                     parts.append(merge.of_archive(specs, folder, chapter))
                 else:
                     parts.append(merge.of_store(specs, Store(folder), chapter))
-            new = merge.add(specs, parts, paths.archive(self.scale), chapter, self.mixed)
+                if any(map(len, parts[-1].values())):
+                    fruitful.add(folder)
+        for folder in self.folders:
+            if folder not in fruitful:
+                advice = f'name an archive (figures/data/{self.scale}) or a folder of runs'
+                raise UserError(f'folder={str(folder)!r}: holds no finished run of scale {self.scale}; {advice}')
+        target = paths.archive(self.scale)
+        if not self.mixed:
+            for chapter, specs in specs_of.items():  # all, before the first is written
+                merge.check(specs, parts_of[chapter], target, chapter)
+        counts: dict[tuple[str, merge.Origin], int] = {}
+        for chapter, specs in specs_of.items():
+            new = merge.add(specs, parts_of[chapter], target, chapter, self.mixed)
             for origin, count in merge.origins(new).items():
                 counts[chapter, origin] = count
         rows = []

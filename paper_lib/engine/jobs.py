@@ -108,6 +108,19 @@ def plan(
     return made
 
 
+def left(planned: list[Job], done: Collection[RunSpec], machine: Machine) -> list[Job]:
+    """The jobs without the runs that are done, and without those jobs of which nothing is left."""
+    made = []
+    names = {}
+    for job in planned:
+        kept = [tuple(spec for spec in program if spec not in done) for program in job.programs]
+        kept = tuple(program for program in kept if program)
+        if kept:
+            made.append(_job(kept, tuple(names[name] for name in job.after if name in names), machine))
+            names[job.id] = made[-1].id
+    return made
+
+
 def _level(spec: RunSpec, planned: Collection[RunSpec]) -> int:
     """How many planned runs must be trained before this one, one after the other."""
     level = 0

@@ -50,9 +50,12 @@ def parse(text: str, name: str) -> list[Queued]:
 
 
 def cancel(queued: list[Queued]) -> None:
-    """Take jobs out of the queue. Raises UserError if it does not answer."""
+    """Take jobs out of the queue. Raises UserError if it does not answer, or refuses."""
     if queued:
-        site.ask(['scancel', *(each.number for each in queued)])
+        answer = site.ask(['scancel', *(each.number for each in queued)])
+        if answer.returncode:
+            *_, reason = answer.stderr.strip().splitlines() or ['no reason given']
+            raise UserError(f'scancel: {reason}; give the same command again')
 
 
 def keeps_accounts() -> bool:

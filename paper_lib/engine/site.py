@@ -20,9 +20,10 @@ from paper_lib.engine.estimate import Machine
 TIMEOUT = 60  # seconds for an answer of the queue
 WORD = r'[A-Za-z0-9_.:@/-]*'  # what a name of a partition, an account, an image may be made of
 MOST_MINUTES = 60 * 24 * 365
+GPU_TYPE = 'letters, digits and the signs _ and . alone, as Snakemake has it; or empty for any type'
 WORDS = ('partition', 'account', 'gpu_type', 'image', 'namespace', 'volume')
 OF_ENGINE = {
-    'slurm': ('partition', 'account'),
+    'slurm': ('partition', 'account', 'gpu_type'),
     'kubernetes': ('image', 'namespace', 'volume'),
 }
 
@@ -65,6 +66,7 @@ class Site:
 
     def __post_init__(self):
         check(self)
+        need(re.fullmatch(r'[A-Za-z0-9_.]*', self.gpu_type) is not None, 'gpu_type', self.gpu_type, GPU_TYPE)
         for name in WORDS:
             value = getattr(self, name)
             need(re.fullmatch(WORD, value) is not None, name, value, 'letters, digits and the signs _ . : @ / -')
@@ -106,12 +108,13 @@ def read(path: Path) -> Site:
         raise UserError(f'site={path}: {error}') from None
 
 
-def check_queue(site: Site) -> None:
-    """Raise UserError unless the queue would take a job of this site. Nothing is submitted."""
+def check_queue(site: Site, megabytes: int) -> None:
+    """Raise UserError unless the queue would take a job of this site with so much memory. Nothing is submitted."""
     if site.engine == 'slurm':
         if not shutil.which('sbatch'):
             raise UserError("engine='slurm': there is no sbatch on this machine; run this on a login node")
         command = ['sbatch', '--test-only', f'--time={site.longest}', f'--cpus-per-task={site.cores}']
+        command.append(f'--mem={megabytes}')
         command += [f'--partition={site.partition}'] if site.partition else []
         command += [f'--account={site.account}'] if site.account else []
         if site.gpus:

@@ -9,6 +9,7 @@ keep writers apart where the queue is wrong.
 import contextlib
 import ctypes
 import dataclasses
+import hashlib
 import json
 import os
 import shlex
@@ -16,7 +17,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ PR_SET_PDEATHSIG = 1  # of prctl
 # before the first job some seconds more. Snakemake asks more and more seldom, and for lost jobs without end.
 QUESTIONS = 5
 IDLE = 90.0
+PAUSE = 300.0  # seconds until jobs that failed are given again while nothing changes: the reason may have passed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +65,15 @@ def folder(store: Store) -> Path:
 
 
 def steps(
-    planned: list[Job], notebooks: dict[str, list[RunSpec]], site: Site, store: Store, options: str
+    planned: list[Job], notebooks: dict[str, list[RunSpec]], site: Site, store: Store, options: str, figures: Path
 ) -> list[Step]:
-    """The jobs, and the notebooks that need these runs. `options` are those of every notebook's command."""
+    """The jobs, and the notebooks that need these runs.
+
+    `options` are those of every notebook's command. `figures` is the folder that notebooks draw into; it is named in
+    the command, because jobs work in another folder than the caller and may not get its environment.
+    """
     runs = shlex.quote(str(store.root.absolute()))
+    drawing = f'env PAPER_LIB_FIGURES={shlex.quote(str(figures.absolute()))}'
     made = []
     for job in planned:
         path = shlex.quote(str(folder(store) / job.id / 'job.json'))
@@ -77,7 +84,7 @@ def steps(
     job_of = {spec: step.id for step in made for spec in step.specs}
     for name, specs in notebooks.items():
         after = tuple(dict.fromkeys(job_of[spec] for spec in specs if spec in job_of))
-        command = f'{site.workers} notebooks {name} --runs {runs} {options}'
+        command = f'{drawing} {site.workers} notebooks {name} --runs {runs} {options}'
         minutes = min(NOTEBOOK_MINUTES, site.longest)
         made.append(Step(f'notebook_{name}', after, command, 1, 0, NOTEBOOK_MEMORY // 10**6, minutes))
     return made
@@ -125,9 +132,14 @@ def _marker(step: Step, store: Store) -> Path:
 
 
 def write(todo: list[Step], planned: list[Job], site: Site, store: Store) -> Path:
-    """Write the plan of a round, and a file for each of its jobs. Returns the plan's path."""
+    """Write the plan of a round, and a file for each of its jobs. Returns the plan's path.
+
+    Every job reads the plan again when it begins, and one that waits in the queue may begin when another plan was
+    written: so each has a file of its own, which does not change.
+    """
     by_id = {job.id: job for job in planned}
-    path = folder(store) / 'plan.json'
+    content = json.dumps(document(todo, store), indent=0).encode()
+    path = folder(store) / f'plan_{hashlib.sha256(content).hexdigest()[:16]}.json'
     with files.guard(path):
         for step in todo:
             place = path.parent / step.id
@@ -136,7 +148,7 @@ def write(todo: list[Step], planned: list[Job], site: Site, store: Store) -> Pat
             if step.id in by_id and not _is_written(place / 'job.json', by_id[step.id]):
                 jobs.write(place / 'job.json', by_id[step.id])
     files.write_bytes(path.with_name(SNAKEFILE.name), SNAKEFILE.read_bytes())  # all machines see it here
-    files.write_bytes(path, json.dumps(document(todo, store), indent=0).encode())
+    files.write_bytes(path, content)
     return path
 
 
@@ -153,17 +165,24 @@ def submit(every: list[Step], planned: list[Job], site: Site, store: Store, say:
     Raises UserError if another process does this already, RunError if steps fail and nothing moves any more.
     """
     program = snakemake(site)
+    with driving(store) as driver:
+        _stop_mark(store).unlink(missing_ok=True)
+        for step in every:
+            if not step.specs:  # what it draws may have changed
+                _marker(step, store).unlink(missing_ok=True)
+        _drive(every, planned, site, store, driver, program, say)
+
+
+@contextlib.contextmanager
+def driving(store: Store) -> Iterator[Lease]:
+    """Hold the right to plan the jobs of a store and to submit them. Raises UserError if another process has it."""
     store.check_writable()
     place = folder(store)
     with files.guard(place):
         place.mkdir(parents=True, exist_ok=True)
     try:
-        with Lease(place / 'driver.json'):
-            _stop_mark(store).unlink(missing_ok=True)
-            for step in every:
-                if not step.specs:  # what it draws may have changed
-                    _marker(step, store).unlink(missing_ok=True)
-            _drive(every, planned, site, store, program, say)
+        with Lease(place / 'driver.json') as driver:
+            yield driver
     except Busy as error:
         if 'driver.json' not in str(error):
             raise
@@ -172,15 +191,25 @@ def submit(every: list[Step], planned: list[Job], site: Site, store: Store, say:
 
 
 def _drive(
-    every: list[Step], planned: list[Job], site: Site, store: Store, program: str, say: Callable[[str], None]
+    every: list[Step],
+    planned: list[Job],
+    site: Site,
+    store: Store,
+    driver: Lease,
+    program: str,
+    say: Callable[[str], None],
 ) -> None:
     said = ''
     still = 0  # rounds that were broken off before anything moved
+    tried = None  # what was alive when the last round had ended, and how far its jobs had been before it
+    ended = 0.0  # when that was
     while todo := [step for step in every if not is_done(step, store)]:
         _check_stop(store)
+        driver.check()
         live = alive(todo, site, store)
         ready = without(todo, live)
-        if not ready:
+        is_same = bool(live) and tried == (live, _progress(ready, store))
+        if not ready or (is_same and time.monotonic() - ended < PAUSE):
             text = f'waiting for {len(live)} jobs that were submitted before'
             if text != said:
                 say(text)
@@ -188,10 +217,14 @@ def _drive(
             time.sleep(site.seconds)
             continue
         before = _progress(todo, store)
+        of_ready = _progress(ready, store)
         plan = write(ready, planned, site, store)
         say(f'{len(every) - len(todo)} of {len(every)} jobs done, {len(ready)} for Snakemake; log: {_log(store)}')
-        code = _round(program, plan, ready, site, store)
-        if _progress(todo, store) != before or alive(todo, site, store):
+        code = _round(program, plan, ready, site, store, driver)
+        live = alive(todo, site, store)
+        tried = (live, of_ready)
+        ended = time.monotonic()
+        if _progress(todo, store) != before or live:
             still = 0
             continue
         still += 1
@@ -240,8 +273,11 @@ def _progress(todo: list[Step], store: Store) -> dict[str, Any]:
     return seen
 
 
-def _round(program: str, plan: Path, ready: list[Step], site: Site, store: Store) -> int:
-    """One call of Snakemake: its exit code. `cancel` ends it, and so does waiting for jobs that the queue has lost."""
+def _round(program: str, plan: Path, ready: list[Step], site: Site, store: Store, driver: Lease) -> int:
+    """One call of Snakemake: its exit code. `cancel` ends it, and so does waiting for jobs that the queue has lost.
+
+    It ends, too, when another process drives the jobs, because this one was suspended for a minute.
+    """
     with open(_log(store), 'ab') as log:
         process = subprocess.Popen(
             command(program, plan, site, store),
@@ -258,6 +294,7 @@ def _round(program: str, plan: Path, ready: list[Step], site: Site, store: Store
                 if _stop_mark(store).exists():
                     _interrupt(process)
                     _check_stop(store)
+                driver.check()
                 queued = queue.jobs(site, folder(store))
                 if queued is None or queued or alive(ready, site, store):
                     last_seen = time.monotonic()
@@ -291,17 +328,8 @@ def command(program: str, plan: Path, site: Site, store: Store) -> list[str]:
     place = folder(store)
     line = [program, '--snakefile', str(place / SNAKEFILE.name), '--directory', str(place), '--config', f'plan={plan}']
     line += ['--jobs', str(site.at_once), '--resources', 'archive=1', '--keep-going', '--retries', str(site.retries)]
-    line += [
-        '--scheduler',
-        'greedy',
-        '--rerun-triggers',
-        'mtime',
-        'input',
-        '--rerun-incomplete',
-        '--nolock',
-        '--latency-wait',
-        '60',
-    ]
+    line += ['--scheduler', 'greedy', '--rerun-triggers', 'mtime', 'input', '--rerun-incomplete']
+    line += ['--nolock', '--latency-wait', '60']
     line += ['--executor', site.engine]
     if site.engine == 'slurm':
         line += ['--slurm-requeue', '--slurm-logdir', str(place / 'slurm'), '--slurm-keep-successful-logs']
@@ -317,9 +345,8 @@ def command(program: str, plan: Path, site: Site, store: Store) -> list[str]:
         line += ['--kubernetes-namespace', site.namespace, '--container-image', site.image]
         line += ['--kubernetes-persistent-volumes', site.volume]
         line += ['--default-storage-provider', 'fs', '--default-storage-prefix', str(place / 'storage')]
-        if site.gpus:
-            line += ['--set-resources', 'work:gpu_manufacturer=nvidia', 'work:scale=0']
-    if site.gpu_type:
+        line += ['--set-resources', 'work:gpu_manufacturer=nvidia', 'work:scale=0']
+    elif site.gpu_type:
         line += ['--set-resources', f'work:gpu_model={site.gpu_type}']
     return line
 
@@ -341,7 +368,10 @@ def snakemake(site: Site) -> str:
 
 
 def cancel(site: Site, store: Store, say: Callable[[str], None]) -> None:
-    """Stop the process that drives the jobs, and take them out of the queue. What is finished stays."""
+    """Stop the process that drives the jobs, and take them out of the queue. What is finished stays.
+
+    Raises UserError where the queue cannot be asked, after the process was stopped.
+    """
     from paper_lib.data.lease import alive as held
 
     driver = folder(store) / 'driver.json'
@@ -350,7 +380,10 @@ def cancel(site: Site, store: Store, say: Callable[[str], None]) -> None:
         say('waiting for the process that drives the jobs')
         while held(driver):
             time.sleep(1)
-    queued = queue.jobs(site, folder(store)) or []
+    queued = queue.jobs(site, folder(store))
+    if queued is None:
+        tried = 'squeue' if site.engine == 'slurm' else f'the queue of engine {site.engine}'
+        raise UserError(f'{tried}: no answer on this machine; if jobs of {folder(store)} are left, they go on')
     queue.cancel(queued)
     say(f'{len(queued)} jobs taken out of the queue; `paper-lib cluster submit` goes on with them')
 

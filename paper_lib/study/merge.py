@@ -16,7 +16,6 @@ from paper_lib.contract.spec import RunSpec
 from paper_lib.study import archive
 from paper_lib.study.archive import Tables
 from paper_lib.study.extract import CHAPTERS
-from paper_lib.study.sealed import ALL
 
 
 class Origin(NamedTuple):
@@ -63,15 +62,7 @@ def add(specs: Sequence[RunSpec], parts: Sequence[Tables], folder: Path, chapter
     """
     with archive.alone():
         old = archive.read(folder, chapter)
-        known = set(old['runs'].run_id)
-        added: dict[str, list[pd.DataFrame]] = {name: [] for name in ALL}
-        for part in parts:
-            fresh = set(part['runs'].run_id) - known if 'runs' in part else set()
-            for name, rows in part.items():
-                added[name].append(rows[rows.run_id.isin(fresh)])
-            known |= fresh
-        new = {name: pd.concat(rows, ignore_index=True) for name, rows in added.items() if rows}
-        new = {name: rows for name, rows in new.items() if len(rows)}
+        new = _new(parts, old['runs'])
         if new and not mixed:
             _check_pairs(specs, old['runs'], new['runs'])
         changed = {}
@@ -79,6 +70,27 @@ def add(specs: Sequence[RunSpec], parts: Sequence[Tables], folder: Path, chapter
             changed[name] = pd.concat([old[name], rows], ignore_index=True) if len(old[name]) else rows
         archive.write(folder, chapter, changed)
     return new
+
+
+def check(specs: Sequence[RunSpec], parts: Sequence[Tables], folder: Path, chapter: str) -> None:
+    """Raise RunError where `add` would, for a pair of several origins. Nothing is changed."""
+    old = archive.table(folder, chapter, 'runs')
+    new = _new(parts, old)
+    if new:
+        _check_pairs(specs, old, new['runs'])
+
+
+def _new(parts: Sequence[Tables], old: pd.DataFrame) -> Tables:
+    """The rows of the runs that are not among the old ones; of each run those of the first part that has it."""
+    known = set(old.run_id)
+    added: dict[str, list[pd.DataFrame]] = {}
+    for part in parts:
+        fresh = set(part['runs'].run_id) - known if 'runs' in part else set()
+        for name, rows in part.items():
+            added.setdefault(name, []).append(rows[rows.run_id.isin(fresh)])
+        known |= fresh
+    new = {name: pd.concat(rows, ignore_index=True) for name, rows in added.items()}
+    return {name: rows for name, rows in new.items() if len(rows)}
 
 
 def _check_pairs(specs: Sequence[RunSpec], old: pd.DataFrame, new: pd.DataFrame) -> None:

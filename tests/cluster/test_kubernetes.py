@@ -83,7 +83,7 @@ def test_a_job_description_is_one_that_kubernetes_knows(kubernetes, tmp_path):
     read = site.read(ROOT / 'workflow' / 'kubernetes.toml')
     where = dataclasses.replace(read, volume=f'runs:{store.root}', retries=0)
     planned = jobs.plan(plan.specs('base_agent', scales.get('paper'))[:1], where.lanes, where.pack, where.machine)
-    (step,) = steps = workflow.steps(planned, {}, where, store, '')
+    (step,) = steps = workflow.steps(planned, {}, where, store, '', tmp_path)
     program = workflow.snakemake(where)
     path = workflow.write(steps, planned, where, store)
     done = subprocess.run(workflow.command(program, path, where, store), capture_output=True, text=True, timeout=180)

@@ -58,6 +58,16 @@ def test_no_job_has_more_runs_than_its_file_holds(tmp_path):
     assert jobs.read(tmp_path / 'job.json') == planned[0]
 
 
+def test_what_is_left_of_a_plan_waits_for_what_is_left_of_it():
+    packed = jobs.plan(SOURCES + FOLLOWERS, minutes=MANY)
+    sources, followers = jobs.left(packed, {SOURCES[0]}, estimate.CORE)
+    assert SOURCES[0] in packed[0].specs and set(sources.specs) == set(packed[0].specs) - {SOURCES[0]}
+    assert sources.minutes < packed[0].minutes and sources.disk < packed[0].disk
+    assert (followers.after, followers.specs) == ((sources.id,), packed[1].specs)
+    (alone,) = jobs.left(packed, packed[0].specs, estimate.CORE)
+    assert alone.after == ()
+
+
 def test_an_id_follows_from_the_runs_alone():
     (one,) = jobs.plan(SOURCES, minutes=MANY)
     (other,) = jobs.plan(SOURCES[::-1], lanes=5, machine=estimate.GPU)

@@ -28,6 +28,8 @@ def test_examples_are_sites(name):
     ('price = -1.0', 'price=-1.0: must be from 0 to'),
     ('at_once = "many"', "at_once='many': must be int, got str"),
     ('engine = "slurm"\npartition = "gpu; rm"', "partition='gpu; rm': must be letters, digits"),
+    ('gpu_type = "rtx-3090"', "gpu_type='rtx-3090': must be letters, digits and the signs _ and . alone"),
+    ('engine = "kubernetes"\ngpu_type = "h100"', "gpu_type='h100': engine kubernetes has no such setting"),
     ('engine = "kubernetes"\npartition = "gpu"', "partition='gpu': engine kubernetes has no such setting"),
     ('engine = "kubernetes"', "image='': must be given for engine kubernetes"),
     ('engine = "kubernetes"\nimage = "i"\nnamespace = "n"\nvolume = "v"', "volume='v': must be NAME:/PATH"),
@@ -68,15 +70,17 @@ def sbatch(tmp_path, monkeypatch):
 
 def test_the_queue_is_asked_whether_it_would_take_a_job(sbatch):
     asked = sbatch('', 0)
-    site.check_queue(Site('slurm', partition='big', account='lab', gpu_type='h100', cores=4, longest=90))
-    wanted = '--test-only --time=90 --cpus-per-task=4 --partition=big --account=lab --gpus=h100:1 --wrap=true'
+    site.check_queue(Site('slurm', partition='big', account='lab', gpu_type='h100', cores=4, longest=90), 9000)
+    wanted = (
+        '--test-only --time=90 --cpus-per-task=4 --mem=9000 --partition=big --account=lab --gpus=h100:1 --wrap=true'
+    )
     assert asked.read_text().strip() == wanted
 
 
 def test_what_the_queue_refuses_is_one_line(sbatch):
     sbatch('sbatch: error: invalid partition specified: big', 1)
     with pytest.raises(UserError, match='slurm refuses a job of this site: .*invalid partition specified: big; tried'):
-        site.check_queue(Site('slurm', partition='big'))
+        site.check_queue(Site('slurm', partition='big'), 9000)
 
 
 @pytest.mark.parametrize('engine', ['slurm', 'kubernetes'])
@@ -84,4 +88,4 @@ def test_a_machine_without_the_queue_is_told(engine, monkeypatch, tmp_path):
     monkeypatch.setenv('PATH', str(tmp_path))
     more = {'image': 'i', 'namespace': 'n', 'volume': 'v:/v'} if engine == 'kubernetes' else {}
     with pytest.raises(UserError, match='on this machine'):
-        site.check_queue(Site(engine, **more))
+        site.check_queue(Site(engine, **more), 9000)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import smoke
@@ -27,7 +28,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def steps(store):
-    return workflow.steps(PLANNED, {'1_toy_maze': SPECS}, SITE, store, '--scale smoke')
+    return workflow.steps(PLANNED, {'1_toy_maze': SPECS}, SITE, store, '--scale smoke', Path('drawn here'))
 
 
 @pytest.fixture
@@ -36,9 +37,10 @@ def world(monkeypatch):
 
     class World:
         def __init__(self):
-            self.done, self.queue, self.rounds, self.act = set(), [], [], []
+            self.done, self.queue, self.rounds, self.plans, self.act = set(), [], [], [], []
 
-        def round(self, program, plan, ready, site, store):
+        def round(self, program, plan, ready, site, store, driver):
+            self.plans.append(json.loads(plan.read_text()))
             self.rounds.append([step.id for step in ready])
             return self.act.pop(0)(ready, store)
 
@@ -76,17 +78,36 @@ def test_a_notebook_comes_after_the_jobs_of_its_runs(steps):
     assert [step.id for step in trained] == ids(PLANNED)
     assert notebook.id == 'notebook_1_toy_maze' and set(notebook.after) == set(ids(PLANNED))
     assert notebook.command.endswith('notebooks 1_toy_maze --runs ' + notebook.command.split()[-3] + ' --scale smoke')
+    assert notebook.command.startswith(f"env PAPER_LIB_FIGURES='{Path.cwd()}/drawn here' ")
 
 
 def test_a_plan_is_small_and_has_what_the_snakefile_reads(steps, store):
-    workflow.write(steps, PLANNED, SITE, store)
-    plan = json.loads((workflow.folder(store) / 'plan.json').read_text())
+    plan = json.loads(workflow.write(steps, PLANNED, SITE, store).read_text())
     assert [job['id'] for job in plan['jobs']] == [step.id for step in steps]
     for job, step in zip(plan['jobs'], steps, strict=True):
         assert job['after'] == list(step.after)
         assert {'cores', 'gpus', 'megabytes', 'minutes', 'command'} <= set(job)
     for job in PLANNED:
         assert jobs.read(workflow.folder(store) / job.id / 'job.json') == job
+
+
+def test_a_plan_that_jobs_in_the_queue_will_read_is_not_changed_by_a_later_one(steps, store):
+    first = workflow.write(steps, PLANNED, SITE, store)
+    content = first.read_bytes()
+    later = workflow.write(steps[1:], PLANNED, SITE, store)
+    assert later != first and first.read_bytes() == content
+
+
+def test_a_command_whose_place_was_taken_while_it_was_suspended_ends(world, steps, store):
+    def suspended(ready, store):
+        path = workflow.folder(store) / 'driver.json'
+        path.write_text(json.dumps({'host': 'elsewhere', 'pid': 7, 'token': 'another'}))
+        return -9
+
+    world.act = [suspended, finish(world)]
+    with pytest.raises(UserError, match='process 7 on elsewhere drives these jobs already'):
+        submit(steps, store)
+    assert len(world.rounds) == 1
 
 
 def test_one_round_is_enough_where_nothing_dies(world, steps, store):
@@ -100,8 +121,7 @@ def test_what_is_finished_is_not_planned_again_and_nobody_waits_for_it(world, st
     world.act = [finish(world)]
     submit(steps, store)
     assert world.rounds == [[AFTER_FIRST.id, AFTER_SECOND.id, 'notebook_1_toy_maze']]
-    plan = json.loads((workflow.folder(store) / 'plan.json').read_text())
-    assert [job['after'] for job in plan['jobs'][:2]] == [[], []]
+    assert [job['after'] for job in world.plans[0]['jobs'][:2]] == [[], []]
 
 
 def test_jobs_of_an_earlier_command_are_left_alone_until_they_have_ended(world, steps, store):
@@ -111,6 +131,21 @@ def test_jobs_of_an_earlier_command_are_left_alone_until_they_have_ended(world, 
     submit(steps, store)
     assert world.rounds[0] == [SECOND.id, AFTER_SECOND.id]
     assert world.rounds[1] == [FIRST.id, AFTER_FIRST.id, 'notebook_1_toy_maze']
+
+
+def test_what_has_failed_is_not_submitted_again_and_again_while_an_earlier_job_goes_on(world, steps, store):
+    world.queue = [Queued('7', 'RUNNING', FIRST.id, '1:00', 'n1')]
+    world.act = [lambda *_: 1, finish(world)]
+    submit(steps, store)
+    assert world.rounds == [[SECOND.id, AFTER_SECOND.id], [*ids(PLANNED), 'notebook_1_toy_maze']]
+
+
+def test_what_has_failed_is_submitted_again_after_a_pause(world, steps, store, monkeypatch):
+    world.queue = [Queued('7', 'RUNNING', FIRST.id, '1:00', 'n1')]
+    monkeypatch.setattr(workflow, 'PAUSE', 0.0)
+    world.act = [lambda *_: 1, finish(world), finish(world)]
+    submit(steps, store)
+    assert world.rounds[:2] == [[SECOND.id, AFTER_SECOND.id]] * 2
 
 
 def test_jobs_of_other_packing_in_the_queue_hold_their_runs_all_the_same(world, steps, store):
@@ -169,8 +204,8 @@ def test_when_nothing_moves_the_command_ends_with_the_last_line_of_a_log(world, 
 def test_a_run_that_diverged_stops_its_own_followers_and_no_other(world, steps, store, monkeypatch):
     """Its job has failed, and so the jobs after it would wait for ever."""
     packed = jobs.plan(SPECS, minutes=10**6)
-    first, after = each = workflow.steps(packed, {'1_toy_maze': SPECS}, SITE, store, '')[:2]
-    notebook = workflow.steps(packed, {'1_toy_maze': SPECS}, SITE, store, '')[2]
+    first, after = each = workflow.steps(packed, {'1_toy_maze': SPECS}, SITE, store, '', Path('figures'))[:2]
+    notebook = workflow.steps(packed, {'1_toy_maze': SPECS}, SITE, store, '', Path('figures'))[2]
     statuses = {}
     monkeypatch.setattr(Store, 'status', lambda self, spec: statuses.get(spec, 'missing'))
     plans = []
@@ -225,7 +260,7 @@ def test_the_queue_is_read_by_the_names_of_this_stores_jobs(tmp_path):
 def test_a_job_asks_for_no_longer_than_the_site_allows(store):
     (job,) = jobs.plan([smoke.ACTIVE])
     short = dataclasses.replace(SITE, longest=5)
-    assert workflow.steps([job], {}, short, store, '')[0].minutes == 5 < job.minutes
+    assert workflow.steps([job], {}, short, store, '', Path('figures'))[0].minutes == 5 < job.minutes
 
 
 def test_hours_with_few_machines_are_no_less_than_the_longest_chain():
@@ -233,3 +268,19 @@ def test_hours_with_few_machines_are_no_less_than_the_longest_chain():
     assert at_once[1] == pytest.approx(outlook.hours(PLANNED))
     assert at_once[100] == pytest.approx(outlook.hours([FIRST, AFTER_FIRST]))
     assert at_once[100] <= at_once[2] < at_once[1]
+
+
+def test_no_machine_is_idle_while_a_job_could_run():
+    """A follower that is listed early does not keep a machine waiting for its source."""
+    other = dataclasses.replace(smoke.ACTIVE, seed=2, init_seed=2)
+    third = dataclasses.replace(smoke.ACTIVE, seed=3, init_seed=3)
+    source, second, third, follower = jobs.plan([smoke.ACTIVE, other, third, smoke.PASSIVE])
+    same = [dataclasses.replace(job, minutes=90) for job in (source, follower, second, third)]
+    assert outlook.makespan(same, 2) == 2
+
+
+def test_a_job_on_cores_is_paid_for_all_that_it_holds():
+    one, eight = (outlook.row('', PLANNED, 0, dataclasses.replace(SITE, cores=cores, price=1.0)) for cores in (1, 8))
+    assert eight['price'] == pytest.approx(8 * one['price'], abs=0.1)
+    assert eight['core hours'] == pytest.approx(8 * one['core hours'], abs=0.5)
+    assert 'hours at 128 cores' in eight and 'hours at 16 cores' in one

@@ -59,6 +59,9 @@ def test_a_pair_is_of_one_code_and_hardware_unless_asked_for(other, specs, store
     """Nothing is written when a run is refused; pairs of different machines are no matter."""
     active, *followers = pair(specs, 0)
     stores = [store_of([active], HERE), store_of(followers, HERE | other), store_of(pair(specs, 1), HERE | other)]
+    parts = [merge.of_store(specs, store, 'toy_maze') for store in stores]
+    with pytest.raises(RunError, match='of its pair by'):
+        merge.check(specs, parts, tmp_path, 'toy_maze')
     with pytest.raises(RunError, match=f'^{followers[0].run_id}: trained by code .*{active.run_id} of its pair by'):
         add(specs, stores, tmp_path)
     assert not runs(tmp_path)
