@@ -9,12 +9,14 @@ from typing import TypeVar
 
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.errors import UserError
+from paper_lib.contract.scales import Scale
 from paper_lib.pages import layout
 from paper_lib.study import (
     artefacts,
     book,
     catalogue,
     conclusion,
+    offline,
     outcomes,
     paper,
     paths,
@@ -63,6 +65,7 @@ def render(folder: Path, scale: str) -> str:
         f'<p class="small">Companion to the paper by {", ".join(paper.AUTHORS)} ({paper.VENUE}). {_links()}</p>',
         f'<p>{_one_line(QUESTION)}</p>',
         f'<p><b>{state}</b> {" ".join(others)}</p>',
+        _beyond(known),
         f'<p class="missing">{html.escape(known.warning)}</p>' if known.warning else '',
         _overview(folder),
         layout.heading(2, 'What the paper claims, and what came out here'),
@@ -80,6 +83,15 @@ def render(folder: Path, scale: str) -> str:
     ]
     body = '\n'.join(part for part in parts if part)
     return layout.page(paper.TITLE, body, layout.navigation(layout.FRONT, scale))
+
+
+def _beyond(scale: Scale) -> str:
+    """Whether degradation can be seen without acting; nothing, if no run has recorded a measure."""
+    measured = book.shown('table_offline', scale)
+    if measured.metrics.empty:
+        return ''
+    found = conclusion.without_acting(offline.table(measured))
+    return f'<p><b>Can it be seen without acting?</b> {html.escape(" ".join(found))}</p>'
 
 
 def _one_line(text: str) -> str:

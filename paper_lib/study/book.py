@@ -218,6 +218,12 @@ def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: f
     return dataclasses.replace(rows, warning='; '.join(filter(None, warnings)))
 
 
+def shown(name: str, scale: scales.Scale) -> Frames:
+    """What the archive of a scale has of the figure or table of this name."""
+    entry = catalogue.ENTRIES[name]
+    return load(entry, plan.specs(entry.chapter, scale, optional=True), scale, plan.planned(scale))
+
+
 def begun(rows: Frames) -> Frames:
     """The tasks of which a run is planned or has a result; all tasks, if there is none of these."""
     found = {*rows.runs.task, *(spec.task for spec in rows.specs if spec.run_id not in rows.optional)}

@@ -6,8 +6,8 @@ import pandas as pd
 
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.scales import Planned
-from paper_lib.study import archive, claims, paths, plan, scales, stats
-from paper_lib.study.verdicts import number
+from paper_lib.study import archive, claims, offline, paths, plan, scales, stats
+from paper_lib.study.verdicts import number, probability
 
 NUMBERS = ('none', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
 COMPARED = agents.group('compared')
@@ -46,6 +46,25 @@ def sentences(scale: str, primary: pd.DataFrame) -> list[str]:
     verdicts = _verdicts(primary, done < entry.pairs)
     found = [_state(done, entry), _effect(effect), _signs(values), _level(values), verdicts]
     return [sentence for sentence in found if sentence]
+
+
+def without_acting(table: pd.DataFrame) -> list[str]:
+    """Which measures tell, without a step in an environment, who has degraded. `table` is that of `offline`."""
+    of_target = table[table.target == offline.DEGRADED].set_index('measure')
+    own = of_target.drop(index=offline.RIVAL).sort_values('AUROC', ascending=False)
+    works = own[own.verdict.isin((offline.WORKS, offline.BEATS))]
+    found = [f'{offline.words(name)} {_auroc(row)}' for name, row in works.iterrows()]
+    beats = [offline.words(name) for name in own.index[own.verdict == offline.BEATS]]
+    rival = f'The OOD ratio, which takes episodes in the environment, has {_auroc(of_target.loc[offline.RIVAL])}'
+    return [
+        f'In {own.pairs.iloc[0]} pairs, {word(len(works))} of {word(len(own))} measures that take no step in the '
+        f'environment tell degraded agents from others (AUROC){": " if found else ""}{", ".join(found)}.',
+        f'{rival}, and {"is beaten by " + ", ".join(beats) if beats else "no measure is shown to be better"}.',
+    ]
+
+
+def _auroc(row: pd.Series) -> str:
+    return f'{row.AUROC:.2f} [{row.low:.2f}, {row.high:.2f}]'
 
 
 def main_entry(scale: str) -> Planned:
@@ -88,9 +107,10 @@ def _effect(row: dict) -> str:
     interval = f'95 % interval of the difference: {number(row["low"])} to {number(row["high"])}'
     if pd.isna(row['low']) or abs(row['low']) == float('inf'):
         interval = 'too few pairs for an interval'
+    test = f'p {probability(row["p"])}, and {probability(row["adjusted_p"])} adjusted for all claims'
     return (
         f'{SHOWN[row["verdict"]]}: on average, Passive ends {number(abs(row["estimate"]))} {direction} Active, where '
-        f'random actions score 0 and Active scores 1 ({interval}).'
+        f'random actions score 0 and Active scores 1 ({interval}; {test}).'
     )
 
 

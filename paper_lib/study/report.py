@@ -22,13 +22,12 @@ from paper_lib.study import (
     conclusion,
     offline,
     paths,
-    plan,
     scales,
     sealed,
     tables,
     verdicts,
 )
-from paper_lib.study.conclusion import word
+from paper_lib.study.frames import Frames
 from paper_lib.study.names import choose
 
 SCALE = 'laptop'
@@ -71,27 +70,12 @@ def filled(text: str) -> str:
 def answer() -> str:
     """What came out, in a few sentences."""
     state, *others = conclusion.sentences(SCALE, verdicts.primary_table(SCALE))
-    return _wrapped([f'**{state}**', *others])
+    return _wrapped([f'**{state}**', *others]) + '\n\n' + _wrapped(['**Can it be seen without acting?**', offline_measures()])
 
 
 def offline_measures() -> str:
     """Which measures tell, without a step in an environment, who has degraded."""
-    table = offline.table(_frames('table_offline'))
-    of_target = table[table.target == offline.DEGRADED].set_index('measure')
-    own = of_target.drop(index=offline.RIVAL).sort_values('AUROC', ascending=False)
-    works = own[own.verdict.isin((offline.WORKS, offline.BEATS))]
-    found = [f'{offline.words(name)} {_auroc(row)}' for name, row in works.iterrows()]
-    beats = [offline.words(name) for name in own.index[own.verdict == offline.BEATS]]
-    rival = f'The OOD ratio, which takes episodes in the environment, has {_auroc(of_target.loc[offline.RIVAL])}'
-    return _wrapped([
-        f'In {own.pairs.iloc[0]} pairs, {word(len(works))} of {word(len(own))} measures tell degraded agents from '
-        f'others{": " if found else ""}{", ".join(found)}.',
-        f'{rival}, and {"is beaten by " + ", ".join(beats) if beats else "no measure is shown to be better"}.',
-    ])  # fmt: skip
-
-
-def _auroc(row: pd.Series) -> str:
-    return f'{row.AUROC:.2f} [{row.low:.2f}, {row.high:.2f}]'
+    return _wrapped(conclusion.without_acting(offline.table(_frames('table_offline'))))
 
 
 def _wrapped(sentences: Iterable[str]) -> str:
@@ -147,11 +131,8 @@ def _of_entry(name: str) -> str:
     return tables.markdown(entry.make(_frames(name)))
 
 
-def _frames(name: str) -> Any:
-    scale = scales.get(SCALE)
-    entry = catalogue.ENTRIES[name]
-    specs = plan.specs(entry.chapter, scale, optional=True)
-    return book.load(entry, specs, scale, plan.planned(scale))
+def _frames(name: str) -> Frames:
+    return book.shown(name, scales.get(SCALE))
 
 
 def finals() -> str:

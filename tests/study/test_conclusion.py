@@ -1,8 +1,9 @@
 """The sentences on what came out follow from the archive and from the verdicts."""
 
+import pandas as pd
 import pytest
 
-from paper_lib.study import archive, conclusion, paths, plan, scales, verdicts
+from paper_lib.study import archive, conclusion, offline, paths, plan, scales, verdicts
 
 SCALE = 'laptop'
 FIRST = conclusion.main_entry(SCALE).first
@@ -61,10 +62,31 @@ def test_with_all_pairs_it_is_no_interim_result_and_tells_the_verdicts(archived)
 
 @pytest.mark.parametrize(('values', 'expected'), [
     ({'pairs': 0}, 'No pair of Passive and Active has run yet'),
-    ({'estimate': 0.3, 'low': 0.1, 'high': 0.5, 'verdict': 'contradicted'},
+    ({'estimate': 0.3, 'low': 0.1, 'high': 0.5, 'p': 0.01, 'adjusted_p': 0.2, 'verdict': 'contradicted'},
      'is contradicted: on average, Passive ends 0.30 above Active, where random actions score 0 and Active scores 1 '
-     '(95 % interval of the difference: 0.10 to 0.50).'),
+     '(95 % interval of the difference: 0.10 to 0.50; p 0.010, and 0.200 adjusted for all claims).'),
 ])  # fmt: skip
 def test_the_effect_follows_the_row_of_c1(archived, values, expected):
     archived(2)
     assert expected in said(**values)
+
+
+def test_measures_that_work_are_named_from_the_best_on():
+    rows = []
+    for measure, auroc, verdict in (
+        ('promise_ratio', 0.85, offline.WORKS),
+        ('density_ess', 0.95, offline.BEATS),
+        ('kl_recorded', 0.4, offline.FAILS),
+        (offline.RIVAL, 0.8, offline.FAILS),
+    ):
+        values = {'AUROC': auroc, 'low': auroc - 0.1, 'high': auroc + 0.04, 'pairs': 12, 'verdict': verdict}
+        rows.append({'target': offline.DEGRADED, 'measure': measure} | values)
+    first, second = conclusion.without_acting(pd.DataFrame(rows))
+    assert first.startswith('In 12 pairs, two of three measures that take no step in the environment tell')
+    assert first.endswith(
+        'effective share of the recording (less) 0.95 [0.85, 0.99], promised over best recorded return 0.85 [0.75, 0.89].'
+    )
+    assert second.endswith('has 0.80 [0.70, 0.84], and is beaten by effective share of the recording (less).')
+    rows[1]['verdict'] = offline.FAILS
+    assert 'one of three measures' in conclusion.without_acting(pd.DataFrame(rows))[0]
+    assert conclusion.without_acting(pd.DataFrame(rows))[1].endswith('no measure is shown to be better.')
