@@ -70,7 +70,9 @@ def filled(text: str) -> str:
 def answer() -> str:
     """What came out, in a few sentences."""
     state, *others = conclusion.sentences(SCALE, verdicts.primary_table(SCALE))
-    return _wrapped([f'**{state}**', *others]) + '\n\n' + _wrapped(['**Can it be seen without acting?**', offline_measures()])
+    came_out = _wrapped([f'**{state}**', *others])
+    beyond = _wrapped(['**Can it be seen without acting?**', offline_measures()])
+    return f'{came_out}\n\n{beyond}'
 
 
 def offline_measures() -> str:
