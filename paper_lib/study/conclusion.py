@@ -55,10 +55,11 @@ def without_acting(table: pd.DataFrame) -> list[str]:
     works = own[own.verdict.isin((offline.WORKS, offline.BEATS))]
     found = [f'{offline.words(name)} {_auroc(row)}' for name, row in works.iterrows()]
     beats = [offline.words(name) for name in own.index[own.verdict == offline.BEATS]]
+    tell = 'tells' if len(works) == 1 else 'tell'
     rival = f'The OOD ratio, which takes episodes in the environment, has {_auroc(of_target.loc[offline.RIVAL])}'
     return [
         f'In {own.pairs.iloc[0]} pairs, {word(len(works))} of {word(len(own))} measures that take no step in the '
-        f'environment tell degraded agents from others (AUROC){": " if found else ""}{", ".join(found)}.',
+        f'environment {tell} degraded agents from others (AUROC){": " if found else ""}{", ".join(found)}.',
         f'{rival}, and {"is beaten by " + ", ".join(beats) if beats else "no measure is shown to be better"}.',
     ]
 

@@ -144,7 +144,7 @@ LAPTOP_SCALE = Scale(
         explorers=2,
         study=(
             # Tiers T1, T2 and T4 of docs/protocol.md.
-            Planned('study', MAIN, ('compared',), 10, first=10, finished=8),
+            Planned('study', MAIN, ('compared',), 10, first=10),
             Planned('study', MAIN, LONG, 10, first=10, optional=True),
             Planned('study', MAIN, SHORT, 6, first=10, optional=True),
             Planned('study', MAIN, ALPHAS, 2, first=10, optional=True),
