@@ -4,7 +4,7 @@ import itertools
 
 import pandas as pd
 
-from paper_lib.contract import agents, tasks
+from paper_lib.contract import agents, quantities, tasks
 from paper_lib.contract.scales import Planned
 from paper_lib.study import archive, claims, offline, paths, plan, scales, stats
 from paper_lib.study.verdicts import number, probability
@@ -53,14 +53,14 @@ def without_acting(table: pd.DataFrame) -> list[str]:
     of_target = table[table.target == offline.DEGRADED].set_index('measure')
     own = of_target.drop(index=offline.RIVAL).sort_values('AUROC', ascending=False)
     works = own[own.verdict.isin((offline.WORKS, offline.BEATS))]
-    found = [f'{offline.words(name)} {_auroc(row)}' for name, row in works.iterrows()]
-    beats = [offline.words(name) for name in own.index[own.verdict == offline.BEATS]]
+    found = [f'the {quantities.get(name).words}, {_auroc(row)}' for name, row in works.iterrows()]
+    beats = [f'the {quantities.get(name).words}' for name in own.index[own.verdict == offline.BEATS]]
     tell = 'tells' if len(works) == 1 else 'tell'
     rival = f'The OOD ratio, which takes episodes in the environment, has {_auroc(of_target.loc[offline.RIVAL])}'
     return [
         f'In {own.pairs.iloc[0]} pairs, {word(len(works))} of {word(len(own))} measures that take no step in the '
-        f'environment {tell} degraded agents from others (AUROC){": " if found else ""}{", ".join(found)}.',
-        f'{rival}, and {"is beaten by " + ", ".join(beats) if beats else "no measure is shown to be better"}.',
+        f'environment {tell} degraded agents from others (AUROC){": " if found else ""}{"; ".join(found)}.',
+        f'{rival}, and {"is beaten by " + " and ".join(beats) if beats else "no measure is shown to be better"}.',
     ]
 
 

@@ -83,10 +83,10 @@ def test_measures_that_work_are_named_from_the_best_on():
         rows.append({'target': offline.DEGRADED, 'measure': measure} | values)
     first, second = conclusion.without_acting(pd.DataFrame(rows))
     assert first.startswith('In 12 pairs, two of three measures that take no step in the environment tell')
-    best, next_best = first.partition(': ')[2].split('], ')
-    assert best == 'effective share of the recording (less) 0.95 [0.85, 0.99'
-    assert next_best == 'promised over best recorded return 0.85 [0.75, 0.89].'
-    assert second.endswith('has 0.80 [0.70, 0.84], and is beaten by effective share of the recording (less).')
+    best, next_best = first.partition(': ')[2].split('; ')
+    assert best == 'the effective share of the recording, 0.95 [0.85, 0.99]'
+    assert next_best == 'the promised over best recorded return, 0.85 [0.75, 0.89].'
+    assert second.endswith('has 0.80 [0.70, 0.84], and is beaten by the effective share of the recording.')
     rows[1]['verdict'] = offline.FAILS
     first, second = conclusion.without_acting(pd.DataFrame(rows))
     assert 'one of three measures that take no step in the environment tells degraded agents' in first
