@@ -134,12 +134,12 @@ class Plan(_Common):
     json: Json = False
 
     def __call__(self) -> None:
-        from paper_lib.engine import outlook, workflow
+        from paper_lib.engine import driver, outlook, workflow
 
         study = self.study()
         if self.write:
             steps = [step for step in study.steps(self.scale, self.seeds) if not workflow.is_done(step, study.store)]
-            with workflow.driving(study.store):
+            with driver.driving(study.store):
                 path = workflow.write(steps, study.planned, study.site, study.store)
             print(f'{len(steps)} jobs written: {path}', file=sys.stderr)
         done = study.done
@@ -159,15 +159,15 @@ class Submit(_Common):
     """
 
     def __call__(self) -> None:
+        from paper_lib.engine import driver
         from paper_lib.engine import site as sites
-        from paper_lib.engine import workflow
 
         if not self.site:
             raise UserError('site: none given; name the file with --site (workflow/ has examples)')
         study = self.study()
         steps = study.steps(self.scale, self.seeds)
         sites.check_queue(study.site, max(step.megabytes for step in steps))
-        workflow.submit(steps, study.planned, study.site, study.store, lambda line: print(line, flush=True))
+        driver.submit(steps, study.planned, study.site, study.store, lambda line: print(line, flush=True))
         print(f'done: {len(steps)} jobs')
 
 
@@ -243,11 +243,11 @@ class Cancel:
 
     def __call__(self) -> None:
         from paper_lib.data.store import Store
+        from paper_lib.engine import driver
         from paper_lib.engine import site as sites
-        from paper_lib.engine import workflow
 
         site = sites.read(self.site) if self.site else sites.Site()
-        workflow.cancel(site, Store(self.runs), lambda line: print(line, flush=True))
+        driver.cancel(site, Store(self.runs), lambda line: print(line, flush=True))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -238,16 +238,11 @@ def group(*wanted: str) -> list[str]:
 
     Raises UserError for a word that is neither.
     """
-    found = []
-    unknown = dict.fromkeys(wanted)
-    for name, row in AGENTS.items():
-        called = {EVERY, name, *row.groups}
-        if not called.isdisjoint(wanted):
-            found.append(name)
-            unknown = {word: None for word in unknown if word not in called}
-    for word in unknown:
-        raise UserError(f'group={word!r}: no agent has this name or is in a group of it')
-    return found
+    called = {name: {EVERY, name, *row.groups} for name, row in AGENTS.items()}
+    for word in wanted:
+        if not any(word in names for names in called.values()):
+            raise UserError(f'group={word!r}: no agent has this name or is in a group of it')
+    return [name for name, names in called.items() if not names.isdisjoint(wanted)]
 
 
 def exploration_weight(name: str) -> float:

@@ -91,7 +91,7 @@ def _beyond(scale: Scale) -> str:
     if measured.metrics.empty:
         return ''
     found = conclusion.without_acting(offline.table(measured))
-    return f'<p><b>Can it be seen without acting?</b> {html.escape(" ".join(found))}</p>'
+    return f'<p><b>{conclusion.ASKED}</b> {html.escape(" ".join(found))}</p>'
 
 
 def _one_line(text: str) -> str:

@@ -10,6 +10,7 @@ from paper_lib.study import archive, claims, offline, paths, plan, scales, stats
 from paper_lib.study.verdicts import number, probability
 
 NUMBERS = ('none', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
+ASKED = 'Can it be seen without acting?'  # before the sentences of `without_acting`
 COMPARED = agents.group('compared')
 NAMED = 4  # tasks that are named; more are counted
 # Outcome -> its words, and whether the paper says that it is higher for Passive.

@@ -71,7 +71,7 @@ def answer() -> str:
     """What came out, in a few sentences."""
     state, *others = conclusion.sentences(SCALE, verdicts.primary_table(SCALE))
     came_out = _wrapped([f'**{state}**', *others])
-    beyond = _wrapped(['**Can it be seen without acting?**', offline_measures()])
+    beyond = _wrapped([f'**{conclusion.ASKED}**', offline_measures()])
     return f'{came_out}\n\n{beyond}'
 
 

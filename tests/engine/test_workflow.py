@@ -10,7 +10,7 @@ import smoke
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.data.lease import Lease
 from paper_lib.data.store import Store
-from paper_lib.engine import jobs, outlook, queue, workflow
+from paper_lib.engine import driver, jobs, outlook, queue, workflow
 from paper_lib.engine.queue import Queued
 from paper_lib.engine.site import Site
 
@@ -47,9 +47,9 @@ def world(monkeypatch):
     made = World()
     monkeypatch.setattr(Store, 'status', lambda self, spec: 'done' if spec in made.done else 'missing')
     monkeypatch.setattr(queue, 'jobs', lambda site, folder: list(made.queue))
-    monkeypatch.setattr(workflow, '_round', made.round)
+    monkeypatch.setattr(driver, '_round', made.round)
     monkeypatch.setattr(workflow, 'snakemake', lambda site: 'snakemake')
-    monkeypatch.setattr(workflow.time, 'sleep', lambda seconds: made.queue.clear())
+    monkeypatch.setattr(driver.time, 'sleep', lambda seconds: made.queue.clear())
     return made
 
 
@@ -63,14 +63,14 @@ def finish(world):
     def act(ready, store):
         for step in ready:
             world.done.update(step.specs)
-            workflow._marker(step, store).touch()
+            workflow.marker(step, store).touch()
         return 0
 
     return act
 
 
 def submit(steps, store):
-    workflow.submit(steps, PLANNED, SITE, store, lambda line: None)
+    driver.submit(steps, PLANNED, SITE, store, lambda line: None)
 
 
 def test_a_notebook_comes_after_the_jobs_of_its_runs(steps):
@@ -142,7 +142,7 @@ def test_what_has_failed_is_not_submitted_again_and_again_while_an_earlier_job_g
 
 def test_what_has_failed_is_submitted_again_after_a_pause(world, steps, store, monkeypatch):
     world.queue = [Queued('7', 'RUNNING', FIRST.id, '1:00', 'n1')]
-    monkeypatch.setattr(workflow, 'PAUSE', 0.0)
+    monkeypatch.setattr(driver, 'PAUSE', 0.0)
     world.act = [lambda *_: 1, finish(world), finish(world)]
     submit(steps, store)
     assert world.rounds[:2] == [[SECOND.id, AFTER_SECOND.id]] * 2
@@ -152,12 +152,12 @@ def test_jobs_of_other_packing_in_the_queue_hold_their_runs_all_the_same(world, 
     (packed, _) = jobs.plan(SPECS, minutes=10**6)
     jobs.write(workflow.folder(store) / packed.id / 'job.json', packed)
     world.queue = [Queued('7', 'PENDING', packed.id, '0:00', '')]
-    assert workflow.alive(steps, SITE, store) == {FIRST.id, SECOND.id}
+    assert driver.alive(steps, SITE, store) == {FIRST.id, SECOND.id}
 
 
 def test_a_run_that_is_held_by_somebody_counts_as_alive(world, steps, store, monkeypatch):
     monkeypatch.setattr(Store, 'status', lambda self, spec: 'running' if spec == OTHER else 'missing')
-    assert workflow.alive(steps, SITE, store) == {SECOND.id}
+    assert driver.alive(steps, SITE, store) == {SECOND.id}
 
 
 def test_a_round_that_is_broken_off_is_followed_by_another_while_anything_moves(world, steps, store):
@@ -222,7 +222,7 @@ def test_a_run_that_diverged_stops_its_own_followers_and_no_other(world, steps, 
 
     world.act = [diverge, finish_the_other, lambda *_: 1]
     with pytest.raises(RunError, match='3 jobs are not finished'):
-        workflow.submit([*each, notebook], packed, SITE, store, lambda line: None)
+        driver.submit([*each, notebook], packed, SITE, store, lambda line: None)
     afters = [{job['id']: job['after'] for job in plan['jobs']} for plan in plans]
     assert [each[after.id] for each in afters] == [[first.id], []]
     assert [each[notebook.id] for each in afters] == [[first.id, after.id]] * 2
@@ -237,7 +237,7 @@ def test_two_commands_at_once_are_refused(world, steps, store):
 
 
 def test_a_marker_of_a_run_that_was_deleted_counts_for_nothing(world, steps, store):
-    place = workflow._marker(steps[0], store)
+    place = workflow.marker(steps[0], store)
     place.parent.mkdir(parents=True)
     place.touch()
     world.act = [lambda ready, store: world.rounds.append(place.exists()) or finish(world)(ready, store)]
