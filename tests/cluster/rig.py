@@ -4,6 +4,7 @@ It needs root on Debian or Ubuntu, whose packages it installs. Nothing of it out
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -17,6 +18,8 @@ PACKAGES = ('slurmctld', 'slurmd', 'slurm-client', 'munge')
 NODES = ('n1', 'n2')
 CPUS = 4  # of each node, whatever the machine has
 SETTINGS = Path('/etc/slurm')  # where a job looks for them: Snakemake takes SLURM_CONF out of its environment
+FILES = ('slurm.conf', 'gres.conf')
+LOCK = Path('/run/paper-lib-test-slurm.lock')  # held by the test that has a Slurm here; its death frees it
 
 
 class CannotRun(Exception):
@@ -106,6 +109,7 @@ class Slurm:
 
     def __enter__(self):
         install()
+        self._lock()
         self._configure()
         self._link()
         if not self.pids('munged'):
@@ -122,18 +126,26 @@ class Slurm:
     def __exit__(self, *_):
         with contextlib.suppress(subprocess.SubprocessError):
             self.ask('scancel', '--user=root', '--full')
-        for name in ('slurmstepd', 'slurmd', 'slurmctld'):
-            for pid in self.pids(name):
-                kill(pid, signal.SIGKILL)
-        for name in ('slurm.conf', 'gres.conf'):
+        end_processes(self.folder.parent)
+        for name in FILES:
             (SETTINGS / name).unlink()
+        self.lock.close()
+
+    def _lock(self):
+        """Be the only test with a Slurm on this machine. Raises CannotRun where there is another."""
+        self.lock = LOCK.open('w')
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotRun(f'{LOCK}: another test has its Slurm on this machine') from None
 
     def _link(self):
-        """Let every client find these settings. Raises CannotRun where there are others."""
+        """Let every client find these settings. Raises CannotRun where there are some that no test has made."""
         SETTINGS.mkdir(exist_ok=True)
-        for name in ('slurm.conf', 'gres.conf'):
+        for name in FILES:
             place = SETTINGS / name
-            if place.is_symlink() and not place.exists():  # of a test that was killed
+            if is_of_a_test(place):  # of one that was killed, because this one holds the lock
+                end_processes(place.readlink().parent.parent)
                 place.unlink()
             if place.exists():
                 raise CannotRun(f'{place}: this machine has a Slurm already; the tests start one of their own')
@@ -225,6 +237,21 @@ class Slurm:
         """(number, node) of each job that runs."""
         lines = self.ask('squeue', '--noheader', '--states=RUNNING', '--format=%i %N').splitlines()
         return [tuple(line.split()) for line in lines if len(line.split()) == 2]
+
+
+def is_of_a_test(settings: Path) -> bool:
+    """Whether a test has linked these settings here. The folder that they are in may be gone."""
+    return settings.is_symlink() and settings.readlink().parent.parent.name.startswith('test_')
+
+
+def end_processes(folder: Path) -> None:
+    """Kill every process but this one whose command or environment names what is in the folder of a test."""
+    name = os.fsencode(folder) + b'/'
+    for process in Path('/proc').glob('[0-9]*'):
+        with contextlib.suppress(OSError):
+            words = (process / 'cmdline').read_bytes() + (process / 'environ').read_bytes()
+            if name in words and int(process.name) != os.getpid():
+                kill(int(process.name))
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:

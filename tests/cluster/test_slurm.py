@@ -4,6 +4,7 @@ After each fault the same command is given again. In the end no result is lost, 
 of runs and figures is that of the workers of this machine without any fault. `make test-cluster` runs this.
 """
 
+import multiprocessing
 import os
 import random
 import subprocess
@@ -265,6 +266,27 @@ def references(tmp_path_factory):
         return made[notebook]
 
     return get
+
+
+def start_and_die(folder):
+    rig.Slurm(folder).__enter__()
+    os._exit(0)
+
+
+@pytest.mark.cluster
+def test_a_killed_test_is_in_nobodys_way(tmp_path):
+    killed = multiprocessing.get_context('spawn').Process(
+        target=start_and_die, args=(tmp_path / 'test_killed' / 'slurm',)
+    )
+    killed.start()
+    killed.join()
+    left = rig.Slurm(tmp_path / 'test_killed' / 'slurm')
+    assert left.pids('slurmctld')
+    with rig.Slurm(tmp_path / 'slurm') as slurm, pytest.raises(rig.CannotRun, match='another test'):
+        assert not left.pids('slurmctld')
+        assert slurm.state('n1') == 'idle'
+        rig.Slurm(tmp_path / 'second').__enter__()
+    assert not slurm.pids('slurmctld')
 
 
 @pytest.mark.cluster
