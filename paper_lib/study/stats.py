@@ -139,7 +139,9 @@ class SignFlips:
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """The lowest and the highest mean that the test does not reject; infinite if too few pairs reject none."""
         rank = int((1 - level) * len(self.low))
-        return float(np.sort(self.low)[rank]), float(np.sort(self.high)[-1 - rank])
+        low = np.partition(self.low, rank)[rank]
+        high = np.partition(self.high, -1 - rank)[-1 - rank]
+        return float(low), float(high)
 
 
 def sign_flips(values: dict, seed: int = 0) -> SignFlips:
@@ -174,11 +176,17 @@ def _sums_over_sets(x: np.ndarray, seed: int) -> np.ndarray:
         for value in x[1:]:
             sums = np.concatenate([sums, sums + value])
         return sums
-    rng = np.random.default_rng(seed)
     sums = np.zeros(1 + FLIPS)
-    for value in x[1:]:
-        sums[1:] += value * rng.integers(2, size=FLIPS)
+    for value, is_in_set in zip(x[1:], _random_sets(len(x) - 1, seed)):
+        sums[1:] += value * is_in_set
     return sums
+
+
+@functools.lru_cache(maxsize=4)
+def _random_sets(count: int, seed: int) -> np.ndarray:
+    """(count, FLIPS) whether each of `count` elements is in each of FLIPS random sets."""
+    rng = np.random.default_rng(seed)
+    return np.array([rng.integers(2, size=FLIPS, dtype=np.int64) == 1 for _ in range(count)])
 
 
 def mean_of_tasks(values: dict) -> Estimate:
@@ -229,12 +237,12 @@ def final(metrics: pd.DataFrame, *columns: str, share: float = LAST) -> pd.DataF
 
     With a share of 1 they are means over the whole curve. One row per run, with the columns RUN and `columns`.
     """
+    metrics = metrics.sort_values('env_step')
+    values = metrics[list(columns)].to_numpy(float).T.copy()
     rows = []
-    for key, run in metrics.groupby(RUN)[['env_step', *columns]]:
-        run = run.sort_values('env_step')
-        count = max(1, int(share * len(run) + 1e-9))
-        means = [run[column].iloc[-count:].mean(skipna=False) for column in columns]
-        rows.append((*key, *means))
+    for key, places in sorted(metrics.groupby(RUN).indices.items()):
+        count = max(1, int(share * len(places) + 1e-9))
+        rows.append((*key, *(column[places[-count:]].mean() for column in values)))
     finals = pd.DataFrame(rows, columns=[*RUN, *columns])
     return finals.astype(dict.fromkeys(columns, float))
 
