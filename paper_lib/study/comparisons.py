@@ -36,6 +36,11 @@ class Runs(typing.NamedTuple):
     traces: pd.DataFrame  # one row per step of the final episodes
 
 
+def label(agent: str) -> str:
+    """The name of an agent in figures."""
+    return agents.get(agent).label
+
+
 class Row(typing.NamedTuple):
     """One comparison: a value for each pair, and the range in which their mean lies if the claim is true."""
 
@@ -79,7 +84,7 @@ def compared(
         words = f'normalised {words}'
     when = '' if column == 'added' else f'{WHEN[table]} '
     comparison = 'log ratio' if is_loss else 'difference'
-    text = f'{agent} against {baseline}: {comparison} of {when}{words}'
+    text = f'{label(agent)} against {label(baseline)}: {comparison} of {when}{words}'
     return Row(text, (agent, baseline), values, above, below)
 
 
@@ -99,7 +104,7 @@ def best_weight(kind: str) -> Row:
     """
     weights = agents.family(kind)  # {agent: weight}
     inside = ', '.join(f'{weight:g}' for weight in weights.values() if 0 < weight < 1)
-    text = f'{kind}: normalised score of the best w_expl of {inside} less that of the best of 0 and 1'
+    text = f'{label(kind)}: normalised score of the best w_expl of {inside} less that of the best of 0 and 1'
 
     def values(runs):
         return best_inside(by_weight(runs.normalised, weights))
@@ -166,7 +171,7 @@ def distance(agent: str, exact: typing.Callable[[pd.Series], pd.Series] | None) 
         gaps = both.diff(axis=1).iloc[:, 1].abs()
         return gaps.groupby(PAIR).agg(lambda x: x.mean(skipna=False))
 
-    text = f'{agent} against active: mean distance of normalised score over training'
+    text = f'{label(agent)} against Active: mean distance of normalised score over training'
     return Row(text, (agent, 'active'), values, exact=exact)
 
 
@@ -247,7 +252,7 @@ def exceptions(runs: Runs) -> str:
     pairs = runs.normalised[runs.normalised.agent != 'active'].groupby(['task', 'agent']).size()
     if pairs.max() < LISTED or pairs.empty:
         return f'; exceptions: looked for from {LISTED} pairs of a task on'
-    names = [f'{row.agent} in {row.task}' for row in counter_examples(runs.normalised).itertuples()]
+    names = [f'{label(row.agent)} in {row.task}' for row in counter_examples(runs.normalised).itertuples()]
     return '; exceptions: ' + (', '.join(names) or 'none')
 
 
@@ -287,7 +292,7 @@ def falls_back() -> Row:
     def values(runs):
         return early.values(runs) - final.values(runs)
 
-    text = 'passive against active: difference of normalised score in the first half of training, less that at its end'
+    text = 'Passive against Active: difference of normalised score in the first half of training, less that at its end'
     return Row(text, ('passive', 'active'), values, above=0.0)
 
 
@@ -297,4 +302,4 @@ def of_steps(agent: str, share: typing.Callable[[steps.Episode], float], words: 
     def values(runs):
         return steps.of_pairs(runs.traces, agent, share)
 
-    return Row(f'{agent}: {words}', (agent, 'active'), values, above=0.5)
+    return Row(f'{label(agent)}: {words}', (agent, 'active'), values, above=0.5)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from paper_lib.study import tables
-from paper_lib.study.verdicts import labelled, number, probability
+from paper_lib.study.verdicts import number, probability
 
 HEADINGS = ('verdict', 'claim', 'estimate, 95 % interval', 'p', 'adjusted p', 'pairs')
 
@@ -69,7 +69,7 @@ def _wanting(frame: pd.DataFrame) -> str:
 
 def _details(row: dict[str, Any]) -> str:
     """What a row compares, and what came out."""
-    return html.escape(f'{row["row"]}: {labelled(row["statistic"])}. {row["words"]}')
+    return html.escape(f'{row["row"]}: {row["statistic"]}. {row["words"]}')
 
 
 def estimate(row: dict[str, Any]) -> str:

@@ -1,12 +1,10 @@
 """The claims tested on the archived runs of a scale."""
 
 import math
-import re
 from typing import Any
 
 import pandas as pd
 
-from paper_lib.contract import agents
 from paper_lib.contract.scales import Scale
 from paper_lib.study import archive, claims, paths, plan, scales
 
@@ -61,16 +59,9 @@ def _plain(frame: pd.DataFrame, chapter: str) -> list[dict[str, Any]]:
     for row in frame.to_dict('records'):
         on = 'maze' if chapter == 'toy_maze' else f'{row["tasks"]} tasks'
         numbers = {name: _finite(row[name]) for name in ('estimate', 'low', 'high', 'p', 'adjusted_p')}
-        kept = {name: row[name] for name in ('id', 'claim', 'row')} | {'statistic': labelled(row['statistic'])}
+        kept = {name: row[name] for name in ('id', 'claim', 'row', 'statistic')}
         found.append(kept | {'on': on} | numbers | {'pairs': row['pairs'], 'verdict': row['verdict']})
     return found
-
-
-def labelled(statistic: str) -> str:
-    """The words of a comparison with the labels of agents, as in figures, in place of their names."""
-    names = sorted(agents.AGENTS, key=len, reverse=True)
-    name = re.compile(rf'(?<![\w-])({"|".join(map(re.escape, names))})(?![\w-])')
-    return name.sub(lambda match: agents.get(match[1]).label, statistic)
 
 
 def _finite(number: float) -> float | None:
