@@ -1,7 +1,10 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from paper_lib.contract import agents
 from paper_lib.study import claims, comparisons, power, stats
 
 ACTIVE = {'score': 200.0, 'wm_loss': 1.0, 'value_error': 0.0}
@@ -146,7 +149,8 @@ def runs(score, tasks=(('a', 0.0, 1.0), ('b', 100.0, 50.0)), pairs=3, steps=2, *
 
 def rows(metrics, claim, *names):
     found = claims.table(metrics, {'a': 0.0, 'b': 100.0}.get, [claim])
-    return [own for own in found.itertuples() if all(name in own.statistic.split(':')[0].split() for name in names)]
+    labels = {agents.get(name).label for name in names}
+    return [own for own in found.itertuples() if labels <= set(re.split(': | against ', own.statistic))]
 
 
 def test_scores_of_several_tasks_are_normalised_and_paired_by_task():
@@ -224,7 +228,7 @@ def test_own_data_recovers_active_and_costs_what_was_added_at_the_end():
     found = rows(metrics, 'C8')
     assert [row.estimate for row in found[:3]] == pytest.approx([0.05, -5, 0.6])
     assert [row.verdict for row in found[:3]] == ['supported'] * 3
-    other = [row for row in found if row.statistic.startswith('passive_auto_200')]
+    other = [row for row in found if row.statistic.startswith('Passive + auto 2.0')]
     assert [row.estimate for row in other] == pytest.approx([-0.55, 10])
     assert [row.verdict for row in other] == ['contradicted'] * 2
 
@@ -242,7 +246,7 @@ def test_initial_weights_make_no_difference(gap, expected):
 def of_alpha(metrics):
     """The verdicts of C10: of all alphas together, of alpha 0 and of alpha 1e-6."""
     found = rows(metrics, 'C10')
-    return [found[0], *(next(row for row in found if row.statistic.startswith(f'tandem_alpha_{name}'))
+    return [found[0], *(next(row for row in found if row.statistic.startswith(f'Tandem alpha {name}'))
                         for name in ('0', '1e-6'))]  # fmt: skip
 
 
@@ -290,7 +294,7 @@ def test_high_losses_without_harm_are_listed():
     scores = {'passive': 0.95, 'tandem': 0.5, 'passive_10': [2, 2, 0.5], 'passive_1': 1.0}
     losses = {'passive': 2.0, 'tandem': 2.0, 'passive_10': 2.0, 'passive_1': 0.5}
     row = rows(runs(scores, wm_loss=losses), 'C12')[1]
-    assert row.statistic.endswith('; exceptions: passive in a, passive in b')
+    assert row.statistic.endswith('; exceptions: Passive in a, Passive in b')
     few = runs(scores | {'passive_10': 2.0}, wm_loss=losses, pairs=2)
     assert rows(few, 'C12')[1].statistic.endswith('; exceptions: looked for from 3 pairs of a task on')
     row = rows(runs(scores | {'passive': 0.5}, wm_loss=losses), 'C12')[1]
