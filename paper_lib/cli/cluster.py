@@ -27,7 +27,9 @@ SiteFile = Annotated[
     tyro.conf.arg(metavar='FILE', help='settings of the cluster; see workflow/', help_behavior_hint='(default: none)'),
 ]
 Names = tyro.conf.Positional[
-    Annotated[tuple[str, ...], tyro.conf.arg(metavar='NOTEBOOK', help='which (all, if none)', help_behavior_hint='')]
+    Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar='[NOTEBOOK ...]', help='which (all, if none)', help_behavior_hint='')
+    ]
 ]
 
 
@@ -254,7 +256,7 @@ class Cancel:
 class Logs:
     """Print the log of the job that a run is in."""
 
-    run: tyro.conf.Positional[str]
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar='RUN')]
     """the id of a run or its beginning, or the name of a notebook"""
     runs: Folder = None
 
@@ -286,7 +288,9 @@ class Collect:
     A run that is archived already stays as it is. Runs of a pair must be of the same code and hardware.
     """
 
-    folders: tyro.conf.Positional[tuple[Path, ...]]
+    folders: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar='FOLDER [FOLDER ...]', help_behavior_hint='')
+    ]
     """folders of these runs or archives"""
     scale: Scale = 'paper'
     seeds: int = 0  # pairs of every agent; 0: as many as the scale says
@@ -341,7 +345,9 @@ class Collect:
 class Cluster:
     """Train a study on a cluster with Snakemake: docs/cluster.md explains every step."""
 
-    do: tyro.conf.OmitSubcommandPrefixes[Plan | Submit | Status | Cancel | Logs | Collect]
+    do: Annotated[
+        tyro.conf.OmitSubcommandPrefixes[Plan | Submit | Status | Cancel | Logs | Collect], tyro.conf.arg(name='')
+    ]
 
     def __call__(self) -> int | None:
         return self.do()

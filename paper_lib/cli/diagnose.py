@@ -31,7 +31,7 @@ class Diagnose:
     agents: int = 3  # number of offline agents that are trained
     scale: Scale = 'laptop'
     budget: Annotated[int | None, tyro.conf.arg(metavar='INT', help_behavior_hint='(default: as known runs)')] = None
-    """environment steps of each training; if it is not that of the known runs, there is no verdict"""
+    """environment steps of each training; there is no verdict if it is not that of the known runs, in figures/data"""
     runs: Folder = None
     workers: int = 0  # number of processes; 0: one per core, or one if there is a GPU
     output: Output = None

@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from paper_lib.contract import scales
     from paper_lib.data.store import Store
 
+Filter = Annotated[str | None, tyro.conf.arg(metavar='STR', help_behavior_hint='(default: all)')]
+
 
 @dataclasses.dataclass(frozen=True)
 class Train:
     """Train one run, after the source that it learns from.
 
     The same command resumes an unfinished run, and checks the files of a finished one.
+
+    In the texts below, v1 is DreamerV3 of January 2023, and Eq., Alg. and A. are of the paper. An option marked
+    [switch] is not in v1, or departs from v1's algorithm.
     """
 
     task: str  # see `paper-lib tasks`
@@ -118,9 +123,9 @@ class Runs:
     """
 
     scale: Scale = 'laptop'
-    task: str | None = None  # show only this task
-    agent: str | None = None  # show only this agent, or this group of agents
-    state: str | None = None  # show only the runs in this state
+    task: Filter = None  # show only this task
+    agent: Filter = None  # show only this agent, or this group of agents
+    state: Filter = None  # show only the runs in this state
     runs: Folder = None
     markdown: Markdown = False
     json: Json = False

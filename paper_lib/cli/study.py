@@ -14,14 +14,16 @@ from paper_lib.contract.errors import UserError
 class Notebooks:
     """Run notebooks without opening them, and render each to HTML in figures/. If one fails, the others still run."""
 
-    names: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar='NAME', help_behavior_hint='')]] = ()
+    names: tyro.conf.Positional[
+        Annotated[tuple[str, ...], tyro.conf.arg(metavar='[NAME ...]', help_behavior_hint='')]
+    ] = ()
     """names of notebooks; without any, all are run"""
     scale: Scale = 'laptop'
     parameters: Annotated[
         tyro.conf.UseAppendAction[tuple[tuple[str, str], ...]],
         tyro.conf.arg(name='parameter', aliases=['-p'], metavar='NAME VALUE'),
     ] = ()
-    """a parameter of the notebooks, and its value"""
+    """a parameter of the notebooks and its value: train (auto, yes, no or all) or seeds"""
     runs: Folder = None
     output: Output = None
     """folder of the pages and the executed notebooks, in place of figures/SCALE and build/SCALE"""
@@ -153,10 +155,10 @@ class Export:
 
 @dataclasses.dataclass(frozen=True)
 class Across:
-    """Compute what takes the final weights of several runs, for pairs of the study that figures/data lacks it of.
+    """Compute the measures that compare final weights within a pair, for pairs that lack them in figures/data.
 
-    It is added to figures/data, beside the runs that are archived there. A pair is `lacking` while one of its runs is
-    not archived, or its weights are not in the folder of the runs.
+    They are added to figures/data, beside the runs that are archived there. A pair is `lacking` while one of its runs
+    is not archived, or its weights are not in the folder of the runs.
     """
 
     scale: Scale = 'laptop'

@@ -1,7 +1,7 @@
 """The interactive part of each notebook. Its first drawing is made from the archive alone, without an agent."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from paper_lib.contract.errors import UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.explore import views, weights
 from paper_lib.explore.controls import Interactive, choice, line, slider
-from paper_lib.study import claims, offline, outcomes, reference, sensitivity
+from paper_lib.study import claims, offline, outcomes, reference, scales, sensitivity
 from paper_lib.study.book import Book
 from paper_lib.study.catalogue import Entry
 
@@ -133,11 +133,15 @@ def episode(book: Book) -> Interactive:
 def steps(book: Book) -> Interactive:
     """The user moves through an archived final episode of three agents, which start alike."""
     traces = book.frames(_entry('study')).traces
-    names = list(dict.fromkeys(traces.task))
+    names = _tested_first(traces.task, book.scale)
 
     def draw(task: str, step: int) -> str:
         rows = traces[(traces.task == task) & (traces.episode == 0)]
-        text = f'{task}: first episode of the last evaluation, step {step}. All agents start alike.'
+        seed = rows.pair_seed.min()
+        rows = rows[rows.pair_seed == seed]
+        text = (
+            f'{task}, pair seed {seed}: first episode of the last evaluation, step {step}. All agents start alike.'
+        )
         return views.as_html(views.steps(rows, step, book.scale), text)
 
     if not names:
@@ -165,7 +169,7 @@ def threshold(book: Book) -> Interactive:
 
     if metrics.empty:
         return Interactive(line('no archived evaluations of Passive at this scale'), draw, {})
-    names = list(dict.fromkeys(metrics.task))
+    names = _tested_first(metrics.task, book.scale)
     seeds = sorted(set(metrics.pair_seed))
     first_seed = min(metrics.pair_seed[metrics.task == names[0]])
     controls = {
@@ -174,6 +178,12 @@ def threshold(book: Book) -> Interactive:
         'threshold': slider(1.35, 1.0, 3.0, 0.05, 'threshold'),
     }
     return Interactive(draw(names[0], first_seed, 1.35), draw, controls)
+
+
+def _tested_first(names: Iterable[str], scale: str) -> list[str]:
+    """Each of these tasks once, first those that claims are tested on."""
+    exploratory = scales.get(scale).exploratory('study')
+    return sorted(dict.fromkeys(names), key=exploratory.__contains__)
 
 
 def would_collect(metrics: pd.DataFrame, adaptive: RunSpec, threshold: float) -> tuple[pd.Series, float]:
@@ -223,9 +233,10 @@ def measure(book: Book) -> Interactive:
         values = known.assign(value=sign * known[measure])
         return views.as_html(views.flags(values, measure, sign * threshold, book.scale), text)
 
-    first_measure = next(iter(offline.DIRECTIONS))
+    own = [name for name in offline.DIRECTIONS if name != offline.RIVAL]
+    best = max(own, key=lambda name: np.nan_to_num(offline.judge(last, name, offline.DEGRADED).value))
     controls = {
-        'measure': choice(offline.DIRECTIONS, description='measure'),
+        'measure': choice(offline.DIRECTIONS, value=best, description='measure'),
         'percent': slider(50, 0, 100, 1, 'below it, %'),
     }
-    return Interactive(draw(first_measure, 50), draw, controls)
+    return Interactive(draw(best, 50), draw, controls)

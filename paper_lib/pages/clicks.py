@@ -7,7 +7,7 @@ from typing import Any
 
 from paper_lib.contract import agents, tasks
 from paper_lib.pages import layout
-from paper_lib.study import paths, starts
+from paper_lib.study import conclusion, paths, starts
 
 SCRIPT = Path(__file__).with_name('clicks.js')
 BEGINS = {
@@ -23,9 +23,9 @@ READING = """Grey: places in the recording that all three agents learned from; d
     White: places that the recording never visits. The colour of a path and of the bars below it is the loss of the
     agent's own world model, from {low:.2g} (dark blue) to {high:.2g} (yellow). Dashed red: what the agent imagined
     at the last multiple of {every} steps, {ahead} steps ahead. White dot: the present step."""
-ORIGIN = """Each path is one episode, played by the weights in <code>figures/weights</code> (pair seed {pair_seed})
-    with sampled actions. <code>paper-lib starts</code> plays them again. One episode of one pair shows what can
-    happen, but cannot decide a claim. Runs: {runs}."""
+ORIGIN = """Each path is one episode, played by the weights in <code>figures/weights</code> with sampled actions.
+    <code>paper-lib starts</code> plays them again. Runs: {runs}."""
+PAIR = """One episode of one pair (pair seed {pair_seed}) shows what can happen, but cannot decide a claim. {scores}"""
 
 
 def write(scale: str) -> list[Path]:
@@ -45,12 +45,14 @@ def render(task: str, scale: str) -> str:
     low, high = header['losses']
     words = {name: header[name] for name in ('every', 'ahead', 'pair_seed')}
     words |= {'low': low, 'high': high, 'runs': ', '.join(map(html.escape, header['runs']))}
+    words |= {'scores': conclusion.scores(header['runs'], scale)}
     stem = layout.clickable(task)
     title = f'Three agents from one click: {tasks.get(task).short}'
     body = '\n'.join(
         [
             layout.heading(1, title),
             f'<p>{_one_line(BEGINS[task]).format(**words)}</p>',
+            f'<p>{_one_line(PAIR).format(**words)}</p>',
             _controls(),
             f'<div class="agents">{"".join(_agent(name, header) for name in header["agents"])}</div>',
             f'<p class="small">{_one_line(READING).format(**words)}</p>',

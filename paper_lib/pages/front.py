@@ -12,6 +12,7 @@ from paper_lib.contract.errors import UserError
 from paper_lib.contract.scales import Scale
 from paper_lib.pages import layout
 from paper_lib.study import (
+    archive,
     artefacts,
     book,
     catalogue,
@@ -31,20 +32,28 @@ from paper_lib.study.frames import Frames
 
 Content = TypeVar('Content')
 
+RUN_IT = 'Run it, or try your own data'
 QUESTION = """An agent with a world model collects its own data and learns a task from them (<b>Active</b>). Does
     another agent learn the task as well if it has the same data but never acts? It learns from the finished
     recording (<b>Passive</b>), or from the batches of Active in the same order (<b>Tandem</b>). The paper says that
     it does not."""
 CAUTION = """There is one row for each claim: its primary row. The estimate is the mean over tasks of the mean
-    difference within pairs of runs. (For C12 it is a rank correlation; for P2 and P3 it is a share of steps that
-    should be above 0.5.) A claim has a verdict only if the interval lies inside or outside the range that the claim
-    names, and if p, adjusted for all claims, is below 0.05. Undecided is no evidence against a claim."""
-COMMANDS = """make figures    # draws these figures; trains what is planned and has not run
+    difference within pairs of runs. (For C12 it is a rank correlation; for P2 and P3 it is a share of steps
+    that should be above 0.5; their rows were defined after three pairs, before the steps of others were looked
+    at.) Value errors are in units of Active's mean discounted return, and world-model losses are compared by
+    the log of their ratio. A claim is supported only if the whole interval lies inside the range that the claim
+    names, and contradicted only if it lies wholly outside; in both cases p, adjusted for all claims, must be
+    below 0.05. Undecided is no evidence against a claim."""
+COMMANDS = """make figures    # installs what is needed (1.6 GB), and draws these figures; {trains}
+export PATH=$PWD/.venv/bin:$PATH
 paper-lib train --task cheetah_run-proprio --agent passive --chapter study --seed 10    # one run, after its source
-paper-lib train --task gym:Pendulum-v1    # Active on your own Gymnasium environment
+paper-lib train --task gym:Pendulum-v1    # Active on a Gymnasium environment; --dry-run tells the hours in advance
 paper-lib audit mine.npz    # what is wrong with your own recording
-paper-lib train --task cup_catch-proprio --agent passive --dataset mine.npz    # Passive on it
 paper-lib diagnose mine.npz    # whether agents that learn from it would degrade"""
+OWN_DATA = """A recording is an <code>.npz</code> file of our arrays, of OGBench or of D4RL, a folder of ExORL
+    or V-D4RL, or a dataset of Minari. {data} shows the formats by example, and {diagnose} says how a diagnosis
+    comes about."""
+NUMBERING = 'The numbers are those of the preprint, and in brackets those of the published version.'
 
 
 def write(scale: str) -> Path:
@@ -72,17 +81,33 @@ def render(folder: Path, scale: str) -> str:
         outcomes.as_html(primary),
         f'<p class="small">{_one_line(CAUTION)}</p>',
         _clickable(scale),
-        layout.heading(2, 'Figures, by the number of the paper'),
+        layout.heading(2, RUN_IT),
+        _run_it(known),
+        layout.heading(2, 'Figures'),
+        f'<p class="small">{NUMBERING}</p>',
         _gallery(folder, scale, texts),
         layout.heading(2, 'Tables'),
         _tables(folder, texts),
         layout.heading(2, 'Notebooks'),
         _notebooks(texts),
-        layout.heading(2, 'Run it, or try your own data'),
-        f'<p>In a clone of the repository, with Python 3.11 or 3.12 and make:</p><pre>{html.escape(COMMANDS)}</pre>',
     ]
     body = '\n'.join(part for part in parts if part)
     return layout.page(paper.TITLE, body, layout.navigation(layout.FRONT, scale))
+
+
+def _run_it(scale: Scale) -> str:
+    """The first commands, and where to read on."""
+    planned = plan.planned(scale)
+    archived = {run_id for chapter in scale.chapters for run_id in archive.ids(paths.archive(scale.name), chapter)}
+    lacking = len(planned - archived)
+    commands = COMMANDS.format(trains=f'trains {lacking} runs first' if lacking else 'nothing is left to train')
+    own = _one_line(OWN_DATA).format(data=_document('your_data'), diagnose=_document('diagnose'))
+    intro = 'In a clone of the repository, with Python 3.11 or 3.12, make and git:'
+    return f'<p>{intro}</p><pre>{html.escape(commands)}</pre><p>{own}</p>'
+
+
+def _document(name: str) -> str:
+    return f'<a href="../../docs/{name}.md">docs/{name}.md</a>'
 
 
 def _beyond(scale: Scale) -> str:
@@ -102,9 +127,11 @@ def _links() -> str:
     """Links to what lies outside of the pages."""
     targets = {
         'Paper': paper.ADDRESS,
-        'Repository': '../../README.md',
-        'Notebooks': '#notebooks',
+        'README': '../../README.md',
         'Protocol': '../../docs/protocol.md',
+        'Glossary': '../../docs/glossary.md',
+        'Run it': f'#{layout.anchor(RUN_IT)}',
+        'Notebooks': '#notebooks',
     }
     return ' · '.join(f'<a href="{target}">{name}</a>' for name, target in targets.items())
 
@@ -220,7 +247,7 @@ def _notebooks(texts: dict[str, str]) -> str:
     for name, text in texts.items():
         title = re.search('<h1 [^>]*><a [^>]*>(.*?)</a></h1>', text)
         link = f'<a href="{name}.html">{title[1]}</a>' if title else html.escape(layout.called(name))
-        lines.append(f'<li>{link} · <a href="../../notebooks/{name}.ipynb">IPYNB</a></li>')
+        lines.append(f'<li>{link} · <a href="../../notebooks/{name}.ipynb">notebook file</a></li>')
     return f'<ul>{"".join(lines)}</ul>'
 
 

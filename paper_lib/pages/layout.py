@@ -42,7 +42,7 @@ def called(stem: str) -> str:
     if stem == FRONT:
         return 'Contents'
     if stem.startswith('starts_'):
-        return f'Click a start: {stem.removeprefix("starts_")}'
+        return f'Try it: {stem.removeprefix("starts_")}'
     number, _, topic = stem.partition('_')
     return f'{number} · {topic.replace("_", " ")}'
 

@@ -16,11 +16,14 @@ from paper_lib.study import (
     archive,
     captions,
     catalogue,
+    conclusion,
     drawing,
+    offline,
     outcomes,
     parameters,
     paths,
     plan,
+    published,
     rates,
     scales,
     tables,
@@ -171,6 +174,18 @@ class Book:
         """Compute a table from the archive and save it as CSV, Markdown and LaTeX."""
         known = {entry.name.removeprefix('table_'): entry for entry in self.entries if not entry.is_figure}
         return self._save(choose('table', name, known))
+
+    def outcome(self) -> outcomes.Outcome:
+        """What came out, in a few sentences that follow from the archive."""
+        if self.name == '0_base_agent':
+            return outcomes.Outcome([conclusion.of_base_agent(published.table(self.frames('table_base_agent')))])
+        if self.name == '6_offline_measure':
+            measured = self.frames('table_offline')
+            known = not measured.metrics.empty
+            return outcomes.Outcome(conclusion.without_acting(offline.table(measured)) if known else [])
+        if catalogue.chapter_of(self.name) == 'toy_maze':
+            return outcomes.Outcome([conclusion.maze(self.scale)])
+        return outcomes.Outcome([conclusion.of_claims(catalogue.CLAIMS[self.name], self.scale)])
 
     def claims(self) -> tables.Table:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import comparisons, episodes, parameters, published, scales, stats, steps
+from paper_lib.study import comparisons, conclusion, episodes, parameters, published, scales, stats, steps
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
@@ -103,45 +103,52 @@ def _one_line(text: str) -> str:
 
 
 def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) -> str:
-    """Two paragraphs: what is shown, of which runs, and how they collect; then in what they differ from v1.
+    """Two paragraphs: what is shown, of which runs; then how these are made, and in what they differ from v1.
 
     `costs` says what the notebook trains that shows the entry, by its parameter `train`: 'yes' or 'all'.
     """
     absent = {*frames.missing, *frames.optional_missing}
     scheduled = [spec for spec in frames.specs if spec.run_id not in frames.optional or spec not in absent]
-    sentences = [
+    what = [
         f'**{entry.title}.**' if entry.title else '',
         _one_line(entry.text).format(**_words(frames)),
         f'Scale {frames.scale}: {"; ".join(_sizes(frames))}. {seeds(frames)}.',
         exploratory(entry, frames),
-        in_paper(entry, frames),
         published.summary(frames) if entry.name == 'figure_base_agent' else '',
+        f'{frames.warning}.' if frames.warning else '',
+        _planned_missing(entry, frames, costs['yes']),
+    ]
+    how = [
+        in_paper(entry, frames),
         *dict.fromkeys(published.goal(spec) for spec in frames.specs),
         *dict.fromkeys(published.collected_for(spec) for spec in frames.specs),
         *dict.fromkeys(published.schedule(spec) for spec in scheduled),
-        f'{frames.warning}.' if frames.warning else '',
-        *without_result(entry, frames, costs),
+        _optional_missing(entry, frames, costs['all']),
+        _differences(frames),
     ]
-    first = ' '.join(sentence for sentence in sentences if sentence)
-    return f'{first}\n\n{_differences(frames)}'
+    return '\n\n'.join(' '.join(filter(None, sentences)) for sentences in (what, how))
 
 
-def without_result(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) -> list[str]:
-    """Sentences that say which runs have no result, the commands that train them, and what these cost."""
-    sentences = []
-    if frames.missing:
-        planned = [spec for spec in frames.specs if spec.run_id not in frames.optional]
-        missing = f'{len(frames.missing)} of {len(planned)} runs'
-        command = training(entry.notebook, frames.scale, 'yes')
-        sentences.append(f'Planned, no result yet: {missing}. `{command}` trains {costs["yes"]}.')
-    if frames.optional_missing:
-        without = {spec.agent for spec in frames.optional_missing}
-        labels = [row.label for name, row in agents.AGENTS.items() if name in without - frames.archived_agents]
-        if without & frames.archived_agents:
-            labels.append('further pairs')
-        command = training(entry.notebook, frames.scale, 'all')
-        sentences.append(f'Optional, not trained: {", ".join(labels)}. `{command}` trains {costs["all"]}.')
-    return sentences
+def _planned_missing(entry: Entry, frames: Frames, cost: str) -> str:
+    """How many planned runs have no result, the command that trains them, and what it costs."""
+    if not frames.missing:
+        return ''
+    planned = [spec for spec in frames.specs if spec.run_id not in frames.optional]
+    missing = f'{len(frames.missing)} of {len(planned)} runs'
+    command = training(entry.notebook, frames.scale, 'yes')
+    return f'Planned, no result yet: {missing}. `{command}` trains {cost}.'
+
+
+def _optional_missing(entry: Entry, frames: Frames, cost: str) -> str:
+    """Which optional runs have no result, the command that trains them, and what it costs."""
+    if not frames.optional_missing:
+        return ''
+    without = {spec.agent for spec in frames.optional_missing}
+    labels = [row.label for name, row in agents.AGENTS.items() if name in without - frames.archived_agents]
+    if without & frames.archived_agents:
+        labels.append('further pairs')
+    command = training(entry.notebook, frames.scale, 'all')
+    return f'Optional, not trained: {", ".join(labels)}. `{command}` trains {cost}.'
 
 
 def training(notebook: str, scale: str, train: str) -> str:
@@ -176,19 +183,13 @@ def seeds(frames: Frames) -> str:
         for agent, row in agents.AGENTS.items():
             if count := archived.get((agent, task), 0):
                 labels_of.setdefault(count, []).append(row.label)
-        counts = [f'{count} of {_listed(labels)}' for count, labels in labels_of.items()]
+        counts = [f'{count} of {conclusion.listed(labels)}' for count, labels in labels_of.items()]
         groups.setdefault(', '.join(counts) or 'none yet', []).append(task)
     parts = list(groups)
     if len(groups) > 1:
         parts = [f'{counts} ({_tasks(names)})' for counts, names in groups.items()]
     per_task = ' per task' if len(frames.tasks) > 1 else ''
     return f'Number of seeds{per_task}: {"; ".join(parts) or "none yet"}'
-
-
-def _listed(labels: list[str]) -> str:
-    """Labels as 'A, B and C'."""
-    *first, last = labels
-    return f'{", ".join(first)} and {last}' if first else last
 
 
 def exploratory(entry: Entry, frames: Frames) -> str:

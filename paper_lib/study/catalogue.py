@@ -87,7 +87,7 @@ class Entry:
         if self.state(frames) != SUBJECT_MISSING:
             return ''
         labels = [agents.get(name).label for name in self.subject]
-        names = ', '.join(labels) if len(labels) <= LISTED else f'any of its {len(labels)} agents'
+        names = ', '.join(labels) if len(labels) <= LISTED else f'the {len(labels)} agents that it is about'
         return f'{SUBJECT_MISSING.capitalize()}: no run yet of {names}'
 
     def over(self, specs: Iterable[RunSpec], optional: Collection[str] = ()) -> list[str]:
@@ -240,7 +240,8 @@ ROWS = (
         text="""(a) Where the data of an agent come from. (b) The tasks of the paper; the framed ones are shown below.
         (c-e) Normalised final score of (c) offline agents on {active.label}'s data, (d, hatched) agents on data of
         pure exploration, and (e) agents that add data of their own. Bar: mean over tasks. Black line: its 95 %
-        bootstrap interval ({within}). White marks: mean of each task. Dashed: {active.label}. Dotted: {passive.label}
+        bootstrap interval ({within}). White marks: mean of each task. An agent
+        that has runs on planned tasks leaves out the exploratory ones. Dashed: {active.label}. Dotted: {passive.label}
         on the tasks that the panel shows, which may be fewer than in (c). {normalised}""",
         about=('compared',),
     ),
@@ -337,7 +338,8 @@ ROWS = (
         STARTS,
         _curves(('score',), mean=True),
         title='Score on every task',
-        text="""Last panel: normalised mean over tasks with the same budget, and its 95 % interval ({within}).
+        text="""Last panel: normalised mean over tasks with the same budget, planned ones if
+        there are any, and its 95 % interval ({within}).
         {passive.label} has initial weights of its own (the paper's Passive-diff). {normalised} {band}""",
         about=('compared',),
     ),
@@ -452,7 +454,7 @@ ROWS = (
         'toy_maze',
         ('collectors',),
         _draws('figures.maps'),
-        title='The maze: where three explorers have been',
+        title='The maze: where three collectors have been',
         text="""Number of states per cell in the final replay of three agents that collect their own data: for the
         task (how is said below), for exploration alone, and for both. One run of each, pair seed {first}. All maps
         have the same logarithmic colours. Grey: never visited. Dark red: above the {outlier:g}th percentile of
@@ -652,7 +654,7 @@ ROWS = (
         ('compared',),
         _curves(('score', 'promise_ratio', 'round_trip_50', 'density_ess')),
         title='Offline measures over training',
-        text='Episode score and three of the measures of Figure offline, one of each kind, at every evaluation. {band}',
+        text='Episode score and three of the measures of Figure offline, of three kinds, at every evaluation. {band}',
         tasks=scales.MAIN,
     ),
     Entry(
@@ -665,10 +667,10 @@ ROWS = (
         text="""Measures that take no step in an environment and, last, the OOD ratio of the paper, which takes
         episodes. How well do they tell, within a task, (a) agents whose gain over random actions is below 0.8 of that
         of the {active.label} agent of their pair, and (b) agents whose OOD ratio is above the paper's threshold?
-        AUROC: of all couples of runs at the same moment, one of either kind, the share in which the agent that is to
-        be told has the higher measure (less: the lower one). Returns in other models need final weights and are known
-        only at the end. Line: chance (0.5). Dotted: what the protocol asks for (0.8). Bars: 95 % bootstrap interval
-        over pairs.""",
+        AUROC: take one run of either kind at the same moment. It is the share of such couples in which the agent that
+        is to be told has the higher measure (in rows marked 'less': the lower one). Returns in other models need
+        final weights and are known only at the end. Line: chance (0.5). Dotted: what the protocol asks for (0.8).
+        Bars: 95 % bootstrap interval over pairs.""",
         tasks=scales.MAIN,
     ),
     Entry(

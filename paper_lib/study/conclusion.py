@@ -1,12 +1,16 @@
 """What came out, in a few sentences: the front page and README.md both say them."""
 
 import itertools
+import math
+from collections.abc import Iterable
 
 import pandas as pd
 
 from paper_lib.contract import agents, quantities, tasks
 from paper_lib.contract.scales import Planned
-from paper_lib.study import archive, claims, offline, paths, plan, scales, stats
+from paper_lib.contract.spec import RunSpec
+from paper_lib.study import archive, claims, offline, paths, plan, scales, stats, verdicts
+from paper_lib.study.paper import PAPER_TASKS
 from paper_lib.study.verdicts import number, probability
 
 NUMBERS = ('none', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
@@ -23,20 +27,20 @@ VERDICTS = {
     claims.SUPPORTED: 'supported',
     claims.CONTRADICTED: 'contradicted',
     claims.UNDECIDED: 'undecided',
-    claims.NO_RUNS: 'without runs',
+    claims.NO_RUNS: 'not tested yet',
 }
-SHOWN = {
-    claims.SUPPORTED: "The paper's effect on the score is there",
-    claims.CONTRADICTED: "The paper's effect on the score is contradicted",
-    claims.UNDECIDED: "The paper's effect on the score has not been shown at this scale",
+ANSWERS = {
+    claims.SUPPORTED: 'On the tasks of this scale, an agent that never acts learns less well, as the paper says.',
+    claims.CONTRADICTED: 'On the tasks of this scale, an agent that never acts learns better, unlike in the paper.',
+    claims.UNDECIDED: "The paper's effect on the score has not been shown at this scale.",
 }
 
 
 def sentences(scale: str, primary: pd.DataFrame) -> list[str]:
     """What came out at a scale. `primary` is the table of the primary rows of all claims.
 
-    How many pairs are finished; how far Passive is behind Active; in how many pairs it is; how well Active learned; the
-    verdicts on the claims.
+    The answer; how far Passive is behind Active, and in how many pairs; how many pairs of what size are finished; how
+    well Active learned; what the maze shows; the verdicts on the claims.
     """
     (effect,) = primary[primary.id == 'C1'].to_dict('records')
     if not effect['pairs']:
@@ -45,7 +49,15 @@ def sentences(scale: str, primary: pd.DataFrame) -> list[str]:
     values = finals(scale)
     done = finished(values, entry)
     verdicts = _verdicts(primary, done < entry.pairs)
-    found = [_state(done, entry), _effect(effect), _signs(values), _level(values), verdicts]
+    found = [
+        ANSWERS[effect['verdict']],
+        _effect(effect),
+        _signs(values),
+        _state(done, entry, scale),
+        _level(values),
+        maze(scale),
+        verdicts,
+    ]
     return [sentence for sentence in found if sentence]
 
 
@@ -60,13 +72,27 @@ def without_acting(table: pd.DataFrame) -> list[str]:
     rival = f'The OOD ratio, which takes episodes in the environment, has {_auroc(of_target.loc[offline.RIVAL])}'
     return [
         f'In {own.pairs.iloc[0]} pairs, {word(len(works))} of {word(len(own))} measures that take no step in the '
-        f'environment {tell} degraded agents from others (AUROC){": " if found else ""}{"; ".join(found)}.',
+        f'environment {tell} degraded agents (which gain less than {offline.LEAST_GAIN:g} of what Active gains) from '
+        f'others (AUROC){": " if found else ""}{"; ".join(found)}.',
         f'{rival}, and {"is beaten by " + " and ".join(beats) if beats else "no measure is shown to be better"}.',
+        'In round brackets: among offline agents alone. No correction is made for the number of measures.',
     ]
 
 
 def _auroc(row: pd.Series) -> str:
-    return f'{row.AUROC:.2f} [{row.low:.2f}, {row.high:.2f}]'
+    return f'{row.AUROC:.2f} [{row.low:.2f}, {row.high:.2f}] ({row["offline agents"]:.2f})'
+
+
+def scores(run_ids: list[str], scale: str) -> str:
+    """A sentence on the final scores of some runs, in this order; '' if the archive has none of them."""
+    folder = paths.archive(scale)
+    tables = [archive.table(folder, chapter, 'metrics') for chapter in scales.get(scale).chapters]
+    found = pd.concat([rows[rows.run_id.isin(run_ids)] for rows in tables])
+    if found.empty:
+        return ''
+    finals = stats.final(found, 'score').set_index('run_id').reindex(run_ids).dropna()
+    parts = [f'{agents.get(row.agent).label} {row.score:.0f}' for row in finals.itertuples()]
+    return f'Final scores of its runs: {", ".join(parts)}.'
 
 
 def main_entry(scale: str) -> Planned:
@@ -92,28 +118,61 @@ def finished(values: pd.DataFrame, entry: Planned) -> int:
     return sum(wanted <= runs for runs in found)
 
 
-def _state(done: int, entry: Planned) -> str:
-    """How many of the planned pairs are finished."""
+def _state(done: int, entry: Planned, scale: str) -> str:
+    """How many of the planned pairs are finished, on which tasks, and how long a run is."""
     names = [task.rpartition('-')[0] for task in entry.tasks]
     where = ' and '.join(names) if len(names) <= NAMED else f'{len(names)} tasks'
-    if done >= entry.pairs:
-        return f'All {word(entry.pairs)} planned pairs on each of {where} are finished.'
-    return (
-        f'This is an interim result: {word(done)} of {word(entry.pairs)} planned pairs on each of {where} are finished.'
-    )
+    pairs = f'{word(entry.pairs)} planned pairs on each of {where} are finished'
+    state = f'All {pairs}' if done >= entry.pairs else f'This is an interim result: {word(done)} of {pairs}'
+    steps = scales.get(scale).values(entry.tasks[0], 'active', 'study').get('budget', RunSpec.budget)
+    paper = f'the paper: {len(PAPER_TASKS)} tasks, larger models, 1M steps'
+    return f'{state}, with {steps:,} environment steps a run ({paper}).'
 
 
 def _effect(row: dict) -> str:
     """The outcome of claim C1."""
     direction = 'below' if row['estimate'] < 0 else 'above'
     interval = f'95 % interval of the difference: {number(row["low"])} to {number(row["high"])}'
-    if pd.isna(row['low']) or abs(row['low']) == float('inf'):
+    if not math.isfinite(row['low']):
         interval = 'too few pairs for an interval'
     test = f'p {probability(row["p"])}, and {probability(row["adjusted_p"])} adjusted for all claims'
     return (
-        f'{SHOWN[row["verdict"]]}: on average, Passive ends {number(abs(row["estimate"]))} {direction} Active, where '
+        f'In the mean of {row["pairs"]} pairs, Passive ends {number(abs(row["estimate"]))} {direction} Active, where '
         f'random actions score 0 and Active scores 1 ({interval}; {test}).'
     )
+
+
+def of_claims(ids: Iterable[str], scale: str) -> str:
+    """Which of these claims have which verdict, by their primary rows."""
+    primary = verdicts.primary_table(scale)
+    parts = []
+    for verdict, words in VERDICTS.items():
+        found = [row.id for row in primary.itertuples() if row.id in ids and row.verdict == verdict]
+        if found:
+            parts.append(f'{listed(found)} {"is" if len(found) == 1 else "are"} {words}')
+    return f'Of the claims below, {"; ".join(parts)}.'
+
+
+def of_base_agent(table: pd.DataFrame) -> str:
+    """Where the runs end beside the published ones. `table` is that of `published`."""
+    parts = [f'{word(count)} {result}' for result, count in table.result.value_counts().items()]
+    return f'Of {word(len(table))} runs, by where they end beside the published range: {", ".join(parts)}.'
+
+
+def listed(names: list[str]) -> str:
+    """Names as 'A, B and C'."""
+    *first, last = names
+    return f'{", ".join(first)} and {last}' if first else last
+
+
+def maze(scale: str) -> str:
+    """How far Passive is from Active in the toy maze, where no claim is tested; '' if nothing has run there."""
+    (row,) = verdicts.table('toy_maze', scales.get(scale), ('C1',), secondary=False).to_dict('records')
+    if not row['pairs']:
+        return ''
+    direction = 'below' if row['estimate'] < 0 else 'above'
+    distance = f'{number(abs(row["estimate"]))} {direction} Active'
+    return f'In the toy maze, where no claim is tested, Passive ends {distance} ({row["pairs"]} pairs).'
 
 
 def _signs(values: pd.DataFrame) -> str:

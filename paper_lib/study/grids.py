@@ -13,15 +13,15 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Rectangle
 
 from paper_lib.contract import agents, quantities
-from paper_lib.study import panels, reference, stats
+from paper_lib.study import panels, reference, scales, stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import GREY, THEIRS, context
 
 WIDEST = 4  # panels in a row, so that type is legible in a column of a paper
 WIDEST_OF_MANY = 6  # where there would be more than two rows
-WIDTH = {1: 4.2, 2: 3.6, 3: 2.9, 4: 2.4, 5: 2.0, 6: 1.8}  # inches of a panel where there are as many in a row
-HEIGHT = 1.7  # inches of a panel
-LEGEND_WIDTH = 1.9  # inches of an entry
+WIDTH = {1: 3.6, 2: 3.0, 3: 2.4, 4: 2.0, 5: 1.8, 6: 1.6}  # inches of a panel where there are as many in a row
+HEIGHT = 1.5  # inches of a panel
+LEGEND_WIDTH = 2.05  # inches of an entry
 BARS_HEIGHT = 1.5  # inches of the bars above the curves of `halves`
 
 
@@ -189,13 +189,21 @@ def _why_no_mean(frames: Frames) -> str:
 
 
 def mean_curve(frames: Frames, column: str) -> pd.DataFrame:
-    """stats.mean_curve of the runs that have a value in `column`, on tasks of one budget: that of most tasks."""
+    """stats.mean_curve of the runs that have a value in `column`, on tasks of one budget.
+
+    It is the budget with most agents; of several, one whose tasks are not exploratory; then the one of most tasks.
+    """
     metrics = frames.metrics
     used = metrics[metrics[column].notna() | (metrics.agent == 'active')]
-    budgets = used.groupby('task').env_step.max()
-    number_of_tasks = budgets.value_counts()
-    chosen = max(number_of_tasks.index, key=lambda budget: (number_of_tasks[budget], budget), default=0)
-    return stats.mean_curve(used[used.task.map(budgets) == chosen], column, reference.random_score)
+    exploratory = scales.get(frames.scale).exploratory('study')
+    rated = {}
+    for budget, rows in used.groupby(used.groupby('task').env_step.transform('max')):
+        is_tested = not set(rows.task) & set(exploratory)
+        rated[budget] = (rows.agent.nunique(), is_tested, rows.task.nunique(), budget)
+    chosen = max(rated, key=rated.get, default=0)
+    return stats.mean_curve(
+        used[used.groupby('task').env_step.transform('max') == chosen], column, reference.random_score
+    )
 
 
 def percent(frames: Frames) -> Frames:

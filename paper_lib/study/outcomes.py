@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from paper_lib.study import tables
+from paper_lib.study import claims, tables
 from paper_lib.study.verdicts import number, probability
 
 HEADINGS = ('verdict', 'claim', 'estimate, 95 % interval', 'p', 'adjusted p', 'pairs')
@@ -21,10 +21,21 @@ class Claims(tables.Table):
         return as_html(self.frame) + tables.shown(self.caption)
 
 
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came out, in sentences, as a notebook shows it."""
+
+    sentences: list[str]
+
+    def _repr_html_(self) -> str:
+        text = ' '.join(filter(None, self.sentences)) or 'No run has finished yet.'
+        return f'<p class="outcome">{html.escape(text)}</p>'
+
+
 def as_html(frame: pd.DataFrame) -> str:
     """Rows of `claims.table`. Those without runs stand below the others, and open on a click."""
     has_runs = frame.pairs > 0
-    text = _table(frame[has_runs]) if has_runs.any() else '<p>No row of these claims has runs yet.</p>'
+    text = _table(frame[has_runs]) if has_runs.any() else '<p>No planned run of these claims has finished yet.</p>'
     without = frame[~has_runs]
     if len(without):
         rows = 'row' if len(without) == 1 else 'rows'
@@ -46,8 +57,9 @@ def _line(row: dict[str, Any], named: bool) -> str:
     """One row. A claim is named in the first of its rows only."""
     claim = f'<b>{row["id"]}</b> {html.escape(row["claim"])}' if named else f'<b>{row["id"]}</b>'
     details = _details(row)
+    look = row['verdict'] if row['row'] == claims.PRIMARY else claims.SECONDARY
     cells = [
-        f'<span class="{row["verdict"]}">{row["verdict"]}</span>',
+        f'<span class="{look}">{row["verdict"]}</span>',
         f'{claim}<small>{details}</small>',
         estimate(row),
         probability(row['p']),

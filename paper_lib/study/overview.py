@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from paper_lib.contract import agents
-from paper_lib.study import grids, panels, reference, stats
+from paper_lib.study import grids, panels, reference, scales, stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import THEIRS, context
 
@@ -33,7 +33,7 @@ def glance(frames: Frames) -> Figure:
     """(a) The agents; (b) all tasks, those shown here framed; (c-e) normalised mean final score of three groups."""
     with context():
         pictures = reference.pictures()
-        figure = panels.new(frames, 10.5, 7.2)
+        figure = panels.new(frames, 9.5, 7.0)
         drawn, top, bottom = figure.subfigures(3, 1, height_ratios=[0.45, 1, 1.25])
         _agents(drawn)
         _montage(top, pictures, {task.rpartition('-')[0] for task in frames.tasks})
@@ -42,11 +42,11 @@ def glance(frames: Frames) -> Figure:
         grid = bottom.subplots(1, len(groups), sharey=True, width_ratios=widths)
         values = normalised(frames)
         for axes, letter, (title, names) in zip(grid, 'cde', groups.items(), strict=True):
-            bars(axes, values, names, frames.tasks)
+            bars(axes, values, names, frames.tasks, scales.get(frames.scale).exploratory('study'))
             panels.label(axes, letter, title)
         grid[0].set_ylabel('normalised mean final score')
         notes = panels.notes(frames, agents.group(*BARS.values())) + grids.unlearned(frames)
-        panels.legend(bottom, grid, notes, ncols=7)
+        panels.legend(bottom, grid, notes, ncols=4)
         return figure
 
 
@@ -111,12 +111,21 @@ def finals(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
     return table.sort_values(['task', 'pair seed'], key=lambda column: column.replace(order), ignore_index=True)
 
 
-def bars(axes: Axes, values: Scores, names: Sequence[str], tasks: Sequence[str]) -> None:
+def bars(
+    axes: Axes, scores: Scores, names: Sequence[str], tasks: Sequence[str], exploratory: Collection[str] = ()
+) -> None:
     """Mean over tasks of each of these agents, its 95 % interval beside the dots of its tasks, and Passive's mean.
 
-    Passive's is over the tasks that the panel shows. An agent without a run has an empty place.
+    Passive's is over the tasks that the panel shows. An agent without a run has an empty place, and one that has runs
+    on other tasks leaves out the `exploratory` ones.
     """
-    shown = [name for name in names if name in values]
+    values = {}
+    for name in names:
+        of_tasks = scores.get(name, {})
+        tested = {task: own for task, own in of_tasks.items() if task not in exploratory}
+        if of_tasks:
+            values[name] = tested or of_tasks
+    shown = list(values)
     if not shown:
         panels.empty(axes, 'no normalised score')
     for x, name in enumerate(names):
@@ -125,7 +134,7 @@ def bars(axes: Axes, values: Scores, names: Sequence[str], tasks: Sequence[str])
         elif shown:
             axes.text(x, 0.05, 'no run yet', rotation=90, ha='center', va='bottom', color=THEIRS, fontsize=8)
     here = {task for name in shown for task in values[name]}
-    passive = [own.mean() for task, own in values.get('passive', {}).items() if task in here]
+    passive = [own.mean() for task, own in scores.get('passive', {}).items() if task in here]
     if passive and 'passive' not in names:
         axes.axhline(np.mean(passive), ls=':', lw=1.6, color=agents.get('passive').color, label='Passive, same tasks')
     axes.axhline(1, ls='--', lw=1.2, color=agents.get('active').color, zorder=0, label='Active')

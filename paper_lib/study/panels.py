@@ -133,7 +133,8 @@ def lacking(axes: Axes, names: Sequence[str], column: str) -> None:
     if names:
         labels = '\n'.join(agents.get(name).label for name in names)
         at, side = (0.97, 'right') if quantities.get(column).normalised == 'loss' else (0.03, 'left')
-        text = {'ha': side, 'va': 'top', 'fontsize': 7, 'color': THEIRS, 'zorder': 6}
+        box = {'facecolor': 'white', 'alpha': 0.75, 'lw': 0, 'pad': 1}
+        text = {'ha': side, 'va': 'top', 'fontsize': 7, 'color': THEIRS, 'zorder': 6, 'bbox': box}
         axes.text(at, 0.98, f'no run yet:\n{labels}', transform=axes.transAxes, **text)
 
 

@@ -37,8 +37,12 @@ def cut(metrics: pd.DataFrame, share: float) -> pd.DataFrame:
 
 
 def claims_at(frames: Frames, share: float, random: Callable[[str], float]) -> pd.DataFrame:
-    """The table of claims IDS with this share of evaluations as final; `random`: mean score of random actions."""
-    return claims.table(cut(tested(frames), share), random, IDS)
+    """The table of claims IDS with this share of evaluations as final; `random`: mean score of random actions.
+
+    Rows of the whole curve are left out, since a curve is cut to one value.
+    """
+    table = claims.table(cut(tested(frames), share), random, IDS)
+    return table[~table.statistic.str.contains(comparisons.WHEN['areas'])].assign(row='recomputed')
 
 
 def table(frames: Frames, random: Callable[[str], float]) -> pd.DataFrame:

@@ -17,10 +17,10 @@ from paper_lib.study import paths
 
 def _text(value: object) -> str:
     """A cell: numbers with four digits, nothing for a missing one."""
-    if not isinstance(value, float):
-        return str(value)
     if pd.isna(value):
         return ''
+    if not isinstance(value, float):
+        return str(value)
     return f'{value:.4g}' if abs(value) < 1000 else f'{value:.0f}'
 
 
@@ -61,7 +61,7 @@ def shown(caption: str) -> str:
     first, _, second = marked.partition('\n\n')
     text = f'<p>{first}</p>'
     if second:
-        text += f'<details><summary>Values that differ from v1</summary>{second}</details>'
+        text += f'<details><summary>How the runs are made, and what differs from v1</summary>{second}</details>'
     return text
 
 

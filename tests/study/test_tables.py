@@ -31,4 +31,6 @@ def test_a_notebook_shows_whole_texts_escaped():
     shown = tables.Table(frame, 'n < 5\n\nbins 63')._repr_html_()
     assert '&lt;b&gt; ' + 'long ' * 40 in shown
     assert '>0.1235<' in shown
-    assert shown.endswith('<p>n &lt; 5</p><details><summary>Values that differ from v1</summary>bins 63</details>')
+    assert shown.endswith(
+        '<p>n &lt; 5</p><details><summary>How the runs are made, and what differs from v1</summary>bins 63</details>'
+    )
