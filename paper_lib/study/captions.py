@@ -118,7 +118,7 @@ def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) 
         published.summary(frames) if entry.name == 'figure_base_agent' else '',
         *dict.fromkeys(published.goal(spec) for spec in frames.specs),
         *dict.fromkeys(published.collected_for(spec) for spec in frames.specs),
-        *dict.fromkeys(published.schedule(spec) for spec in scheduled),
+        *published.schedules(scheduled),
         f'{frames.warning}.' if frames.warning else '',
         *without_result(entry, frames, costs),
     ]

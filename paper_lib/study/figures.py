@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure, FigureBase
 
 from paper_lib.contract import agents, quantities
-from paper_lib.study import panels, published, visitation
+from paper_lib.study import panels, price, published, visitation
 from paper_lib.study.frames import Frames
-from paper_lib.study.style import context
+from paper_lib.study.style import GREY, context
 
 LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 OUTLIER = 99.0  # percentile of visited cells above which Fig. 5 paints dark red
@@ -180,3 +181,53 @@ def explorers(frames: Frames, names: Sequence[str], columns: Sequence[str]) -> F
                 panels.label(axes, next(letters), f'{quantities.get(column).words.capitalize()}, {text}')
         panels.legend(figure, grid[:, 0], absent=panels.absent(frames, names))
         return figure
+
+
+COUNTS = {
+    price.OWN: 'environment steps of its own',
+    price.ALL: 'with the evaluation episodes that its schedule needs',
+}
+
+
+def scores_bought(frames: Frames, names: Sequence[str]) -> Figure:
+    """Final normalised score over the environment steps that an agent used beyond its recording, by both counts.
+
+    A row of panels per count, a column per task. A small mark per pair, a large one for the mean of an agent.
+    """
+    with context():
+        count = len(frames.tasks)
+        figure = panels.new(frames, 0.6 + 4.2 * count, 5.6)
+        grid = figure.subplots(len(COUNTS), count, squeeze=False, sharex=True, sharey='col')
+        runs = price.used(frames)
+        offline = [name for name in names if name != 'active']
+        for row, (column, text) in zip(grid, COUNTS.items(), strict=True):
+            for axes, task in zip(row, frames.tasks, strict=True):
+                of_task = runs[runs.task == task]
+                if of_task.empty:
+                    panels.empty(axes, panels.NO_RUN)
+                    continue
+                _draw_bought(axes, of_task, offline, column)
+                panels.steps(axes)
+                axes.set_xlabel(text)
+            row[0].set_ylabel('normalised final score')
+        for axes, task in zip(grid[0], frames.tasks, strict=True):
+            axes.set_title(task)
+        notes = panels.notes(frames, offline)
+        panels.legend(figure, grid.flat, notes, ncols=3, absent=panels.absent(frames, offline))
+        return figure
+
+
+def _draw_bought(axes: Axes, runs: pd.DataFrame, names: Sequence[str], column: str) -> None:
+    """Scores of one task over one count of steps; agents that add data at fixed rates are joined by a line."""
+    means = runs.groupby('agent')[[column, 'score']].mean()
+    fixed = means[means.index.isin(price.FIXED)].sort_values(column)
+    axes.plot(fixed[column], fixed.score, color=GREY, lw=1.2, zorder=1, label='fixed rates' if len(fixed) > 1 else None)
+    axes.axhline(1, ls='--', lw=1, color=agents.get('active').color, zorder=1, label='Active')
+    for name in names:
+        look = agents.get(name)
+        own = runs[runs.agent == name]
+        axes.plot(own[column], own.score, look.marker, ms=3.5, alpha=0.45, mew=0, color=look.color)
+        if len(own):
+            size = {'ms': 9, 'mec': 'white', 'mew': 0.8, 'zorder': 4}
+            label = f'{look.label} ({len(own)} pairs)'
+            axes.plot(*means.loc[name, [column, 'score']], look.marker, color=look.color, label=label, **size)
