@@ -699,8 +699,8 @@ ROWS = (
         the steps that it added to its data, as the paper counts. Lower row: with the evaluation episodes that its
         schedule needs. {passive_auto.label} needs them wherever its schedule asks for the OOD ratio; fixed rates need
         none, and {passive_auto_offline.label} asks a measure that takes none. Small marks: pairs. Large marks: their
-        mean. Grey: means of fixed rates, joined by a line. Dashed: {active.label}. Only pairs in which
-        {passive_auto_offline.label} is planned are shown. {normalised}""",
+        mean. Grey: means of fixed rates, joined by a line. Dashed: {active.label}. Dotted: as many steps as the
+        recording has. Only pairs in which {passive_auto_offline.label} is planned are shown. {normalised}""",
         tasks=scales.MAIN,
         about=scales.BEYOND,
     ),

@@ -8,11 +8,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure, FigureBase
+from matplotlib.ticker import MaxNLocator
 
 from paper_lib.contract import agents, quantities
 from paper_lib.study import panels, price, published, visitation
 from paper_lib.study.frames import Frames
-from paper_lib.study.style import GREY, context
+from paper_lib.study.style import GREY, THEIRS, context
 
 LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 OUTLIER = 99.0  # percentile of visited cells above which Fig. 5 paints dark red
@@ -184,8 +185,8 @@ def explorers(frames: Frames, names: Sequence[str], columns: Sequence[str]) -> F
 
 
 COUNTS = {
-    price.OWN: 'environment steps of its own',
-    price.ALL: 'with the evaluation episodes that its schedule needs',
+    price.OWN: 'environment steps of its own data',
+    price.ALL: 'environment steps, evaluation episodes counted too',
 }
 
 
@@ -208,6 +209,7 @@ def scores_bought(frames: Frames, names: Sequence[str]) -> Figure:
                     continue
                 _draw_bought(axes, of_task, offline, column)
                 panels.steps(axes)
+                axes.xaxis.set_major_locator(MaxNLocator(6))
                 axes.set_xlabel(text)
             row[0].set_ylabel('normalised final score')
         for axes, task in zip(grid[0], frames.tasks, strict=True):
@@ -223,11 +225,15 @@ def _draw_bought(axes: Axes, runs: pd.DataFrame, names: Sequence[str], column: s
     fixed = means[means.index.isin(price.FIXED)].sort_values(column)
     axes.plot(fixed[column], fixed.score, color=GREY, lw=1.2, zorder=1, label='fixed rates' if len(fixed) > 1 else None)
     axes.axhline(1, ls='--', lw=1, color=agents.get('active').color, zorder=1, label='Active')
+    recording = runs.recording.max()
+    axes.axvline(recording, ls=':', lw=1, color=THEIRS, zorder=1, label='steps in the recording')
+    widest = max(recording, runs[price.ALL].max())
+    axes.set_xlim(-0.04 * widest, 1.04 * widest)
     for name in names:
         look = agents.get(name)
         own = runs[runs.agent == name]
         axes.plot(own[column], own.score, look.marker, ms=3.5, alpha=0.45, mew=0, color=look.color)
         if len(own):
             size = {'ms': 9, 'mec': 'white', 'mew': 0.8, 'zorder': 4}
-            label = f'{look.label} ({len(own)} pairs)'
-            axes.plot(*means.loc[name, [column, 'score']], look.marker, color=look.color, label=label, **size)
+            mean = means.loc[name, [column, 'score']]
+            axes.plot(*mean, look.marker, color=look.color, label=look.label, **size)

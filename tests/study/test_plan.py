@@ -23,7 +23,8 @@ DEFAULTS = {
     'gradient': 'v1', 'discount_horizon': 333.0, 'lam': 0.95, 'entropy': 0.0003, 'free_nats': 1.0, 'obs_scale': 1.0,
     'vector_scale': 1.0, 'ensemble': 8, 'disag_target': 'stoch', 'disag_scale': 1.0, 'probe_units': 256,
     'precision': 'float32', 'world_model': 'own', 'part': 'all', 'interact_every': 0, 'interact_steps': 0,
-    'interact_by': 'ood_ratio', 'interact_above': 0.0, 'interact_below': 0.0, 'collect_until': 0, 'capacity': 0, 'measures': 0,
+    'interact_by': 'ood_ratio', 'interact_above': 0.0, 'interact_below': 0.0, 'collect_until': 0, 'capacity': 0,
+    'measures': 0,
 }  # fmt: skip
 
 
