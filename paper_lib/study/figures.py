@@ -198,24 +198,26 @@ def scores_bought(frames: Frames, names: Sequence[str]) -> Figure:
     with context():
         count = len(frames.tasks)
         figure = panels.new(frames, 0.6 + 4.2 * count, 5.6)
-        grid = figure.subplots(len(COUNTS), count, squeeze=False, sharex=True, sharey='col')
+        grid = figure.subplots(len(COUNTS), count, squeeze=False, sharey='col')
         runs = price.used(frames)
         offline = [name for name in names if name != 'active']
         for row, (column, text) in zip(grid, COUNTS.items(), strict=True):
             for axes, task in zip(row, frames.tasks, strict=True):
                 of_task = runs[runs.task == task]
                 if of_task.empty:
-                    panels.empty(axes, panels.NO_RUN)
+                    has_runs = (frames.runs.task == task).any()
+                    panels.empty(axes, 'no normalised score' if has_runs else panels.NO_RUN)
                     continue
                 _draw_bought(axes, of_task, offline, column)
+                without = frames.archived_agents.intersection(offline).difference(of_task.agent)
+                panels.lacking(axes, [name for name in offline if name in without], 'score')
                 panels.steps(axes)
                 axes.xaxis.set_major_locator(MaxNLocator(6))
                 axes.set_xlabel(text)
             row[0].set_ylabel('normalised final score')
         for axes, task in zip(grid[0], frames.tasks, strict=True):
             axes.set_title(task)
-        notes = panels.notes(frames, offline)
-        panels.legend(figure, grid.flat, notes, ncols=3, absent=panels.absent(frames, offline))
+        panels.legend(figure, grid.flat, panels.notes(frames, names), ncols=3, absent=panels.absent(frames, names))
         return figure
 
 
