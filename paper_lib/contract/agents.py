@@ -170,7 +170,7 @@ ROWS = (
     ),
     Agent(
         'passive_auto_offline',
-        'Passive that adds data of its own wherever too small a share of its recording is effective (beyond the paper)',
+        'Passive that adds data of its own wherever the effective share of its recording is small (beyond the paper)',
         'Passive + auto offline', VIOLET, 'P',
         source='active', **PASSIVE,
         values=_interacting(5000) | {'interact_by': 'density_ess', 'interact_below': LEAST_SHARE, 'measures': 1},
