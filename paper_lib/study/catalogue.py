@@ -724,7 +724,7 @@ ROWS = (
         'study',
         BOUGHT,
         _of_frames(price.compared),
-        title='Can an offline measure replace evaluation episodes?',
+        title='An offline measure in the place of evaluation episodes',
         text="""{passive_auto_offline.label} against other agents of its pairs. mean: mean over tasks of the mean
         difference within pairs, {passive_auto_offline.label} less the other agent. low, high: its 95 % interval, from
         the sign-flip test of the claims. verdict: supported if the interval lies as asked, contradicted if it lies
