@@ -711,8 +711,8 @@ ROWS = (
         BOUGHT,
         price.table,
         title='What data of its own cost an offline agent, in numbers',
-        text="""The means of Figure price. score: normalised final score. collections: how often the agent added data,
-        of so many times at which its schedule allows it. own steps: environment steps that it added. all steps: these
+        text="""The means of Figure price. score: normalised final score. collections: how often the agent added data.
+        at most: how often its schedule allows it to. own steps: environment steps that it added. all steps: these
         and those of the evaluation episodes that its schedule needs. The percentages are of the environment steps in
         its recording. {normalised}""",
         tasks=scales.MAIN,

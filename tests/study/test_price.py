@@ -77,7 +77,7 @@ def test_what_agents_used_by_both_counts():
     assert (auto['own steps'], auto['all steps']) == (20_000, 76_000)
     assert auto['own (%)'] == pytest.approx(100 / 3) and auto['all (%)'] == pytest.approx(100 * 76 / 60)
     assert (trigger['own steps'], trigger['all steps']) == (4000, 4000)
-    assert (trigger['collections'], trigger['of']) == (2, 14) and auto['collections'] == 10
+    assert (trigger['collections'], trigger['at most']) == (2, 14) and auto['collections'] == 10
     assert table.loc[WALKER, 'Passive'][['own steps', 'all steps']].tolist() == [0, 0]
     assert trigger.score == pytest.approx(0.855) and table.loc[WALKER, 'Passive'].score == pytest.approx(0.5)
 
