@@ -7,6 +7,7 @@ Bounds of a single field stand beside the field, in `spec`.
 
 from typing import TYPE_CHECKING, Any
 
+from paper_lib.contract import quantities
 from paper_lib.contract.dataset import Dataset
 from paper_lib.contract.facts import facts, need
 from paper_lib.contract.tasks import Task, suite_of
@@ -236,15 +237,16 @@ def part(spec: 'RunSpec') -> None:
 def interaction(spec: 'RunSpec', task: Task) -> None:
     """A run that learns from a finished recording may add data: at the ends of chunks, in whole rows.
 
-    If the OOD ratio decides, it adds them at evaluations only.
+    If a measure decides, it adds them at evaluations only.
     """
+    deciding_measure(spec)
     if spec.interact_every == 0:
-        for name in ('interact_steps', 'interact_above'):
+        for name in ('interact_steps', 'interact_above', 'interact_below'):
             value = getattr(spec, name)
             need(value == 0, name, value, '0 for a run that never interacts')
         return
     every, steps = spec.interact_every, spec.interact_steps
-    unit = spec.eval_every if spec.interact_above else spec.chunk * task.repeat
+    unit = spec.eval_every if spec.is_adaptive else spec.chunk * task.repeat
     row_steps = task.repeat * task.envs
     need(spec.data == 'final', 'interact_every', every, "0 unless data is 'final'")
     need(every % unit == 0, 'interact_every', every, f'0, or a multiple of {unit}')
@@ -261,6 +263,16 @@ def interaction(spec: 'RunSpec', task: Task) -> None:
         every,
         f'0, or so short that a collection falls between prefill and budget={spec.budget}',
     )
+
+
+def deciding_measure(spec: 'RunSpec') -> None:
+    """A measure decides by one limit, and is among those that evaluations of the run compute."""
+    above, below, by = spec.interact_above, spec.interact_below, spec.interact_by
+    need(not (above and below), 'interact_below', below, f'0 for a run with interact_above={above}')
+    if by == quantities.OOD_RATIO:
+        return
+    need(spec.is_adaptive, 'interact_by', by, f'{quantities.OOD_RATIO!r} without interact_above or interact_below')
+    need(spec.measures == 1, 'measures', spec.measures, f'1 for a run with interact_by={by!r}')
 
 
 def recording(spec: 'RunSpec', task: Task) -> None:

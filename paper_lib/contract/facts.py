@@ -23,7 +23,7 @@ class Role(enum.Enum):
     HOST = 'host'  # one value per lane, read outside of the compiled program
     ALONE = 'alone'  # a run with another value than the default is trained without other lanes
     # Says what is recorded: equal in all lanes. No weight that acts or is evaluated depends on it, but in a run that
-    # adds data by its OOD ratio, which evaluations measure.
+    # adds data by what its evaluations measure.
     WATCHES = 'watches'
 
 

@@ -8,6 +8,7 @@ EVALUATION = 'evaluation'  # one value per evaluation
 EPISODE = 'episode'  # one value per episode of every evaluation
 STEP = 'step'  # one value per step of the final evaluation's episodes
 ACROSS = 'across'  # one value per run, which takes its final weights and those of other runs of its recording
+OOD_RATIO = 'ood_ratio'  # the measure of the paper, which takes episodes in the environment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,7 @@ ROWS = (
         signed=True,
     ),
     Quantity('length', 'length of an episode', 'agent steps of an episode', per=(EVALUATION, EPISODE)),
-    Quantity('ood_ratio', 'OOD ratio'),
+    Quantity(OOD_RATIO, 'OOD ratio'),
     Quantity(
         'recon_loss', 'policy-input reconstruction loss', 'policy-input\nreconstruction loss',
         per=(EVALUATION, EPISODE, STEP),
@@ -117,6 +118,11 @@ def get(name: str) -> Quantity:
 def recorded(per: str) -> list[str]:
     """Names of the quantities that have a value per 'evaluation', 'episode', 'step' or 'across', in table order."""
     return [name for name, row in QUANTITIES.items() if per in row.per]
+
+
+def measures() -> list[str]:
+    """Names of the measures of degradation: what evaluations record without episodes in the environment."""
+    return [name for name in recorded(EVALUATION) if not QUANTITIES[name].environment and not QUANTITIES[name].total]
 
 
 def column(name: str, episode: int) -> str:

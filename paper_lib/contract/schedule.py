@@ -83,7 +83,7 @@ class Schedule:
         return clock // self.evaluate_every
 
     def interaction_due(self, clock: int) -> bool:
-        """Whether an offline run may add data at this time; an adaptive one also asks its OOD ratio.
+        """Whether an offline run may add data at this time; an adaptive one also asks a measure.
 
         None are added during the prefill, nor at the end, after the last update.
         """

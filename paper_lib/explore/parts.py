@@ -139,9 +139,7 @@ def steps(book: Book) -> Interactive:
         rows = traces[(traces.task == task) & (traces.episode == 0)]
         seed = rows.pair_seed.min()
         rows = rows[rows.pair_seed == seed]
-        text = (
-            f'{task}, pair seed {seed}: first episode of the last evaluation, step {step}. All agents start alike.'
-        )
+        text = f'{task}, pair seed {seed}: first episode of the last evaluation, step {step}. All agents start alike.'
         return views.as_html(views.steps(rows, step, book.scale), text)
 
     if not names:

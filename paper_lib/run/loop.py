@@ -4,6 +4,7 @@ Its consumers record, save and show what happens.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from paper_lib.contract.errors import RunError
 from paper_lib.contract.schedule import Schedule
+from paper_lib.contract.spec import RunSpec
 from paper_lib.run.evaluate import Evaluation
 from paper_lib.run.learner import Learner
 from paper_lib.run.rollout import Collector
@@ -28,7 +30,6 @@ class Training:
     evaluation: Evaluation
     collector: Collector | None  # None for runs that write no replay
     source_rows: int  # rows of the recording that is learned from; 0 for runs that learn from a growing replay
-    threshold: float  # an offline run adds data if its OOD ratio is above this, and always if it is 0
     added: int = 0  # rows that an offline run has added
     diverged: dict[str, int] = dataclasses.field(default_factory=dict)  # run ids: the clock at which each diverged
 
@@ -131,7 +132,7 @@ def events(training: Training, clock: int) -> Iterator[Event]:
             evaluated = evaluate(training, clock)
             yield evaluated
 
-        if schedule.interaction_due(clock) and wants_data(training, evaluated):
+        if schedule.interaction_due(clock) and wants_data(learner.group[0].spec, evaluated):
             interact(training, clock)
             yield Interacted(clock)
 
@@ -149,15 +150,20 @@ def evaluate(training: Training, clock: int) -> Evaluated:
     return Evaluated(clock, metrics, traces)
 
 
-def wants_data(training: Training, evaluated: Evaluated | None) -> bool:
-    """Whether a run adds data when this is due: always without a threshold, else if its OOD ratio is above it (Alg. 2).
+def wants_data(spec: RunSpec, evaluated: Evaluated | None) -> bool:
+    """Whether a run adds data when this is due: always without a limit, else if its measure is beyond it (Alg. 2).
 
-    A run that adds data is trained alone; it is the first lane.
+    A run that adds data is trained alone; it is the first lane. A measure without a finite value says nothing, so no
+    data are added then.
     """
-    if not training.threshold:
+    if not spec.is_adaptive:
         return True
-    ratio = evaluated.metrics[0]['ood_ratio']
-    return ratio is not None and ratio > training.threshold
+    value = evaluated.metrics[0][spec.interact_by]
+    if value is None or not math.isfinite(value):
+        return False
+    if spec.interact_below:
+        return value < spec.interact_below
+    return value > spec.interact_above
 
 
 def interact(training: Training, clock: int) -> None:

@@ -156,7 +156,6 @@ def make_training(group: list[Lane], spaces: envs.Spaces) -> loop.Training:
         evaluation=evaluation,
         collector=collector,
         source_rows=source_rows,
-        threshold=first.interact_above,
     )
 
 

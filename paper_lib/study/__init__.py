@@ -30,6 +30,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         'diagnosis',
         'published',
         'supplement',
+        'price',
     ),
     'figures': (
         'style',

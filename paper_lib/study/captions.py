@@ -122,7 +122,7 @@ def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) 
         in_paper(entry, frames),
         *dict.fromkeys(published.goal(spec) for spec in frames.specs),
         *dict.fromkeys(published.collected_for(spec) for spec in frames.specs),
-        *dict.fromkeys(published.schedule(spec) for spec in scheduled),
+        *published.schedules(scheduled),
         _optional_missing(entry, frames, costs['all']),
         _differences(frames),
     ]

@@ -17,7 +17,7 @@ import pandas as pd
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.spec import RunSpec
 from paper_lib.contract.tasks import Task
-from paper_lib.study import claims, offline, published, scales, sensitivity, supplement, visitation
+from paper_lib.study import claims, offline, price, published, scales, sensitivity, supplement, visitation
 from paper_lib.study.frames import Frames
 
 if TYPE_CHECKING:
@@ -202,6 +202,7 @@ FROZEN = ('hopper_hop-proprio', 'quadruped_run-proprio', 'cheetah_run-vision', '
 EPISODES = ('point_mass_maze-vision', 'cheetah_run-vision')
 PARTS = ('active', 'passive', 'parts')
 INTERACTING = ('active', 'passive', 'interacting')
+BOUGHT = ('active', 'passive', 'passive_50', 'passive_10', 'passive_auto', *scales.BEYOND)
 STARTS = ('compared', 'initial_weights')
 MIXED = tuple(name for name in agents.group('weights') if 0 < agents.exploration_weight(name) < 1)
 EXPLORED = ('active', 'exploration', 'passive_expl_same')
@@ -688,6 +689,51 @@ ROWS = (
         if its AUROC is at least 0.8 on every task and its interval lies above 0.5, and fails otherwise. With fewer
         than five pairs on each of two tasks there is no verdict.""",
         tasks=scales.MAIN,
+    ),
+    Entry(
+        'figure_price',
+        '6_offline_measure',
+        'study',
+        BOUGHT,
+        _draws('figures.scores_bought'),
+        title='What data of its own cost an offline agent, and what they buy',
+        text="""Normalised final score over the environment steps that an agent used beyond its recording. Upper row:
+        the steps that it added to its data, as the paper counts. Lower row: with the evaluation episodes that its
+        schedule needs. {passive_auto.label} needs them wherever its schedule asks for the OOD ratio; fixed rates need
+        none, and {passive_auto_offline.label} asks a measure that takes none. Small marks: pairs. Large marks: their
+        mean. Grey: means of fixed rates, joined by a line. Dashed: {active.label}. Dotted: as many steps as the
+        recording has. Only pairs in which {passive_auto_offline.label} is planned are shown. {normalised}""",
+        tasks=scales.MAIN,
+        about=scales.BEYOND,
+    ),
+    Entry(
+        'table_price',
+        '6_offline_measure',
+        'study',
+        BOUGHT,
+        price.table,
+        title='What data of its own cost an offline agent, in numbers',
+        text="""The means of Figure price. score: normalised final score. collections: how often the agent added data.
+        at most: how often its schedule allows it to. own steps: environment steps that it added. all steps: these
+        and those of the evaluation episodes that its schedule needs. The percentages are of the environment steps in
+        its recording. {normalised}""",
+        tasks=scales.MAIN,
+        about=scales.BEYOND,
+    ),
+    Entry(
+        'table_trigger',
+        '6_offline_measure',
+        'study',
+        BOUGHT,
+        _of_frames(price.compared),
+        title='An offline measure in the place of evaluation episodes',
+        text="""{passive_auto_offline.label} against other agents of its pairs. mean: mean over tasks of the mean
+        difference within pairs, {passive_auto_offline.label} less the other agent. low, high: its 95 % interval, from
+        the sign-flip test of the claims. verdict: supported if the interval lies as asked, contradicted if it lies
+        outside, and undecided otherwise. docs/protocol_measures.md fixed the rows, and says what counts as success.
+        {normalised}""",
+        tasks=scales.MAIN,
+        about=scales.BEYOND,
     ),
 )
 ENTRIES: dict[str, Entry] = {row.name: row for row in ROWS}

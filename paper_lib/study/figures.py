@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure, FigureBase
+from matplotlib.ticker import MaxNLocator
 
 from paper_lib.contract import agents, quantities
-from paper_lib.study import panels, published, visitation
+from paper_lib.study import panels, price, published, visitation
 from paper_lib.study.frames import Frames
-from paper_lib.study.style import context
+from paper_lib.study.style import GREY, THEIRS, context
 
 LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 OUTLIER = 99.0  # percentile of visited cells above which Fig. 5 paints dark red
@@ -180,3 +182,60 @@ def explorers(frames: Frames, names: Sequence[str], columns: Sequence[str]) -> F
                 panels.label(axes, next(letters), f'{quantities.get(column).words.capitalize()}, {text}')
         panels.legend(figure, grid[:, 0], absent=panels.absent(frames, names))
         return figure
+
+
+COUNTS = {
+    price.OWN: 'environment steps of its own data',
+    price.ALL: 'environment steps, evaluation episodes counted too',
+}
+
+
+def scores_bought(frames: Frames, names: Sequence[str]) -> Figure:
+    """Final normalised score over the environment steps that an agent used beyond its recording, by both counts.
+
+    A row of panels per count, a column per task. A small mark per pair, a large one for the mean of an agent.
+    """
+    with context():
+        count = len(frames.tasks)
+        figure = panels.new(frames, 0.6 + 4.2 * count, 5.6)
+        grid = figure.subplots(len(COUNTS), count, squeeze=False, sharey='col')
+        runs = price.used(frames)
+        offline = [name for name in names if name != 'active']
+        for row, (column, text) in zip(grid, COUNTS.items(), strict=True):
+            for axes, task in zip(row, frames.tasks, strict=True):
+                of_task = runs[runs.task == task]
+                if of_task.empty:
+                    has_runs = (frames.runs.task == task).any()
+                    panels.empty(axes, 'no normalised score' if has_runs else panels.NO_RUN)
+                    continue
+                _draw_bought(axes, of_task, offline, column)
+                without = frames.archived_agents.intersection(offline).difference(of_task.agent)
+                panels.lacking(axes, [name for name in offline if name in without], 'score')
+                panels.steps(axes)
+                axes.xaxis.set_major_locator(MaxNLocator(6))
+                axes.set_xlabel(text)
+            row[0].set_ylabel('normalised final score')
+        for axes, task in zip(grid[0], frames.tasks, strict=True):
+            axes.set_title(task)
+        panels.legend(figure, grid.flat, panels.notes(frames, names), ncols=3, absent=panels.absent(frames, names))
+        return figure
+
+
+def _draw_bought(axes: Axes, runs: pd.DataFrame, names: Sequence[str], column: str) -> None:
+    """Scores of one task over one count of steps; agents that add data at fixed rates are joined by a line."""
+    means = runs.groupby('agent')[[column, 'score']].mean()
+    fixed = means[means.index.isin(price.FIXED)].sort_values(column)
+    axes.plot(fixed[column], fixed.score, color=GREY, lw=1.2, zorder=1, label='fixed rates' if len(fixed) > 1 else None)
+    axes.axhline(1, ls='--', lw=1, color=agents.get('active').color, zorder=1, label='Active')
+    recording = runs.recording.max()
+    axes.axvline(recording, ls=':', lw=1, color=THEIRS, zorder=1, label='steps in the recording')
+    widest = max(recording, runs[price.ALL].max())
+    axes.set_xlim(-0.04 * widest, 1.04 * widest)
+    for name in names:
+        look = agents.get(name)
+        own = runs[runs.agent == name]
+        axes.plot(own[column], own.score, look.marker, ms=3.5, alpha=0.45, mew=0, color=look.color)
+        if len(own):
+            size = {'ms': 9, 'mec': 'white', 'mew': 0.8, 'zorder': 4}
+            mean = means.loc[name, [column, 'score']]
+            axes.plot(*mean, look.marker, color=look.color, label=look.label, **size)

@@ -13,7 +13,7 @@ from paper_lib.contract import agents, quantities
 from paper_lib.study import reference, sensitivity, stats
 from paper_lib.study.frames import Frames
 
-RIVAL = 'ood_ratio'  # the paper's measure, which takes episodes in the environment
+RIVAL = quantities.OOD_RATIO
 # 1 where degraded agents should have more of a measure, -1 where they should have less.
 DIRECTIONS = {
     'promise_ratio': 1,

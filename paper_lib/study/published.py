@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from paper_lib.contract import agents, maze_layout, tasks
+from paper_lib.contract import agents, maze_layout, quantities, tasks
 from paper_lib.contract.errors import RunError
 from paper_lib.contract.facts import Fact, facts
 from paper_lib.contract.spec import ModelSpec, RunSpec
@@ -151,12 +151,25 @@ def collected_for(spec: RunSpec) -> str:
     return f'{agents.get(spec.agent).label} collects its data acting on {reward}{until}.'
 
 
-def schedule(spec: RunSpec) -> str:
-    """A sentence about when an offline run collects data of its own; '' if it does so as in the paper, or never."""
-    row = agents.get(spec.agent)
-    ours = _schedule(vars(spec))
-    theirs = _schedule(row.values)
-    return f'{row.label} adds {ours}; in the paper {theirs}.' if ours != theirs else ''
+def schedules(specs: Iterable[RunSpec]) -> list[str]:
+    """Sentences about when offline runs collect data of their own; none of those that do so as in the paper, or never.
+
+    Where runs of an agent differ, the tasks are named.
+    """
+    tasks_of: dict[str, dict[str, dict[str, None]]] = {}  # by agent and schedule
+    for spec in specs:
+        ours = _schedule(vars(spec))
+        if ours != _schedule(agents.get(spec.agent).values) or spec.interact_by != quantities.OOD_RATIO:
+            tasks_of.setdefault(spec.agent, {}).setdefault(ours, {})[spec.task] = None
+    sentences = []
+    for name, found in tasks_of.items():
+        row = agents.get(name)
+        is_in_paper = 'interact_by' not in row.values
+        for ours, names in found.items():
+            where = f' on {", ".join(names)}' if len(found) > 1 else ''
+            paper = f'; in the paper {_schedule(row.values)}' if is_in_paper else ''
+            sentences.append(f'{row.label} adds {ours}{where}{paper}.')
+    return sentences
 
 
 def _schedule(values: Mapping[str, Any]) -> str:
@@ -165,8 +178,12 @@ def _schedule(values: Mapping[str, Any]) -> str:
     if not every:
         return 'nothing'
     steps = values.get('interact_steps', 0)
-    threshold = values.get('interact_above', 0)
-    where = f' where the OOD ratio is above {threshold:g}' if threshold else ''
+    above = values.get('interact_above', 0)
+    below = values.get('interact_below', 0)
+    where = ''
+    if above or below:
+        measure = quantities.get(values.get('interact_by', quantities.OOD_RATIO)).words
+        where = f' where the {measure} is {f"above {above:g}" if above else f"below {below:g}"}'
     return f'{steps:,} steps every {every:,}{where}'
 
 

@@ -20,6 +20,7 @@ SHORT = (
 )  # fmt: skip
 ALPHAS = ('tandem_alpha_0', 'tandem_alpha_1e-4', 'tandem_alpha_1e-3', 'tandem_alpha_1e-2')
 THRESHOLDS = ('passive_auto_200', 'passive_auto_165', 'passive_auto_120')
+BEYOND = ('passive_auto_offline',)  # agents that the paper does not have
 MIXES = tuple(f'{kind}_mixed{weight}' for kind in ('active', 'passive', 'tandem') for weight in ('_10', '', '_90'))
 # Tasks of the three suites that a CPU can learn.
 VECTOR_TASKS = ('cup_catch-proprio', 'window-open-proprio')
@@ -98,8 +99,15 @@ LAPTOP_SCHEDULES = (
     Rule({'interact_every': 2000, 'interact_steps': 1000}, tasks=MAIN, agents=('passive_50',)),
     Rule({'interact_every': 2000, 'interact_steps': 200}, tasks=MAIN, agents=('passive_10',)),
     Rule({'interact_every': 4000, 'interact_steps': 40}, tasks=MAIN, agents=('passive_1',)),
-    Rule({'interact_every': 4000}, tasks=MAIN, agents=('thresholds',)),
+    Rule({'interact_every': 4000}, tasks=MAIN, agents=('thresholds', *BEYOND)),
     Rule({'collect_until': 30_000}, tasks=MAIN, agents=('active_stopped',)),
+)
+
+# The effective share of the recording below which an agent adds data, on each task the one that tells degraded agents
+# best on the other task (docs/protocol_measures.md). A test computes them again from the archive.
+LAPTOP_SHARES = {MAIN[0]: 0.095, MAIN[1]: 0.058}
+LAPTOP_TRIGGERS = tuple(
+    Rule({'interact_below': share}, tasks=(task,), agents=BEYOND) for task, share in LAPTOP_SHARES.items()
 )
 
 # Of an older study, with a quarter of that ratio and less.
@@ -137,6 +145,7 @@ LAPTOP_SCALE = Scale(
         LAPTOP_PICTURES,
         LAPTOP_STUDY,
         *LAPTOP_SCHEDULES,
+        *LAPTOP_TRIGGERS,
     ),
     planned=_planned(
         base=3,
@@ -150,6 +159,7 @@ LAPTOP_SCALE = Scale(
             Planned('study', MAIN, ALPHAS, 2, first=10, optional=True),
             Planned('study', MAIN, THRESHOLDS, 3, first=10, optional=True),
             Planned('study', MAIN[:1], MIXES, 3, first=10, optional=True),
+            Planned('study', MAIN, BEYOND, 6, first=10, optional=True),
             Planned('study', LEARNABLE, ('core',), 3, exploratory=True),
         ),
     ),
@@ -158,7 +168,12 @@ PAPER_SCALE = Scale(
     'paper',
     'the paper: size S, 1M environment steps, a GPU cluster',
     rules=(Rule({'render': 'suite'}, tasks=DRAWN),),
-    planned=_planned(base=3, compared=3, explorers=3, study=_everything(PAPER_TASKS, 3)),
+    planned=_planned(
+        base=3,
+        compared=3,
+        explorers=3,
+        study=(*_everything(PAPER_TASKS, 3), Planned('study', PAPER_TASKS, BEYOND, 3, optional=True)),
+    ),
     trains=False,
 )
 SCALES: dict[str, Scale] = {scale.name: scale for scale in (SMOKE_SCALE, LAPTOP_SCALE, PAPER_SCALE)}

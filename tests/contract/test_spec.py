@@ -45,7 +45,7 @@ def test_values_outside_of_the_bounds_are_one_line(cls, each, fact):
     for value in outside:
         with pytest.raises(UserError, match=f'{each.name}=.*must be') as caught:
             spec_with(cls, **{each.name: value})
-        assert len(str(caught.value)) < 300 and '\n' not in str(caught.value)
+        assert len(str(caught.value)) < 400 and '\n' not in str(caught.value)
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), '1', None, True])
@@ -73,13 +73,16 @@ def test_every_field_is_part_of_the_identity(each):
     }  # fmt: skip
     follows = {
         'source': source, 'alpha': 0.5, 'part': 'first', 'interact_every': 20_000, 'interact_steps': 4000,
-        'interact_above': 1.35, 'world_model': 'frozen',
+        'interact_above': 1.35, 'interact_below': 1.35, 'interact_by': 'density_ess', 'world_model': 'frozen',
     }  # fmt: skip
     if each in values:
         base, changed = ACTIVE, dataclasses.replace(ACTIVE, **{each: values[each]})
     elif each in follows:
-        base = dataclasses.replace(PASSIVE, interact_every=10_000, interact_steps=2000)
-        base = base if each.startswith('interact') else PASSIVE
+        base = PASSIVE
+        if each.startswith('interact'):
+            base = dataclasses.replace(PASSIVE, interact_every=10_000, interact_steps=2000)
+        if each == 'interact_by':
+            base = dataclasses.replace(base, interact_below=0.1, measures=1)
         changed = dataclasses.replace(base, **{each: follows[each]})
     else:
         base, changed = {
@@ -93,7 +96,8 @@ def test_every_field_is_part_of_the_identity(each):
 def test_fields_of_one_side_are_refused_on_the_other():
     for name in names(RunSpec, side=Side.FOLLOWER):
         kind = {each.name: each.type for each, _ in facts(RunSpec)}[name]
-        value = {int: 20_000, float: 0.5}.get(kind) or {'world_model': 'frozen', 'part': 'first'}[name]
+        value = {int: 20_000, float: 0.5}.get(kind)
+        value = value or {'world_model': 'frozen', 'part': 'first', 'interact_by': 'density_ess'}[name]
         with pytest.raises(UserError):
             dataclasses.replace(ACTIVE, **{name: value})
     for name, value in (('w_expl', 0.5), ('collect_until', 40_000), ('capacity', 80_000)):
@@ -194,3 +198,26 @@ def test_a_run_that_is_to_interact_does():
     source = RunSpec(MAZE, budget=6000, eval_every=2000, prefill=2800, chunk=20)
     with pytest.raises(UserError, match='interact_every=2000: must be 0, or so short'):
         dataclasses.replace(source, data='final', source=source, interact_every=2000, interact_steps=400)
+
+
+@pytest.mark.parametrize(('values', 'line'), [
+    ({'interact_by': 'nonsense'}, "interact_by='nonsense': must be 'ood_ratio' or .*'density_ess'.*"),
+    ({'interact_by': 'score', 'interact_above': 1.0}, "interact_by='score': must be 'ood_ratio' or .*"),
+    ({'interact_above': 1.35, 'interact_below': 0.1}, 'interact_below=0.1: must be 0 for a run with .*=1.35'),
+    ({'interact_by': 'density_ess', 'measures': 1}, "interact_by='density_ess': must be 'ood_ratio' without .*"),
+    ({'interact_by': 'density_ess', 'interact_below': 0.1}, "measures=0: must be 1 for .*='density_ess'"),
+    ({'interact_every': 0, 'interact_steps': 0, 'interact_below': 0.1}, 'interact_below=0.1: must be 0 for .*never.*'),
+    ({'interact_below': 0.1, 'interact_every': 10_020}, 'interact_every=10020: must be 0, or a multiple of 5000'),
+    ({'interact_above': 0.1, 'interact_every': 10_020}, 'interact_every=10020: must be 0, or a multiple of 5000'),
+])  # fmt: skip
+def test_a_measure_that_cannot_decide_is_one_line(values, line):
+    with pytest.raises(UserError, match=f'^{line}$'):
+        dataclasses.replace(PASSIVE, **{'interact_every': 10_000, 'interact_steps': 2000} | values)
+
+
+def test_a_run_that_asks_a_measure_is_trained_alone_and_others_are_not():
+    """The measure's name is a text, which is true in itself."""
+    asks = dataclasses.replace(PASSIVE, interact_every=10_000, interact_steps=2000, interact_by='density_ess',
+                               interact_below=0.1, measures=1)  # fmt: skip
+    assert asks.is_adaptive and asks.signature[-1] == asks.run_id
+    assert not PASSIVE.is_adaptive and PASSIVE.signature[-1] == ''

@@ -62,9 +62,15 @@ def test_the_clock_of_a_run_that_interacts(clocked):
     assert newest[0] <= 58 and 60 <= newest[1] <= 68 and 70 <= newest[2] <= 78
 
 
-@pytest.mark.parametrize(('above', 'added'), [(1e-6, [0, 40, 80]), (1e6, [0, 0, 0])])
-def test_a_run_interacts_where_its_evaluation_is_above_the_threshold(above, added, clocked):
-    spec = dataclasses.replace(INTERACTING, interact_every=80, interact_steps=40, interact_above=above)
+SHARE = {'interact_by': 'density_ess', 'measures': 1}
+
+
+@pytest.mark.parametrize(('asked', 'added'), [
+    ({'interact_above': 1e-6}, [0, 40, 80]), ({'interact_above': 1e6}, [0, 0, 0]),
+    (SHARE | {'interact_below': 1e6}, [0, 40, 80]), (SHARE | {'interact_below': 1e-6}, [0, 0, 0]),
+])  # fmt: skip
+def test_a_run_interacts_where_its_evaluation_is_beyond_the_limit(asked, added, clocked):
+    spec = dataclasses.replace(INTERACTING, interact_every=80, interact_steps=40, **asked)
     train.train([spec], clocked)
     assert clocked.metrics(spec)['added'].tolist() == added
     batches = clocked.batches(spec)

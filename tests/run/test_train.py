@@ -207,22 +207,29 @@ def test_measures_leave_the_agent_and_all_that_it_does_as_they_are(spec, store):
     assert np.isfinite(metrics.imagined_disagreement).all() and metrics.promise.notna().iloc[-1]
 
 
-def test_measures_go_on_as_if_they_had_not_been_interrupted(store, tmp_path):
-    """The watching networks are part of a checkpoint."""
+WATCHED = dataclasses.replace(smoke.PASSIVE, measures=1)
+ASKS = dataclasses.replace(WATCHED, interact_every=2000, interact_steps=400, interact_by='density_ess',
+                           interact_below=1e6)  # fmt: skip
+
+
+@pytest.mark.parametrize('spec', [WATCHED, ASKS], ids=['watched', 'asks'])
+def test_measures_go_on_as_if_they_had_not_been_interrupted(spec, store, tmp_path):
+    """The watching networks are part of a checkpoint. So a run that asks a measure adds the same data."""
 
     def stop(clock):
         if clock > 1500:
             raise KeyboardInterrupt
 
-    spec, other = dataclasses.replace(smoke.PASSIVE, measures=1), Store(tmp_path)
+    other = Store(tmp_path)
     (tmp_path / smoke.ACTIVE.run_id).symlink_to(store.path(smoke.ACTIVE))
     train.train([spec], store)
     with pytest.raises(KeyboardInterrupt):
         train.train([spec], other, stop, checkpoint_seconds=0)
     train.train([spec], other)
+    assert content(other, spec) == content(store, spec)
     metrics = other.metrics(spec)
-    assert metrics.equals(store.metrics(spec))
     assert metrics.imagined_disagreement.is_monotonic_decreasing  # they learn
+    assert not spec.interact_every or metrics.added.tolist() == [0, 400, 800]
 
 
 @pytest.mark.slow  # it compiles for half a minute

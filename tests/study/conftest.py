@@ -90,7 +90,7 @@ def _made(spec):
     metrics = pd.DataFrame({
         'env_step': at, 'score': reference.random_score(spec.task) + 100 * level, 'wm_loss': 4 * level + 8,
         'ood_ratio': 3 + level, 'added': at * level / 10 if spec.interact_every else np.nan, 'value': 2 + level,
-        'mc_return': 1.0, 'value_error': 1 + level, 'recon_loss': 0.1,
+        'mc_return': 1.0, 'value_error': 1 + level, 'recon_loss': 0.1, 'length': 500.0,
         **dict.fromkeys((name for name in offline.DIRECTIONS if name != offline.RIVAL), 3 - level),
     })  # fmt: skip
     loss = np.where((np.arange(40) >= 10) & (np.arange(40) < 16) & (spec.agent != 'active'), 9, 1 + np.arange(40) / 100)

@@ -22,7 +22,7 @@ PLANE = tasks.get('point_mass_maze-proprio').plane
 RUN, MAZE, PICK = 'quadruped_run-vision', 'point_mass_maze-vision', 'pick-place-proprio'
 CUP, BREAKOUT = 'cup_catch-proprio', 'breakout-vision'
 DRAWN_AGAIN = ['figure_base_agent', 'figure_1', 'figure_2', 'figure_2_walker', 'figure_5', 'figure_7', 'figure_S1',
-               'figure_S3', 'figure_S4', 'figure_S8', 'figure_S15']  # fmt: skip  # every way to draw
+               'figure_S3', 'figure_S4', 'figure_S8', 'figure_S15', 'figure_price']  # fmt: skip  # every way to draw
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def caption(name, found):
 
 def test_every_figure_of_the_paper_is_there_and_has_a_caption():
     wanted = {f'figure_{i}' for i in range(1, 9)} | {f'figure_S{i}' for i in range(1, 18)}
-    ours = ('base_agent', '2_curves', '2_walker', '5_curves', 'offline', 'offline_curves')
+    ours = ('base_agent', '2_curves', '2_walker', '5_curves', 'offline', 'offline_curves', 'price')
     assert wanted | {f'figure_{name}' for name in ours} == set(FIGURES)
     for entry in catalogue.ENTRIES.values():
         assert entry.text and entry.title

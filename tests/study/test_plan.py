@@ -23,7 +23,8 @@ DEFAULTS = {
     'gradient': 'v1', 'discount_horizon': 333.0, 'lam': 0.95, 'entropy': 0.0003, 'free_nats': 1.0, 'obs_scale': 1.0,
     'vector_scale': 1.0, 'ensemble': 8, 'disag_target': 'stoch', 'disag_scale': 1.0, 'probe_units': 256,
     'precision': 'float32', 'world_model': 'own', 'part': 'all', 'interact_every': 0, 'interact_steps': 0,
-    'interact_above': 0.0, 'collect_until': 0, 'capacity': 0, 'measures': 0,
+    'interact_by': 'ood_ratio', 'interact_above': 0.0, 'interact_below': 0.0, 'collect_until': 0, 'capacity': 0,
+    'measures': 0,
 }  # fmt: skip
 
 
@@ -194,7 +195,7 @@ def test_unknown_scale_is_named_with_the_allowed():
 
 # The ids of all runs that the scales plan, the optional ones too: a hash of them in alphabetical order. First those of
 # the agents that there were before LATER_AGENTS, then all.
-LATER_AGENTS = ('active_stopped', 'tandem_alpha_1e-2', 'tandem_alpha_1e-4')
+LATER_AGENTS = ('active_stopped', 'tandem_alpha_1e-2', 'tandem_alpha_1e-4', *scales.BEYOND)
 IDS = {
     ('smoke', 'base_agent'): '09228b36e5cd0312', ('smoke', 'toy_maze'): 'e83d91d8f26d38ba',
     ('smoke', 'study'): '64b72d7145fe4818', ('laptop', 'base_agent'): '578ecc16eb97ef0f',
@@ -204,8 +205,8 @@ IDS = {
 }  # fmt: skip
 
 ALL_IDS = {
-    ('smoke', 'study'): '4c1859841cda4584', ('laptop', 'study'): 'e3ef492488eb6acc',
-    ('paper', 'study'): '155d0c1b6b072faf',
+    ('smoke', 'study'): '29ec08d3335a3bd0', ('laptop', 'study'): 'be8bc90b00c8745a',
+    ('paper', 'study'): 'ef55d14e9428844f',
 }  # fmt: skip
 
 
@@ -240,12 +241,33 @@ def test_the_published_alphas_are_there():
     assert {1e-2, 1e-3, 1e-4} <= {agents.get(name).values['alpha'] for name in agents.group('alphas')}
 
 
+def test_what_the_paper_does_not_have_is_optional_where_its_runs_are_repeated():
+    assert not set(scales.BEYOND) & {spec.agent for spec in plan.specs('study', scales.get('paper'))}
+    assert set(scales.BEYOND) <= {spec.agent for spec in plan.specs('study', SMOKE)}
+
+
+def test_an_agent_that_asks_an_offline_measure_has_the_schedule_of_the_papers_and_no_other_source():
+    for scale in scales.SCALES.values():
+        specs = plan.specs('study', scale, optional=True)
+        theirs = {spec.source_id: spec for spec in specs if spec.agent == 'passive_auto'}
+        for spec in [spec for spec in specs if spec.agent == 'passive_auto_offline']:
+            other = dataclasses.replace(
+                theirs[spec.source_id],
+                agent=spec.agent,
+                interact_above=0.0,
+                interact_by='density_ess',
+                interact_below=spec.interact_below,
+                measures=1,
+            )
+            assert other == spec
+
+
 def test_planned_runs_are_not_the_optional_ones():
     laptop = scales.get('laptop')
     planned = {spec.agent for spec in plan.specs('study', laptop)}
     assert planned == set(agents.group('core'))
     assert len(plan.specs('study', laptop)) == 63 + 6 * 10
-    assert len(plan.specs('study', laptop, optional=True)) == 396
+    assert len(plan.specs('study', laptop, optional=True)) == 408
 
 
 def test_pairs_begin_at_the_first_seed_of_their_entry_and_exploratory_ones_can_be_left_out():
