@@ -679,7 +679,7 @@ ROWS = (
         '6_offline_measure',
         'study',
         ('compared',),
-        _of_frames(offline.table),
+        _of_frames(offline.in_words),
         title='Offline measures in numbers',
         text="""AUROC of Figure offline for both targets at the end of training, with its 95 % interval and the lowest
         one of a task; over all moments (returns in other models are known only at the end); of the offline agents

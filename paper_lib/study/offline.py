@@ -295,6 +295,13 @@ def table(frames: Frames) -> pd.DataFrame:
     return pd.DataFrame(found, columns=COLUMNS)
 
 
+def in_words(frames: Frames) -> pd.DataFrame:
+    """`table` as a reader sees it: the verdict first, measures and targets in words, two decimals."""
+    rows = table(frames)
+    named = rows.assign(target=rows.target.map(TARGETS), measure=rows.measure.map(words)).round(2)
+    return named[['verdict', 'measure', *(name for name in COLUMNS if name not in ('verdict', 'measure'))]]
+
+
 def words(measure: str) -> str:
     """How figures call a measure; those of which degraded agents should have less are marked."""
     less = '' if DIRECTIONS[measure] > 0 else ' (less)'
