@@ -1,7 +1,7 @@
 """The interactive part of each notebook. Its first drawing is made from the archive alone, without an agent."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from paper_lib.contract.errors import UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.explore import views, weights
 from paper_lib.explore.controls import Interactive, choice, line, slider
-from paper_lib.study import claims, offline, outcomes, reference, scales, sensitivity
+from paper_lib.study import claims, offline, outcomes, reference, sensitivity
 from paper_lib.study.book import Book
 from paper_lib.study.catalogue import Entry
+from paper_lib.study.frames import Frames
 
 if TYPE_CHECKING:
     from paper_lib.explore.play import Player
@@ -132,8 +133,9 @@ def episode(book: Book) -> Interactive:
 
 def steps(book: Book) -> Interactive:
     """The user moves through an archived final episode of three agents, which start alike."""
-    traces = book.frames(_entry('study')).traces
-    names = _tested_first(traces.task, book.scale)
+    frames = book.frames(_entry('study'))
+    traces = frames.traces
+    names = _tested_first(frames)
 
     def draw(task: str, step: int) -> str:
         rows = traces[(traces.task == task) & (traces.episode == 0)]
@@ -167,7 +169,7 @@ def threshold(book: Book) -> Interactive:
 
     if metrics.empty:
         return Interactive(line('no archived evaluations of Passive at this scale'), draw, {})
-    names = _tested_first(metrics.task, book.scale)
+    names = _tested_first(frames)
     seeds = sorted(set(metrics.pair_seed))
     first_seed = min(metrics.pair_seed[metrics.task == names[0]])
     controls = {
@@ -178,10 +180,9 @@ def threshold(book: Book) -> Interactive:
     return Interactive(draw(names[0], first_seed, 1.35), draw, controls)
 
 
-def _tested_first(names: Iterable[str], scale: str) -> list[str]:
-    """Each of these tasks once, first those that claims are tested on."""
-    exploratory = scales.get(scale).exploratory('study')
-    return sorted(dict.fromkeys(names), key=exploratory.__contains__)
+def _tested_first(frames: Frames) -> list[str]:
+    """The tasks that have runs, first those that claims are tested on."""
+    return sorted(dict.fromkeys(frames.runs.task), key=frames.exploratory.__contains__)
 
 
 def would_collect(metrics: pd.DataFrame, adaptive: RunSpec, threshold: float) -> tuple[pd.Series, float]:

@@ -227,7 +227,8 @@ def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: f
     optional = frozenset(spec.run_id for spec in specs) - planned
     shown = entry.part(specs, optional)
     folder = paths.archive(scale.name)
-    rows = archive.load(shown, folder, entry.chapter, optional=optional, scale=scale.name)
+    exploratory = tuple(scale.exploratory(entry.chapter))
+    rows = archive.load(shown, folder, entry.chapter, optional=optional, scale=scale.name, exploratory=exploratory)
     rows = begun(rows)
     warnings = [scale.warning, entry.warning(rows) if entry.name else '']
     return dataclasses.replace(rows, warning='; '.join(filter(None, warnings)))

@@ -113,7 +113,7 @@ def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) 
         f'**{entry.title}.**' if entry.title else '',
         _one_line(entry.text).format(**_words(frames)),
         f'Scale {frames.scale}: {"; ".join(_sizes(frames))}. {seeds(frames)}.',
-        exploratory(entry, frames),
+        exploratory(frames),
         published.summary(frames) if entry.name == 'figure_base_agent' else '',
         f'{frames.warning}.' if frames.warning else '',
         _planned_missing(entry, frames, costs['yes']),
@@ -192,9 +192,9 @@ def seeds(frames: Frames) -> str:
     return f'Number of seeds{per_task}: {"; ".join(parts) or "none yet"}'
 
 
-def exploratory(entry: Entry, frames: Frames) -> str:
+def exploratory(frames: Frames) -> str:
     """A sentence about the tasks that no claim is tested on; '' if there are none."""
-    found = [task for task in scales.get(frames.scale).exploratory(entry.chapter) if task in frames.tasks]
+    found = [task for task in frames.exploratory if task in frames.tasks]
     return f'Exploratory, so no claim is tested there: {_tasks(found)}.' if found else ''
 
 

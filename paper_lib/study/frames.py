@@ -40,6 +40,7 @@ class Frames:
     optional: frozenset[str] = frozenset()  # ids of the runs that are trained only when asked for
     scale: str = ''
     warning: str = ''  # stands on every figure
+    exploratory: tuple[str, ...] = ()  # tasks that no claim is tested on
 
     @functools.cached_property
     def missing(self) -> list[RunSpec]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Rectangle
 
 from paper_lib.contract import agents, quantities
-from paper_lib.study import panels, reference, scales, stats
+from paper_lib.study import panels, reference, stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import GREY, THEIRS, context
 
@@ -195,10 +195,9 @@ def mean_curve(frames: Frames, column: str) -> pd.DataFrame:
     """
     metrics = frames.metrics
     used = metrics[metrics[column].notna() | (metrics.agent == 'active')]
-    exploratory = scales.get(frames.scale).exploratory('study')
     rated = {}
     for budget, rows in used.groupby(used.groupby('task').env_step.transform('max')):
-        is_tested = not set(rows.task) & set(exploratory)
+        is_tested = not set(rows.task) & set(frames.exploratory)
         rated[budget] = (rows.agent.nunique(), is_tested, rows.task.nunique(), budget)
     chosen = max(rated, key=rated.get, default=0)
     return stats.mean_curve(

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from paper_lib.contract import agents
-from paper_lib.study import grids, panels, reference, scales, stats
+from paper_lib.study import grids, panels, reference, stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.style import THEIRS, context
 
@@ -42,7 +42,7 @@ def glance(frames: Frames) -> Figure:
         grid = bottom.subplots(1, len(groups), sharey=True, width_ratios=widths)
         values = normalised(frames)
         for axes, letter, (title, names) in zip(grid, 'cde', groups.items(), strict=True):
-            bars(axes, values, names, frames.tasks, scales.get(frames.scale).exploratory('study'))
+            bars(axes, values, names, frames.tasks, frames.exploratory)
             panels.label(axes, letter, title)
         grid[0].set_ylabel('normalised mean final score')
         notes = panels.notes(frames, agents.group(*BARS.values())) + grids.unlearned(frames)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from paper_lib.contract import agents, quantities
-from paper_lib.study import claims, comparisons, scales, stats
+from paper_lib.study import claims, comparisons, stats
 from paper_lib.study.frames import Frames
 
 SHARES = (0.1, stats.LAST, 0.4)
@@ -18,8 +18,7 @@ IDS = ('C1', 'C2', 'C3')
 
 def tested(frames: Frames) -> pd.DataFrame:
     """Metrics of the tasks that claims are tested on."""
-    exploratory = scales.get(frames.scale).exploratory('study')
-    return frames.metrics[~frames.metrics.task.isin(exploratory)]
+    return frames.metrics[~frames.metrics.task.isin(frames.exploratory)]
 
 
 def cut(metrics: pd.DataFrame, share: float) -> pd.DataFrame:

@@ -60,7 +60,7 @@ def test_rows_follow_share_and_summary(study):
 
 def test_claims_change_with_the_share(study):
     at = {share: sensitivity.claims_at(study, share, claims.zero) for share in (0.05, 1.0)}
-    assert [list(found.id) for found in at.values()] == [['C1'] * 4 + ['C2'] * 2 + ['C3'] * 2] * 2
+    assert [list(found.id) for found in at.values()] == [['C1'] * 2 + ['C2'] * 2 + ['C3'] * 2] * 2
     assert at[0.05].verdict[0] == 'supported'
     assert at[1.0].verdict[0] == 'contradicted'
     assert at[0.05].verdict[1] == 'no runs'  # there is no Tandem

@@ -57,7 +57,7 @@ def test_claims_about_steps_ask_for_most_of_them():
     run = {'run_id': 'a', 'task': 't', 'agent': 'active', 'pair_seed': 0, 'env_step': 0}
     metrics = pd.DataFrame([run | {'score': 1.0, 'wm_loss': 1.0, 'value_error': 0.0}])
     found = claims.table(metrics, ids=('P2', 'P3'), traces=pd.concat(pairs)).set_index('statistic')
-    row = found.loc[f'passive: {claims.KNOWN}']
+    row = found.loc[f'Passive: {claims.KNOWN}']
     assert (row.verdict, row.pairs, row.estimate) == ('supported', 6, pytest.approx(0.99))
-    assert found.loc[f'tandem: {claims.KNOWN}'].verdict == 'no runs'
+    assert found.loc[f'Tandem: {claims.KNOWN}'].verdict == 'no runs'
     assert comparisons.of_steps('passive', steps.known_failures, '').above == 0.5
