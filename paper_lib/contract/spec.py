@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from paper_lib.contract import checks, maze_layout, quantities, tasks
+from paper_lib.contract import checks, maze_layout, tasks
 from paper_lib.contract.dataset import Dataset
 from paper_lib.contract.facts import (
     MOST_LAYERS,
@@ -26,7 +26,7 @@ from paper_lib.contract.facts import (
     need,
     required,
 )
-from paper_lib.contract.quantities import OOD_RATIO
+from paper_lib.contract.quantities import OOD_RATIO, measures
 from paper_lib.contract.schedule import Schedule
 
 SCHEMA = 2  # part of every run id: raise it when the same spec would train something else
@@ -181,7 +181,7 @@ class RunSpec:
     interact_steps: int = field(0, 'environment steps of each collection of an offline run',
                                 INTERACTS, STEPS_OR_0, NO_CAPTION, before=0)
     interact_by: str = field(OOD_RATIO, 'measure of an evaluation that decides whether an offline run collects',
-                             HOST, FOLLOWER, NO_CAPTION, choices=(OOD_RATIO, *quantities.measures()), before=OOD_RATIO,
+                             HOST, FOLLOWER, NO_CAPTION, choices=(OOD_RATIO, *measures()), before=OOD_RATIO,
                              more=f"{OOD_RATIO!r} (Alg. 2), or a measure that takes no episodes, as 'density_ess'")
     interact_above: float = field(0.0, 'value of this measure above which an offline run collects',
                                   INTERACTS, NO_CAPTION, low=0, high=1e9, before=0.0, more='0: no such limit')

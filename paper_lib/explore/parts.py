@@ -1,7 +1,7 @@
 """The interactive part of each notebook. Its first drawing is made from the archive alone, without an agent."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from paper_lib.explore.controls import Interactive, choice, line, slider
 from paper_lib.study import claims, offline, outcomes, reference, sensitivity
 from paper_lib.study.book import Book
 from paper_lib.study.catalogue import Entry
-from paper_lib.study.frames import Frames
 
 if TYPE_CHECKING:
     from paper_lib.explore.play import Player
@@ -135,7 +134,7 @@ def steps(book: Book) -> Interactive:
     """The user moves through an archived final episode of three agents, which start alike."""
     frames = book.frames(_entry('study'))
     traces = frames.traces
-    names = _tested_first(frames)
+    names = _tested_first(traces, frames.exploratory)
 
     def draw(task: str, step: int) -> str:
         rows = traces[(traces.task == task) & (traces.episode == 0)]
@@ -169,7 +168,7 @@ def threshold(book: Book) -> Interactive:
 
     if metrics.empty:
         return Interactive(line('no archived evaluations of Passive at this scale'), draw, {})
-    names = _tested_first(frames)
+    names = _tested_first(metrics, frames.exploratory)
     seeds = sorted(set(metrics.pair_seed))
     first_seed = min(metrics.pair_seed[metrics.task == names[0]])
     controls = {
@@ -180,9 +179,9 @@ def threshold(book: Book) -> Interactive:
     return Interactive(draw(names[0], first_seed, 1.35), draw, controls)
 
 
-def _tested_first(frames: Frames) -> list[str]:
-    """The tasks that have runs, first those that claims are tested on."""
-    return sorted(dict.fromkeys(frames.runs.task), key=frames.exploratory.__contains__)
+def _tested_first(rows: pd.DataFrame, exploratory: Collection[str]) -> list[str]:
+    """The tasks of some rows, first those that claims are tested on."""
+    return sorted(dict.fromkeys(rows.task), key=lambda task: task in exploratory)
 
 
 def would_collect(metrics: pd.DataFrame, adaptive: RunSpec, threshold: float) -> tuple[pd.Series, float]:

@@ -20,6 +20,7 @@ from paper_lib.study import (
     offline,
     outcomes,
     paper,
+    parameters,
     paths,
     plan,
     scales,
@@ -39,12 +40,12 @@ QUESTION = """An agent with a world model collects its own data and learns a tas
     it does not."""
 CAUTION = """There is one row for each claim: its primary row. The estimate is the mean over tasks of the mean
     difference within pairs of runs. (For C12 it is a rank correlation; for P2 and P3 it is a share of steps
-    that should be above 0.5; their rows were defined after three pairs, before the steps of others were looked
-    at.) Value errors are in units of Active's mean discounted return, and world-model losses are compared by
-    the log of their ratio. A claim is supported only if the whole interval lies inside the range that the claim
-    names, and contradicted only if it lies wholly outside; in both cases p, adjusted for all claims, must be
-    below 0.05. Undecided is no evidence against a claim."""
-COMMANDS = """make figures    # installs what is needed (1.6 GB), and draws these figures; {trains}
+    that should be above 0.5; their rows were defined after three pairs, when only the steps of the first pair
+    had been looked at.) Value errors are in units of Active's mean discounted return, and world-model losses
+    are compared by the log of their ratio. A claim is supported only if the whole interval lies inside the
+    range that the claim names, and contradicted only if it lies wholly outside; in both cases p, adjusted for
+    all claims, must be below 0.05 (C10 is exact and has no p). Undecided is no evidence against a claim."""
+COMMANDS = """make figures{scale}    # installs what is needed (1.6 GB), and draws these figures; {trains}
 export PATH=$PWD/.venv/bin:$PATH
 paper-lib train --task cheetah_run-proprio --agent passive --chapter study --seed 10    # one run, after its source
 paper-lib train --task gym:Pendulum-v1    # Active on a Gymnasium environment; --dry-run tells the hours in advance
@@ -100,7 +101,11 @@ def _run_it(scale: Scale) -> str:
     planned = plan.planned(scale)
     archived = {run_id for chapter in scale.chapters for run_id in archive.ids(paths.archive(scale.name), chapter)}
     lacking = len(planned - archived)
-    commands = COMMANDS.format(trains=f'trains {lacking} runs first' if lacking else 'nothing is left to train')
+    trains = f'trains {lacking} runs first' if lacking else 'nothing is left to train'
+    if not scale.trains:
+        trains = 'docs/cluster.md says how to train its runs'
+    named = '' if scale.name == parameters.Parameters().scale else f' SCALE={scale.name}'
+    commands = COMMANDS.format(scale=named, trains=trains)
     own = _one_line(OWN_DATA).format(data=_document('your_data'), diagnose=_document('diagnose'))
     intro = 'In a clone of the repository, with Python 3.11 or 3.12, make and git:'
     return f'<p>{intro}</p><pre>{html.escape(commands)}</pre><p>{own}</p>'
@@ -112,10 +117,9 @@ def _document(name: str) -> str:
 
 def _beyond(scale: Scale) -> str:
     """Whether degradation can be seen without acting; nothing, if no run has recorded a measure."""
-    measured = book.shown('table_offline', scale)
-    if measured.metrics.empty:
+    found = conclusion.without_acting(offline.table(book.shown('table_offline', scale)))
+    if not found:
         return ''
-    found = conclusion.without_acting(offline.table(measured))
     return f'<p><b>{conclusion.ASKED}</b> {html.escape(" ".join(found))}</p>'
 
 

@@ -180,12 +180,11 @@ class Book:
         if self.name == '0_base_agent':
             return outcomes.Outcome([conclusion.of_base_agent(published.table(self.frames('table_base_agent')))])
         if self.name == '6_offline_measure':
-            measured = self.frames('table_offline')
-            known = not measured.metrics.empty
-            return outcomes.Outcome(conclusion.without_acting(offline.table(measured)) if known else [])
+            return outcomes.Outcome(conclusion.without_acting(offline.table(self.frames('table_offline'))))
+        seeds = self.parameters.seeds
         if catalogue.chapter_of(self.name) == 'toy_maze':
-            return outcomes.Outcome([conclusion.maze(self.scale)])
-        return outcomes.Outcome([conclusion.of_claims(catalogue.CLAIMS[self.name], self.scale)])
+            return outcomes.Outcome([conclusion.maze(self.scale, seeds)])
+        return outcomes.Outcome([conclusion.of_claims(catalogue.CLAIMS[self.name], self.scale, seeds)])
 
     def claims(self) -> tables.Table:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""

@@ -6,10 +6,11 @@ from typing import Any
 
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import comparisons, conclusion, episodes, parameters, published, scales, stats, steps
+from paper_lib.study import comparisons, episodes, parameters, published, scales, stats, steps
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
+from paper_lib.study.names import listed
 from paper_lib.study.paper import PAPER_TASKS
 
 WITHIN = f'from resampling within tasks; there is none if a task has fewer than {stats.FEWEST} seeds'
@@ -24,6 +25,7 @@ WEIGHTS = """Large marks: means; a line joins neighbouring weights that have run
     interval of the mean, if there are three seeds or more. Dashed: {active.label} at weight 0."""
 BASELINE = 'Dashed: mean of the {active.label} agent, which collects for the task.'
 NOT_KNOWN = MappingProxyType({'yes': 'them', 'all': 'them'})
+MEAN_OVER = 'tasks with the same budget (that of most agents; of several, that on which claims are tested)'
 LISTED = 6  # tasks that a caption lists; more are counted
 
 
@@ -42,6 +44,7 @@ def _words(frames: Frames) -> dict[str, Any]:
         'hallucinates': episodes.HALLUCINATES,
         'last': published.LAST,
         'margin': comparisons.MARGIN,
+        'mean_over': MEAN_OVER,
         'normalised': _one_line(NORMALISED),
         'normalised_loss': NORMALISED_LOSS,
         'outlier': OUTLIER,
@@ -183,7 +186,7 @@ def seeds(frames: Frames) -> str:
         for agent, row in agents.AGENTS.items():
             if count := archived.get((agent, task), 0):
                 labels_of.setdefault(count, []).append(row.label)
-        counts = [f'{count} of {conclusion.listed(labels)}' for count, labels in labels_of.items()]
+        counts = [f'{count} of {listed(labels)}' for count, labels in labels_of.items()]
         groups.setdefault(', '.join(counts) or 'none yet', []).append(task)
     parts = list(groups)
     if len(groups) > 1:

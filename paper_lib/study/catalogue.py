@@ -241,9 +241,9 @@ ROWS = (
         text="""(a) Where the data of an agent come from. (b) The tasks of the paper; the framed ones are shown below.
         (c-e) Normalised final score of (c) offline agents on {active.label}'s data, (d, hatched) agents on data of
         pure exploration, and (e) agents that add data of their own. Bar: mean over tasks. Black line: its 95 %
-        bootstrap interval ({within}). White marks: mean of each task. An agent
-        that has runs on planned tasks leaves out the exploratory ones. Dashed: {active.label}. Dotted: {passive.label}
-        on the tasks that the panel shows, which may be fewer than in (c). {normalised}""",
+        bootstrap interval ({within}). White marks: mean of each task. An agent that has runs on tasks on which claims
+        are tested leaves out the exploratory ones. Dashed: {active.label}. Dotted: {passive.label} on the tasks that
+        the panel shows, which may be fewer than in (c). {normalised}""",
         about=('compared',),
     ),
     Entry(
@@ -296,8 +296,8 @@ ROWS = (
         visitation.table,
         title='The maze: how well the replay covers a path',
         text="""Median number of states per 1 cm cell in the replay that the agent learned from, over the distinct
-        cells of a path of the final evaluation. shown: the path of Fig. 2 (pair seed {first}). Then the median and
-        the mean over all final episodes and seeds, and the paper's number (1M steps, size S, cell size not stated).""",
+        cells of a path of the final evaluation. shown: the path of Fig. 2 (pair seed {first}). Then the median and the
+        mean over all final episodes and seeds, and the paper's number (1M steps, size S, cell size not stated).""",
     ),
     Entry(
         'figure_3',
@@ -339,8 +339,7 @@ ROWS = (
         STARTS,
         _curves(('score',), mean=True),
         title='Score on every task',
-        text="""Last panel: normalised mean over tasks with the same budget, planned ones if
-        there are any, and its 95 % interval ({within}).
+        text="""Last panel: normalised mean over {mean_over}, and its 95 % interval ({within}).
         {passive.label} has initial weights of its own (the paper's Passive-diff). {normalised} {band}""",
         about=('compared',),
     ),
@@ -351,7 +350,7 @@ ROWS = (
         STARTS,
         _curves(('wm_loss',), mean=True),
         title='World-model loss on every task',
-        text='Last panel: normalised mean over tasks with the same budget, as in Fig. S10. {normalised_loss} {band}',
+        text='Last panel: normalised mean over {mean_over}, as in Fig. S10. {normalised_loss} {band}',
         about=('compared',),
     ),
     Entry(
@@ -494,7 +493,7 @@ ROWS = (
         _curves(('score',), faded=('active',), mean=True),
         title='Exploration data: score on every task',
         text="""An agent that only explores and the agents that learn from its data. Last panel: normalised mean over
-        tasks with the same budget, and its 95 % interval ({within}). {baseline} {normalised} {band}""",
+        {mean_over}, and its 95 % interval ({within}). {baseline} {normalised} {band}""",
         about=('exploration',),
     ),
     Entry(
@@ -504,7 +503,7 @@ ROWS = (
         EXPLORED,
         _curves(('wm_loss',), faded=('active',), mean=True),
         title='Exploration data: world-model loss on every task',
-        text="""The agents of Fig. S16. Last panel: normalised mean over tasks with the same budget. {baseline}
+        text="""The agents of Fig. S16. Last panel: normalised mean over {mean_over}. {baseline}
         {normalised_loss} {band}""",
         about=('exploration',),
     ),
@@ -553,8 +552,8 @@ ROWS = (
         INTERACTING,
         _curves(('score',), mean=True),
         title='Own data: score on every task',
-        text="""Passive agents that add data of their own. Last panel: normalised mean over tasks with the same
-        budget, and its 95 % interval ({within}). {schedules} {normalised} {band}""",
+        text="""Passive agents that add data of their own. Last panel: normalised mean over {mean_over}, and its 95 %
+        interval ({within}). {schedules} {normalised} {band}""",
         about=('interacting',),
     ),
     Entry(
@@ -564,7 +563,7 @@ ROWS = (
         INTERACTING,
         _curves(('wm_loss',), mean=True),
         title='Own data: world-model loss on every task',
-        text="""The agents of Fig. S12. Last panel: normalised mean over tasks with the same budget. {schedules}
+        text="""The agents of Fig. S12. Last panel: normalised mean over {mean_over}. {schedules}
         {normalised_loss} {band}""",
         about=('interacting',),
     ),
@@ -576,7 +575,7 @@ ROWS = (
         _curves(('ood_ratio',), mean=True),
         title='Own data: OOD ratio on every task',
         text="""The agents of Fig. S12. The OOD ratio is the world-model loss on the evaluation episodes divided by
-        that on episodes of the replay. Last panel: mean over tasks with the same budget, not normalised. {schedules}
+        that on episodes of the replay. Last panel: mean over {mean_over}, not normalised. {schedules}
         {band}""",
         about=('interacting',),
     ),
@@ -588,7 +587,8 @@ ROWS = (
         _draws('grids.interaction'),
         title='Own data: score over the amount added',
         text="""Normalised score over the data of its own that an agent had added (environment steps, in percent of
-        those in the source's replay); both are means over tasks. Dots: evaluations. Line: mean of the evaluations
+        those in the source's replay); both are means over
+        {mean_over}. Dots: evaluations. Line: mean of the evaluations
         with the same amount. Dashed: last evaluation of {active.label} and of {passive.label}, which adds nothing.
         {schedules} {normalised}""",
         about=('interacting',),
@@ -620,10 +620,9 @@ ROWS = (
             mean=True,
         ),
         title='Thresholds of the adaptive schedule',
-        text="""Passive adds data of its own if its OOD ratio is above a threshold. Rows: episode score, OOD ratio,
-        and the added environment steps in percent of those in the source's replay. Last column: mean over tasks with
-        the same budget, and its 95 % interval ({within}). Only scores are normalised. {normalised} {baseline}
-        {band}""",
+        text="""Passive adds data of its own if its OOD ratio is above a threshold. Rows: episode score, OOD ratio, and
+        the added environment steps in percent of those in the source's replay. Last column: mean over {mean_over}, and
+        its 95 % interval ({within}). Only scores are normalised. {normalised} {baseline} {band}""",
         tasks=SWEPT,
         named=(),
         about=('thresholds',),
@@ -702,7 +701,7 @@ ROWS = (
         schedule needs. {passive_auto.label} needs them wherever its schedule asks for the OOD ratio; fixed rates need
         none, and {passive_auto_offline.label} asks a measure that takes none. Small marks: pairs. Large marks: their
         mean. Grey: means of fixed rates, joined by a line. Dashed: {active.label}. Dotted: as many steps as the
-        recording has. Only pairs in which {passive_auto_offline.label} is planned are shown. {normalised}""",
+        recording has. Only the pairs of {passive_auto_offline.label} are shown. {normalised}""",
         tasks=scales.MAIN,
         about=scales.BEYOND,
     ),

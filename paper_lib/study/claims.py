@@ -301,7 +301,7 @@ def in_words(row: typing.Any) -> str:
     """A sentence about a row of the table, which is a named tuple of its columns."""
     above, below = row.limits
     if row.verdict == NO_RUNS:
-        return 'No planned pair of these agents has run.'
+        return 'No pair of these agents has run where claims are tested.'
     if not row.tests:
         if row.verdict == SUPPORTED:
             return 'Every single pair is as the claim says.'

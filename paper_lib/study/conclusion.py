@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Iterable
 
 import pandas as pd
 
@@ -10,10 +9,10 @@ from paper_lib.contract import agents, quantities, tasks
 from paper_lib.contract.scales import Planned
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study import archive, claims, offline, paths, plan, scales, stats, verdicts
+from paper_lib.study.names import listed, word
 from paper_lib.study.paper import PAPER_TASKS
 from paper_lib.study.verdicts import number, probability
 
-NUMBERS = ('none', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
 ASKED = 'Can it be seen without acting?'  # before the sentences of `without_acting`
 COMPARED = agents.group('compared')
 NAMED = 4  # tasks that are named; more are counted
@@ -30,8 +29,8 @@ VERDICTS = {
     claims.NO_RUNS: 'not tested yet',
 }
 ANSWERS = {
-    claims.SUPPORTED: 'On the tasks of this scale, an agent that never acts learns less well, as the paper says.',
-    claims.CONTRADICTED: 'On the tasks of this scale, an agent that never acts learns better, unlike in the paper.',
+    claims.SUPPORTED: 'On {where}, an agent that never acts learns less well, as the paper says.',
+    claims.CONTRADICTED: 'On {where}, an agent that never acts learns better, unlike in the paper.',
     claims.UNDECIDED: "The paper's effect on the score has not been shown at this scale.",
 }
 
@@ -50,7 +49,7 @@ def sentences(scale: str, primary: pd.DataFrame) -> list[str]:
     done = finished(values, entry)
     verdicts = _verdicts(primary, done < entry.pairs)
     found = [
-        ANSWERS[effect['verdict']],
+        ANSWERS[effect['verdict']].format(where=_where(entry)),
         _effect(effect),
         _signs(values),
         _state(done, entry, scale),
@@ -62,8 +61,13 @@ def sentences(scale: str, primary: pd.DataFrame) -> list[str]:
 
 
 def without_acting(table: pd.DataFrame) -> list[str]:
-    """Which measures tell, without a step in an environment, who has degraded. `table` is that of `offline`."""
-    of_target = table[table.target == offline.DEGRADED].set_index('measure')
+    """Which measures tell, without a step in an environment, who has degraded; [] if no runs can be told apart.
+
+    `table` is that of `offline`.
+    """
+    of_target = table[(table.target == offline.DEGRADED) & table.AUROC.notna()].set_index('measure')
+    if offline.RIVAL not in of_target.index:
+        return []
     own = of_target.drop(index=offline.RIVAL).sort_values('AUROC', ascending=False)
     works = own[own.verdict.isin((offline.WORKS, offline.BEATS))]
     found = [f'the {quantities.get(name).words}, {_auroc(row)}' for name, row in works.iterrows()]
@@ -75,12 +79,14 @@ def without_acting(table: pd.DataFrame) -> list[str]:
         f'environment {tell} degraded agents (which gain less than {offline.LEAST_GAIN:g} of what Active gains) from '
         f'others (AUROC){": " if found else ""}{"; ".join(found)}.',
         f'{rival}, and {"is beaten by " + " and ".join(beats) if beats else "no measure is shown to be better"}.',
-        'In round brackets: among offline agents alone. No correction is made for the number of measures.',
+        'No correction is made for the number of measures.',
     ]
 
 
 def _auroc(row: pd.Series) -> str:
-    return f'{row.AUROC:.2f} [{row.low:.2f}, {row.high:.2f}] ({row["offline agents"]:.2f})'
+    among = row['offline agents']
+    alone = '' if math.isnan(among) else f' ({among:.2f} among offline agents alone)'
+    return f'{row.AUROC:.2f} [{row.low:.2f}, {row.high:.2f}]{alone}'
 
 
 def scores(run_ids: list[str], scale: str) -> str:
@@ -120,13 +126,21 @@ def finished(values: pd.DataFrame, entry: Planned) -> int:
 
 def _state(done: int, entry: Planned, scale: str) -> str:
     """How many of the planned pairs are finished, on which tasks, and how long a run is."""
-    names = [task.rpartition('-')[0] for task in entry.tasks]
-    where = ' and '.join(names) if len(names) <= NAMED else f'{len(names)} tasks'
-    pairs = f'{word(entry.pairs)} planned pairs on each of {where} are finished'
-    state = f'All {pairs}' if done >= entry.pairs else f'This is an interim result: {word(done)} of {pairs}'
+    if entry.pairs == 1:
+        state = f'There is one pair on each of {_where(entry)}'
+    else:
+        pairs = f'{word(entry.pairs)} planned pairs on each of {_where(entry)} are finished'
+        state = f'All {pairs}' if done >= entry.pairs else f'This is an interim result: {word(done)} of {pairs}'
     steps = scales.get(scale).values(entry.tasks[0], 'active', 'study').get('budget', RunSpec.budget)
-    paper = f'the paper: {len(PAPER_TASKS)} tasks, larger models, 1M steps'
-    return f'{state}, with {steps:,} environment steps a run ({paper}).'
+    is_smaller = steps < RunSpec.budget
+    paper = f' (the paper: {len(PAPER_TASKS)} tasks, larger models, 1M steps)' if is_smaller else ''
+    return f'{state}, with {steps:,} environment steps a run{paper}.'
+
+
+def _where(entry: Planned) -> str:
+    """The tasks of an entry or, where there are many, their number."""
+    names = [task.rpartition('-')[0] for task in entry.tasks]
+    return listed(names) if len(names) <= NAMED else f'{len(names)} tasks'
 
 
 def _effect(row: dict) -> str:
@@ -142,37 +156,43 @@ def _effect(row: dict) -> str:
     )
 
 
-def of_claims(ids: Iterable[str], scale: str) -> str:
-    """Which of these claims have which verdict, by their primary rows."""
-    primary = verdicts.primary_table(scale)
+def of_claims(ids: tuple[str, ...], scale: str, seeds: int = 0) -> str:
+    """Which of these claims have which verdict, by their primary rows, with this number of pairs (0: all)."""
+    primary = verdicts.table('study', scales.get(scale), ids, seeds, secondary=False)
     parts = []
     for verdict, words in VERDICTS.items():
-        found = [row.id for row in primary.itertuples() if row.id in ids and row.verdict == verdict]
+        found = [row.id for row in primary.itertuples() if row.verdict == verdict]
         if found:
             parts.append(f'{listed(found)} {"is" if len(found) == 1 else "are"} {words}')
     return f'Of the claims below, {"; ".join(parts)}.'
 
 
 def of_base_agent(table: pd.DataFrame) -> str:
-    """Where the runs end beside the published ones. `table` is that of `published`."""
-    parts = [f'{word(count)} {result}' for result, count in table.result.value_counts().items()]
-    return f'Of {word(len(table))} runs, by where they end beside the published range: {", ".join(parts)}.'
+    """Where the runs end beside the published ones; '' without runs. `table` is that of `published`."""
+    counts = table.result[table.result != 'missing'].value_counts()
+    if counts.empty:
+        return ''
+    parts = [f'{word(count)} {result}' for result, count in counts.items()]
+    return f'Where the runs end beside the range of the published ones: {listed(parts)}.'
 
 
-def listed(names: list[str]) -> str:
-    """Names as 'A, B and C'."""
-    *first, last = names
-    return f'{", ".join(first)} and {last}' if first else last
+def maze(scale: str, seeds: int = 0) -> str:
+    """How far Passive is from Active in the toy maze, where no claim is judged; '' if nothing has run there.
 
-
-def maze(scale: str) -> str:
-    """How far Passive is from Active in the toy maze, where no claim is tested; '' if nothing has run there."""
-    (row,) = verdicts.table('toy_maze', scales.get(scale), ('C1',), secondary=False).to_dict('records')
+    `seeds` is the number of pairs (0: all).
+    """
+    (row,) = verdicts.table('toy_maze', scales.get(scale), ('C1',), seeds, secondary=False).to_dict('records')
     if not row['pairs']:
         return ''
     direction = 'below' if row['estimate'] < 0 else 'above'
     distance = f'{number(abs(row["estimate"]))} {direction} Active'
-    return f'In the toy maze, where no claim is tested, Passive ends {distance} ({row["pairs"]} pairs).'
+    interval = f', 95 % interval {number(row["low"])} to {number(row["high"])}'
+    if not math.isfinite(row['low']):
+        interval = ', too few for an interval'
+    return (
+        f'In the toy maze, where no claim is judged, Passive ends {distance} on the same scale ({row["pairs"]} '
+        f'pairs{interval}).'
+    )
 
 
 def _signs(values: pd.DataFrame) -> str:
@@ -203,11 +223,4 @@ def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
     for verdict, words in VERDICTS.items():
         if count := int((primary.verdict == verdict).sum()):
             parts.append(f'{word(count)} {"is" if count == 1 else "are"} {words}')
-    *first, last = parts
-    counts = f'{", ".join(first)} and {last}' if first else last
-    return f'Of {len(primary)} claims, {counts}{" so far" if is_interim else ""}.'
-
-
-def word(count: int) -> str:
-    """A small number as a word."""
-    return NUMBERS[count] if count < len(NUMBERS) else str(count)
+    return f'{"So far, of" if is_interim else "Of"} {len(primary)} claims, {listed(parts)}.'

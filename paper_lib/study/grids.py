@@ -189,7 +189,12 @@ def _why_no_mean(frames: Frames) -> str:
 
 
 def mean_curve(frames: Frames, column: str) -> pd.DataFrame:
-    """stats.mean_curve of the runs that have a value in `column`, on tasks of one budget.
+    """stats.mean_curve of the runs that have a value in `column`, on the tasks of `of_one_budget`."""
+    return stats.mean_curve(of_one_budget(frames, column), column, reference.random_score)
+
+
+def of_one_budget(frames: Frames, column: str) -> pd.DataFrame:
+    """The metrics of Active and of the runs that have a value in `column`, on tasks of one budget.
 
     It is the budget with most agents; of several, one whose tasks are not exploratory; then the one of most tasks.
     """
@@ -200,9 +205,7 @@ def mean_curve(frames: Frames, column: str) -> pd.DataFrame:
         is_tested = not set(rows.task) & set(frames.exploratory)
         rated[budget] = (rows.agent.nunique(), is_tested, rows.task.nunique(), budget)
     chosen = max(rated, key=rated.get, default=0)
-    return stats.mean_curve(
-        used[used.groupby('task').env_step.transform('max') == chosen], column, reference.random_score
-    )
+    return used[used.groupby('task').env_step.transform('max') == chosen]
 
 
 def percent(frames: Frames) -> Frames:
@@ -349,6 +352,7 @@ def interaction(frames: Frames, names: Sequence[str]) -> Figure:
         frames = percent(frames)
         normalisable = frames.metrics[~frames.metrics.task.isin(_unlearned_tasks(frames))]
         learned = dataclasses.replace(frames, metrics=normalisable)
+        learned = dataclasses.replace(learned, metrics=of_one_budget(learned, 'score'))
         score = mean_curve(learned, 'score').set_index(['agent', 'env_step']).value
         added = mean_curve(learned, 'added').set_index(['agent', 'env_step']).value
         both = pd.concat({'score': score, 'added': added}, axis=1, join='inner').astype(float)

@@ -1,4 +1,4 @@
-"""How an entry of a table is found by its name."""
+"""How an entry of a table is found by its name, and how names and small numbers stand in sentences."""
 
 import difflib
 from collections.abc import Collection, Mapping
@@ -7,6 +7,7 @@ from typing import TypeVar
 from paper_lib.contract.errors import UserError
 
 Row = TypeVar('Row')
+NUMBERS = ('none', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
 
 
 def hint(name: str, known: Collection[str]) -> str:
@@ -21,3 +22,14 @@ def choose(kind: str, name: str, table: Mapping[str, Row]) -> Row:
         allowed = ', '.join(table)
         raise UserError(f'{kind}={name!r}: must be one of {allowed}{hint(name, table)}')
     return table[name]
+
+
+def listed(names: Collection[str]) -> str:
+    """Names as 'A, B and C'; there is at least one."""
+    *first, last = names
+    return f'{", ".join(first)} and {last}' if first else last
+
+
+def word(count: int) -> str:
+    """A small number as a word."""
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)

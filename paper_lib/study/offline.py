@@ -113,6 +113,8 @@ def auroc(tasks: Sequence[Couples], weights: Sequence[np.ndarray]) -> np.ndarray
     `weights` has for each task how often each pair counts, (R, pairs) for R resamples; returns (R,). A task without a
     couple has no share and is left out; the result is NaN if all tasks are.
     """
+    if not tasks:
+        return np.array([np.nan])
     shares = []
     for task, weight in zip(tasks, weights, strict=True):
         number = np.einsum('ra,ab,rb->r', weight, task.number, weight)
@@ -296,9 +298,9 @@ def table(frames: Frames) -> pd.DataFrame:
 
 
 def in_words(frames: Frames) -> pd.DataFrame:
-    """`table` as a reader sees it: the verdict first, measures and targets in words, two decimals."""
+    """`table` as a reader sees it: the verdict first, measures and targets in words, three decimals."""
     rows = table(frames)
-    named = rows.assign(target=rows.target.map(TARGETS), measure=rows.measure.map(words)).round(2)
+    named = rows.assign(target=rows.target.map(TARGETS), measure=rows.measure.map(words)).round(3)
     return named[['verdict', 'measure', *(name for name in COLUMNS if name not in ('verdict', 'measure'))]]
 
 

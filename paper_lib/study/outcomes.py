@@ -35,7 +35,7 @@ class Outcome:
 def as_html(frame: pd.DataFrame) -> str:
     """Rows of `claims.table`. Those without runs stand below the others, and open on a click."""
     has_runs = frame.pairs > 0
-    text = _table(frame[has_runs]) if has_runs.any() else '<p>No planned run of these claims has finished yet.</p>'
+    text = _table(frame[has_runs]) if has_runs.any() else '<p>None of these claims has been tested yet.</p>'
     without = frame[~has_runs]
     if len(without):
         rows = 'row' if len(without) == 1 else 'rows'
@@ -57,7 +57,7 @@ def _line(row: dict[str, Any], named: bool) -> str:
     """One row. A claim is named in the first of its rows only."""
     claim = f'<b>{row["id"]}</b> {html.escape(row["claim"])}' if named else f'<b>{row["id"]}</b>'
     details = _details(row)
-    look = row['verdict'] if row['row'] == claims.PRIMARY else claims.SECONDARY
+    look = claims.SECONDARY if row['row'] == claims.SECONDARY else row['verdict']
     cells = [
         f'<span class="{look}">{row["verdict"]}</span>',
         f'{claim}<small>{details}</small>',

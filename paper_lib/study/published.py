@@ -14,6 +14,7 @@ from paper_lib.contract.errors import RunError
 from paper_lib.contract.facts import Fact, facts
 from paper_lib.contract.spec import ModelSpec, RunSpec
 from paper_lib.study.frames import Frames
+from paper_lib.study.names import listed
 
 FILE = Path(__file__).with_name('published.csv')
 AT = 250_000  # environment steps at which ours is compared with theirs
@@ -152,23 +153,23 @@ def collected_for(spec: RunSpec) -> str:
 
 
 def schedules(specs: Iterable[RunSpec]) -> list[str]:
-    """Sentences about when offline runs collect data of their own; none of those that do so as in the paper, or never.
+    """Sentences about when offline runs collect data of their own; none of agents that do so as in the paper, or never.
 
     Where runs of an agent differ, the tasks are named.
     """
     tasks_of: dict[str, dict[str, dict[str, None]]] = {}  # by agent and schedule
     for spec in specs:
-        ours = _schedule(vars(spec))
-        if ours != _schedule(agents.get(spec.agent).values) or spec.interact_by != quantities.OOD_RATIO:
-            tasks_of.setdefault(spec.agent, {}).setdefault(ours, {})[spec.task] = None
+        tasks_of.setdefault(spec.agent, {}).setdefault(_schedule(vars(spec)), {})[spec.task] = None
     sentences = []
     for name, found in tasks_of.items():
         row = agents.get(name)
+        theirs = _schedule(row.values)
         is_in_paper = 'interact_by' not in row.values
-        for ours, names in found.items():
-            where = f' on {", ".join(names)}' if len(found) > 1 else ''
-            paper = f'; in the paper {_schedule(row.values)}' if is_in_paper else ''
-            sentences.append(f'{row.label} adds {ours}{where}{paper}.')
+        if is_in_paper and set(found) == {theirs}:
+            continue
+        paper = f'; in the paper {theirs}' if is_in_paper else ''
+        parts = [f'{ours} on {listed(names)}' if len(found) > 1 else ours for ours, names in found.items()]
+        sentences.append(f'{row.label} adds {", and ".join(parts)}{paper}.')
     return sentences
 
 

@@ -41,7 +41,7 @@ def claims_at(frames: Frames, share: float, random: Callable[[str], float]) -> p
     Rows of the whole curve are left out, since a curve is cut to one value.
     """
     table = claims.table(cut(tested(frames), share), random, IDS)
-    return table[~table.statistic.str.contains(comparisons.WHEN['areas'])].assign(row='recomputed')
+    return table[~table.statistic.str.contains(comparisons.WHEN['areas'], regex=False)].assign(row='recomputed')
 
 
 def table(frames: Frames, random: Callable[[str], float]) -> pd.DataFrame:

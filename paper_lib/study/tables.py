@@ -17,7 +17,7 @@ from paper_lib.study import paths
 
 def _text(value: object) -> str:
     """A cell: numbers with four digits, nothing for a missing one."""
-    if pd.isna(value):
+    if pd.api.types.is_scalar(value) and pd.isna(value):
         return ''
     if not isinstance(value, float):
         return str(value)

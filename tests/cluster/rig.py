@@ -110,6 +110,14 @@ class Slurm:
     def __enter__(self):
         install()
         self._lock()
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self):
         self._configure()
         self._link()
         if not self.pids('munged'):
@@ -121,14 +129,15 @@ class Slurm:
         for node in NODES:
             self.start_node(node)
         until(lambda: self.ask('sinfo', '-h', '-p', 'main', '-t', 'idle', '-o', '%D').strip() == '2', 30, 'idle nodes')
-        return self
 
     def __exit__(self, *_):
         with contextlib.suppress(subprocess.SubprocessError):
             self.ask('scancel', '--user=root', '--full')
         end_processes(self.folder.parent)
+        until(lambda: not any(map(self.pids, ('slurmctld', 'slurmd', 'slurmstepd'))), 30, 'the daemons are gone')
         for name in FILES:
-            (SETTINGS / name).unlink()
+            if (SETTINGS / name).is_symlink() and (SETTINGS / name).readlink() == self.folder / name:
+                (SETTINGS / name).unlink()
         self.lock.close()
 
     def _lock(self):
@@ -137,6 +146,7 @@ class Slurm:
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self.lock.close()
             raise CannotRun(f'{LOCK}: another test has its Slurm on this machine') from None
 
     def _link(self):
@@ -240,8 +250,11 @@ class Slurm:
 
 
 def is_of_a_test(settings: Path) -> bool:
-    """Whether a test has linked these settings here. The folder that they are in may be gone."""
-    return settings.is_symlink() and settings.readlink().parent.parent.name.startswith('test_')
+    """Whether a test has linked these settings here. The folder of pytest that they are in may be gone."""
+    if not settings.is_symlink():
+        return False
+    *above, test, _, _ = settings.readlink().parts
+    return test.startswith('test_') and any(name.startswith('pytest-') for name in above)
 
 
 def end_processes(folder: Path) -> None:

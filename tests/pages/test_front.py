@@ -11,7 +11,7 @@ import pytest
 
 from paper_lib.contract.errors import UserError
 from paper_lib.pages import front
-from paper_lib.study import catalogue, claims, outcomes, paper
+from paper_lib.study import catalogue, claims, outcomes, paper, plan, scales
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,6 +75,13 @@ def test_it_says_what_came_out(place, verdicts):
     assert '<p><b>It came out</b> so &amp; so.</p>' in text
     assert claims.TEXTS['C1'] in text
     assert 'no runs yet: 20 rows' in text
+
+
+def test_it_says_how_to_run_what_it_shows(place, verdicts):
+    text = front.write('smoke').read_text()
+    assert 'make figures SCALE=smoke    # installs' in text
+    assert f'trains {len(plan.planned(scales.get("smoke")))} runs first' in text
+    assert 'docs/cluster.md says how to train its runs' in front.render(place, 'paper')
 
 
 def test_a_claim_is_named_in_words_once_and_its_verdict_comes_first(verdicts):

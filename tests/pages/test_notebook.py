@@ -7,6 +7,7 @@ import nbformat
 import pytest
 
 from paper_lib.pages.notebook import render
+from paper_lib.study.outcomes import Outcome
 from paper_lib.study.tables import Counted
 
 VIEW = 'application/vnd.jupyter.widget-view+json'
@@ -59,6 +60,13 @@ def test_sections_before_the_first_figure_are_folded_with_their_count(tmp_path):
     assert re.search(r'<details class="section"><summary><h2 id="the-runs">.*?</h2>2 archived, 1 planned', text)
     assert text.count('<details class="section">') == 1
     assert '<h2 id="who"><a href="#who">Who?</a></h2>' in text
+
+
+def test_what_came_out_is_never_folded(tmp_path):
+    outcome = shown({'text/html': Outcome(['a & b', ''])._repr_html_()})
+    text = page(tmp_path, markdown('## The runs'), markdown('## What came out here'), outcome)
+    assert text.count('<details class="section">') == 1
+    assert text.index('</details>') < text.index('<p class="outcome">a &amp; b</p>')
 
 
 def test_a_figure_is_linked_where_its_file_lies_beside_the_page_and_else_in_the_page(tmp_path):

@@ -233,3 +233,29 @@ def test_what_a_command_trains_is_counted_with_the_sources(specs, make_store):
     assert set(lacking) == {*followers, *(spec.source for spec in followers)}
     assert all(lacking.index(spec.source) < lacking.index(spec) for spec in followers)
     assert maze.cost('yes').startswith(f'{len(lacking)} runs for this notebook, about ')
+
+
+@pytest.mark.parametrize('name', [name for name in catalogue.CLAIMS if name != 'maze'])
+@pytest.mark.parametrize(
+    'has_result',
+    [lambda spec: False, lambda spec: spec.agent == 'active', lambda spec: not spec.measures, lambda spec: True],
+    ids=['nothing', 'active alone', 'without measures', 'everything'],
+)
+def test_every_notebook_says_what_came_out_whatever_has_run(name, has_result, make_store):
+    study = make(make_store([]), name, train='no')
+    found = [spec for spec in study.specs if has_result(spec)]
+    for chapter, specs in study.runs_of.items():
+        archive.add([spec for spec in specs if spec in found], make_store(found), paths.archive('smoke'), chapter)
+    text = study.outcome()._repr_html_()
+    assert text.startswith('<p class="outcome">')
+    assert 'nan' not in text
+    if not found:
+        assert 'No run has finished yet.' in text or 'not tested yet' in text
+
+
+def test_what_came_out_is_of_as_many_pairs_as_are_asked_for(make_store):
+    both = make(make_store([]), '1_toy_maze', train='no')
+    for chapter, specs in both.runs_of.items():
+        archive.add(specs, make_store(specs), paths.archive('smoke'), chapter)
+    assert '(2 pairs' in both.outcome()._repr_html_()
+    assert '(1 pairs' in make(make_store([]), '1_toy_maze', train='no', seeds=1).outcome()._repr_html_()

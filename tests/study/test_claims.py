@@ -368,7 +368,7 @@ def test_a_value_that_is_not_finite_leaves_a_row_undecided():
 def test_nothing_run_yet_decides_nothing(chapters):
     found = claims.table(chapters['study'].metrics[:0], ids=ALL, primary=True)
     assert set(found.id) == set(ALL) and set(found.verdict) == {'no runs'} and set(found.pairs) == {0}
-    assert set(found.words) == {'No planned pair of these agents has run.'}
+    assert set(found.words) == {'No pair of these agents has run where claims are tested.'}
 
 
 def test_one_pair_of_each_task_decides_nothing(chapters):

@@ -47,7 +47,7 @@ def test_pairs_and_their_signs_are_counted(archived):
     )
     assert 'toy maze' not in text
     assert 'too few pairs for an interval' in text
-    assert text.endswith('Of 21 claims, six are undecided and 15 are not tested yet so far.')
+    assert text.endswith('So far, of 21 claims, six are undecided and 15 are not tested yet.')
 
 
 def test_a_pair_that_lacks_a_run_is_not_finished(archived):
@@ -58,9 +58,9 @@ def test_a_pair_that_lacks_a_run_is_not_finished(archived):
 def test_with_all_pairs_it_is_no_interim_result_and_tells_the_verdicts(archived):
     archived(10)
     text = said()
-    assert text.startswith('On the tasks of this scale, an agent that never acts learns less well')
+    assert text.startswith('On walker_walk and cheetah_run, an agent that never acts learns less well')
     assert 'All ten planned pairs on each of walker_walk and cheetah_run are finished, with' in text
-    assert 'claims, five are supported, one is undecided and 15 are not tested yet.' in text
+    assert 'Of 21 claims, five are supported, one is undecided and 15 are not tested yet.' in text
 
 
 def test_the_maze_is_told_beside(archived, make_store):
@@ -68,7 +68,7 @@ def test_the_maze_is_told_beside(archived, make_store):
     specs = [spec for spec in plan.specs('toy_maze', scales.get(SCALE)) if spec.agent in conclusion.COMPARED]
     archive.add(specs, make_store(specs), paths.archive(SCALE), 'toy_maze')
     pairs = len(specs) // len(conclusion.COMPARED)
-    assert f'Passive ends 0.33 below Active ({pairs} pairs).' in said()
+    assert f'Passive ends 0.33 below Active on the same scale ({pairs} pairs, too few for an interval).' in said()
 
 
 @pytest.mark.parametrize(('values', 'expected'), [
@@ -103,9 +103,11 @@ def test_measures_that_work_are_named_from_the_best_on():
     first, second, _ = conclusion.without_acting(pd.DataFrame(rows))
     assert first.startswith('In 12 pairs, two of three measures that take no step in the environment tell')
     best, next_best = first.partition('(AUROC): ')[2].split('; ')
-    assert best == 'the effective share of the recording, 0.95 [0.85, 0.99] (0.70)'
-    assert next_best == 'the promised over best recorded return, 0.85 [0.75, 0.89] (0.70).'
-    assert second.endswith('has 0.80 [0.70, 0.84] (0.70), and is beaten by the effective share of the recording.')
+    assert best == 'the effective share of the recording, 0.95 [0.85, 0.99] (0.70 among offline agents alone)'
+    assert next_best == 'the promised over best recorded return, 0.85 [0.75, 0.89] (0.70 among offline agents alone).'
+    assert second.endswith(
+        '[0.70, 0.84] (0.70 among offline agents alone), and is beaten by the effective share of the recording.'
+    )
     rows[1]['verdict'] = offline.FAILS
     first, second, _ = conclusion.without_acting(pd.DataFrame(rows))
     assert 'one of three measures that take no step in the environment tells degraded agents' in first

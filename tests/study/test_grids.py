@@ -227,3 +227,21 @@ def test_mean_curves_are_over_tasks_of_one_budget(study):
     metrics = study.metrics[(study.metrics.task != TASKS[0]) | (study.metrics.env_step < 6000)]
     found = grids.mean_curve(dataclasses.replace(study, metrics=metrics), 'wm_loss')
     assert set(found.tasks) == {2} and found.env_step.max() == 6000
+
+
+def test_mean_curves_leave_out_exploratory_tasks_if_the_others_have_the_same_agents(study):
+    metrics = study.metrics[(study.metrics.task != TASKS[0]) | (study.metrics.env_step < 6000)]
+    explored = dataclasses.replace(study, metrics=metrics, exploratory=tuple(TASKS[1:]))
+    found = grids.mean_curve(explored, 'wm_loss')
+    assert set(found.tasks) == {1} and found.env_step.max() == 4000
+    lacking = (metrics.task == TASKS[0]) & (metrics.agent == 'passive')
+    found = grids.mean_curve(dataclasses.replace(explored, metrics=metrics[~lacking]), 'wm_loss')
+    assert set(found.tasks) == {2} and found.env_step.max() == 6000
+
+
+def test_a_bar_leaves_out_exploratory_tasks_if_its_agent_has_others(study):
+    scores = {'active': {'a': np.ones(3), 'b': np.full(3, 2.0)}, 'passive_expl': {'b': np.full(3, 4.0)}}
+    axes = Figure().subplots()
+    overview.bars(axes, scores, ['active', 'passive_expl'], ['a', 'b'], exploratory=['b'])
+    assert [bar.get_height() for bar in axes.patches] == [1, 4]
+    assert [label.get_text().partition('(')[2] for label in axes.get_xticklabels()] == ['1 task)', '1 task)']

@@ -250,7 +250,9 @@ def test_an_agent_that_asks_an_offline_measure_has_the_schedule_of_the_papers_an
     for scale in scales.SCALES.values():
         specs = plan.specs('study', scale, optional=True)
         theirs = {spec.source_id: spec for spec in specs if spec.agent == 'passive_auto'}
-        for spec in [spec for spec in specs if spec.agent == 'passive_auto_offline']:
+        asking = [spec for spec in specs if spec.agent == 'passive_auto_offline']
+        assert asking and all(0 < spec.interact_below < 1 for spec in asking)
+        for spec in asking:
             other = dataclasses.replace(
                 theirs[spec.source_id],
                 agent=spec.agent,
