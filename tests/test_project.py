@@ -146,8 +146,8 @@ def test_readme_is_short_and_leads_to_every_page():
 
 def test_readme_says_what_of_p9_does_not_show():
     (first_half,) = (row for row in verdicts.rows(report.SCALE) if row['id'] == 'P9' and row['row'] == 'secondary')
-    says_so = (
-        'The paper also says that Passive is ahead at first (P9); here it is not.' in (ROOT / 'README.md').read_text()
+    says_so = 'The paper also says that Passive is ahead at first (P9); here it is not.' in ' '.join(
+        (ROOT / 'README.md').read_text().split()
     )
     assert says_so == (first_half['verdict'] != claims.SUPPORTED)
 

@@ -31,7 +31,7 @@ from paper_lib.cli.cluster import Cluster, Work
 from paper_lib.cli.data import Audit, ExportDataset, Restore
 from paper_lib.cli.diagnose import Diagnose
 from paper_lib.cli.machine import Bench, Doctor, Reference
-from paper_lib.cli.options import end
+from paper_lib.cli.options import discard, end
 from paper_lib.cli.runs import Prune, Runs, Train
 from paper_lib.cli.study import (
     Across,
@@ -92,7 +92,7 @@ def main(args: list[str] | None = None) -> int:
         reason = ' '.join(str(error).split())
         return end(2, f'error: {error.name or "a package"} does not load ({reason}); see `paper-lib doctor`')
     except BrokenPipeError:  # `| head`
-        _discard()
+        discard(sys.stdout)
         return 141
     except Terminated:
         return end(143, 'terminated; a training resumes with the same command')
@@ -122,15 +122,10 @@ def _refusal(error: OSError) -> str:
     name = error.filename
     if name is None and error.errno == errno.ENOSPC:
         name = 'output'
-        _discard()
+        discard(sys.stdout)
     text = error.strerror or str(error)
     prefix = f'{name}: ' if name else ''
     return one_line(f'{prefix}{text}; remove the cause and run again')
-
-
-def _discard() -> None:
-    """Throw away the rest of the output, which would otherwise be written at the exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Terminated(KeyboardInterrupt):

@@ -1,6 +1,5 @@
 """Options that commands share, and the printing of tables."""
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -9,7 +8,7 @@ import shutil
 import sys
 import textwrap
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import tyro
 
@@ -22,9 +21,16 @@ NARROWEST = 20  # letters of a column that is narrowed
 
 def end(code: int, line: str) -> int:
     """Print a line to stderr and return the exit code."""
-    with contextlib.suppress(OSError):  # stderr may be full too
+    try:
         print(line, file=sys.stderr, flush=True)
+    except OSError:  # stderr may be full too
+        discard(sys.stderr)
     return code
+
+
+def discard(stream: TextIO) -> None:
+    """Throw away the rest of an output, which would otherwise be written at the exit and change the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def convert(name: str, text: str, kind: type) -> Any:
