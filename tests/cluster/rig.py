@@ -16,6 +16,7 @@ from pathlib import Path
 
 PACKAGES = ('slurmctld', 'slurmd', 'slurm-client', 'munge')
 NODES = ('n1', 'n2')
+os.environ['PATH'] += ':/usr/sbin:/sbin'  # where the daemons are, which not every shell looks into
 CPUS = 4  # of each node, whatever the machine has
 SETTINGS = Path('/etc/slurm')  # where a job looks for them: Snakemake takes SLURM_CONF out of its environment
 FILES = ('slurm.conf', 'gres.conf')
