@@ -44,7 +44,8 @@ CAUTION = """There is one row for each claim: its primary row. The estimate is t
     had been looked at.) Value errors are in units of Active's mean discounted return, and world-model losses
     are compared by the log of their ratio. A claim is supported only if the whole interval lies inside the
     range that the claim names, and contradicted only if it lies wholly outside; in both cases p, adjusted for
-    all claims, must be below 0.05 (C10 is exact and has no p). Undecided is no evidence against a claim."""
+    all claims, must be below 0.05 (C10 is exact and has no p). Undecided is no evidence against a claim, and a
+    row of few pairs is an interim result."""
 COMMANDS = """make figures{scale}    # installs what is needed (1.6 GB), and draws these figures; {trains}
 export PATH=$PWD/.venv/bin:$PATH
 paper-lib train --task cheetah_run-proprio --agent passive --chapter study --seed 10    # one run, after its source
