@@ -78,7 +78,7 @@ def render(folder: Path, scale: str) -> str:
         f'<p><b>{answer}</b> {" ".join(others[:1])}</p>',
         f'<p class="missing">{html.escape(known.warning)}</p>' if known.warning else '',
         _overview(folder),
-        f'<p>{" ".join(others[1:])}</p>',
+        f'<p>{" ".join(others[1:])}</p>' if others[1:] else '',
         _beyond(known),
         layout.heading(2, 'What the paper claims, and what came out here'),
         outcomes.as_html(primary),

@@ -69,8 +69,8 @@ def filled(text: str) -> str:
 
 def answer() -> str:
     """What came out, in a few sentences."""
-    answer, *others = conclusion.sentences(SCALE, verdicts.primary_table(SCALE))
-    came_out = _wrapped([f'**{answer}**', *others])
+    first, *others = conclusion.sentences(SCALE, verdicts.primary_table(SCALE))
+    came_out = _wrapped([f'**{first}**', *others])
     beyond = _wrapped([f'**{conclusion.ASKED}**', offline_measures()])
     return f'{came_out}\n\n{beyond}'
 
