@@ -12,7 +12,6 @@ from paper_lib.contract.errors import UserError
 from paper_lib.contract.scales import Scale
 from paper_lib.pages import layout
 from paper_lib.study import (
-    archive,
     artefacts,
     book,
     catalogue,
@@ -100,10 +99,8 @@ def render(folder: Path, scale: str) -> str:
 
 def _run_it(scale: Scale) -> str:
     """The first commands, and where to read on."""
-    planned = plan.planned(scale)
-    archived = {run_id for chapter in scale.chapters for run_id in archive.ids(paths.archive(scale.name), chapter)}
-    lacking = len(planned - archived)
-    trains = f'trains {lacking} runs first' if lacking else 'nothing is left to train'
+    lacking = {spec.run_id for opened in book.every(scale, 0, None) for spec in opened.lacking('yes')}
+    trains = f'trains {len(lacking)} runs first' if lacking else 'nothing is left to train'
     if not scale.trains:
         trains = 'docs/cluster.md says how to train its runs'
     named = '' if scale.name == parameters.Parameters().scale else f' SCALE={scale.name}'

@@ -587,8 +587,7 @@ ROWS = (
         _draws('grids.interaction'),
         title='Own data: score over the amount added',
         text="""Normalised score over the data of its own that an agent had added (environment steps, in percent of
-        those in the source's replay); both are means over
-        {mean_over}. Dots: evaluations. Line: mean of the evaluations
+        those in the source's replay); both are means over {mean_over}. Dots: evaluations. Line: mean of the evaluations
         with the same amount. Dashed: last evaluation of {active.label} and of {passive.label}, which adds nothing.
         {schedules} {normalised}""",
         about=('interacting',),
@@ -712,10 +711,10 @@ ROWS = (
         BOUGHT,
         price.table,
         title='What data of its own cost an offline agent, in numbers',
-        text="""The means of Figure price. score: normalised final score. collections: how often the agent added data.
-        at most: how often its schedule allows it to. own steps: environment steps that it added. all steps: these
-        and those of the evaluation episodes that its schedule needs. The percentages are of the environment steps in
-        its recording. {normalised}""",
+        text="""The means of Figure price. pairs: how many of an agent have run; they may differ. score: normalised
+        final score. collections: how often the agent added data. at most: how often its schedule allows it to. own
+        steps: environment steps that it added. all steps: these and those of the evaluation episodes that its schedule
+        needs. The percentages are of the environment steps in its recording. {normalised}""",
         tasks=scales.MAIN,
         about=scales.BEYOND,
     ),

@@ -47,7 +47,6 @@ def sentences(scale: str, primary: pd.DataFrame) -> list[str]:
     entry = main_entry(scale)
     values = finals(scale)
     done = finished(values, entry)
-    verdicts = _verdicts(primary, done < entry.pairs)
     found = [
         ANSWERS[effect['verdict']].format(where=_where(entry)),
         _effect(effect),
@@ -55,7 +54,7 @@ def sentences(scale: str, primary: pd.DataFrame) -> list[str]:
         _state(done, entry, scale),
         _level(values),
         maze(scale),
-        verdicts,
+        _verdicts(primary, done < entry.pairs),
     ]
     return [sentence for sentence in found if sentence]
 
@@ -78,7 +77,7 @@ def without_acting(table: pd.DataFrame) -> list[str]:
         f'In {own.pairs.iloc[0]} pairs, {word(len(works))} of {word(len(own))} measures that take no step in the '
         f'environment {tell} degraded agents (which gain less than {offline.LEAST_GAIN:g} of what Active gains) from '
         f'others (AUROC){": " if found else ""}{"; ".join(found)}.',
-        f'{rival}, and {"is beaten by " + " and ".join(beats) if beats else "no measure is shown to be better"}.',
+        f'{rival}, and {"is beaten by " + listed(beats) if beats else "no measure is shown to be better"}.',
         'No correction is made for the number of measures.',
     ]
 
@@ -151,7 +150,7 @@ def _effect(row: dict) -> str:
         interval = 'too few pairs for an interval'
     test = f'p {probability(row["p"])}, and {probability(row["adjusted_p"])} adjusted for all claims'
     return (
-        f'In the mean of {row["pairs"]} pairs, Passive ends {number(abs(row["estimate"]))} {direction} Active, where '
+        f'In the mean of {_pairs(row)}, Passive ends {number(abs(row["estimate"]))} {direction} Active, where '
         f'random actions score 0 and Active scores 1 ({interval}; {test}).'
     )
 
@@ -189,10 +188,12 @@ def maze(scale: str, seeds: int = 0) -> str:
     interval = f', 95 % interval {number(row["low"])} to {number(row["high"])}'
     if not math.isfinite(row['low']):
         interval = ', too few for an interval'
-    return (
-        f'In the toy maze, where no claim is judged, Passive ends {distance} on the same scale ({row["pairs"]} '
-        f'pairs{interval}).'
-    )
+    pairs = f'{_pairs(row)}{interval}'
+    return f'In the toy maze, where no claim is judged, Passive ends {distance} on the same scale ({pairs}).'
+
+
+def _pairs(row: dict) -> str:
+    return f'{row["pairs"]} pair{"s" * (row["pairs"] != 1)}'
 
 
 def _signs(values: pd.DataFrame) -> str:
@@ -204,7 +205,7 @@ def _signs(values: pd.DataFrame) -> str:
         count = int(((wide.passive > wide.active) if is_higher else (wide.passive < wide.active)).sum())
         article = 'a higher' if is_higher else 'a lower'
         parts.append(f'{article} {words} in {count} of {len(wide)} pairs')
-    return f'Compared with its Active agent, Passive ends with {", ".join(parts[:-1])}, and {parts[-1]}.'
+    return f'Compared with its Active agent, Passive ends with {listed(parts)}.'
 
 
 def _level(values: pd.DataFrame) -> str:

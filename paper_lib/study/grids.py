@@ -200,12 +200,13 @@ def of_one_budget(frames: Frames, column: str) -> pd.DataFrame:
     """
     metrics = frames.metrics
     used = metrics[metrics[column].notna() | (metrics.agent == 'active')]
+    budgets = used.groupby('task').env_step.transform('max')
     rated = {}
-    for budget, rows in used.groupby(used.groupby('task').env_step.transform('max')):
+    for budget, rows in used.groupby(budgets):
         is_tested = not set(rows.task) & set(frames.exploratory)
         rated[budget] = (rows.agent.nunique(), is_tested, rows.task.nunique(), budget)
     chosen = max(rated, key=rated.get, default=0)
-    return used[used.groupby('task').env_step.transform('max') == chosen]
+    return used[budgets == chosen]
 
 
 def percent(frames: Frames) -> Frames:

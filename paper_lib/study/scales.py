@@ -136,7 +136,7 @@ SMOKE_SCALE = Scale(
 )
 LAPTOP_SCALE = Scale(
     'laptop',
-    'the figures in the repository: days on 2 cores',
+    'the figures in the repository: a day on 2 cores',
     rules=(
         LAPTOP,
         LAPTOP_MAZE,

@@ -254,8 +254,8 @@ def is_of_a_test(settings: Path) -> bool:
     """Whether a test has linked these settings here. The folder of pytest that they are in may be gone."""
     if not settings.is_symlink():
         return False
-    *above, test, _, _ = settings.readlink().parts
-    return test.startswith('test_') and any(name.startswith('pytest-') for name in above)
+    test = settings.readlink().parent.parent
+    return test.name.startswith('test_') and any(name.startswith('pytest-') for name in test.parts)
 
 
 def end_processes(folder: Path) -> None:

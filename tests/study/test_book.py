@@ -258,4 +258,4 @@ def test_what_came_out_is_of_as_many_pairs_as_are_asked_for(make_store):
     for chapter, specs in both.runs_of.items():
         archive.add(specs, make_store(specs), paths.archive('smoke'), chapter)
     assert '(2 pairs' in both.outcome()._repr_html_()
-    assert '(1 pairs' in make(make_store([]), '1_toy_maze', train='no', seeds=1).outcome()._repr_html_()
+    assert '(1 pair,' in make(make_store([]), '1_toy_maze', train='no', seeds=1).outcome()._repr_html_()

@@ -40,7 +40,7 @@ def test_pairs_and_their_signs_are_counted(archived):
     archived(2)
     text = said()
     assert 'interim result: two of ten planned pairs on each of walker_walk and cheetah_run are finished, with' in text
-    assert 'a lower score in 4 of 4 pairs, a higher world-model loss in 4 of 4 pairs, and a higher value error' in text
+    assert 'a lower score in 4 of 4 pairs, a higher world-model loss in 4 of 4 pairs and a higher value error' in text
     assert 'end at 3 to 3 % of the highest score' in text
     assert text.startswith(
         "The paper's effect on the score has not been shown at this scale. In the mean of 2 pairs, Passive"
