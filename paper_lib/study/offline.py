@@ -298,9 +298,9 @@ def table(frames: Frames) -> pd.DataFrame:
 
 
 def in_words(frames: Frames) -> pd.DataFrame:
-    """`table` as a reader sees it: the verdict first, measures and targets in words, three decimals."""
+    """`table` as a reader sees it: the verdict first, measures in words, three decimals."""
     rows = table(frames)
-    named = rows.assign(target=rows.target.map(TARGETS), measure=rows.measure.map(words)).round(3)
+    named = rows.assign(measure=rows.measure.map(words)).round(3)
     return named[['verdict', 'measure', *(name for name in COLUMNS if name not in ('verdict', 'measure'))]]
 
 

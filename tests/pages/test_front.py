@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from paper_lib.contract.errors import UserError
+from paper_lib.data.store import Store
 from paper_lib.pages import front
-from paper_lib.study import catalogue, claims, outcomes, paper, plan, scales
+from paper_lib.study import book, catalogue, claims, outcomes, paper
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -77,10 +78,13 @@ def test_it_says_what_came_out(place, verdicts):
     assert 'no runs yet: 20 rows' in text
 
 
-def test_it_says_how_to_run_what_it_shows(place, verdicts):
+def test_it_says_how_to_run_what_it_shows_and_how_many_runs_that_trains(place, verdicts, tmp_path):
     text = front.write('smoke').read_text()
     assert 'make figures SCALE=smoke    # installs' in text
-    assert f'trains {len(plan.planned(scales.get("smoke")))} runs first' in text
+    trained = set()
+    for name in catalogue.CLAIMS:
+        trained |= set(book.open(name, {'scale': 'smoke'}, Store(tmp_path / 'runs')).to_train())
+    assert f'trains {len(trained)} runs first' in text
     assert 'docs/cluster.md says how to train its runs' in front.render(place, 'paper')
 
 
