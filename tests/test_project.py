@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 import paper_lib
 from paper_lib import cli
 from paper_lib.explore import weights
-from paper_lib.study import claims, report, verdicts
+from paper_lib.study import report
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
@@ -142,14 +142,6 @@ def test_readme_is_short_and_leads_to_every_page():
     text = (ROOT / 'README.md').read_text()
     assert len(text.splitlines()) <= 150
     assert not [page.name for page in PAGES[1:] if f'docs/{page.name}' not in text]
-
-
-def test_readme_says_what_of_p9_does_not_show():
-    (first_half,) = (row for row in verdicts.rows(report.SCALE) if row['id'] == 'P9' and row['row'] == 'secondary')
-    says_so = 'The paper also says that Passive is ahead at first (P9); here it is not.' in ' '.join(
-        (ROOT / 'README.md').read_text().split()
-    )
-    assert says_so == (first_half['verdict'] != claims.SUPPORTED)
 
 
 def test_readme_cites_the_paper_by_its_authors():

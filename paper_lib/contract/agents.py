@@ -251,11 +251,12 @@ def group(*wanted: str) -> list[str]:
 
     Raises UserError for a word that is neither.
     """
-    called = {name: {EVERY, name, *row.groups} for name, row in AGENTS.items()}
     for word in wanted:
-        if not any(word in names for names in called.values()):
+        if word != EVERY and word not in AGENTS and not any(word in row.groups for row in AGENTS.values()):
             raise UserError(f'group={word!r}: no agent has this name or is in a group of it')
-    return [name for name, names in called.items() if not names.isdisjoint(wanted)]
+    if EVERY in wanted:
+        return list(AGENTS)
+    return [name for name, row in AGENTS.items() if name in wanted or not set(wanted).isdisjoint(row.groups)]
 
 
 def exploration_weight(name: str) -> float:

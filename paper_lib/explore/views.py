@@ -15,7 +15,7 @@ from paper_lib.study import drawing, episodes, offline, panels, scales
 from paper_lib.study.style import ALERT, context
 
 # In inches:
-WIDTH = 11.0
+WIDTH = 8.5
 HEIGHT = 3.4
 STRIP_HEIGHT = 3.2
 

@@ -43,14 +43,25 @@ CAUTION = """There is one row for each claim: its primary row. The estimate is t
     had been looked at.) Value errors are in units of Active's mean discounted return, and world-model losses
     are compared by the log of their ratio. A claim is supported only if the whole interval lies inside the
     range that the claim names, and contradicted only if it lies wholly outside; in both cases p, adjusted for
-    all claims, must be below 0.05 (C10 is exact and has no p). Undecided is no evidence against a claim, and a
-    row of few pairs is an interim result."""
-COMMANDS = """make figures{scale}    # installs what is needed (1.6 GB), and draws these figures; {trains}
+    all claims, must be below 0.05 (C10 is exact and has no p). The interval is that of a
+    sign-flip test. Undecided is no evidence against a claim, and a row of few pairs is an interim result. {glossary}
+    explains the words."""
+COMMANDS = """# Install what is needed (1.6 GB), and draw these figures; {trains}.
+make figures{scale}
 export PATH=$PWD/.venv/bin:$PATH
-paper-lib train --task cheetah_run-proprio --agent passive --chapter study --seed 10    # one run, after its source
-paper-lib train --task gym:Pendulum-v1    # Active on a Gymnasium environment; --dry-run tells the hours in advance
-paper-lib audit mine.npz    # what is wrong with your own recording
-paper-lib diagnose mine.npz    # whether agents that learn from it would degrade"""
+
+# Train one run of the study, after the run that it learns from; --dry-run tells the hours in advance.
+paper-lib train --task cheetah_run-proprio --agent passive --chapter study --seed 10
+
+# Your environment: Active, then Passive, on any task of Gymnasium.
+paper-lib train --task gym:Pendulum-v1 --agent passive
+
+# Your recording: list its mistakes, and train Passive on it.
+paper-lib audit mine.npz
+paper-lib train --task gym:Pendulum-v1 --agent passive --dataset mine.npz
+
+# Train three agents on it (vectors only; a quarter of an hour), and ask whether they degrade.
+paper-lib diagnose mine.npz"""
 OWN_DATA = """A recording is an <code>.npz</code> file of our arrays, of OGBench or of D4RL, a folder of ExORL
     or V-D4RL, or a dataset of Minari. {data} shows the formats by example, and {diagnose} says how a diagnosis
     comes about."""
@@ -81,7 +92,7 @@ def render(folder: Path, scale: str) -> str:
         _beyond(known),
         layout.heading(2, 'What the paper claims, and what came out here'),
         outcomes.as_html(primary),
-        f'<p class="small">{_one_line(CAUTION)}</p>',
+        f'<p class="small">{_one_line(CAUTION).format(glossary=_document("glossary"))}</p>',
         _clickable(scale),
         layout.heading(2, RUN_IT),
         _run_it(known),
@@ -100,9 +111,9 @@ def render(folder: Path, scale: str) -> str:
 def _run_it(scale: Scale) -> str:
     """The first commands, and where to read on."""
     lacking = {spec.run_id for opened in book.every(scale, 0, None) for spec in opened.lacking('yes')}
-    trains = f'trains {len(lacking)} runs first' if lacking else 'nothing is left to train'
+    trains = f'this trains {len(lacking)} runs first' if lacking else 'every planned run is here'
     if not scale.trains:
-        trains = 'docs/cluster.md says how to train its runs'
+        trains = 'docs/cluster.md says how to train them'
     named = '' if scale.name == parameters.Parameters().scale else f' SCALE={scale.name}'
     commands = COMMANDS.format(scale=named, trains=trains)
     own = _one_line(OWN_DATA).format(data=_document('your_data'), diagnose=_document('diagnose'))
@@ -173,13 +184,16 @@ def _gallery(folder: Path, scale: str, texts: dict[str, str]) -> str:
         entries += [entry for entry in catalogue.shown(numbered.notebook) if _belongs(entry, numbered)]
     entries += [entry for entry in catalogue.ENTRIES.values() if entry not in entries]
     tiles = []
+    without_runs = []  # come last
     chapters: dict[str, Frames] = {}
     for entry in entries:
         if entry.is_figure and _has_files(folder, entry.name, 'png', 'md'):
             if entry.chapter not in chapters:
                 chapters[entry.chapter] = _chapter(entry.chapter, scale)
             state = entry.state(book.begun(entry.of(chapters[entry.chapter])))
-            tiles.append(_tile(folder, entry, state, texts[entry.notebook]))
+            place = without_runs if state == catalogue.SUBJECT_MISSING else tiles
+            place.append(_tile(folder, entry, state, texts[entry.notebook]))
+    tiles += without_runs
     return f'<div class="gallery">{"".join(tiles)}</div>' if tiles else '<p>None is drawn yet.</p>'
 
 

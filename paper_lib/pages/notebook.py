@@ -14,9 +14,10 @@ IMAGE = re.compile(r'src="data:image/png;base64,([^"]*)"')
 def render(notebook: Any, name: str, folder: Path, scale: str) -> str:
     """The page of a notebook that was executed at a scale, to be written to `folder`. Equal outputs give equal bytes.
 
-    Left out are progress and warnings (stderr), cells that print nothing and the parameters that papermill adds. The
-    sections before the first figure are folded, but not the first one and what came out. A picture whose file lies in
-    the folder is linked, others are in the page. An interactive part is shown as it is before a control is moved.
+    Left out are progress and warnings (stderr), cells that print nothing and the parameters that papermill adds. What
+    came out stands after the first paragraph. The other sections before the first figure are folded, but not the first
+    one. A picture whose file lies in the folder is linked, others are in the page. An interactive part is shown as it
+    is before a control is moved.
     """
     notebook.metadata.pop('widgets', None)
     parts = []
@@ -25,7 +26,10 @@ def render(notebook: Any, name: str, folder: Path, scale: str) -> str:
         kept = [cell for cell in map(_cleaned, cells) if _is_shown(cell)]
         body = _linked(_export(kept, notebook.metadata), folder)
         has_figure = has_figure or '<img' in body
-        is_open = has_figure or '<h1' in body or 'class="outcome"' in body
+        if 'class="outcome"' in body:
+            parts[0] = parts[0].replace('</p>', f'</p>{body}', 1)
+            continue
+        is_open = has_figure or '<h1' in body
         parts.append(body if is_open else _folded(body))
     return layout.page(name, '\n'.join(parts), layout.navigation(name, scale))
 

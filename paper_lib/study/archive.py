@@ -234,7 +234,8 @@ def _parse(content: bytes, name: str) -> pd.DataFrame:
         raise ValueError('other columns or types than were written')
     if file.metadata.num_rows > MOST_ROWS:
         raise ValueError(f'{file.metadata.num_rows:,} rows, at most {MOST_ROWS:,} are read')
-    rows = file.read().to_pandas()
+    with pd.option_context('mode.string_storage', 'python'):  # tables of few rows are filtered faster
+        rows = file.read().to_pandas()
     _check(rows, name)
     later = [column for column in extract.values(name) if column not in written]
     return rows.assign(**dict.fromkeys(later, np.nan))

@@ -144,7 +144,7 @@ class Book:
         specs = self.lacking(train)
         hours = rates.hours(specs, rates.measured(scales.get(self.scale)))
         told = '' if hours is None else f', about {math.ceil(hours)} hours of one core'
-        return f'{len(specs)} runs for this notebook{told}'
+        return f'{len(specs)} runs{told}'
 
     def caption(self, entry: Entry, rows: Frames) -> str:
         """What stands below a figure or a table."""
@@ -176,15 +176,16 @@ class Book:
         return self._save(choose('table', name, known))
 
     def outcome(self) -> outcomes.Outcome:
-        """What came out, in a few sentences that follow from the archive."""
+        """What came out, in sentences that follow from the archive."""
         if self.name == '0_base_agent':
             return outcomes.Outcome([conclusion.of_base_agent(published.table(self.frames('table_base_agent')))])
         if self.name == '6_offline_measure':
-            return outcomes.Outcome(conclusion.without_acting(offline.table(self.frames('table_offline'))))
+            found = conclusion.without_acting(offline.table(self.frames('table_offline')))
+            return outcomes.Outcome([' '.join(found)])
         seeds = self.parameters.seeds
         if catalogue.chapter_of(self.name) == 'toy_maze':
             return outcomes.Outcome([conclusion.maze(self.scale, seeds)])
-        return outcomes.Outcome([conclusion.of_claims(catalogue.CLAIMS[self.name], self.scale, seeds)])
+        return outcomes.Outcome(conclusion.of_claims(catalogue.CLAIMS[self.name], self.scale, seeds))
 
     def claims(self) -> tables.Table:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""
@@ -228,7 +229,7 @@ def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: f
     folder = paths.archive(scale.name)
     exploratory = tuple(scale.exploratory(entry.chapter))
     rows = archive.load(shown, folder, entry.chapter, optional=optional, scale=scale.name, exploratory=exploratory)
-    rows = begun(rows)
+    rows = begun(entry.of(rows))
     warnings = [scale.warning, entry.warning(rows) if entry.name else '']
     return dataclasses.replace(rows, warning='; '.join(filter(None, warnings)))
 

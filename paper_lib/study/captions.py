@@ -22,7 +22,7 @@ NORMALISED_LOSS = 'Losses are normalised per task: 1 is the mean final loss of t
 SCHEDULES = """{fixed}: data are added at this rate, but none at the end of training, so the total is a little less.
     {adaptive}: data are added only if the OOD ratio is above the number in the name."""
 WEIGHTS = """Large marks: means; a line joins neighbouring weights that have runs. Dots: seeds. Bars: 95 % bootstrap
-    interval of the mean, if there are three seeds or more. Dashed: {active.label} at weight 0."""
+    interval of the mean, if there are four seeds or more. Dashed: {active.label} at weight 0."""
 BASELINE = 'Dashed: mean of the {active.label} agent, which collects for the task.'
 NOT_KNOWN = MappingProxyType({'yes': 'them', 'all': 'them'})
 MEAN_OVER = 'tasks with the same budget (that of most agents; of several, that on which claims are tested)'
@@ -115,13 +115,14 @@ def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) 
     what = [
         f'**{entry.title}.**' if entry.title else '',
         _one_line(entry.text).format(**_words(frames)),
-        f'Scale {frames.scale}: {"; ".join(_sizes(frames))}. {seeds(frames)}.',
+        f'Scale {frames.scale}: {_tasks(frames.tasks)}. {seeds(frames)}.',
         exploratory(frames),
         published.summary(frames) if entry.name == 'figure_base_agent' else '',
         f'{frames.warning}.' if frames.warning else '',
         _planned_missing(entry, frames, costs['yes']),
     ]
     how = [
+        f'Budgets: {"; ".join(_sizes(frames))}.',
         in_paper(entry, frames),
         *dict.fromkeys(published.goal(spec) for spec in frames.specs),
         *dict.fromkeys(published.collected_for(spec) for spec in frames.specs),

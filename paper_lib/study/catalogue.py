@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Takes frames and the names of agents, and returns a figure or a table.
 Draw = Callable[[Frames, Sequence[str]], 'Figure | pd.DataFrame']
 
-STATES = COMPLETE, PARTIAL, SUBJECT_MISSING = 'complete', 'partial', 'subject missing'
+STATES = COMPLETE, PARTIAL, SUBJECT_MISSING = 'complete', 'partial', 'no runs yet'
 LISTED = 5  # agents that a warning lists; more are counted
 
 
@@ -49,6 +49,7 @@ class Entry:
     named: tuple[str, ...] | None = None  # those of them that the paper's text names; None: nothing is said of it
     fits: Callable[[Task], bool] | None = None  # which tasks can be shown in place of the paper's; None: all
     about: tuple[str, ...] = ()  # agents or groups that it is about, if others stand beside them only to compare
+    tested: bool = False  # exploratory tasks are left out, if others have runs
 
     @property
     def is_figure(self) -> bool:
@@ -88,7 +89,7 @@ class Entry:
             return ''
         labels = [agents.get(name).label for name in self.subject]
         names = ', '.join(labels) if len(labels) <= LISTED else f'the {len(labels)} agents that it is about'
-        return f'{SUBJECT_MISSING.capitalize()}: no run yet of {names}'
+        return f'No run yet of {names}'
 
     def over(self, specs: Iterable[RunSpec], optional: Collection[str] = ()) -> list[str]:
         """The tasks that are shown, out of those of the runs of a chapter. `optional` are ids of optional runs.
@@ -124,7 +125,11 @@ class Entry:
 
     def of(self, frames: Frames) -> Frames:
         """The part of a chapter's frames that is shown."""
-        return frames.of(self.agents).of(self.over(frames.specs, frames.optional), 'task')
+        shown = self.over(frames.specs, frames.optional)
+        with_claims = [task for task in shown if task not in frames.exploratory]
+        if self.tested and frames.runs.task.isin(with_claims).any():
+            shown = with_claims
+        return frames.of(self.agents).of(shown, 'task')
 
     def make(self, frames: Frames) -> 'Figure | pd.DataFrame':
         """The figure or the table of these frames."""
@@ -238,12 +243,14 @@ ROWS = (
         ('compared', 'exploration', 'interacting'),
         _glance,
         title='The whole study at a glance',
-        text="""(a) Where the data of an agent come from. (b) The tasks of the paper; the framed ones are shown below.
-        (c-e) Normalised final score of (c) offline agents on {active.label}'s data, (d, hatched) agents on data of
-        pure exploration, and (e) agents that add data of their own. Bar: mean over tasks. Black line: its 95 %
-        bootstrap interval ({within}). White marks: mean of each task. An agent that has runs on tasks on which claims
-        are tested leaves out the exploratory ones. Dashed: {active.label}. Dotted: {passive.label} on the tasks that
-        the panel shows, which may be fewer than in (c). {normalised}""",
+        text="""(a) Where the data of an agent come from. (b) The tasks of the paper, some of which it has with numbers
+        and with pictures; those of (c-e) are framed. (c-e) Final score of (c) offline agents on {active.label}'s data,
+        (d, hatched) agents on data of pure exploration, and (e) agents that add data of their own. 0 is random
+        actions, and 1 is the mean of {active.label} in the pairs that the agent has (dashed). Bar: mean over tasks.
+        Black line: its 95 % bootstrap interval ({within}). White marks: mean of each task. Dotted: {passive.label} in
+        the pairs that the panel shows. Tasks on which {active.label} is no better than random are left out, and so are
+        exploratory tasks.""",
+        tested=True,
         about=('compared',),
     ),
     Entry(
@@ -602,7 +609,7 @@ ROWS = (
         text="""Environment steps that {passive_auto.label} added, in percent of those in its source's replay: mean,
         lowest and highest run, number of runs, and the number in the paper's Table S2 (1M steps, size S). The lines
         at the end have the mean over the tasks that have runs, for ours and for the paper's numbers, and from three
-        tasks on the rank correlation (Spearman's) of the two columns.""",
+        tasks on Spearman's rank correlation of the two columns.""",
     ),
     Entry(
         'figure_S1',
@@ -700,7 +707,7 @@ ROWS = (
         schedule needs. {passive_auto.label} needs them wherever its schedule asks for the OOD ratio; fixed rates need
         none, and {passive_auto_offline.label} asks a measure that takes none. Small marks: pairs. Large marks: their
         mean. Grey: means of fixed rates, joined by a line. Dashed: {active.label}. Dotted: as many steps as the
-        recording has. Only the pairs of {passive_auto_offline.label} are shown. {normalised}""",
+        recording has. Only pairs in which {passive_auto_offline.label} has run are shown. {normalised}""",
         tasks=scales.MAIN,
         about=scales.BEYOND,
     ),

@@ -36,6 +36,7 @@ from paper_lib.study.comparisons import (
 
 LEVEL = 0.05  # rate of wrong verdicts: of one row, and with Holm's correction of all primary rows together
 MAZE = ('C1', 'C2', 'C3')  # what the toy maze can test
+LATER = ('P2', 'P3')  # claims whose rows were added after the first three pairs of the study
 KNOWN = 'share of the steps with little reward whose world-model loss is not unusual'
 UNSEEN = 'share of the steps with an unusual world-model loss whose reconstruction loss is not unusual'
 PRIMARY, SECONDARY = 'primary', 'secondary'
@@ -316,7 +317,7 @@ def in_words(row: typing.Any) -> str:
     if np.isnan(row.p):
         return NOT_FINITE
     if 2 ** (1 - row.pairs) >= LEVEL:
-        return f'{row.pairs} pairs are too few for any verdict.'
+        return f'{row.pairs} {"pair is" if row.pairs == 1 else "pairs are"} too few for any verdict.'
     if row.p < LEVEL:
         return f'Alone this row would have a verdict (p = {row.p:.2g}); among all primary rows it has none.'
     return f'These pairs do not decide whether the mean lies {place}.'

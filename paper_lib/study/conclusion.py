@@ -8,7 +8,7 @@ import pandas as pd
 from paper_lib.contract import agents, quantities, tasks
 from paper_lib.contract.scales import Planned
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import archive, claims, offline, paths, plan, scales, stats, verdicts
+from paper_lib.study import archive, claims, offline, outcomes, paths, plan, scales, stats, verdicts
 from paper_lib.study.names import listed, word
 from paper_lib.study.paper import PAPER_TASKS
 from paper_lib.study.verdicts import number, probability
@@ -35,11 +35,19 @@ ANSWERS = {
 }
 
 
+# Verdict on the secondary row of P9 -> what is said of it.
+AT_FIRST = {
+    claims.SUPPORTED: 'here it is too',
+    claims.CONTRADICTED: 'here it is not',
+    claims.UNDECIDED: 'here this does not show',
+}
+
+
 def sentences(scale: str, primary: pd.DataFrame) -> list[str]:
     """What came out at a scale. `primary` is the table of the primary rows of all claims.
 
     The answer; how far Passive is behind Active, and in how many pairs; how many pairs of what size are finished; how
-    well Active learned; what the maze shows; the verdicts on the claims.
+    well Active learned; what the maze shows; the verdicts on the claims; whether Passive is ahead at first.
     """
     (effect,) = primary[primary.id == 'C1'].to_dict('records')
     if not effect['pairs']:
@@ -55,6 +63,7 @@ def sentences(scale: str, primary: pd.DataFrame) -> list[str]:
         _level(values),
         maze(scale),
         _verdicts(primary, done < entry.pairs),
+        _at_first(scale),
     ]
     return [sentence for sentence in found if sentence]
 
@@ -76,16 +85,17 @@ def without_acting(table: pd.DataFrame) -> list[str]:
     return [
         f'In {own.pairs.iloc[0]} pairs, {word(len(works))} of {word(len(own))} measures that take no step in the '
         f'environment {tell} degraded agents (which gain less than {offline.LEAST_GAIN:g} of what Active gains) from '
-        f'others (AUROC){": " if found else ""}{"; ".join(found)}.',
+        f'others{": " if found else ""}{"; ".join(found)}.',
+        'AUROC is the share of couples of a degraded and another agent that are put in the right order.',
         f'{rival}, and {"is beaten by " + listed(beats) if beats else "no measure is shown to be better"}.',
-        'No correction is made for the number of measures.',
+        'No measure has been tried on new runs, and their number is not corrected for.',
     ]
 
 
 def _auroc(row: pd.Series) -> str:
     among = row['offline agents']
     alone = '' if math.isnan(among) else f' ({among:.2f} among offline agents alone)'
-    return f'{row.AUROC:.2f} [{row.low:.2f}, {row.high:.2f}]{alone}'
+    return f'AUROC {row.AUROC:.2f} [{row.low:.2f}, {row.high:.2f}]{alone}'
 
 
 def scores(run_ids: list[str], scale: str) -> str:
@@ -150,20 +160,23 @@ def _effect(row: dict) -> str:
         interval = 'too few pairs for an interval'
     test = f'p {probability(row["p"])}, and {probability(row["adjusted_p"])} adjusted for all claims'
     return (
-        f'In the mean of {_pairs(row)}, Passive ends {number(abs(row["estimate"]))} {direction} Active, where '
+        f'In the mean of {_pairs(row)} of an Active agent and its followers, Passive ends {number(abs(row["estimate"]))} {direction} Active, where '
         f'random actions score 0 and Active scores 1 ({interval}; {test}).'
     )
 
 
-def of_claims(ids: tuple[str, ...], scale: str, seeds: int = 0) -> str:
-    """Which of these claims have which verdict, by their primary rows, with this number of pairs (0: all)."""
+def of_claims(ids: tuple[str, ...], scale: str, seeds: int = 0) -> list[str]:
+    """For each verdict, the claims that have it by their primary rows, with this number of pairs (0: all)."""
     primary = verdicts.table('study', scales.get(scale), ids, seeds, secondary=False)
-    parts = []
+    found = []
     for verdict, words in VERDICTS.items():
-        found = [row.id for row in primary.itertuples() if row.verdict == verdict]
-        if found:
-            parts.append(f'{listed(found)} {"is" if len(found) == 1 else "are"} {words}')
-    return f'Of the claims below, {"; ".join(parts)}.'
+        parts = []
+        for row in primary[primary.verdict == verdict].to_dict('records'):
+            numbers = f': {outcomes.estimate(row)}, {_pairs(row)}' if row['pairs'] else ''
+            parts.append(f'{row["claim"].removesuffix(".")} ({row["id"]}{numbers})')
+        if parts:
+            found.append(f'{words.capitalize()}: {"; ".join(parts)}.')
+    return found
 
 
 def of_base_agent(table: pd.DataFrame) -> str:
@@ -215,7 +228,8 @@ def _level(values: pd.DataFrame) -> str:
     shares = (100 * own.score / highest).dropna()
     if shares.empty:
         return ''
-    return f'The Active agents themselves end at {shares.min():.0f} to {shares.max():.0f} % of the highest score.'
+    span = f'{shares.min():.0f} to {shares.max():.0f} %'
+    return f'No Active agent is near the highest possible score: the runs end at {span} of it.'
 
 
 def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
@@ -224,4 +238,13 @@ def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
     for verdict, words in VERDICTS.items():
         if count := int((primary.verdict == verdict).sum()):
             parts.append(f'{word(count)} {"is" if count == 1 else "are"} {words}')
-    return f'{"So far, of" if is_interim else "Of"} {len(primary)} claims, {listed(parts)}.'
+    later = [id for id in primary.id[primary.verdict == claims.SUPPORTED] if id in claims.LATER]
+    since = f' (of the supported ones, {listed(later)} by rows that were added after three pairs)' if later else ''
+    return f'{"So far, of" if is_interim else "Of"} {len(primary)} claims, {listed(parts)}{since}.'
+
+
+def _at_first(scale: str) -> str:
+    """Whether Passive is ahead of Active in the first half of training, which P9 does not ask; '' without runs."""
+    rows = verdicts.table('study', scales.get(scale), ('P9',))
+    found = AT_FIRST.get(rows.verdict[rows.row == claims.SECONDARY].iloc[0])
+    return f'The paper also says that Passive is ahead at first (P9); {found}.' if found else ''

@@ -209,14 +209,13 @@ def scores_bought(frames: Frames, names: Sequence[str]) -> Figure:
                     panels.empty(axes, 'no normalised score' if has_runs else panels.NO_RUN)
                     continue
                 _draw_bought(axes, of_task, offline, column)
-                without = frames.archived_agents.intersection(offline).difference(of_task.agent)
-                panels.lacking(axes, [name for name in offline if name in without], 'score')
                 panels.steps(axes)
                 axes.xaxis.set_major_locator(MaxNLocator(6))
                 axes.set_xlabel(text)
             row[0].set_ylabel('normalised final score')
         for axes, task in zip(grid[0], frames.tasks, strict=True):
-            axes.set_title(task)
+            pairs = runs.pair_seed[runs.task == task].nunique()
+            axes.set_title(f'{task} ({pairs} pair{"" if pairs == 1 else "s"})')
         panels.legend(figure, grid.flat, panels.notes(frames, names), ncols=3, absent=panels.absent(frames, names))
         return figure
 

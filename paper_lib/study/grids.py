@@ -153,7 +153,6 @@ def _draw_task(axes: Axes, frames: Frames, task: str, column: str, content: Curv
     shown = _those_of(content.names, frames.metrics[frames.metrics.task == task])
     if shown:
         panels.curves(axes, frames, shown, column, content.faded, task)
-        panels.lacking(axes, [agent for agent in content.names if agent not in shown], column)
     else:
         panels.empty(axes, panels.NO_RUN)
 
@@ -332,7 +331,7 @@ def _draw_weights(axes: Axes, finals: pd.DataFrame, families: Sequence[str]) -> 
 
 
 def _draw_family(axes: Axes, family: str, scores: dict[float, np.ndarray]) -> None:
-    """Final scores (seeds,) by place: a line through the means, a dot per seed, an interval from three seeds on."""
+    """Final scores (seeds,) by place: a line through the means, a dot per seed, an interval from BAND_SEEDS seeds on."""
     look = agents.get(family)
     if any(len(values) for values in scores.values()):
         # A weight that was not trained is a gap in the line.
@@ -340,7 +339,7 @@ def _draw_family(axes: Axes, family: str, scores: dict[float, np.ndarray]) -> No
         panels.line(axes, family, look.label, list(scores), means)
     for x, values in scores.items():
         axes.plot([x] * len(values), values, '.', ms=4, alpha=0.5, color=look.color)
-        if len(values) > 2:
+        if len(values) >= panels.BAND_SEEDS:
             low, high = stats.interval(values)
             axes.vlines(x, low, high, color=look.color, alpha=0.4, lw=4)
 
@@ -354,6 +353,7 @@ def interaction(frames: Frames, names: Sequence[str]) -> Figure:
         normalisable = frames.metrics[~frames.metrics.task.isin(_unlearned_tasks(frames))]
         learned = dataclasses.replace(frames, metrics=normalisable)
         learned = dataclasses.replace(learned, metrics=of_one_budget(learned, 'score'))
+        learned = learned.of(set(learned.metrics.task), 'task')
         score = mean_curve(learned, 'score').set_index(['agent', 'env_step']).value
         added = mean_curve(learned, 'added').set_index(['agent', 'env_step']).value
         both = pd.concat({'score': score, 'added': added}, axis=1, join='inner').astype(float)
@@ -361,17 +361,17 @@ def interaction(frames: Frames, names: Sequence[str]) -> Figure:
         adding = [agent for agent in names if agents.get(agent).values.get('interact_every')]
         for agent in adding:
             if agent in both.index.get_level_values('agent'):
-                _draw_added(axes, agent, panels.name(frames, agent), both.loc[agent])
+                _draw_added(axes, agent, panels.name(learned, agent), both.loc[agent])
         for agent in names:
             if agent not in adding and agent in score.index.get_level_values('agent'):
                 end = score.loc[agent].iloc[-1]
                 color = agents.get(agent).color
-                axes.axhline(end, ls='--', lw=1.4, color=color, label=panels.name(frames, agent))
+                axes.axhline(end, ls='--', lw=1.4, color=color, label=panels.name(learned, agent))
         if not axes.lines:
             panels.empty(axes, _why_no_mean(frames))
         axes.set(xlabel="added data (% of the source's replay)", ylabel='normalised mean score')
         notes = panels.notes(frames, names) + unlearned(frames)
-        panels.legend(figure, [axes], notes, ncols=3, absent=panels.absent(frames, names))
+        panels.legend(figure, [axes], notes, ncols=2, absent=panels.absent(frames, names))
         return figure
 
 

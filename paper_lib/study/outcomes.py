@@ -23,13 +23,13 @@ class Claims(tables.Table):
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came out, in sentences, as a notebook shows it."""
+    """What came out, in paragraphs, as a notebook shows it."""
 
-    sentences: list[str]
+    paragraphs: list[str]
 
     def _repr_html_(self) -> str:
-        text = ' '.join(filter(None, self.sentences)) or 'No run has finished yet.'
-        return f'<p class="outcome">{html.escape(text)}</p>'
+        texts = list(filter(None, self.paragraphs)) or ['No run has finished yet.']
+        return ''.join(f'<p class="outcome">{html.escape(text)}</p>' for text in texts)
 
 
 def as_html(frame: pd.DataFrame) -> str:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,6 @@ from paper_lib.study.style import THEIRS, context
 BARS = {'Degradation': 'compared', 'Exploration data': 'exploration', 'Interaction': 'interacting'}  # title -> group
 WIDEST = 11  # pictures in a row
 MARKERS = 'osD^vP*X<>h'  # of tasks
-Scores = dict[str, dict[str, np.ndarray]]  # agent -> task -> normalised final scores (seeds,)
 # Agent -> what it acts in, and what it learns from.
 DRAWN = {
     'active': ('environment', 'its replay'),
@@ -36,13 +35,13 @@ def glance(frames: Frames) -> Figure:
         figure = panels.new(frames, 9.5, 7.0)
         drawn, top, bottom = figure.subfigures(3, 1, height_ratios=[0.45, 1, 1.25])
         _agents(drawn)
-        _montage(top, pictures, {task.rpartition('-')[0] for task in frames.tasks})
         groups = {title: agents.group(group) for title, group in BARS.items()}
         widths = [len(names) for names in groups.values()]
         grid = bottom.subplots(1, len(groups), sharey=True, width_ratios=widths)
-        values = normalised(frames)
+        runs = gains(frames)
+        _montage(top, pictures, {task.rpartition('-')[0] for task in runs.task})
         for axes, letter, (title, names) in zip(grid, 'cde', groups.items(), strict=True):
-            bars(axes, values, names, frames.tasks, frames.exploratory)
+            bars(axes, runs, names, frames.tasks)
             panels.label(axes, letter, title)
         grid[0].set_ylabel('normalised mean final score')
         notes = panels.notes(frames, agents.group(*BARS.values())) + grids.unlearned(frames)
@@ -88,15 +87,27 @@ def _montage(figure, pictures, here):
     figure.suptitle('(b) Tasks', fontsize=10, fontweight='bold', x=0.01, ha='left')
 
 
-def normalised(frames: Frames) -> Scores:
-    """Normalised final scores, without tasks that nothing can be normalised by."""
-    if frames.metrics.empty:
-        return {}
-    finals = stats.normalised(stats.final(frames.metrics, 'score'), reference.random_score)
+def gains(frames: Frames) -> pd.DataFrame:
+    """How far above random actions every run ends: `gain`, and `unit`, the gain of the Active agent of its pair.
+
+    Tasks on which Active is no better than random actions are left out, and so are runs of pairs without Active.
+    """
+    finals = stats.final(frames.metrics, 'score')
     finals = finals[~finals.task.isin(stats.unlearned(frames.metrics, reference.random_score))]
-    groups = {key: own.score.to_numpy() for key, own in finals.groupby(['agent', 'task'])}
-    return {agent: {task: values for (name, task), values in groups.items() if name == agent}
-            for agent in dict.fromkeys(name for name, _ in groups)}  # fmt: skip
+    of_random = {task: reference.random_score(task) for task in finals.task.unique()}
+    finals = finals.assign(gain=finals.score - stats.by_task(finals, of_random))
+    pair = ['task', 'pair_seed']
+    units = finals.loc[finals.agent == 'active', [*pair, 'gain']].rename(columns={'gain': 'unit'})
+    return finals.merge(units, on=pair)
+
+
+def relative(runs: pd.DataFrame) -> np.ndarray:
+    """Scores of runs of `gains` of one task, (n,): 0 is random actions, 1 the mean of Active in the same pairs.
+
+    There are none if Active is no better than random actions in these pairs.
+    """
+    unit = runs.unit.mean()
+    return (runs.gain / unit).to_numpy() if unit > 0 else np.array([])
 
 
 def finals(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
@@ -111,20 +122,20 @@ def finals(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
     return table.sort_values(['task', 'pair seed'], key=lambda column: column.replace(order), ignore_index=True)
 
 
-def bars(
-    axes: Axes, scores: Scores, names: Sequence[str], tasks: Sequence[str], exploratory: Collection[str] = ()
-) -> None:
+def bars(axes: Axes, runs: pd.DataFrame, names: Sequence[str], tasks: Sequence[str]) -> None:
     """Mean over tasks of each of these agents, its 95 % interval beside the dots of its tasks, and Passive's mean.
 
-    Passive's is over the tasks that the panel shows. An agent without a run has an empty place, and one that has runs
-    on other tasks leaves out the `exploratory` ones.
+    `runs` is the table of `gains`. Passive's mean is over the pairs that the panel shows. An agent without a run has an
+    empty place.
     """
     values = {}
+    parts = []
     for name in names:
-        of_tasks = scores.get(name, {})
-        tested = {task: own for task, own in of_tasks.items() if task not in exploratory}
-        if of_tasks:
-            values[name] = tested or of_tasks
+        own = runs[runs.agent == name]
+        scores = {task: relative(of_task) for task, of_task in own.groupby('task')}
+        if found := {task: of_task for task, of_task in scores.items() if len(of_task)}:
+            values[name] = found
+            parts.append(own[own.task.isin(found)])
     shown = list(values)
     if not shown:
         panels.empty(axes, 'no normalised score')
@@ -133,17 +144,25 @@ def bars(
             _draw_bar(axes, x, name, values[name], tasks)
         elif shown:
             axes.text(x, 0.05, 'no run yet', rotation=90, ha='center', va='bottom', color=THEIRS, fontsize=8)
-    here = {task for name in shown for task in values[name]}
-    passive = [own.mean() for task, own in scores.get('passive', {}).items() if task in here]
-    if passive and 'passive' not in names:
-        axes.axhline(np.mean(passive), ls=':', lw=1.6, color=agents.get('passive').color, label='Passive, same tasks')
-    axes.axhline(1, ls='--', lw=1.2, color=agents.get('active').color, zorder=0, label='Active')
+    if shown and 'passive' not in names:
+        _draw_passive(axes, runs, pd.concat(parts))
+    axes.axhline(1, ls='--', lw=1.2, color=agents.get('active').color, zorder=0, label='Active of the same pairs')
     ticks = axes.set_xticks(range(len(names)), [_tick(name, values) for name in names])
     for tick, name in zip(ticks, names, strict=True):
         tick.label1.set_color('black' if name in shown else THEIRS)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.tick_params('x', labelsize=7.5)
     axes.grid(False, axis='x')
+
+
+def _draw_passive(axes: Axes, runs: pd.DataFrame, shown: pd.DataFrame) -> None:
+    """A line at the mean of Passive over the tasks and pairs that are shown."""
+    pair = ['task', 'pair_seed']
+    passive = runs[runs.agent == 'passive'].merge(shown[pair].drop_duplicates(), on=pair)
+    means = [relative(of_task).mean() for _, of_task in passive.groupby('task') if len(relative(of_task))]
+    if means:
+        look = {'ls': ':', 'lw': 1.6, 'color': agents.get('passive').color}
+        axes.axhline(np.mean(means), label='Passive of the same pairs', **look)
 
 
 def _draw_bar(axes: Axes, x: float, name: str, of_tasks: dict[str, np.ndarray], tasks: Sequence[str]) -> None:
@@ -159,10 +178,10 @@ def _draw_bar(axes: Axes, x: float, name: str, of_tasks: dict[str, np.ndarray], 
             axes.plot(x + place, of_tasks[task].mean(), marker, label=task, **look)
 
 
-def _tick(name: str, values: Scores) -> str:
-    """The label of an agent, which is broken where it can be, and the number of its tasks."""
+def _tick(name: str, values: dict[str, dict[str, np.ndarray]]) -> str:
+    """The label of an agent, which is broken where it can be, and the number of its runs."""
     label = agents.get(name).label.replace(' + ', '\n+ ')
     if name not in values:
         return label
-    count = len(values[name])
-    return f'{label}\n({count} task{"s" * (count > 1)})'
+    count = sum(map(len, values[name].values()))
+    return f'{label}\n({count} run{"s" * (count > 1)})'

@@ -125,19 +125,6 @@ def lost(frames: Frames, names: Sequence[str]) -> list[str]:
     return lines
 
 
-def lacking(axes: Axes, names: Sequence[str], column: str) -> None:
-    """Say in a panel of `column` that these agents, which other panels show, have no run of its task.
-
-    Losses begin high, so there the words stand on the right.
-    """
-    if names:
-        labels = '\n'.join(agents.get(name).label for name in names)
-        at, side = (0.97, 'right') if quantities.get(column).normalised == 'loss' else (0.03, 'left')
-        box = {'facecolor': 'white', 'alpha': 0.75, 'lw': 0, 'pad': 1}
-        text = {'ha': side, 'va': 'top', 'fontsize': 7, 'color': THEIRS, 'zorder': 6, 'bbox': box}
-        axes.text(at, 0.98, f'no run yet:\n{labels}', transform=axes.transAxes, **text)
-
-
 def missing(axes: Axes, frames: Frames, names: Sequence[str]) -> None:
     """Say in an empty panel which runs of these agents are missing."""
     text = '\n'.join([NO_RUN, *lost(frames, names)])
@@ -156,14 +143,16 @@ def _say(axes: Axes, text: str) -> None:
 
 
 def count(frames: Frames, agent: str) -> str:
-    """How many seeds an agent has on the tasks on which it has any: '3 seeds', or '3 to 6 seeds' where tasks differ."""
+    """How many seeds an agent has on the tasks on which it has any, and how many of the tasks these are.
+
+    '3 seeds', '3 to 6 seeds' where tasks differ, '3 seeds on 2 of 5 tasks' where some tasks have none.
+    """
     counts = frames.runs[frames.runs.agent == agent].task.value_counts()
     if counts.empty:
         return 'no seed'
     fewest, most = counts.min(), counts.max()
-    if fewest < most:
-        return f'{fewest} to {most} seeds'
-    return '1 seed' if most == 1 else f'{most} seeds'
+    seeds = f'{fewest} to {most} seeds' if fewest < most else f'{most} seed{"" if most == 1 else "s"}'
+    return seeds if len(counts) == len(frames.tasks) else f'{seeds} on {len(counts)} of {len(frames.tasks)} tasks'
 
 
 def name(frames: Frames, agent: str) -> str:
@@ -200,8 +189,9 @@ def curves(
         line(axes, agent, name(frames, agent), at, mean, faded=agent in faded)
         if agent in faded or not len(at):
             continue
-        axes.plot(at, values, lw=0.6, alpha=0.35, color=agents.get(agent).color)
-        if values.shape[1] >= BAND_SEEDS:
+        seeds = values.shape[1]
+        axes.plot(at, values, lw=0.6, alpha=min(0.35, 1.2 / seeds), color=agents.get(agent).color)
+        if seeds >= BAND_SEEDS:
             low, high = stats.interval(values)
             band(axes, agent, at, low, high)
     steps(axes)
@@ -217,7 +207,7 @@ def line(axes: Axes, agent: str, label: str, x: Sequence, y: Sequence, faded: bo
 
 def band(axes: Axes, agent: str, x: ArrayLike, low: ArrayLike, high: ArrayLike) -> None:
     """An interval around a line, in the colour of an agent."""
-    axes.fill_between(x, low, high, color=agents.get(agent).color, alpha=0.1, lw=0)
+    axes.fill_between(x, low, high, color=agents.get(agent).color, alpha=0.18, lw=0)
 
 
 def steps(axes: Axes) -> None:

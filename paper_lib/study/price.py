@@ -34,7 +34,7 @@ def evaluation_steps(spec: RunSpec, metrics: pd.DataFrame) -> float:
 
 
 def used(frames: Frames) -> pd.DataFrame:
-    """One row per run of the pairs in which AGENT is planned.
+    """One row per run of the pairs in which AGENT has run or, if it has no run, of those in which it is planned.
 
     Columns: task, pair_seed, agent; score (final, normalised by all Active runs); OWN, the environment steps that the
     run added to its recording; ALL, these and `evaluation_steps`; collections, of the `due` ones that its schedule
@@ -42,7 +42,9 @@ def used(frames: Frames) -> pd.DataFrame:
     out.
     """
     specs = {spec.run_id: spec for spec in frames.specs}
-    pairs = {(spec.task, spec.pair_seed) for spec in frames.wanted(AGENT)}
+    wanted = frames.wanted(AGENT)
+    finished = [spec for spec in wanted if spec.run_id in set(frames.metrics.run_id)]
+    pairs = {(spec.task, spec.pair_seed) for spec in finished or wanted}
     finals = stats.normalised(stats.final(frames.metrics, 'score'), reference.random_score)
     metrics = {run_id: rows.sort_values('env_step') for run_id, rows in frames.metrics.groupby('run_id')}
     found = []

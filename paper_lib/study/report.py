@@ -166,11 +166,11 @@ def training() -> str:
     for name, tested in catalogue.CLAIMS.items():
         opened = book.open(name, {'scale': SCALE, 'train': 'no'}, None)
         if opened.lacking('all'):
-            runs, _, hours = opened.cost('all').partition(' for this notebook')
+            runs, _, hours = opened.cost('all').partition(', ')
             own = ', '.join(claim for claim in tested if claim in waiting)
             command = f'`paper-lib notebooks {name} -p train all`'
             rows.append(
-                {'command': command, 'trains': runs, 'takes': hours.removeprefix(', '), 'claims without a verdict': own}
+                {'command': command, 'trains': runs, 'takes': hours, 'claims without a verdict': own}
             )
     return _table(rows) if rows else 'Every run that scale laptop plans has a result.\n'
 

@@ -154,12 +154,12 @@ LAPTOP_SCALE = Scale(
         study=(
             # Tiers T1, T2 and T4 of docs/protocol.md.
             Planned('study', MAIN, ('compared',), 10, first=10),
-            Planned('study', MAIN, LONG, 10, first=10, optional=True),
-            Planned('study', MAIN, SHORT, 6, first=10, optional=True),
+            Planned('study', MAIN, LONG, 10, first=10, finished=1),
+            Planned('study', MAIN, SHORT, 6, first=10, finished=1),
             Planned('study', MAIN, ALPHAS, 2, first=10, optional=True),
             Planned('study', MAIN, THRESHOLDS, 3, first=10, optional=True),
             Planned('study', MAIN[:1], MIXES, 3, first=10, optional=True),
-            Planned('study', MAIN, BEYOND, 6, first=10, optional=True),
+            Planned('study', MAIN, BEYOND, 6, first=10, finished=1),
             Planned('study', LEARNABLE, ('core',), 3, exploratory=True),
         ),
     ),

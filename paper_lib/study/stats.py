@@ -324,11 +324,13 @@ def over_tasks(values: list[np.ndarray], seed: int = 0) -> dict[str, np.ndarray]
 
 def pairs(finals: pd.DataFrame, agent: str, baseline: str, column: str) -> pd.DataFrame:
     """Values of two agents side by side, one row per task and pair seed that both have: columns `agent`, `baseline`."""
-    columns = []
+    values = {}
     for name in (agent, baseline):
-        values = finals[finals.agent == name].set_index(['task', 'pair_seed'])[column]
-        columns.append(values.rename(name))
-    return pd.concat(columns, axis=1, join='inner').sort_index().astype(float)
+        of_agent = finals[finals.agent == name]
+        values[name] = dict(zip(zip(of_agent.task, of_agent.pair_seed, strict=True), of_agent[column], strict=True))
+    both = sorted(values[agent].keys() & values[baseline].keys())
+    index = pd.MultiIndex.from_tuples(both, names=['task', 'pair_seed'])
+    return pd.DataFrame({name: [of_pair[pair] for pair in both] for name, of_pair in values.items()}, index, dtype=float)
 
 
 def difference(pairs: pd.DataFrame) -> np.ndarray:

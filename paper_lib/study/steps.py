@@ -56,12 +56,12 @@ def of_pairs(traces: pd.DataFrame, agent: str, share: typing.Callable[[Episode],
 
     `traces` has one row per step of the final episodes of runs.
     """
-    first = traces[traces.episode == 0].sort_values('step')
+    first = traces[(traces.episode == 0) & traces.agent.isin([agent, 'active'])].sort_values('step')
+    episodes = dict(iter(first.groupby([*PAIR, 'agent'])))
     shares = {}
-    for pair, of_pair in first.groupby(PAIR):
-        mine = of_pair[of_pair.agent == agent]
-        of_active = of_pair[of_pair.agent == 'active']
-        if len(mine) and len(of_active):
-            shares[pair] = share(beside(mine, of_active))
+    for (*pair, name), mine in episodes.items():
+        of_active = episodes.get((*pair, 'active'))
+        if name == agent and of_active is not None:
+            shares[tuple(pair)] = share(beside(mine, of_active))
     values = pd.Series(shares.values(), pd.MultiIndex.from_tuples(shares, names=PAIR), dtype=float)
     return values.dropna()

@@ -74,13 +74,13 @@ def self_generated(frames: Frames) -> pd.DataFrame:
     last = [average]
     compared = with_runs[['mean', 'paper']].dropna()
     if len(compared) >= 3:
+        correlation = compared['mean'].rank().corr(compared['paper'].rank())
         last.append(
             {
-                'task': 'rank correlation of ours and the paper',
-                'paper': compared['mean'].rank().corr(compared['paper'].rank()),
+                'task': f'rank correlation of ours and the paper: {correlation:.2f}',
             }
         )
     rows = pd.concat([table.reset_index(names='task'), pd.DataFrame(last)], ignore_index=True)
     rows['count'] = rows['count'].astype('Int64')
     headings = {'mean': 'ours (%)', 'min': 'lowest', 'max': 'highest', 'count': 'n', 'paper': 'paper (%)'}
-    return rows.rename(columns=headings)
+    return rows.round(2).rename(columns=headings)

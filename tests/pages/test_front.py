@@ -80,12 +80,12 @@ def test_it_says_what_came_out(place, verdicts):
 
 def test_it_says_how_to_run_what_it_shows_and_how_many_runs_that_trains(place, verdicts, tmp_path):
     text = front.write('smoke').read_text()
-    assert 'make figures SCALE=smoke    # installs' in text
+    assert 'draw these figures; this trains' in text and '\nmake figures SCALE=smoke\n' in text
     trained = set()
     for name in catalogue.CLAIMS:
         trained |= set(book.open(name, {'scale': 'smoke'}, Store(tmp_path / 'runs')).to_train())
     assert f'trains {len(trained)} runs first' in text
-    assert 'docs/cluster.md says how to train its runs' in front.render(place, 'paper')
+    assert 'docs/cluster.md says how to train them' in front.render(place, 'paper')
 
 
 def test_a_claim_is_named_in_words_once_and_its_verdict_comes_first(verdicts):

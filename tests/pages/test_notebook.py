@@ -62,11 +62,12 @@ def test_sections_before_the_first_figure_are_folded_with_their_count(tmp_path):
     assert '<h2 id="who"><a href="#who">Who?</a></h2>' in text
 
 
-def test_what_came_out_is_never_folded(tmp_path):
+def test_what_came_out_stands_after_the_question(tmp_path):
     outcome = shown({'text/html': Outcome(['a & b', ''])._repr_html_()})
-    text = page(tmp_path, markdown('## The runs'), markdown('## What came out here'), outcome)
-    assert text.count('<details class="section">') == 1
-    assert text.index('</details>') < text.index('<p class="outcome">a &amp; b</p>')
+    title = markdown('# Title\n\nWhy?\n\nThe agents.')
+    text = page(tmp_path, title, markdown('## The runs'), markdown('## What came out here'), outcome)
+    places = [text.index(part) for part in ('Why?', '<p class="outcome">a &amp; b</p>', 'The agents.', '<details')]
+    assert places == sorted(places)
 
 
 def test_a_figure_is_linked_where_its_file_lies_beside_the_page_and_else_in_the_page(tmp_path):

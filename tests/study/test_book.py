@@ -232,7 +232,7 @@ def test_what_a_command_trains_is_counted_with_the_sources(specs, make_store):
     followers = [spec for spec in specs if spec.agent in ('passive', 'tandem')]
     assert set(lacking) == {*followers, *(spec.source for spec in followers)}
     assert all(lacking.index(spec.source) < lacking.index(spec) for spec in followers)
-    assert maze.cost('yes').startswith(f'{len(lacking)} runs for this notebook, about ')
+    assert maze.cost('yes').startswith(f'{len(lacking)} runs, about ')
 
 
 @pytest.mark.parametrize('name', [name for name in catalogue.CLAIMS if name != 'maze'])
@@ -250,7 +250,7 @@ def test_every_notebook_says_what_came_out_whatever_has_run(name, has_result, ma
     assert text.startswith('<p class="outcome">')
     assert 'nan' not in text
     if not found:
-        assert 'No run has finished yet.' in text or 'not tested yet' in text
+        assert 'No run has finished yet.' in text or 'Not tested yet' in text
 
 
 def test_what_came_out_is_of_as_many_pairs_as_are_asked_for(make_store):

@@ -120,7 +120,7 @@ def test_tasks_that_active_does_not_learn_are_left_out_and_named(study):
     for name in ('figure_S10', 'figure_1', 'figure_S15'):
         words = text(catalogue.ENTRIES[name].make(catalogue.ENTRIES[name].of(found)))
         assert f'no better than random or not there: {TASKS[0]}' in words
-    assert set(overview.normalised(found)['passive']) == set(TASKS[1:])
+    assert set(overview.gains(found).task) == set(TASKS[1:])
 
 
 @pytest.mark.parametrize('name', ['figure_7', 'figure_S9'])
@@ -239,9 +239,28 @@ def test_mean_curves_leave_out_exploratory_tasks_if_the_others_have_the_same_age
     assert set(found.tasks) == {2} and found.env_step.max() == 6000
 
 
-def test_a_bar_leaves_out_exploratory_tasks_if_its_agent_has_others(study):
-    scores = {'active': {'a': np.ones(3), 'b': np.full(3, 2.0)}, 'passive_expl': {'b': np.full(3, 4.0)}}
+def bar_heights(runs, names):
+    """The heights of the bars of (agent, task, pair seed, gain, gain of Active) runs, their labels, and the axes."""
+    frame = pd.DataFrame(runs, columns=['agent', 'task', 'pair_seed', 'gain', 'unit'])
     axes = Figure().subplots()
-    overview.bars(axes, scores, ['active', 'passive_expl'], ['a', 'b'], exploratory=['b'])
-    assert [bar.get_height() for bar in axes.patches] == [1, 4]
-    assert [label.get_text().partition('(')[2] for label in axes.get_xticklabels()] == ['1 task)', '1 task)']
+    overview.bars(axes, frame, names, ['a', 'b'])
+    labels = [label.get_text().partition('(')[2] for label in axes.get_xticklabels()]
+    return [bar.get_height() for bar in axes.patches], labels, axes
+
+
+def test_a_bar_of_few_pairs_is_relative_to_the_active_agents_of_these_pairs():
+    """Active ends at 1 and 3. An agent of the second pair alone that ends at 3 is as good as Active, not better."""
+    runs = [('active', 'a', seed, gain, gain) for seed, gain in ((10, 1), (11, 3))]
+    runs += [('passive', 'a', 10, 1, 1), ('passive', 'a', 11, 1.5, 3), ('passive_10', 'a', 11, 3, 3)]
+    heights, labels, axes = bar_heights(runs, ['passive_10'])
+    assert (heights, labels) == ([1], ['1 run)'])
+    dotted = next(line for line in axes.lines if line.get_label() == 'Passive of the same pairs')
+    assert dotted.get_ydata()[0] == 0.5
+
+
+def test_the_glance_leaves_out_exploratory_tasks_if_others_have_runs(study):
+    entry = catalogue.ENTRIES['figure_1']
+    explored = dataclasses.replace(study, exploratory=tuple(TASKS[1:]))
+    assert entry.of(explored).tasks == TASKS[:1]
+    unfinished = dataclasses.replace(explored, runs=study.runs[study.runs.task != TASKS[0]])
+    assert entry.of(unfinished).tasks == TASKS

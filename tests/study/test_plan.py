@@ -266,9 +266,11 @@ def test_an_agent_that_asks_an_offline_measure_has_the_schedule_of_the_papers_an
 
 def test_planned_runs_are_not_the_optional_ones():
     laptop = scales.get('laptop')
-    planned = {spec.agent for spec in plan.specs('study', laptop)}
-    assert planned == set(agents.group('core'))
-    assert len(plan.specs('study', laptop)) == 63 + 6 * 10
+    specs = plan.specs('study', laptop)
+    assert {spec.agent for spec in specs if spec.pair_seed > 10} == set(agents.group('compared'))
+    in_the_second_tier = {*scales.LONG, *scales.SHORT, *scales.BEYOND}
+    assert {spec.agent for spec in specs if spec.pair_seed == 10} == {*agents.group('compared'), *in_the_second_tier}
+    assert len(specs) == 63 + 6 * 10 + 2 * len(in_the_second_tier)
     assert len(plan.specs('study', laptop, optional=True)) == 408
 
 

@@ -82,7 +82,7 @@ def test_what_agents_used_by_both_counts():
     assert trigger.score == pytest.approx(0.855) and table.loc[WALKER, 'Passive'].score == pytest.approx(0.5)
 
 
-def test_only_pairs_in_which_the_agent_is_planned_are_compared_and_all_active_runs_are_the_unit():
+def test_only_pairs_of_the_agent_are_compared_and_all_active_runs_are_the_unit():
     """Two further Active agents gain three times as much, so that the mean of eight is 1.5 of what the others gain."""
     found = made(SCORES, ADDED)
     further = {}
@@ -96,6 +96,9 @@ def test_only_pairs_in_which_the_agent_is_planned_are_compared_and_all_active_ru
     assert sorted(passive.pair_seed) == list(range(10, 16))
     np.testing.assert_allclose(passive.score, 0.5 / 1.5)
     assert 'active' not in set(runs.agent)
+    unfinished = {spec: rows for spec, rows in parts.items() if spec.agent != price.AGENT or spec.pair_seed == 12}
+    runs = price.used(dataclasses.replace(of(unfinished), specs=found.specs))
+    assert set(runs.pair_seed) == {12} and set(runs.agent) == set(AGENTS) - {'active'}
 
 
 def test_comparisons_are_within_pairs_and_have_the_verdicts_of_the_protocol():
@@ -113,7 +116,7 @@ def test_comparisons_are_within_pairs_and_have_the_verdicts_of_the_protocol():
 def test_a_figure_shows_means_and_pairs_by_both_counts():
     found = made(SCORES, ADDED)
     axes = catalogue.ENTRIES['figure_price'].make(found).axes
-    assert [each.get_title('left') for each in axes] == [WALKER, CHEETAH, '', '']
+    assert [each.get_title('left') for each in axes] == [f'{WALKER} (6 pairs)', f'{CHEETAH} (6 pairs)', '', '']
     lines = [{line.get_label(): line for line in each.lines} for each in axes]
     for agent, upper, lower in (('passive_auto', 20_000, 76_000), (price.AGENT, 4000, 4000), ('passive', 0, 0)):
         score = SCORES[agent] + 0.005 * (agent == price.AGENT)

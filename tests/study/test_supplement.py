@@ -35,7 +35,7 @@ def test_self_generated_by_hand():
     np.testing.assert_allclose(table['ours (%)'], [4, 20, np.nan, 12])
     assert table['lowest'].tolist()[:2] == [0, 20] and table['highest'].tolist()[:2] == [8, 20]
     assert table.n.tolist() == [3, 1, 0, 4]
-    np.testing.assert_allclose(table['paper (%)'], [0.67, 1.86, 1.47, (0.67 + 1.86) / 2])
+    np.testing.assert_allclose(table['paper (%)'], [0.67, 1.86, 1.47, (0.67 + 1.86) / 2], atol=0.006)
 
 
 def test_ranks_are_compared_from_three_tasks_on():
@@ -46,11 +46,7 @@ def test_ranks_are_compared_from_three_tasks_on():
             for task, end in ends.items()]  # fmt: skip
     metrics = pd.DataFrame(rows)
     last = supplement.self_generated(frames.Frames(tuple(specs), metrics, metrics, *[metrics[:0]] * 4)).iloc[-1]
-    assert (
-        last.task == 'rank correlation of ours and the paper'
-        and last['paper (%)'] == pytest.approx(0.5)
-        and pd.isna(last['n'])
-    )
+    assert last.task == 'rank correlation of ours and the paper: 0.50' and pd.isna(last['n'])
 
 
 def test_nothing_run_yet():
