@@ -26,8 +26,9 @@ def render(notebook: Any, name: str, folder: Path, scale: str) -> str:
         kept = [cell for cell in map(_cleaned, cells) if _is_shown(cell)]
         body = _linked(_export(kept, notebook.metadata), folder)
         has_figure = has_figure or '<img' in body
-        if 'class="outcome"' in body:
-            parts[0] = parts[0].replace('</p>', f'</p>{body}', 1)
+        if 'class="outcome"' in body and parts and '</p>' in parts[0]:
+            boxed = re.sub('<h2.*?</h2>', '', body, count=1)
+            parts[0] = parts[0].replace('</p>', f'</p><aside><b>What came out here</b>{boxed}</aside>', 1)
             continue
         is_open = has_figure or '<h1' in body
         parts.append(body if is_open else _folded(body))

@@ -53,6 +53,7 @@ class _Chapter(NamedTuple):
     specs: list[RunSpec]
     optional: frozenset[str]
     archived: set[str]
+    exploratory: list[str]
 
 
 def _chapters(scale: Scale) -> dict[str, _Chapter]:
@@ -64,7 +65,8 @@ def _chapters(scale: Scale) -> dict[str, _Chapter]:
     for chapter in scale.chapters:
         specs = plan.specs(chapter, scale, optional=True)
         optional = frozenset(spec.run_id for spec in specs) - planned
-        found[chapter] = _Chapter(specs, optional, archive.ids(paths.archive(scale.name), chapter))
+        ids = archive.ids(paths.archive(scale.name), chapter)
+        found[chapter] = _Chapter(specs, optional, ids, scale.exploratory(chapter))
     return found
 
 
@@ -73,8 +75,9 @@ def _scales(entry: Entry, chapters_of: dict[str, dict[str, _Chapter]]) -> str:
     words = []
     for scale, chapters in chapters_of.items():
         if entry.chapter in chapters:
-            specs, optional, archived = chapters[entry.chapter]
-            found = {spec.agent for spec in entry.part(specs, optional) if spec.run_id in archived}
+            specs, optional, archived, exploratory = chapters[entry.chapter]
+            shown = entry.part(specs, optional, exploratory)
+            found = {spec.agent for spec in shown if spec.run_id in archived}
             if found:
                 words.append(f'{scale} ({len(found)} of {len(entry.agents)})')
     return ', '.join(words)

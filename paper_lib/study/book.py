@@ -181,11 +181,12 @@ class Book:
             return outcomes.Outcome([conclusion.of_base_agent(published.table(self.frames('table_base_agent')))])
         if self.name == '6_offline_measure':
             found = conclusion.without_acting(offline.table(self.frames('table_offline')))
-            return outcomes.Outcome([' '.join(found)])
+            bought = catalogue.ENTRIES['table_price'].make(self.frames('table_price'))
+            return outcomes.Outcome([' '.join(found), conclusion.of_trigger(bought)])
         seeds = self.parameters.seeds
         if catalogue.chapter_of(self.name) == 'toy_maze':
             return outcomes.Outcome([conclusion.maze(self.scale, seeds)])
-        return outcomes.Outcome(conclusion.of_claims(catalogue.CLAIMS[self.name], self.scale, seeds))
+        return outcomes.Outcome(points=conclusion.of_claims(catalogue.CLAIMS[self.name], self.scale, seeds))
 
     def claims(self) -> tables.Table:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""
@@ -225,11 +226,11 @@ def load(entry: Entry, specs: Sequence[RunSpec], scale: scales.Scale, planned: f
     A task is left out if none of its runs is planned or has a result, unless that is so of all tasks.
     """
     optional = frozenset(spec.run_id for spec in specs) - planned
-    shown = entry.part(specs, optional)
-    folder = paths.archive(scale.name)
     exploratory = tuple(scale.exploratory(entry.chapter))
+    shown = entry.part(specs, optional, exploratory)
+    folder = paths.archive(scale.name)
     rows = archive.load(shown, folder, entry.chapter, optional=optional, scale=scale.name, exploratory=exploratory)
-    rows = begun(entry.of(rows))
+    rows = begun(rows)
     warnings = [scale.warning, entry.warning(rows) if entry.name else '']
     return dataclasses.replace(rows, warning='; '.join(filter(None, warnings)))
 
@@ -263,7 +264,7 @@ def every(scale: scales.Scale, seeds: int, store: Any) -> list[Book]:
     """All notebooks of a scale, with training on. It is much faster than to open one after the other."""
     chosen = parameters.check({'scale': scale.name, 'train': 'yes', 'seeds': seeds})
     chapters = {chapter: plan.specs(chapter, scale, seeds, optional=True) for chapter in scale.chapters}
-    if any(entry.optional for entry in scale.planned):
+    if any(entry.optional or entry.finished for entry in scale.planned):
         planned = plan.planned(scale, seeds)
     else:
         planned = frozenset(spec.run_id for specs in chapters.values() for spec in specs)
@@ -284,9 +285,10 @@ def _open(
     for chapter in dict.fromkeys(entry.chapter for entry in with_claims):
         specs = chapters[chapter]
         optional = {spec.run_id for spec in specs} - planned
+        exploratory = scales.get(chosen.scale).exploratory(chapter)
         shown = set()
         for entry in with_claims:
             if entry.chapter == chapter:
-                shown.update(spec.run_id for spec in entry.part(specs, optional))
+                shown.update(spec.run_id for spec in entry.part(specs, optional, exploratory))
         runs_of[chapter] = tuple(spec for spec in specs if spec.run_id in shown)
     return Book(name, chosen, tuple(entries), runs_of, planned, store)

@@ -117,6 +117,7 @@ def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) 
         _one_line(entry.text).format(**_words(frames)),
         f'Scale {frames.scale}: {_tasks(frames.tasks)}. {seeds(frames)}.',
         exploratory(frames),
+        fewer_pairs(frames) if '{band}' in entry.text else '',
         published.summary(frames) if entry.name == 'figure_base_agent' else '',
         f'{frames.warning}.' if frames.warning else '',
         _planned_missing(entry, frames, costs['yes']),
@@ -200,6 +201,19 @@ def exploratory(frames: Frames) -> str:
     """A sentence about the tasks that no claim is tested on; '' if there are none."""
     found = [task for task in frames.exploratory if task in frames.tasks]
     return f'Exploratory, so no claim is tested there: {_tasks(found)}.' if found else ''
+
+
+def fewer_pairs(frames: Frames) -> str:
+    """Where Active ends in the pairs of the agents with the fewest, if it has more of them; '' otherwise."""
+    finals = stats.final(frames.metrics, 'score')
+    parts = []
+    for task in frames.tasks:
+        seeds_of = {agent: set(own.pair_seed) for agent, own in finals[finals.task == task].groupby('agent')}
+        active = finals[(finals.task == task) & (finals.agent == 'active')].set_index('pair_seed').score
+        shared = active[active.index.isin(min(seeds_of.values(), key=len, default=set()))]
+        if 0 < len(shared) < len(active):
+            parts.append(f'{shared.mean():.3g} instead of {active.mean():.3g} ({task})')
+    return f'In the pairs of the agents with the fewest seeds, Active ends at {listed(parts)}.' if parts else ''
 
 
 def in_paper(entry: Entry, frames: Frames) -> str:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 # Takes frames and the names of agents, and returns a figure or a table.
 Draw = Callable[[Frames, Sequence[str]], 'Figure | pd.DataFrame']
 
-STATES = COMPLETE, PARTIAL, SUBJECT_MISSING = 'complete', 'partial', 'no runs yet'
-LISTED = 5  # agents that a warning lists; more are counted
+STATES = COMPLETE, PARTIAL, SUBJECT_MISSING = 'complete', 'partial', 'subject not run yet'
+LISTED = 3  # agents that a warning lists; more are counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Entry:
     named: tuple[str, ...] | None = None  # those of them that the paper's text names; None: nothing is said of it
     fits: Callable[[Task], bool] | None = None  # which tasks can be shown in place of the paper's; None: all
     about: tuple[str, ...] = ()  # agents or groups that it is about, if others stand beside them only to compare
-    tested: bool = False  # exploratory tasks are left out, if others have runs
+    tested: bool = False  # exploratory tasks are left out, if there are others
 
     @property
     def is_figure(self) -> bool:
@@ -75,23 +75,28 @@ class Entry:
     def state(self, frames: Frames) -> str:
         """One of STATES, for the frames that are shown.
 
-        It is complete if all agents have runs on all tasks, and all that is planned has run.
+        It is complete if all agents have runs on all tasks, all that is planned has run, and so have the optional pairs
+        of the agents that it is about.
         """
         if not frames.archived_agents & set(self.subject):
             return SUBJECT_MISSING
         archived = set(zip(frames.runs.agent, frames.runs.task))
         wanted = set(itertools.product(self.agents, frames.tasks))
-        return COMPLETE if wanted <= archived and not frames.missing else PARTIAL
+        lacks_pairs = any(spec.agent in self.subject for spec in frames.optional_missing)
+        return COMPLETE if wanted <= archived and not frames.missing and not lacks_pairs else PARTIAL
 
     def warning(self, frames: Frames) -> str:
         """What stands on the face of a figure whose subject is missing; '' if it is there."""
         if self.state(frames) != SUBJECT_MISSING:
             return ''
         labels = [agents.get(name).label for name in self.subject]
-        names = ', '.join(labels) if len(labels) <= LISTED else f'the {len(labels)} agents that it is about'
+        more = f' and {len(labels) - LISTED} more' if len(labels) > LISTED else ''
+        names = ', '.join(labels[:LISTED]) + more
         return f'No run yet of {names}'
 
-    def over(self, specs: Iterable[RunSpec], optional: Collection[str] = ()) -> list[str]:
+    def over(
+        self, specs: Iterable[RunSpec], optional: Collection[str] = (), exploratory: Collection[str] = ()
+    ) -> list[str]:
         """The tasks that are shown, out of those of the runs of a chapter. `optional` are ids of optional runs.
 
         These are the paper's. If the chapter has none of them, they are as many others that fit: first those on which
@@ -106,6 +111,8 @@ class Entry:
             if spec.agent in own and spec.run_id not in optional:
                 planned[spec.task].add(spec.agent)
         names = list(dict.fromkeys(names))
+        if self.tested:
+            names = [task for task in names if task not in exploratory] or names
         if self.tasks is None:
             return names
         of_paper = [task for task in self.tasks if task in names]
@@ -117,19 +124,17 @@ class Entry:
         others.sort(key=lambda task: -len(planned[task]))
         return others[: len(self.tasks)]
 
-    def part(self, specs: Iterable[RunSpec], optional: Collection[str] = ()) -> list[RunSpec]:
+    def part(
+        self, specs: Iterable[RunSpec], optional: Collection[str] = (), exploratory: Collection[str] = ()
+    ) -> list[RunSpec]:
         """The runs that are shown, out of those of a chapter; see `over`."""
         specs = list(specs)
-        own, shown_tasks = self.agents, self.over(specs, optional)
+        own, shown_tasks = self.agents, self.over(specs, optional, exploratory)
         return [spec for spec in specs if spec.agent in own and spec.task in shown_tasks]
 
     def of(self, frames: Frames) -> Frames:
         """The part of a chapter's frames that is shown."""
-        shown = self.over(frames.specs, frames.optional)
-        with_claims = [task for task in shown if task not in frames.exploratory]
-        if self.tested and frames.runs.task.isin(with_claims).any():
-            shown = with_claims
-        return frames.of(self.agents).of(shown, 'task')
+        return frames.of(self.agents).of(self.over(frames.specs, frames.optional, frames.exploratory), 'task')
 
     def make(self, frames: Frames) -> 'Figure | pd.DataFrame':
         """The figure or the table of these frames."""
@@ -245,11 +250,11 @@ ROWS = (
         title='The whole study at a glance',
         text="""(a) Where the data of an agent come from. (b) The tasks of the paper, some of which it has with numbers
         and with pictures; those of (c-e) are framed. (c-e) Final score of (c) offline agents on {active.label}'s data,
-        (d, hatched) agents on data of pure exploration, and (e) agents that add data of their own. 0 is random
-        actions, and 1 is the mean of {active.label} in the pairs that the agent has (dashed). Bar: mean over tasks.
-        Black line: its 95 % bootstrap interval ({within}). White marks: mean of each task. Dotted: {passive.label} in
-        the pairs that the panel shows. Tasks on which {active.label} is no better than random are left out, and so are
-        exploratory tasks.""",
+        (d, hatched) agents on data of pure exploration, and (e) agents that add data of their own. 1 is
+        {active.label} of the same pair (dashed). The distance from it is in units of what {active.label} gains over
+        random actions, as in the claims. Bar: mean over tasks. Black line: its 95 % bootstrap interval ({within}).
+        White marks: mean of each task. Dotted: {passive.label} of the pairs that the panel shows. Tasks on which
+        {active.label} is no better than random are left out.""",
         tested=True,
         about=('compared',),
     ),
@@ -595,8 +600,8 @@ ROWS = (
         title='Own data: score over the amount added',
         text="""Normalised score over the data of its own that an agent had added (environment steps, in percent of
         those in the source's replay); both are means over {mean_over}. Dots: evaluations. Line: mean of the evaluations
-        with the same amount. Dashed: last evaluation of {active.label} and of {passive.label}, which adds nothing.
-        {schedules} {normalised}""",
+        with the same amount. Dashed: last evaluation of {active.label} and of {passive.label}, which adds nothing. Only
+        pairs are shown in which an agent that adds data has run. {schedules} {normalised}""",
         about=('interacting',),
     ),
     Entry(
@@ -706,8 +711,9 @@ ROWS = (
         the steps that it added to its data, as the paper counts. Lower row: with the evaluation episodes that its
         schedule needs. {passive_auto.label} needs them wherever its schedule asks for the OOD ratio; fixed rates need
         none, and {passive_auto_offline.label} asks a measure that takes none. Small marks: pairs. Large marks: their
-        mean. Grey: means of fixed rates, joined by a line. Dashed: {active.label}. Dotted: as many steps as the
-        recording has. Only pairs in which {passive_auto_offline.label} has run are shown. {normalised}""",
+        mean. Grey: means of fixed rates, joined by a line. Dashed: mean of {active.label} in these pairs. Dotted: as
+        many steps as the recording has. Only pairs in which {passive_auto_offline.label} has run are shown.
+        {normalised}""",
         tasks=scales.MAIN,
         about=scales.BEYOND,
     ),

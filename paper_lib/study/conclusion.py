@@ -8,7 +8,7 @@ import pandas as pd
 from paper_lib.contract import agents, quantities, tasks
 from paper_lib.contract.scales import Planned
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import archive, claims, offline, outcomes, paths, plan, scales, stats, verdicts
+from paper_lib.study import archive, claims, offline, outcomes, paths, plan, price, scales, stats, verdicts
 from paper_lib.study.names import listed, word
 from paper_lib.study.paper import PAPER_TASKS
 from paper_lib.study.verdicts import number, probability
@@ -16,6 +16,7 @@ from paper_lib.study.verdicts import number, probability
 ASKED = 'Can it be seen without acting?'  # before the sentences of `without_acting`
 COMPARED = agents.group('compared')
 NAMED = 4  # tasks that are named; more are counted
+UNITS = '0: random actions, 1: Active'  # of scores
 # Outcome -> its words, and whether the paper says that it is higher for Passive.
 OUTCOMES = {
     'score': ('score', False),
@@ -33,8 +34,6 @@ ANSWERS = {
     claims.CONTRADICTED: 'On {where}, an agent that never acts learns better, unlike in the paper.',
     claims.UNDECIDED: "The paper's effect on the score has not been shown at this scale.",
 }
-
-
 # Verdict on the secondary row of P9 -> what is said of it.
 AT_FIRST = {
     claims.SUPPORTED: 'here it is too',
@@ -62,7 +61,7 @@ def sentences(scale: str, primary: pd.DataFrame) -> list[str]:
         _state(done, entry, scale),
         _level(values),
         maze(scale),
-        _verdicts(primary, done < entry.pairs),
+        _verdicts(primary, done < entry.pairs, scale),
         _at_first(scale),
     ]
     return [sentence for sentence in found if sentence]
@@ -86,9 +85,9 @@ def without_acting(table: pd.DataFrame) -> list[str]:
         f'In {own.pairs.iloc[0]} pairs, {word(len(works))} of {word(len(own))} measures that take no step in the '
         f'environment {tell} degraded agents (which gain less than {offline.LEAST_GAIN:g} of what Active gains) from '
         f'others{": " if found else ""}{"; ".join(found)}.',
-        'AUROC is the share of couples of a degraded and another agent that are put in the right order.',
+        'AUROC is the share of all couples of two runs, one of them degraded, that are put in the right order.',
         f'{rival}, and {"is beaten by " + listed(beats) if beats else "no measure is shown to be better"}.',
-        'No measure has been tried on new runs, and their number is not corrected for.',
+        'No measure was tried on new runs, and their number is not corrected for.',
     ]
 
 
@@ -159,24 +158,47 @@ def _effect(row: dict) -> str:
     if not math.isfinite(row['low']):
         interval = 'too few pairs for an interval'
     test = f'p {probability(row["p"])}, and {probability(row["adjusted_p"])} adjusted for all claims'
+    distance = f'{number(abs(row["estimate"]))} {direction} Active'
     return (
-        f'In the mean of {_pairs(row)} of an Active agent and its followers, Passive ends {number(abs(row["estimate"]))} {direction} Active, where '
-        f'random actions score 0 and Active scores 1 ({interval}; {test}).'
+        f'In the mean of {_pairs(row)} of an Active agent and its followers, Passive ends {distance} ({UNITS}; '
+        f'{interval}; {test}).'
     )
 
 
-def of_claims(ids: tuple[str, ...], scale: str, seeds: int = 0) -> list[str]:
-    """For each verdict, the claims that have it by their primary rows, with this number of pairs (0: all)."""
+def of_claims(ids: tuple[str, ...], scale: str, seeds: int = 0) -> dict[str, list[str]]:
+    """Verdict in words -> the claims that have it by their primary rows, with this number of pairs (0: all)."""
     primary = verdicts.table('study', scales.get(scale), ids, seeds, secondary=False)
-    found = []
+    found = {}
     for verdict, words in VERDICTS.items():
-        parts = []
+        points = []
         for row in primary[primary.verdict == verdict].to_dict('records'):
-            numbers = f': {outcomes.estimate(row)}, {_pairs(row)}' if row['pairs'] else ''
-            parts.append(f'{row["claim"].removesuffix(".")} ({row["id"]}{numbers})')
-        if parts:
-            found.append(f'{words.capitalize()}: {"; ".join(parts)}.')
+            numbers = f' {row["statistic"]}: {outcomes.estimate(row)}, {_pairs(row)}.' if row['pairs'] else ''
+            points.append(f'{row["id"]}: {row["claim"]}{numbers}')
+        if points:
+            found[words.capitalize()] = points
     return found
+
+
+def of_trigger(table: pd.DataFrame) -> str:
+    """Where the agent ends that asks a measure when to act, beside others of its pairs; '' without runs.
+
+    `table` is that of `price`.
+    """
+    trigger = agents.get(price.AGENT).label
+    parts = []
+    for task, rows in table.groupby('task', sort=False):
+        of_agent = rows.set_index('agent')
+        own = of_agent.loc[trigger]
+        if not own.pairs:
+            continue
+        others = [f'{name} {row.score:.2f}' for name, row in of_agent.iterrows() if name != trigger and row.pairs]
+        parts.append(
+            f'On {tasks.get(task).short} it ends at {own.score:.2f}, and added data {own.collections:.1f} of '
+            f'{own["at most"]:.0f} times ({_pairs(own)}; {", ".join(others)}).'
+        )
+    if not parts:
+        return ''
+    return f'{trigger} adds data where the measure tells it to (1: mean of all Active agents). {" ".join(parts)}'
 
 
 def of_base_agent(table: pd.DataFrame) -> str:
@@ -202,11 +224,11 @@ def maze(scale: str, seeds: int = 0) -> str:
     if not math.isfinite(row['low']):
         interval = ', too few for an interval'
     pairs = f'{_pairs(row)}{interval}'
-    return f'In the toy maze, where no claim is judged, Passive ends {distance} on the same scale ({pairs}).'
+    return f'In the toy maze, where no claim is judged, Passive ends {distance} ({UNITS}; {pairs}).'
 
 
 def _pairs(row: dict) -> str:
-    return f'{row["pairs"]} pair{"s" * (row["pairs"] != 1)}'
+    return f'{row["pairs"]} pair{"" if row["pairs"] == 1 else "s"}'
 
 
 def _signs(values: pd.DataFrame) -> str:
@@ -229,16 +251,17 @@ def _level(values: pd.DataFrame) -> str:
     if shares.empty:
         return ''
     span = f'{shares.min():.0f} to {shares.max():.0f} %'
-    return f'No Active agent is near the highest possible score: the runs end at {span} of it.'
+    return f'The Active agents of these pairs end at {span} of the highest possible score.'
 
 
-def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
+def _verdicts(primary: pd.DataFrame, is_interim: bool, scale: str) -> str:
     """How many claims have which verdict."""
     parts = []
     for verdict, words in VERDICTS.items():
         if count := int((primary.verdict == verdict).sum()):
             parts.append(f'{word(count)} {"is" if count == 1 else "are"} {words}')
-    later = [id for id in primary.id[primary.verdict == claims.SUPPORTED] if id in claims.LATER]
+    supported = primary.id[primary.verdict == claims.SUPPORTED]
+    later = [name for name in supported if name in claims.LATER.get(scale, ())]
     since = f' (of the supported ones, {listed(later)} by rows that were added after three pairs)' if later else ''
     return f'{"So far, of" if is_interim else "Of"} {len(primary)} claims, {listed(parts)}{since}.'
 

@@ -91,6 +91,20 @@ class Frames:
             parts[name] = table[table[key].isin(names)]
         return dataclasses.replace(self, specs=specs, **parts)
 
+    def of_pairs(self, names: Collection[str]) -> 'Frames':
+        """The part of the pairs in which one of these agents has run; everything, if none of them has."""
+        found = self.runs[self.runs.agent.isin(names)]
+        pairs = set(zip(found.task, found.pair_seed, strict=True))
+        if not pairs:
+            return self
+        parts = {}
+        for name in TABLES:
+            table = getattr(self, name)
+            is_kept = [pair in pairs for pair in zip(table.task, table.pair_seed, strict=True)]
+            parts[name] = table[np.array(is_kept, bool)]
+        specs = tuple(spec for spec in self.specs if (spec.task, spec.pair_seed) in pairs)
+        return dataclasses.replace(self, specs=specs, **parts)
+
     def wanted(self, agent: str) -> list[RunSpec]:
         """The runs of an agent, whether they have a result or not."""
         return [spec for spec in self.specs if spec.agent == agent]

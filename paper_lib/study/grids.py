@@ -331,7 +331,7 @@ def _draw_weights(axes: Axes, finals: pd.DataFrame, families: Sequence[str]) -> 
 
 
 def _draw_family(axes: Axes, family: str, scores: dict[float, np.ndarray]) -> None:
-    """Final scores (seeds,) by place: a line through the means, a dot per seed, an interval from BAND_SEEDS seeds on."""
+    """Final scores (seeds,) by place: a line through the means, a dot per seed, an interval from BAND_SEEDS on."""
     look = agents.get(family)
     if any(len(values) for values in scores.values()):
         # A weight that was not trained is a gap in the line.
@@ -349,16 +349,16 @@ def interaction(frames: Frames, names: Sequence[str]) -> Figure:
     with context():
         figure = panels.new(frames, 6.4, 4.6)
         axes = figure.subplots()
+        adding = [agent for agent in names if agents.get(agent).values.get('interact_every')]
         frames = percent(frames)
         normalisable = frames.metrics[~frames.metrics.task.isin(_unlearned_tasks(frames))]
-        learned = dataclasses.replace(frames, metrics=normalisable)
+        learned = dataclasses.replace(frames, metrics=normalisable).of_pairs(adding)
         learned = dataclasses.replace(learned, metrics=of_one_budget(learned, 'score'))
         learned = learned.of(set(learned.metrics.task), 'task')
         score = mean_curve(learned, 'score').set_index(['agent', 'env_step']).value
         added = mean_curve(learned, 'added').set_index(['agent', 'env_step']).value
         both = pd.concat({'score': score, 'added': added}, axis=1, join='inner').astype(float)
 
-        adding = [agent for agent in names if agents.get(agent).values.get('interact_every')]
         for agent in adding:
             if agent in both.index.get_level_values('agent'):
                 _draw_added(axes, agent, panels.name(learned, agent), both.loc[agent])
@@ -369,7 +369,9 @@ def interaction(frames: Frames, names: Sequence[str]) -> Figure:
                 axes.axhline(end, ls='--', lw=1.4, color=color, label=panels.name(learned, agent))
         if not axes.lines:
             panels.empty(axes, _why_no_mean(frames))
-        axes.set(xlabel="added data (% of the source's replay)", ylabel='normalised mean score')
+        count = len(learned.tasks)
+        ylabel = f'normalised mean score, {count} task{"" if count == 1 else "s"}'
+        axes.set(xlabel="added data (% of the source's replay)", ylabel=ylabel)
         notes = panels.notes(frames, names) + unlearned(frames)
         panels.legend(figure, [axes], notes, ncols=2, absent=panels.absent(frames, names))
         return figure

@@ -23,13 +23,20 @@ class Claims(tables.Table):
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came out, in paragraphs, as a notebook shows it."""
+    """What came out, as a notebook shows it: paragraphs, or points under headings."""
 
-    paragraphs: list[str]
+    paragraphs: list[str] = dataclasses.field(default_factory=list)
+    points: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     def _repr_html_(self) -> str:
-        texts = list(filter(None, self.paragraphs)) or ['No run has finished yet.']
-        return ''.join(f'<p class="outcome">{html.escape(text)}</p>' for text in texts)
+        texts = list(filter(None, self.paragraphs))
+        if not texts and not self.points:
+            texts = ['No run has finished yet.']
+        shown = [f'<p>{html.escape(text)}</p>' for text in texts]
+        for heading, points in self.points.items():
+            items = ''.join(f'<li>{html.escape(point)}</li>' for point in points)
+            shown.append(f'<p>{heading}:</p><ul>{items}</ul>')
+        return f'<div class="outcome">{"".join(shown)}</div>'
 
 
 def as_html(frame: pd.DataFrame) -> str:

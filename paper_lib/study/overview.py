@@ -17,6 +17,7 @@ from paper_lib.study.style import THEIRS, context
 
 BARS = {'Degradation': 'compared', 'Exploration data': 'exploration', 'Interaction': 'interacting'}  # title -> group
 WIDEST = 11  # pictures in a row
+PAIR = ['task', 'pair_seed']
 MARKERS = 'osD^vP*X<>h'  # of tasks
 # Agent -> what it acts in, and what it learns from.
 DRAWN = {
@@ -38,12 +39,12 @@ def glance(frames: Frames) -> Figure:
         groups = {title: agents.group(group) for title, group in BARS.items()}
         widths = [len(names) for names in groups.values()]
         grid = bottom.subplots(1, len(groups), sharey=True, width_ratios=widths)
-        runs = gains(frames)
+        runs = relative(frames)
         _montage(top, pictures, {task.rpartition('-')[0] for task in runs.task})
         for axes, letter, (title, names) in zip(grid, 'cde', groups.items(), strict=True):
             bars(axes, runs, names, frames.tasks)
             panels.label(axes, letter, title)
-        grid[0].set_ylabel('normalised mean final score')
+        grid[0].set_ylabel('final score, beside Active of the pair')
         notes = panels.notes(frames, agents.group(*BARS.values())) + grids.unlearned(frames)
         panels.legend(bottom, grid, notes, ncols=4)
         return figure
@@ -87,27 +88,20 @@ def _montage(figure, pictures, here):
     figure.suptitle('(b) Tasks', fontsize=10, fontweight='bold', x=0.01, ha='left')
 
 
-def gains(frames: Frames) -> pd.DataFrame:
-    """How far above random actions every run ends: `gain`, and `unit`, the gain of the Active agent of its pair.
+def relative(frames: Frames) -> pd.DataFrame:
+    """How final scores compare with Active of the same pair. One row per run: agent, task, pair_seed, score.
 
-    Tasks on which Active is no better than random actions are left out, and so are runs of pairs without Active.
+    `score` is 1 + (the run's score - that of its Active agent) / (mean score of all Active runs - random actions). Its
+    mean less 1 is the estimate of the claims. Tasks on which Active is no better than random actions are left out, and
+    so are runs of pairs without Active.
     """
     finals = stats.final(frames.metrics, 'score')
     finals = finals[~finals.task.isin(stats.unlearned(frames.metrics, reference.random_score))]
     of_random = {task: reference.random_score(task) for task in finals.task.unique()}
-    finals = finals.assign(gain=finals.score - stats.by_task(finals, of_random))
-    pair = ['task', 'pair_seed']
-    units = finals.loc[finals.agent == 'active', [*pair, 'gain']].rename(columns={'gain': 'unit'})
-    return finals.merge(units, on=pair)
-
-
-def relative(runs: pd.DataFrame) -> np.ndarray:
-    """Scores of runs of `gains` of one task, (n,): 0 is random actions, 1 the mean of Active in the same pairs.
-
-    There are none if Active is no better than random actions in these pairs.
-    """
-    unit = runs.unit.mean()
-    return (runs.gain / unit).to_numpy() if unit > 0 else np.array([])
+    gain = stats.by_task(finals, stats.reference(finals, 'score')) - stats.by_task(finals, of_random)
+    of_active = finals.loc[finals.agent == 'active', [*PAIR, 'score']].rename(columns={'score': 'active'})
+    runs = finals.assign(gain=gain).merge(of_active, on=PAIR)
+    return runs.assign(score=1 + (runs.score - runs.active) / runs.gain)[['agent', *PAIR, 'score']]
 
 
 def finals(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
@@ -125,44 +119,36 @@ def finals(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
 def bars(axes: Axes, runs: pd.DataFrame, names: Sequence[str], tasks: Sequence[str]) -> None:
     """Mean over tasks of each of these agents, its 95 % interval beside the dots of its tasks, and Passive's mean.
 
-    `runs` is the table of `gains`. Passive's mean is over the pairs that the panel shows. An agent without a run has an
-    empty place.
+    `runs` is the table of `relative`. Passive's mean is over the pairs that the panel shows. An agent without a run has
+    an empty place.
     """
+    here = runs[runs.agent.isin(names)]
     values = {}
-    parts = []
-    for name in names:
-        own = runs[runs.agent == name]
-        scores = {task: relative(of_task) for task, of_task in own.groupby('task')}
-        if found := {task: of_task for task, of_task in scores.items() if len(of_task)}:
-            values[name] = found
-            parts.append(own[own.task.isin(found)])
-    shown = list(values)
-    if not shown:
+    for (name, task), own in here.groupby(['agent', 'task']):
+        values.setdefault(name, {})[task] = own.score.to_numpy()
+    if not values:
         panels.empty(axes, 'no normalised score')
     for x, name in enumerate(names):
-        if name in shown:
+        if name in values:
             _draw_bar(axes, x, name, values[name], tasks)
-        elif shown:
+        elif values:
             axes.text(x, 0.05, 'no run yet', rotation=90, ha='center', va='bottom', color=THEIRS, fontsize=8)
-    if shown and 'passive' not in names:
-        _draw_passive(axes, runs, pd.concat(parts))
+    if 'passive' not in names:
+        _draw_passive(axes, runs[runs.agent == 'passive'].merge(here[PAIR].drop_duplicates(), on=PAIR))
     axes.axhline(1, ls='--', lw=1.2, color=agents.get('active').color, zorder=0, label='Active of the same pairs')
     ticks = axes.set_xticks(range(len(names)), [_tick(name, values) for name in names])
     for tick, name in zip(ticks, names, strict=True):
-        tick.label1.set_color('black' if name in shown else THEIRS)
+        tick.label1.set_color('black' if name in values else THEIRS)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.tick_params('x', labelsize=7.5)
     axes.grid(False, axis='x')
 
 
-def _draw_passive(axes: Axes, runs: pd.DataFrame, shown: pd.DataFrame) -> None:
-    """A line at the mean of Passive over the tasks and pairs that are shown."""
-    pair = ['task', 'pair_seed']
-    passive = runs[runs.agent == 'passive'].merge(shown[pair].drop_duplicates(), on=pair)
-    means = [relative(of_task).mean() for _, of_task in passive.groupby('task') if len(relative(of_task))]
-    if means:
+def _draw_passive(axes: Axes, runs: pd.DataFrame) -> None:
+    """A line at the mean of Passive over tasks."""
+    if len(runs):
         look = {'ls': ':', 'lw': 1.6, 'color': agents.get('passive').color}
-        axes.axhline(np.mean(means), label='Passive of the same pairs', **look)
+        axes.axhline(runs.groupby('task').score.mean().mean(), label='Passive of the same pairs', **look)
 
 
 def _draw_bar(axes: Axes, x: float, name: str, of_tasks: dict[str, np.ndarray], tasks: Sequence[str]) -> None:

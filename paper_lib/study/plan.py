@@ -72,8 +72,8 @@ def specs(
 ) -> list[RunSpec]:
     """The planned runs of a chapter, sources first. With `optional`, the optional runs too.
 
-    `seeds` > 0 replaces the number of pairs of every entry. Without `exploratory`, the runs that no claim is tested on
-    are left out. Raises UserError for an unknown chapter.
+    `seeds` > 0 replaces the number of pairs of every entry, but without `optional` there are no more than `finished`.
+    Without `exploratory`, the runs that no claim is tested on are left out. Raises UserError for an unknown chapter.
     """
     online = []
     offline = []
@@ -82,8 +82,10 @@ def specs(
             entry = _planned_as(chapter, scale, agent, task)
             if entry is None or (entry.optional and not optional) or (entry.exploratory and not exploratory):
                 continue
-            pairs = entry.pairs if optional else entry.finished or entry.pairs
-            for seed in range(entry.first, entry.first + (seeds or pairs)):
+            pairs = seeds or entry.pairs
+            if entry.finished and not optional:
+                pairs = min(pairs, entry.finished)
+            for seed in range(entry.first, entry.first + pairs):
                 spec = make(agent, task, seed, scale, chapter)
                 if spec.source:
                     offline.append(spec)

@@ -36,17 +36,19 @@ def evaluation_steps(spec: RunSpec, metrics: pd.DataFrame) -> float:
 def used(frames: Frames) -> pd.DataFrame:
     """One row per run of the pairs in which AGENT has run or, if it has no run, of those in which it is planned.
 
-    Columns: task, pair_seed, agent; score (final, normalised by all Active runs); OWN, the environment steps that the
-    run added to its recording; ALL, these and `evaluation_steps`; collections, of the `due` ones that its schedule
-    allows; and recording, the environment steps in its recording. Active and tasks without a normalised score are left
-    out.
+    Columns: task, pair_seed, agent; score (final, normalised by all Active runs), and `active`, that of Active of the
+    pair; OWN, the environment steps that the run added to its recording; ALL, these and `evaluation_steps`;
+    collections, of the `due` ones that its schedule allows; and recording, the environment steps in its recording.
+    Active and tasks without a normalised score are left out.
     """
     specs = {spec.run_id: spec for spec in frames.specs}
     wanted = frames.wanted(AGENT)
-    finished = [spec for spec in wanted if spec.run_id in set(frames.metrics.run_id)]
+    archived = set(frames.metrics.run_id)
+    finished = [spec for spec in wanted if spec.run_id in archived]
     pairs = {(spec.task, spec.pair_seed) for spec in finished or wanted}
     finals = stats.normalised(stats.final(frames.metrics, 'score'), reference.random_score)
     metrics = {run_id: rows.sort_values('env_step') for run_id, rows in frames.metrics.groupby('run_id')}
+    of_active = finals[finals.agent == 'active'].set_index(['task', 'pair_seed']).score.to_dict()
     found = []
     for run in finals.dropna(subset='score').itertuples():
         spec = specs[run.run_id]
@@ -54,12 +56,13 @@ def used(frames: Frames) -> pd.DataFrame:
             continue
         own = float(metrics[run.run_id].added.iloc[-1]) if spec.interact_every else 0.0
         found.append({
-            'task': run.task, 'pair_seed': run.pair_seed, 'agent': run.agent, 'score': run.score, OWN: own,
+            'task': run.task, 'pair_seed': run.pair_seed, 'agent': run.agent, 'score': run.score,
+            'active': of_active.get((run.task, run.pair_seed), np.nan), OWN: own,
             ALL: own + evaluation_steps(spec, metrics[run.run_id]),
             'collections': own / spec.interact_steps if spec.interact_every else 0.0,
             'due': spec.schedule.interactions, 'recording': spec.source.budget,
         })  # fmt: skip
-    columns = ['task', 'pair_seed', 'agent', 'score', OWN, ALL, 'collections', 'due', 'recording']
+    columns = ['task', 'pair_seed', 'agent', 'score', 'active', OWN, ALL, 'collections', 'due', 'recording']
     return pd.DataFrame(found, columns=columns)
 
 

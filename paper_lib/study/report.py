@@ -169,9 +169,7 @@ def training() -> str:
             runs, _, hours = opened.cost('all').partition(', ')
             own = ', '.join(claim for claim in tested if claim in waiting)
             command = f'`paper-lib notebooks {name} -p train all`'
-            rows.append(
-                {'command': command, 'trains': runs, 'takes': hours, 'claims without a verdict': own}
-            )
+            rows.append({'command': command, 'trains': runs, 'takes': hours, 'claims without a verdict': own})
     return _table(rows) if rows else 'Every run that scale laptop plans has a result.\n'
 
 

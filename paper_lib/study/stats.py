@@ -330,7 +330,9 @@ def pairs(finals: pd.DataFrame, agent: str, baseline: str, column: str) -> pd.Da
         values[name] = dict(zip(zip(of_agent.task, of_agent.pair_seed, strict=True), of_agent[column], strict=True))
     both = sorted(values[agent].keys() & values[baseline].keys())
     index = pd.MultiIndex.from_tuples(both, names=['task', 'pair_seed'])
-    return pd.DataFrame({name: [of_pair[pair] for pair in both] for name, of_pair in values.items()}, index, dtype=float)
+    return pd.DataFrame(
+        {name: [of_pair[pair] for pair in both] for name, of_pair in values.items()}, index, dtype=float
+    )
 
 
 def difference(pairs: pd.DataFrame) -> np.ndarray:

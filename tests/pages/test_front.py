@@ -64,6 +64,14 @@ def test_it_leads_to_what_is_there(place):
     assert not re.search(r'src="(https?:)?//|@import', text)
 
 
+def test_figures_without_runs_of_their_subject_come_last(place, monkeypatch):
+    drawn(place, figure_3__png='', figure_3__md='A.', figure_8__png='', figure_8__md='B.')
+    states = {'figure_3': catalogue.SUBJECT_MISSING, 'figure_8': catalogue.COMPLETE}
+    monkeypatch.setattr(catalogue.Entry, 'state', lambda entry, frames: states.get(entry.name))
+    text = front.write('smoke').read_text()
+    assert 0 < text.index('"figure_8.png"') < text.index('"figure_3.png"')
+
+
 def test_the_first_figure_stands_before_the_table(place):
     drawn(place, figure_1__png='', figure_1__md='All.')
     text = front.write('smoke').read_text()

@@ -66,7 +66,9 @@ def test_what_came_out_stands_after_the_question(tmp_path):
     outcome = shown({'text/html': Outcome(['a & b', ''])._repr_html_()})
     title = markdown('# Title\n\nWhy?\n\nThe agents.')
     text = page(tmp_path, title, markdown('## The runs'), markdown('## What came out here'), outcome)
-    places = [text.index(part) for part in ('Why?', '<p class="outcome">a &amp; b</p>', 'The agents.', '<details')]
+    places = [
+        text.index(part) for part in ('Why?', '<div class="outcome"><p>a &amp; b</p></div>', 'The agents.', '<details')
+    ]
     assert places == sorted(places)
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import pathlib
 import shutil
 
@@ -7,6 +8,7 @@ from matplotlib import pyplot
 
 from paper_lib.contract import agents
 from paper_lib.contract.errors import UserError
+from paper_lib.contract.scales import Planned
 from paper_lib.study import archive, book, catalogue, claims, drawing, paths, plan, scales, tables, verdicts
 
 
@@ -247,7 +249,7 @@ def test_every_notebook_says_what_came_out_whatever_has_run(name, has_result, ma
     for chapter, specs in study.runs_of.items():
         archive.add([spec for spec in specs if spec in found], make_store(found), paths.archive('smoke'), chapter)
     text = study.outcome()._repr_html_()
-    assert text.startswith('<p class="outcome">')
+    assert text.startswith('<div class="outcome">')
     assert 'nan' not in text
     if not found:
         assert 'No run has finished yet.' in text or 'Not tested yet' in text
@@ -259,3 +261,12 @@ def test_what_came_out_is_of_as_many_pairs_as_are_asked_for(make_store):
         archive.add(specs, make_store(specs), paths.archive('smoke'), chapter)
     assert '(2 pairs' in both.outcome()._repr_html_()
     assert '(1 pair,' in make(make_store([]), '1_toy_maze', train='no', seeds=1).outcome()._repr_html_()
+
+
+def test_pairs_that_are_not_finished_are_not_planned_by_any_notebook():
+    smoke = scales.get('smoke')
+    begun = Planned('study', ('cup_catch-proprio',), ('active',), 3, first=10, finished=1)
+    scale = dataclasses.replace(smoke, planned=(*smoke.planned, begun))
+    assert len(plan.specs('study', scale, optional=True)) == len(plan.specs('study', scale)) + 2
+    for opened in book.every(scale, 0, None):
+        assert opened.planned == plan.planned(scale)

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from paper_lib.study import archive, conclusion, offline, paths, plan, scales, verdicts
+from paper_lib.study import archive, claims, conclusion, offline, paths, plan, scales, verdicts
 
 SCALE = 'laptop'
 FIRST = conclusion.main_entry(SCALE).first
@@ -41,7 +41,7 @@ def test_pairs_and_their_signs_are_counted(archived):
     text = said()
     assert 'interim result: two of ten planned pairs on each of walker_walk and cheetah_run are finished, with' in text
     assert 'a lower score in 4 of 4 pairs, a higher world-model loss in 4 of 4 pairs and a higher value error' in text
-    assert 'near the highest possible score: the runs end at 3 to 3 % of it.' in text
+    assert 'The Active agents of these pairs end at 3 to 3 % of the highest possible score.' in text
     assert text.startswith(
         "The paper's effect on the score has not been shown at this scale. In the mean of 2 pairs of "
     )
@@ -69,15 +69,16 @@ def test_the_maze_is_told_beside(archived, make_store):
     specs = [spec for spec in plan.specs('toy_maze', scales.get(SCALE)) if spec.agent in conclusion.COMPARED]
     archive.add(specs, make_store(specs), paths.archive(SCALE), 'toy_maze')
     pairs = len(specs) // len(conclusion.COMPARED)
-    assert f'Passive ends 0.33 below Active on the same scale ({pairs} pairs, too few for an interval).' in said()
+    scores = '0: random actions, 1: Active'
+    assert f'Passive ends 0.33 below Active ({scores}; {pairs} pairs, too few for an interval).' in said()
 
 
 @pytest.mark.parametrize(('values', 'expected'), [
     ({'pairs': 0}, 'No pair of Passive and Active has run yet'),
     ({'estimate': 0.3, 'low': 0.1, 'high': 0.5, 'p': 0.01, 'adjusted_p': 0.2, 'verdict': 'contradicted'},
-     'unlike in the paper. In the mean of 2 pairs of an Active agent and its followers, Passive ends 0.30 above Active, where random actions score '
-     '0 and Active scores 1 '
-     '(95 % interval of the difference: 0.10 to 0.50; p 0.010, and 0.200 adjusted for all claims).'),
+     'unlike in the paper. In the mean of 2 pairs of an Active agent and its followers, Passive ends 0.30 above '
+     'Active (0: random actions, 1: Active; 95 % interval of the difference: 0.10 to 0.50; p 0.010, and 0.200 '
+     'adjusted for all claims).'),
 ])  # fmt: skip
 def test_the_effect_follows_the_row_of_c1(archived, values, expected):
     archived(2)
@@ -105,7 +106,10 @@ def test_measures_that_work_are_named_from_the_best_on():
     assert first.startswith('In 12 pairs, two of three measures that take no step in the environment tell')
     best, next_best = first.partition('from others: ')[2].split('; ')
     assert best == 'the effective share of the recording, AUROC 0.95 [0.85, 0.99] (0.70 among offline agents alone)'
-    assert next_best == 'the promised over best recorded return, AUROC 0.85 [0.75, 0.89] (0.70 among offline agents alone).'
+    assert (
+        next_best
+        == 'the promised over best recorded return, AUROC 0.85 [0.75, 0.89] (0.70 among offline agents alone).'
+    )
     assert second.endswith(
         '[0.70, 0.84] (0.70 among offline agents alone), and is beaten by the effective share of the recording.'
     )
@@ -126,9 +130,19 @@ def test_supported_claims_whose_rows_came_later_are_named(archived):
 
 def test_claims_are_told_in_words_by_their_verdict(archived):
     archived(10)
-    first, second = conclusion.of_claims(('C1', 'C5'), SCALE)
-    assert first.startswith('Supported: Offline agents end with a lower score than the Active agent (C1: -0.40 [-0.40, -0.40], ')
-    assert first.endswith(' pairs).')
-    assert second == (
-        'Not tested yet: On exploration data, Passive is at least as good as the explorer that collected them (C5).'
-    )
+    found = conclusion.of_claims(('C1', 'C5'), SCALE)
+    assert list(found) == ['Supported', 'Not tested yet']
+    (first,) = found['Supported']
+    assert first.startswith('C1: Offline agents end with a lower score than the Active agent. Passive against Active: ')
+    assert first.endswith(' pairs.')
+    assert found['Not tested yet'] == [f'C5: {claims.TEXTS["C5"]}']
+
+
+def test_the_trigger_is_told_beside_the_other_agents_of_its_pairs():
+    trigger = {'task': 'walker_walk-proprio', 'agent': 'Passive + auto offline', 'pairs': 1, 'score': 1.29}
+    rows = [trigger | {'collections': 7.0, 'at most': 14.0}]
+    rows += [{'task': 'walker_walk-proprio', 'agent': 'Passive', 'pairs': 1, 'score': 0.39}]
+    text = conclusion.of_trigger(pd.DataFrame(rows))
+    assert 'On walker_walk it ends at 1.29, and added data 7.0 of 14 times (1 pair; Passive 0.39).' in text
+    rows[0]['pairs'] = 0
+    assert conclusion.of_trigger(pd.DataFrame(rows)) == ''

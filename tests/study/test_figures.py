@@ -176,7 +176,9 @@ def test_a_figure_is_partial_where_an_agent_has_no_run_on_a_task(study):
 
 def test_a_legend_says_on_how_many_tasks_an_agent_has_runs(study):
     entry = FIGURES['figure_S12']
-    metrics, runs = (table[(table.agent != 'passive_10') | (table.task != CUP)] for table in (study.metrics, study.runs))
+    metrics, runs = (
+        table[(table.agent != 'passive_10') | (table.task != CUP)] for table in (study.metrics, study.runs)
+    )
     figure = entry.make(entry.of(dataclasses.replace(study, metrics=metrics, runs=runs)))
     labels = [words.get_text() for words in figure.legends[0].get_texts()]
     assert 'Passive + 10 % (2 seeds on 2 of 3 tasks)' in labels and 'Passive (2 seeds)' in labels

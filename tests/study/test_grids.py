@@ -120,7 +120,7 @@ def test_tasks_that_active_does_not_learn_are_left_out_and_named(study):
     for name in ('figure_S10', 'figure_1', 'figure_S15'):
         words = text(catalogue.ENTRIES[name].make(catalogue.ENTRIES[name].of(found)))
         assert f'no better than random or not there: {TASKS[0]}' in words
-    assert set(overview.gains(found).task) == set(TASKS[1:])
+    assert set(overview.relative(found).task) == set(TASKS[1:])
 
 
 @pytest.mark.parametrize('name', ['figure_7', 'figure_S9'])
@@ -239,28 +239,40 @@ def test_mean_curves_leave_out_exploratory_tasks_if_the_others_have_the_same_age
     assert set(found.tasks) == {2} and found.env_step.max() == 6000
 
 
-def bar_heights(runs, names):
-    """The heights of the bars of (agent, task, pair seed, gain, gain of Active) runs, their labels, and the axes."""
-    frame = pd.DataFrame(runs, columns=['agent', 'task', 'pair_seed', 'gain', 'unit'])
+def test_a_bar_of_few_pairs_is_beside_the_active_agents_of_these_pairs(study):
+    """Active gains 50 and 150. An agent of the second pair alone that gains 150 is as good as Active, not better.
+
+    Passive loses 25 in the first pair and 75 in the second one: 0.25 and 0.75 of what Active gains on average.
+    """
+    task = TASKS[0]
+    gains = {('active', 0): 50, ('active', 1): 150, ('passive', 0): 25, ('passive', 1): 75, ('passive_10', 1): 150}
+    metrics = study.metrics[study.metrics.task == task]
+    keys = list(zip(metrics.agent, metrics.pair_seed))
+    metrics = metrics[[key in gains for key in keys]]
+    scores = [reference.random_score(task) + gains[key] for key in keys if key in gains]
+    found = overview.relative(dataclasses.replace(study, metrics=metrics.assign(score=scores)))
     axes = Figure().subplots()
-    overview.bars(axes, frame, names, ['a', 'b'])
-    labels = [label.get_text().partition('(')[2] for label in axes.get_xticklabels()]
-    return [bar.get_height() for bar in axes.patches], labels, axes
-
-
-def test_a_bar_of_few_pairs_is_relative_to_the_active_agents_of_these_pairs():
-    """Active ends at 1 and 3. An agent of the second pair alone that ends at 3 is as good as Active, not better."""
-    runs = [('active', 'a', seed, gain, gain) for seed, gain in ((10, 1), (11, 3))]
-    runs += [('passive', 'a', 10, 1, 1), ('passive', 'a', 11, 1.5, 3), ('passive_10', 'a', 11, 3, 3)]
-    heights, labels, axes = bar_heights(runs, ['passive_10'])
-    assert (heights, labels) == ([1], ['1 run)'])
+    overview.bars(axes, found, ['passive_10'], [task])
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([1])
+    assert [label.get_text().partition('(')[2] for label in axes.get_xticklabels()] == ['1 run)']
     dotted = next(line for line in axes.lines if line.get_label() == 'Passive of the same pairs')
-    assert dotted.get_ydata()[0] == 0.5
+    assert dotted.get_ydata()[0] == pytest.approx(0.25)
+    axes = Figure().subplots()
+    overview.bars(axes, found, ['active', 'passive'], [task])
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([1, 0.5])
 
 
-def test_the_glance_leaves_out_exploratory_tasks_if_others_have_runs(study):
+def test_the_glance_leaves_out_exploratory_tasks_if_there_are_others(study):
     entry = catalogue.ENTRIES['figure_1']
-    explored = dataclasses.replace(study, exploratory=tuple(TASKS[1:]))
-    assert entry.of(explored).tasks == TASKS[:1]
-    unfinished = dataclasses.replace(explored, runs=study.runs[study.runs.task != TASKS[0]])
-    assert entry.of(unfinished).tasks == TASKS
+    assert entry.of(dataclasses.replace(study, exploratory=tuple(TASKS[1:]))).tasks == TASKS[:1]
+    assert entry.of(dataclasses.replace(study, exploratory=tuple(TASKS))).tasks == TASKS
+    assert {spec.task for spec in entry.part(study.specs, exploratory=TASKS[1:])} == {TASKS[0]}
+
+
+def test_scores_over_added_data_are_of_the_pairs_of_the_agents_that_add(study):
+    adding = study.runs.agent.isin(agents.group('interacting'))
+    runs = study.runs[~adding | (study.runs.pair_seed == 1)]
+    kept = dataclasses.replace(study, runs=runs, metrics=study.metrics[study.metrics.run_id.isin(runs.run_id)])
+    entry = catalogue.ENTRIES['figure_S15']
+    axes = entry.make(entry.of(kept)).axes[0]
+    assert line(axes, 'active').get_label() == 'Active (1 seed)'
