@@ -212,6 +212,7 @@ FROZEN = ('hopper_hop-proprio', 'quadruped_run-proprio', 'cheetah_run-vision', '
 EPISODES = ('point_mass_maze-vision', 'cheetah_run-vision')
 PARTS = ('active', 'passive', 'parts')
 INTERACTING = ('active', 'passive', 'interacting')
+JUDGED = tuple(name for name in agents.AGENTS if name not in scales.BEYOND)  # the others are steered by a measure
 BOUGHT = ('active', 'passive', 'passive_50', 'passive_10', 'passive_auto', *scales.BEYOND)
 STARTS = ('compared', 'initial_weights')
 MIXED = tuple(name for name in agents.group('weights') if 0 < agents.exploration_weight(name) < 1)
@@ -672,23 +673,23 @@ ROWS = (
         'figure_offline',
         '6_offline_measure',
         'study',
-        ('compared',),
+        JUDGED,
         _draws('forest.draw'),
         title='Which measures tell degraded agents',
         text="""Measures that take no step in an environment and, last, the OOD ratio of the paper, which takes
         episodes. How well do they tell, within a task, (a) agents whose gain over random actions is below 0.8 of that
         of the {active.label} agent of their pair, and (b) agents whose OOD ratio is above the paper's threshold?
         AUROC: take one run of either kind at the same moment. It is the share of such couples in which the agent that
-        is to be told has the higher measure (in rows marked 'less': the lower one). Returns in other models need
-        final weights and are known only at the end. Line: chance (0.5). Dotted: what the protocol asks for (0.8).
-        Bars: 95 % bootstrap interval over pairs.""",
+        is to be told has the higher measure (in rows marked 'less': the lower one). Returns in other models need final
+        weights of a pair and are known of Active, Passive and Tandem at the end. Line: chance (0.5). Dotted: what the
+        protocol asks for (0.8). Bars: 95 % bootstrap interval over pairs.""",
         tasks=scales.MAIN,
     ),
     Entry(
         'table_offline',
         '6_offline_measure',
         'study',
-        ('compared',),
+        JUDGED,
         _of_frames(offline.in_words),
         title='Offline measures in numbers',
         text="""AUROC of Figure offline for both targets (degraded: its panel a; outside: b) at the end of training,

@@ -151,7 +151,7 @@ def _measures(diagnosis: Diagnosis) -> list[str]:
     if not diagnosis.agents or not len(diagnosis.known):
         return []
     text = (
-        'Each mark is a known run at its end: Active, Passive and Tandem of the study. "(less)": degraded agents '
+        'Each mark is a known run of the study at its end. "(less)": degraded agents '
         'should have less of the measure. In the table, known runs have their median and, in brackets, the 10 % and '
         'the 90 % quantile.'
     )
