@@ -8,7 +8,7 @@ import pandas as pd
 from paper_lib.contract import agents, quantities, tasks
 from paper_lib.contract.scales import Planned
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import archive, claims, offline, outcomes, paths, plan, price, scales, stats, verdicts
+from paper_lib.study import archive, claims, offline, paths, plan, price, scales, stats, verdicts
 from paper_lib.study.names import listed, word
 from paper_lib.study.paper import PAPER_TASKS
 from paper_lib.study.verdicts import number, probability
@@ -172,7 +172,7 @@ def of_claims(ids: tuple[str, ...], scale: str, seeds: int = 0) -> dict[str, lis
     for verdict, words in VERDICTS.items():
         points = []
         for row in primary[primary.verdict == verdict].to_dict('records'):
-            numbers = f' {row["statistic"]}: {outcomes.estimate(row)}, {_pairs(row)}.' if row['pairs'] else ''
+            numbers = f' {row["statistic"]}: {verdicts.estimate(row)}, {_pairs(row)}.' if row['pairs'] else ''
             points.append(f'{row["id"]}: {row["claim"]}{numbers}')
         if points:
             found[words.capitalize()] = points

@@ -2,13 +2,12 @@
 
 import dataclasses
 import html
-import math
 from typing import Any
 
 import pandas as pd
 
 from paper_lib.study import claims, tables
-from paper_lib.study.verdicts import number, probability
+from paper_lib.study.verdicts import estimate, probability
 
 HEADINGS = ('verdict', 'claim', 'estimate, 95 % interval', 'p', 'adjusted p', 'pairs')
 
@@ -89,11 +88,3 @@ def _wanting(frame: pd.DataFrame) -> str:
 def _details(row: dict[str, Any]) -> str:
     """What a row compares, and what came out."""
     return html.escape(f'{row["row"]}: {row["statistic"]}. {row["words"]}')
-
-
-def estimate(row: dict[str, Any]) -> str:
-    """The estimate of a row with its interval, if the row has one."""
-    value = number(row['estimate'])
-    if not math.isfinite(row['low']) or not math.isfinite(row['high']):
-        return value
-    return f'{value} [{number(row["low"])}, {number(row["high"])}]'

@@ -93,3 +93,11 @@ def probability(p: float | None) -> str:
 def number(value: float) -> str:
     """A number as a reader sees it."""
     return f'{value:.2f}' if abs(value) < 10 else f'{value:.1f}'
+
+
+def estimate(row: dict[str, Any]) -> str:
+    """The estimate of a row with its interval, if the row has one."""
+    value = number(row['estimate'])
+    if not math.isfinite(row['low']) or not math.isfinite(row['high']):
+        return value
+    return f'{value} [{number(row["low"])}, {number(row["high"])}]'

@@ -259,8 +259,8 @@ def test_what_came_out_is_of_as_many_pairs_as_are_asked_for(make_store):
     both = make(make_store([]), '1_toy_maze', train='no')
     for chapter, specs in both.runs_of.items():
         archive.add(specs, make_store(specs), paths.archive('smoke'), chapter)
-    assert '(2 pairs' in both.outcome()._repr_html_()
-    assert '(1 pair,' in make(make_store([]), '1_toy_maze', train='no', seeds=1).outcome()._repr_html_()
+    assert '; 2 pairs' in both.outcome()._repr_html_()
+    assert '; 1 pair,' in make(make_store([]), '1_toy_maze', train='no', seeds=1).outcome()._repr_html_()
 
 
 def test_pairs_that_are_not_finished_are_not_planned_by_any_notebook():

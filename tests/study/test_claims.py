@@ -72,7 +72,7 @@ def test_fewer_than_six_pairs_decide_nothing(pairs):
     table = claims.table(study(ACTIVE, WORSE, pairs))
     assert set(table.verdict) == {'undecided'}
     assert set(table.pairs) == {pairs}
-    assert set(table.words) == {f'{pairs} pairs are too few for any verdict.'}
+    assert set(table.words) == {f'{pairs} {"pair is" if pairs == 1 else "pairs are"} too few for any verdict.'}
 
 
 @pytest.mark.parametrize(
