@@ -9,7 +9,7 @@ from paper_lib.contract import agents, quantities, tasks
 from paper_lib.contract.scales import Planned
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study import archive, claims, offline, paths, plan, price, scales, stats, verdicts
-from paper_lib.study.names import listed, word
+from paper_lib.study.names import counted, listed, word
 from paper_lib.study.paper import PAPER_TASKS
 from paper_lib.study.verdicts import number, probability
 
@@ -228,7 +228,7 @@ def maze(scale: str, seeds: int = 0) -> str:
 
 
 def _pairs(row: dict) -> str:
-    return f'{row["pairs"]} pair{"" if row["pairs"] == 1 else "s"}'
+    return counted(row['pairs'], 'pair')
 
 
 def _signs(values: pd.DataFrame) -> str:

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from paper_lib.contract import agents, quantities
 from paper_lib.study import panels, price, published, visitation
 from paper_lib.study.frames import Frames
+from paper_lib.study.names import counted
 from paper_lib.study.style import GREY, THEIRS, context
 
 LETTERS = 'abcdefghijklmnopqrstuvwxyz'
@@ -215,7 +216,7 @@ def scores_bought(frames: Frames, names: Sequence[str]) -> Figure:
             row[0].set_ylabel('normalised final score')
         for axes, task in zip(grid[0], frames.tasks, strict=True):
             pairs = runs.pair_seed[runs.task == task].nunique()
-            axes.set_title(f'{task} ({pairs} pair{"" if pairs == 1 else "s"})')
+            axes.set_title(f'{task} ({counted(pairs, "pair")})')
         panels.legend(figure, grid.flat, panels.notes(frames, names), ncols=3, absent=panels.absent(frames, names))
         return figure
 

@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from paper_lib.contract import agents, quantities
 from paper_lib.study import panels, reference, stats
 from paper_lib.study.frames import Frames
+from paper_lib.study.names import counted
 from paper_lib.study.style import GREY, THEIRS, context
 
 WIDEST = 4  # panels in a row, so that type is legible in a column of a paper
@@ -369,8 +370,7 @@ def interaction(frames: Frames, names: Sequence[str]) -> Figure:
                 axes.axhline(end, ls='--', lw=1.4, color=color, label=panels.name(learned, agent))
         if not axes.lines:
             panels.empty(axes, _why_no_mean(frames))
-        count = len(learned.tasks)
-        ylabel = f'normalised mean score, {count} task{"" if count == 1 else "s"}'
+        ylabel = f'normalised mean score, {counted(len(learned.tasks), "task")}'
         axes.set(xlabel="added data (% of the source's replay)", ylabel=ylabel)
         notes = panels.notes(frames, names) + unlearned(frames)
         panels.legend(figure, [axes], notes, ncols=2, absent=panels.absent(frames, names))

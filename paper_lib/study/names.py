@@ -33,3 +33,8 @@ def listed(names: Collection[str]) -> str:
 def word(count: int) -> str:
     """A small number as a word."""
     return NUMBERS[count] if count < len(NUMBERS) else str(count)
+
+
+def counted(count: int, noun: str) -> str:
+    """'1 pair', '2 pairs'."""
+    return f'{count} {noun}' if count == 1 else f'{count} {noun}s'

@@ -13,11 +13,12 @@ from matplotlib.patheffects import withStroke
 from paper_lib.contract import agents
 from paper_lib.study import grids, panels, reference, stats
 from paper_lib.study.frames import Frames
+from paper_lib.study.names import counted
+from paper_lib.study.steps import PAIR
 from paper_lib.study.style import THEIRS, context
 
 BARS = {'Degradation': 'compared', 'Exploration data': 'exploration', 'Interaction': 'interacting'}  # title -> group
 WIDEST = 11  # pictures in a row
-PAIR = ['task', 'pair_seed']
 MARKERS = 'osD^vP*X<>h'  # of tasks
 # Agent -> what it acts in, and what it learns from.
 DRAWN = {
@@ -169,5 +170,4 @@ def _tick(name: str, values: dict[str, dict[str, np.ndarray]]) -> str:
     label = agents.get(name).label.replace(' + ', '\n+ ')
     if name not in values:
         return label
-    count = sum(map(len, values[name].values()))
-    return f'{label}\n({count} run{"s" * (count > 1)})'
+    return f'{label}\n({counted(sum(map(len, values[name].values())), "run")})'

@@ -24,6 +24,7 @@ from paper_lib.contract import agents, maze_layout, quantities
 from paper_lib.contract.plane import Plane
 from paper_lib.study import stats
 from paper_lib.study.frames import Frames
+from paper_lib.study.names import counted
 from paper_lib.study.style import ALERT, GREY, THEIRS, YELLOW
 
 NO_RUN = 'no finished run'
@@ -151,7 +152,7 @@ def count(frames: Frames, agent: str) -> str:
     if counts.empty:
         return 'no seed'
     fewest, most = counts.min(), counts.max()
-    seeds = f'{fewest} to {most} seeds' if fewest < most else f'{most} seed{"" if most == 1 else "s"}'
+    seeds = f'{fewest} to {most} seeds' if fewest < most else counted(most, 'seed')
     return seeds if len(counts) == len(frames.tasks) else f'{seeds} on {len(counts)} of {len(frames.tasks)} tasks'
 
 

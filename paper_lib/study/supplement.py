@@ -75,11 +75,7 @@ def self_generated(frames: Frames) -> pd.DataFrame:
     compared = with_runs[['mean', 'paper']].dropna()
     if len(compared) >= 3:
         correlation = compared['mean'].rank().corr(compared['paper'].rank())
-        last.append(
-            {
-                'task': f'rank correlation of ours and the paper: {correlation:.2f}',
-            }
-        )
+        last.append({'task': f'rank correlation of ours and the paper: {correlation:.2f}'})
     rows = pd.concat([table.reset_index(names='task'), pd.DataFrame(last)], ignore_index=True)
     rows['count'] = rows['count'].astype('Int64')
     headings = {'mean': 'ours (%)', 'min': 'lowest', 'max': 'highest', 'count': 'n', 'paper': 'paper (%)'}
