@@ -152,13 +152,13 @@ LAPTOP_SCALE = Scale(
         compared=5,
         explorers=2,
         study=(
-            # Tiers T1, T2 and T4 of docs/protocol.md.
+            # Tiers T1, T2 and T4 of docs/protocol.md, which gives the reasons for the pair seeds.
             Planned('study', MAIN, ('compared',), 10, first=10),
             Planned('study', MAIN, LONG, 10, first=10, finished=1),
             Planned('study', MAIN, SHORT, 6, first=10, finished=1),
-            Planned('study', MAIN, ALPHAS, 2, first=10, optional=True),
-            Planned('study', MAIN, THRESHOLDS, 3, first=10, optional=True),
-            Planned('study', MAIN[:1], MIXES, 3, first=10, optional=True),
+            Planned('study', MAIN, ALPHAS, 2, first=20, optional=True),
+            Planned('study', MAIN, THRESHOLDS, 3, first=20, optional=True),
+            Planned('study', MAIN[:1], MIXES, 3, first=20, optional=True),
             Planned('study', MAIN, BEYOND, 6, first=10, finished=1),
             Planned('study', LEARNABLE, ('core',), 3, exploratory=True),
         ),

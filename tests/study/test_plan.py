@@ -199,7 +199,7 @@ LATER_AGENTS = ('active_stopped', 'tandem_alpha_1e-2', 'tandem_alpha_1e-4', *sca
 IDS = {
     ('smoke', 'base_agent'): '09228b36e5cd0312', ('smoke', 'toy_maze'): 'e83d91d8f26d38ba',
     ('smoke', 'study'): '64b72d7145fe4818', ('laptop', 'base_agent'): '578ecc16eb97ef0f',
-    ('laptop', 'toy_maze'): 'cf8a93c06a1da950', ('laptop', 'study'): 'd162f1a42be36d56',
+    ('laptop', 'toy_maze'): 'cf8a93c06a1da950', ('laptop', 'study'): 'de9c4648b06b5e9d',
     ('paper', 'base_agent'): '0a0aa772402a80f6', ('paper', 'toy_maze'): 'ed88001b7a412f52',
     ('paper', 'study'): 'd130c6bf8ee38899',
 }  # fmt: skip
