@@ -205,7 +205,7 @@ IDS = {
 }  # fmt: skip
 
 ALL_IDS = {
-    ('smoke', 'study'): '29ec08d3335a3bd0', ('laptop', 'study'): 'be8bc90b00c8745a',
+    ('smoke', 'study'): '29ec08d3335a3bd0', ('laptop', 'study'): '25b04937119cf5b1',
     ('paper', 'study'): 'ef55d14e9428844f',
 }  # fmt: skip
 
@@ -271,7 +271,7 @@ def test_planned_runs_are_not_the_optional_ones():
     in_the_second_tier = {*scales.LONG, *scales.SHORT, *scales.BEYOND}
     assert {spec.agent for spec in specs if spec.pair_seed == 10} == {*agents.group('compared'), *in_the_second_tier}
     assert len(specs) == 63 + 6 * 10 + 2 * len(in_the_second_tier)
-    assert len(plan.specs('study', laptop, optional=True)) == 408
+    assert len(plan.specs('study', laptop, optional=True)) == 414
 
 
 def test_pairs_begin_at_the_first_seed_of_their_entry_and_exploratory_ones_can_be_left_out():
