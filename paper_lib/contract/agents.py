@@ -256,7 +256,8 @@ def group(*wanted: str) -> list[str]:
             raise UserError(f'group={word!r}: no agent has this name or is in a group of it')
     if EVERY in wanted:
         return list(AGENTS)
-    return [name for name, row in AGENTS.items() if name in wanted or not set(wanted).isdisjoint(row.groups)]
+    apart = set(wanted).isdisjoint
+    return [name for name, row in AGENTS.items() if name in wanted or not apart(row.groups)]
 
 
 def exploration_weight(name: str) -> float:

@@ -127,14 +127,23 @@ class Entry:
     def part(
         self, specs: Iterable[RunSpec], optional: Collection[str] = (), exploratory: Collection[str] = ()
     ) -> list[RunSpec]:
-        """The runs that are shown, out of those of a chapter; see `over`."""
+        """The runs that are shown, out of those of a chapter; see `over`.
+
+        A run that would stand alone in its pair is left out if other runs of its agent are shown with their followers.
+        """
         specs = list(specs)
         own, shown_tasks = self.agents, self.over(specs, optional, exploratory)
-        return [spec for spec in specs if spec.agent in own and spec.task in shown_tasks]
+        found = [spec for spec in specs if spec.agent in own and spec.task in shown_tasks]
+        in_pair = collections.Counter((spec.task, spec.pair_seed) for spec in found)
+        followed = {(spec.task, spec.source.agent) for spec in found if spec.source}
+        return [
+            spec for spec in found if in_pair[spec.task, spec.pair_seed] > 1 or (spec.task, spec.agent) not in followed
+        ]
 
     def of(self, frames: Frames) -> Frames:
         """The part of a chapter's frames that is shown."""
-        return frames.of(self.agents).of(self.over(frames.specs, frames.optional, frames.exploratory), 'task')
+        shown = self.part(frames.specs, frames.optional, frames.exploratory)
+        return frames.of({spec.run_id for spec in shown}, 'run_id')
 
     def make(self, frames: Frames) -> 'Figure | pd.DataFrame':
         """The figure or the table of these frames."""

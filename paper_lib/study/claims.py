@@ -291,6 +291,16 @@ def tested(row: Row, runs: Runs) -> dict[str, typing.Any]:
     }  # fmt: skip
 
 
+def too_few(pairs: int) -> bool:
+    """Whether a row with so many pairs is undecided whatever they show: even if all agree, p is not below LEVEL."""
+    return 2.0 ** (1 - pairs) >= LEVEL
+
+
+def waits(verdict: str, pairs: int) -> bool:
+    """Whether a row has runs, and is undecided because they are too few."""
+    return verdict == UNDECIDED and too_few(pairs)
+
+
 def _exact_verdict(row: Row, values: pd.Series) -> str:
     """The verdict on a row whose every single value must fulfil a condition."""
     if not finite(values):
@@ -316,7 +326,7 @@ def in_words(row: typing.Any) -> str:
         return f'The mean does not lie {place}, against what the claim says.'
     if np.isnan(row.p):
         return NOT_FINITE
-    if 2 ** (1 - row.pairs) >= LEVEL:
+    if too_few(row.pairs):
         return f'{row.pairs} {"pair is" if row.pairs == 1 else "pairs are"} too few for any verdict.'
     if row.p < LEVEL:
         return f'Alone this row would have a verdict (p = {row.p:.2g}); among all primary rows it has none.'

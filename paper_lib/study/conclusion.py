@@ -258,8 +258,11 @@ def _verdicts(primary: pd.DataFrame, is_interim: bool, scale: str) -> str:
     """How many claims have which verdict."""
     parts = []
     for verdict, words in VERDICTS.items():
-        if count := int((primary.verdict == verdict).sum()):
-            parts.append(f'{word(count)} {"is" if count == 1 else "are"} {words}')
+        rows = primary[primary.verdict == verdict]
+        if len(rows):
+            waiting = sum(map(claims.waits, rows.verdict, rows.pairs))
+            few = f' ({word(waiting)} of them for want of pairs)' if waiting else ''
+            parts.append(f'{word(len(rows))} {"is" if len(rows) == 1 else "are"} {words}{few}')
     supported = primary.id[primary.verdict == claims.SUPPORTED]
     later = [name for name in supported if name in claims.LATER.get(scale, ())]
     since = f' (of the supported ones, {listed(later)} by rows that were added after three pairs)' if later else ''

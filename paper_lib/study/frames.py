@@ -83,7 +83,7 @@ class Frames:
         return min(spec.pair_seed for spec in self.specs)
 
     def of(self, names: Collection[str], key: str = 'agent') -> 'Frames':
-        """The part of these agents; with key='task', the part of these tasks."""
+        """The part of these agents; with key='task' or 'run_id', the part of these tasks or runs."""
         specs = tuple(spec for spec in self.specs if getattr(spec, key) in names)
         parts = {}
         for name in TABLES:

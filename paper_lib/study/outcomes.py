@@ -4,9 +4,11 @@ import dataclasses
 import html
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from paper_lib.study import claims, tables
+from paper_lib.study.names import counted
 from paper_lib.study.verdicts import estimate, probability
 
 HEADINGS = ('verdict', 'claim', 'estimate, 95 % interval', 'p', 'adjusted p', 'pairs')
@@ -39,14 +41,20 @@ class Outcome:
 
 
 def as_html(frame: pd.DataFrame) -> str:
-    """Rows of `claims.table`. Those without runs stand below the others, and open on a click."""
+    """Rows of `claims.table`. Those with too few pairs or none stand below the others, and open on a click."""
     has_runs = frame.pairs > 0
-    text = _table(frame[has_runs]) if has_runs.any() else '<p>None of these claims has been tested yet.</p>'
-    without = frame[~has_runs]
-    if len(without):
-        rows = 'row' if len(without) == 1 else 'rows'
-        text += f'<details><summary>no runs yet: {len(without)} {rows}</summary>{_wanting(without)}</details>'
+    waits = has_runs & np.array([claims.waits(*row) for row in zip(frame.verdict, frame.pairs)], bool)
+    judged, waiting, lacking = frame[has_runs & ~waits], frame[waits], frame[~has_runs]
+    text = _table(judged) if len(judged) else '<p>None of these claims has pairs enough for a test yet.</p>'
+    if len(waiting):
+        text += _folded('undecided for want of pairs', waiting, _table(waiting))
+    if len(lacking):
+        text += _folded('no runs yet', lacking, _wanting(lacking))
     return text
+
+
+def _folded(state: str, frame: pd.DataFrame, content: str) -> str:
+    return f'<details><summary>{state}: {counted(len(frame), "row")}</summary>{content}</details>'
 
 
 def _table(frame: pd.DataFrame) -> str:

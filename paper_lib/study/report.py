@@ -28,7 +28,7 @@ from paper_lib.study import (
     verdicts,
 )
 from paper_lib.study.frames import Frames
-from paper_lib.study.names import choose
+from paper_lib.study.names import choose, counted
 
 SCALE = 'laptop'
 BLOCK = re.compile(r'(<!-- runs: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
@@ -89,13 +89,19 @@ def _wrapped(sentences: Iterable[str]) -> str:
 
 
 def primary_claims() -> str:
-    """The primary row of every claim that has runs; the other claims in a list that opens on a click."""
-    rows = verdicts.primary(SCALE)
-    table = [{'claim': f'{row["id"]}: {row["claim"]}'} | _judged(row) for row in rows if row['pairs']]
-    waiting = [row for row in rows if not row['pairs']]
-    lines = [f'- {row["id"]}: {row["claim"]}' for row in waiting]
-    summary = f'No runs yet: {len(waiting)} further claims'
-    return '\n'.join([_table(table), '<details>', f'<summary>{summary}</summary>', '', *lines, '', '</details>'])
+    """The primary row of every claim with pairs enough for a test; the others in a list that opens on a click."""
+    table, folded = [], []
+    for row in verdicts.primary(SCALE):
+        claim = f'{row["id"]}: {row["claim"]}'
+        if claims.waits(row['verdict'], row['pairs']):
+            folded.append(f'- {claim} (undecided: {counted(row["pairs"], "pair")})')
+        elif row['pairs']:
+            table.append({'claim': claim} | _judged(row))
+        else:
+            folded.append(f'- {claim} (no runs)')
+    summary = f'Too few pairs for a test, or none: {counted(len(folded), "claim")}'
+    lines = ['<details>', f'<summary>{summary}</summary>', '', *folded, '', '</details>'] if folded else []
+    return '\n'.join([*([_table(table)] if table else []), *lines])
 
 
 def _judged(row: dict[str, Any]) -> dict[str, str]:

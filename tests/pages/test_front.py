@@ -104,6 +104,15 @@ def test_a_claim_is_named_in_words_once_and_its_verdict_comes_first(verdicts):
     assert '-0.40 [-0.60, -0.20]' in text
 
 
+def test_rows_with_too_few_pairs_open_on_a_click(verdicts):
+    row = verdicts[verdicts.id == 'C1']
+    few = row.assign(verdict=claims.UNDECIDED, pairs=5)
+    text = outcomes.as_html(pd.concat([row, few, few.assign(pairs=6)]))
+    judged, folded = text.split('<details>')
+    assert judged.count('<tr>') == 3 and folded.count('<tr>') == 2
+    assert folded.startswith('<summary>undecided for want of pairs: 1 row</summary>')
+
+
 def test_a_damaged_file_is_named(place):
     for name in ('figure_3.png', 'figure_3.md', '2_validation.html'):
         (place / name).write_bytes(b'\xff')

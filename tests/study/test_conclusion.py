@@ -47,7 +47,7 @@ def test_pairs_and_their_signs_are_counted(archived):
     )
     assert 'toy maze' not in text
     assert 'too few pairs for an interval' in text
-    assert 'So far, of 21 claims, six are undecided and 15 are not tested yet.' in text
+    assert 'So far, of 21 claims, six are undecided (six of them for want of pairs) and 15 are not tested yet.' in text
     assert text.endswith('The paper also says that Passive is ahead at first (P9); here this does not show.')
 
 

@@ -88,6 +88,20 @@ def test_a_figure_is_one_row_that_its_notebook_finds(entry, make_store):
     assert written == {f'{entry.name}.{suffix}' for suffix in ('png', 'pdf', 'md')}
 
 
+def test_a_source_alone_in_its_pair_is_not_shown_beside_sources_with_followers():
+    """Active of the pairs of tier T4 has no Passive: a figure of Passive leaves it out, one of the alphas has it."""
+    laptop = scales.get('laptop')
+    specs = plan.specs('study', laptop, optional=True)
+    optional = {spec.run_id for spec in specs} - plan.planned(laptop)
+
+    def seeds(name):
+        shown = catalogue.ENTRIES[name].part(specs, optional, laptop.exploratory('study'))
+        return {spec.pair_seed for spec in shown if spec.agent == 'active' and spec.task == scales.MAIN[0]}
+
+    assert seeds('figure_3') == set(range(10, 20))
+    assert seeds('figure_S7') == {*range(10, 20), 20, 21}
+
+
 # A scale.
 
 POCKET = Scale(

@@ -35,11 +35,18 @@ def test_the_answer_begins_in_bold(make_store):
     assert max(map(len, lines)) <= 128
 
 
-def test_claims_are_in_words_and_those_without_runs_are_folded(make_store):
+def test_claims_are_in_words_and_those_that_have_no_test_are_folded(make_store):
+    archived(pairs(10), make_store)
+    table, _, folded = report.primary_claims().partition('<details>')
+    assert '| C1: Offline agents end with a lower score than the Active agent. | supported | ' in table
+    assert '- C7: With 10 % of data of its own, Passive is as good as Active. (no runs)\n' in folded
+
+
+def test_claims_with_too_few_pairs_for_a_test_are_not_in_the_table(make_store):
     archived(pairs(2), make_store)
     table, _, folded = report.primary_claims().partition('<details>')
-    assert '| C1: Offline agents end with a lower score than the Active agent. | undecided | ' in table
-    assert '- C7: With 10 % of data of its own, Passive is as good as Active.\n' in folded
+    assert not table and '<summary>Too few pairs for a test, or none: 21 claims</summary>' in folded
+    assert '- C1: Offline agents end with a lower score than the Active agent. (undecided: 2 pairs)\n' in folded
     every = report.every_claim()
     assert '### C1: Offline agents end' in every and 'Passive against Active' in every
     assert '- C7: With 10 %' in every.partition('### Claims without runs')[2]
