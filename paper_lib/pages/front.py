@@ -79,16 +79,17 @@ def render(folder: Path, scale: str) -> str:
     """The page that leads to the notebooks, figures and tables in the folder."""
     known = scales.get(scale)
     primary = verdicts.primary_table(scale)
-    answer, *others = map(html.escape, conclusion.sentences(scale, primary))
+    came_out = conclusion.conclude(scale, primary)
+    points = ''.join(f'<li>{html.escape(point)}</li>' for point in came_out.points)
     texts = {name: _page_text(folder, name) for name in catalogue.CLAIMS}
     parts = [
         layout.heading(1, html.escape(paper.TITLE)),
         f'<p class="small">Companion to the paper by {", ".join(paper.AUTHORS)} ({paper.VENUE}). {_links()}</p>',
         f'<p>{_one_line(QUESTION)}</p>',
-        f'<p><b>{answer}</b> {" ".join(others[:1])}</p>',
+        f'<p><b>{html.escape(came_out.answer)}</b> {html.escape(came_out.effect)}</p>',
         f'<p class="missing">{html.escape(known.warning)}</p>' if known.warning else '',
         _overview(folder),
-        f'<p>{" ".join(others[1:])}</p>' if others[1:] else '',
+        f'<ul>{points}</ul>' if points else '',
         _beyond(known),
         layout.heading(2, 'What the paper claims, and what came out here'),
         outcomes.as_html(primary),

@@ -36,7 +36,6 @@ from paper_lib.study.comparisons import (
 
 LEVEL = 0.05  # rate of wrong verdicts: of one row, and with Holm's correction of all primary rows together
 MAZE = ('C1', 'C2', 'C3')  # what the toy maze can test
-LATER = {'laptop': ('P2', 'P3')}  # scale -> claims whose rows were added after its first three pairs
 KNOWN = 'share of the steps with little reward whose world-model loss is not unusual'
 UNSEEN = 'share of the steps with an unusual world-model loss whose reconstruction loss is not unusual'
 PRIMARY, SECONDARY = 'primary', 'secondary'

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -42,29 +43,34 @@ AT_FIRST = {
 }
 
 
-def sentences(scale: str, primary: pd.DataFrame) -> list[str]:
+class Conclusion(NamedTuple):
+    """What came out: the answer in a sentence, how far Passive is from Active, and points on how far this goes."""
+
+    answer: str
+    effect: str = ''
+    points: tuple[str, ...] = ()
+
+
+def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     """What came out at a scale. `primary` is the table of the primary rows of all claims.
 
-    The answer; how far Passive is behind Active, and in how many pairs; how many pairs of what size are finished; how
-    well Active learned; what the maze shows; the verdicts on the claims; whether Passive is ahead at first.
+    The points: in how many pairs Passive is behind; how many pairs of what size are finished, and how well Active
+    learned; what the maze shows; the verdicts on the claims, and whether Passive is ahead at first.
     """
     (effect,) = primary[primary.id == 'C1'].to_dict('records')
     if not effect['pairs']:
-        return ['No pair of Passive and Active has run yet at this scale.']
+        return Conclusion('No pair of Passive and Active has run yet at this scale.')
     entry = main_entry(scale)
     values = finals(scale)
     done = finished(values, entry)
-    found = [
-        ANSWERS[effect['verdict']].format(where=_where(entry)),
-        _effect(effect),
+    points = [
         _signs(values),
-        _state(done, entry, scale),
-        _level(values),
-        maze(scale),
-        _verdicts(primary, done < entry.pairs, scale),
-        _at_first(scale),
+        f'{_state(done, entry, scale)} {_level(values)}'.strip(),
+        maze(scale, units=''),
+        f'{_verdicts(primary, done < entry.pairs)} {_at_first(scale)}'.strip(),
     ]
-    return [sentence for sentence in found if sentence]
+    answer = ANSWERS[effect['verdict']].format(where=_where(entry))
+    return Conclusion(answer, _effect(effect), tuple(filter(None, points)))
 
 
 def without_acting(table: pd.DataFrame) -> list[str]:
@@ -85,9 +91,8 @@ def without_acting(table: pd.DataFrame) -> list[str]:
         f'In {own.pairs.iloc[0]} pairs, {word(len(works))} of {word(len(own))} measures that take no step in the '
         f'environment {tell} degraded agents (which gain less than {offline.LEAST_GAIN:g} of what Active gains) from '
         f'others{": " if found else ""}{"; ".join(found)}.',
-        'AUROC is the share of all couples of two runs, one of them degraded, that are put in the right order.',
         f'{rival}, and {"is beaten by " + listed(beats) if beats else "no measure is shown to be better"}.',
-        'No measure was tried on new runs, and their number is not corrected for.',
+        'None was tried on new runs, nor corrected for their number.',
     ]
 
 
@@ -160,7 +165,7 @@ def _effect(row: dict) -> str:
     test = f'p {probability(row["p"])}, and {probability(row["adjusted_p"])} adjusted for all claims'
     distance = f'{number(abs(row["estimate"]))} {direction} Active'
     return (
-        f'In the mean of {_pairs(row)} of an Active agent and its followers, Passive ends {distance} ({UNITS}; '
+        f'On average over {_pairs(row)} of an Active agent and its followers, Passive ends {distance} ({UNITS}; '
         f'{interval}; {test}).'
     )
 
@@ -210,10 +215,10 @@ def of_base_agent(table: pd.DataFrame) -> str:
     return f'Where the runs end beside the range of the published ones: {listed(parts)}.'
 
 
-def maze(scale: str, seeds: int = 0) -> str:
+def maze(scale: str, seeds: int = 0, units: str = f'{UNITS}; ') -> str:
     """How far Passive is from Active in the toy maze, where no claim is judged; '' if nothing has run there.
 
-    `seeds` is the number of pairs (0: all).
+    `seeds` is the number of pairs (0: all). `units` stands before it, and is '' where the units were told before.
     """
     (row,) = verdicts.table('toy_maze', scales.get(scale), ('C1',), seeds, secondary=False).to_dict('records')
     if not row['pairs']:
@@ -224,7 +229,7 @@ def maze(scale: str, seeds: int = 0) -> str:
     if not math.isfinite(row['low']):
         interval = ', too few for an interval'
     pairs = f'{_pairs(row)}{interval}'
-    return f'In the toy maze, where no claim is judged, Passive ends {distance} ({UNITS}; {pairs}).'
+    return f'In the toy maze, where no claim is judged, Passive ends {distance} ({units}{pairs}).'
 
 
 def _pairs(row: dict) -> str:
@@ -254,7 +259,7 @@ def _level(values: pd.DataFrame) -> str:
     return f'The Active agents of these pairs end at {span} of the highest possible score.'
 
 
-def _verdicts(primary: pd.DataFrame, is_interim: bool, scale: str) -> str:
+def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
     """How many claims have which verdict."""
     parts = []
     for verdict, words in VERDICTS.items():
@@ -263,10 +268,7 @@ def _verdicts(primary: pd.DataFrame, is_interim: bool, scale: str) -> str:
             waiting = sum(map(claims.waits, rows.verdict, rows.pairs))
             few = f' ({word(waiting)} of them for want of pairs)' if waiting else ''
             parts.append(f'{word(len(rows))} {"is" if len(rows) == 1 else "are"} {words}{few}')
-    supported = primary.id[primary.verdict == claims.SUPPORTED]
-    later = [name for name in supported if name in claims.LATER.get(scale, ())]
-    since = f' (of the supported ones, {listed(later)} by rows that were added after three pairs)' if later else ''
-    return f'{"So far, of" if is_interim else "Of"} {len(primary)} claims, {listed(parts)}{since}.'
+    return f'{"So far, of" if is_interim else "Of"} {len(primary)} claims, {listed(parts)}.'
 
 
 def _at_first(scale: str) -> str:

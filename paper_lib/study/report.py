@@ -69,10 +69,11 @@ def filled(text: str) -> str:
 
 def answer() -> str:
     """What came out, in a few sentences."""
-    first, *others = conclusion.sentences(SCALE, verdicts.primary_table(SCALE))
-    came_out = _wrapped([f'**{first}**', *others])
+    found = conclusion.conclude(SCALE, verdicts.primary_table(SCALE))
+    came_out = _wrapped([f'**{found.answer}**', found.effect])
+    points = '\n'.join(_wrapped([point], first='- ', others='  ') for point in found.points)
     beyond = _wrapped([f'**{conclusion.ASKED}**', offline_measures()])
-    return f'{came_out}\n\n{beyond}'
+    return f'{came_out}\n\n{points}\n\n{beyond}'
 
 
 def offline_measures() -> str:
@@ -80,9 +81,12 @@ def offline_measures() -> str:
     return _wrapped(conclusion.without_acting(offline.table(_frames('table_offline'))))
 
 
-def _wrapped(sentences: Iterable[str]) -> str:
-    """Sentences as a paragraph of at most 128 letters a line."""
-    return '\n'.join(textwrap.wrap(' '.join(sentences), 128, break_on_hyphens=False))
+def _wrapped(sentences: Iterable[str], first: str = '', others: str = '') -> str:
+    """Sentences as a paragraph of at most 128 letters a line, with these letters before the first line and others."""
+    lines = textwrap.wrap(
+        ' '.join(sentences), 128, initial_indent=first, subsequent_indent=others, break_on_hyphens=False
+    )
+    return '\n'.join(lines)
 
 
 # Claims.

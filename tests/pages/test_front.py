@@ -12,7 +12,7 @@ import pytest
 from paper_lib.contract.errors import UserError
 from paper_lib.data.store import Store
 from paper_lib.pages import front
-from paper_lib.study import book, catalogue, claims, outcomes, paper
+from paper_lib.study import book, catalogue, claims, conclusion, outcomes, paper
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,7 +37,8 @@ def table():
 @pytest.fixture(autouse=True)
 def verdicts(table, monkeypatch):
     monkeypatch.setattr(front.verdicts, 'primary_table', lambda scale: table)
-    monkeypatch.setattr(front.conclusion, 'sentences', lambda scale, primary: ['It came out', 'so & so.'])
+    found = conclusion.Conclusion('It came out', 'so & so.', ('once',))
+    monkeypatch.setattr(front.conclusion, 'conclude', lambda scale, primary: found)
     return table
 
 

@@ -31,7 +31,7 @@ def archived(specs, make_store):
 def test_the_answer_begins_in_bold(make_store):
     archived(pairs(2), make_store)
     lines = report.answer().splitlines()
-    assert lines[0].startswith("**The paper's effect on the score has not been shown at this scale.** In the mean of")
+    assert lines[0].startswith("**The paper's effect on the score has not been shown at this scale.** On average over")
     assert max(map(len, lines)) <= 128
 
 
