@@ -89,9 +89,10 @@ def run_all(
 
 def _write_pages(scale: str) -> None:
     """Write the pages of a scale that belong to no notebook."""
-    from paper_lib.pages import clicks, front
+    from paper_lib.pages import clicks, documents, front
 
     clicks.write(scale)
+    documents.write(scale)
     front.write(scale)
 
 

@@ -83,12 +83,16 @@ class Verify:
 
 @dataclasses.dataclass(frozen=True)
 class Docs:
-    """Write those parts of README.md and docs/ again that tell results of runs, from the data in figures/."""
+    """Write those parts of README.md and docs/ again that tell results of runs, from the data in figures/.
+
+    Their pages in figures/laptop are written again too.
+    """
 
     def __call__(self) -> None:
+        from paper_lib.pages import documents
         from paper_lib.study import report
 
-        for path in report.write():
+        for path in [*report.write(), *documents.write(report.SCALE)]:
             print(f'written: {path}')
 
 

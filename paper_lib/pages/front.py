@@ -10,7 +10,7 @@ from typing import TypeVar
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.scales import Scale
-from paper_lib.pages import layout
+from paper_lib.pages import documents, layout
 from paper_lib.study import (
     artefacts,
     book,
@@ -93,7 +93,7 @@ def render(folder: Path, scale: str) -> str:
         _beyond(known),
         layout.heading(2, 'What the paper claims, and what came out here'),
         outcomes.as_html(primary),
-        f'<p class="small">{_one_line(CAUTION).format(glossary=_document("glossary"))}</p>',
+        f'<p class="small">{_one_line(CAUTION).format(glossary=documents.link("glossary", "The glossary"))}</p>',
         _clickable(scale),
         layout.heading(2, RUN_IT),
         _run_it(known),
@@ -104,6 +104,8 @@ def render(folder: Path, scale: str) -> str:
         _tables(folder, texts),
         layout.heading(2, 'Notebooks'),
         _notebooks(texts),
+        layout.heading(2, 'Documents'),
+        _documents(),
     ]
     body = '\n'.join(part for part in parts if part)
     return layout.page(paper.TITLE, body, layout.navigation(layout.FRONT, scale))
@@ -117,13 +119,11 @@ def _run_it(scale: Scale) -> str:
         trains = 'docs/cluster.md says how to train them'
     named = '' if scale.name == parameters.Parameters().scale else f' SCALE={scale.name}'
     commands = COMMANDS.format(scale=named, trains=trains)
-    own = _one_line(OWN_DATA).format(data=_document('your_data'), diagnose=_document('diagnose'))
+    own = _one_line(OWN_DATA).format(
+        data=documents.link('your_data', 'Your data'), diagnose=documents.link('diagnose', 'Diagnosing a recording')
+    )
     intro = 'In a clone of the repository, with Python 3.11 or 3.12, make and git:'
     return f'<p>{intro}</p><pre>{html.escape(commands)}</pre><p>{own}</p>'
-
-
-def _document(name: str) -> str:
-    return f'<a href="../../docs/{name}.md">docs/{name}.md</a>'
 
 
 def _beyond(scale: Scale) -> str:
@@ -142,13 +142,18 @@ def _links() -> str:
     """Links to what lies outside of the pages."""
     targets = {
         'Paper': paper.ADDRESS,
-        'README': '../../README.md',
-        'Protocol': '../../docs/protocol.md',
-        'Glossary': '../../docs/glossary.md',
+        'Figures': '#figures',
         'Run it': f'#{layout.anchor(RUN_IT)}',
         'Notebooks': '#notebooks',
+        'Documents': '#documents',
     }
     return ' · '.join(f'<a href="{target}">{name}</a>' for name, target in targets.items())
+
+
+def _documents() -> str:
+    """A link to the page of every document."""
+    links = [documents.link(path.stem, html.escape(documents.title(path))) for path in paths.documents()]
+    return f'<ul>{"".join(f"<li>{link}</li>" for link in links)}</ul>'
 
 
 def _overview(folder: Path) -> str:

@@ -3,6 +3,7 @@
 import html
 import re
 from pathlib import Path
+from typing import Any
 
 from paper_lib.contract import tasks
 from paper_lib.study import catalogue, starts
@@ -77,3 +78,21 @@ def anchor(text: str) -> str:
     """The name of the place on a page where a heading (HTML) stands."""
     plain = html.unescape(re.sub('<[^>]*>', '', text)).lower()
     return re.sub(r'[^a-z0-9]+', '-', plain).strip('-')
+
+
+def export(cells: list[Any], metadata: Any) -> str:
+    """HTML of some cells, with headings that link to themselves."""
+    from nbconvert import HTMLExporter
+    from nbformat.v4 import new_notebook
+
+    for number, cell in enumerate(cells):
+        cell.id = f'cell-{number}'  # new cells, and papermill's own, have random ones
+    exporter = HTMLExporter(
+        template_name='basic',
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+    )
+    body, _ = exporter.from_notebook_node(new_notebook(cells=cells, metadata=metadata))
+    body = re.sub(r' id="cell-id=[^"]*"', '', body)
+    return re.sub('<h([123])>(.*?)</h[123]>', lambda found: heading(int(found[1]), found[2]), body)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from paper_lib.pages import layout
+from paper_lib.pages import documents, layout
 
 IMAGE = re.compile(r'src="data:image/png;base64,([^"]*)"')
 
@@ -24,7 +24,8 @@ def render(notebook: Any, name: str, folder: Path, scale: str) -> str:
     has_figure = False
     for cells in _sections(notebook.cells):
         kept = [cell for cell in map(_cleaned, cells) if _is_shown(cell)]
-        body = _linked(_export(kept, notebook.metadata), folder)
+        body = documents.targets(layout.export(kept, notebook.metadata), 'notebooks', scale)
+        body = _linked(body, folder)
         has_figure = has_figure or '<img' in body
         if 'class="outcome"' in body and parts and '</p>' in parts[0]:
             boxed = re.sub('<h2.*?</h2>', '', body, count=1)
@@ -65,25 +66,6 @@ def _is_shown(cell: Any) -> bool:
     if cell.cell_type != 'code':
         return True
     return bool(cell.outputs) or 'parameters' in cell.metadata.get('tags', [])
-
-
-def _export(cells: list[Any], metadata: Any) -> str:
-    """HTML of some cells, with headings that link to themselves."""
-    from nbconvert import HTMLExporter
-    from nbformat.v4 import new_notebook
-
-    for number, cell in enumerate(cells):
-        cell.id = f'cell-{number}'  # new cells, and papermill's own, have random ones
-    exporter = HTMLExporter(
-        template_name='basic',
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-        exclude_anchor_links=True,
-    )
-    body, _ = exporter.from_notebook_node(new_notebook(cells=cells, metadata=metadata))
-    body = re.sub(r' id="cell-id=[^"]*"', '', body)
-    body = body.replace('href="../', 'href="../../')  # notebooks/ is nearer to the root than figures/SCALE/
-    return re.sub('<h([123])>(.*?)</h[123]>', lambda found: layout.heading(int(found[1]), found[2]), body)
 
 
 def _linked(body: str, folder: Path) -> str:

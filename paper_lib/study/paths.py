@@ -25,6 +25,12 @@ def figures() -> Path:
     return folder
 
 
+def documents() -> list[Path]:
+    """README.md, then docs/*.md; nothing outside of a checkout."""
+    readme = root() / 'README.md'
+    return [readme, *sorted((root() / 'docs').glob('*.md'))] if readme.exists() else []
+
+
 def drawings(scale: str) -> Path:
     """Folder of the figures, tables and pages of a scale."""
     return figures() / scale

@@ -49,10 +49,10 @@ def write() -> list[Path]:
 
 def pages() -> list[Path]:
     """The pages that may hold blocks. Raises UserError outside of a checkout."""
-    readme = paths.root() / 'README.md'
-    if not readme.exists():
-        raise UserError(f'{readme}: not there; run this from a checkout of the repository')
-    return [readme, *sorted((paths.root() / 'docs').glob('*.md'))]
+    found = paths.documents()
+    if not found:
+        raise UserError(f'{paths.root() / "README.md"}: not there; run this from a checkout of the repository')
+    return found
 
 
 def filled(text: str) -> str:

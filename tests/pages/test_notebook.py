@@ -82,7 +82,8 @@ def test_a_figure_is_linked_where_its_file_lies_beside_the_page_and_else_in_the_
 
 
 def test_links_are_those_of_the_page_and_not_of_the_notebook(tmp_path):
-    assert 'href="../../docs/protocol.md"' in page(tmp_path, markdown('[p](../docs/protocol.md)'))
+    assert 'href="docs_protocol.html#tests"' in page(tmp_path, markdown('[p](../docs/protocol.md#tests)'))
+    assert 'href="../../docs/trials.csv"' in page(tmp_path, markdown('[t](../docs/trials.csv)'))
 
 
 def test_pages_lead_to_their_neighbours(tmp_path):

@@ -1,0 +1,66 @@
+"""The pages of README.md and of docs/, so that whoever reads the figures finds them in the same form."""
+
+import posixpath
+import re
+from pathlib import Path
+
+from paper_lib.pages import layout
+from paper_lib.study import catalogue, paths
+
+LINK = re.compile(r'(href|src)="(?![a-z]+:|#)([^"]*)"')
+
+
+def stem(name: str) -> str:
+    """The stem of the page of a file, for the name of the file without its suffix."""
+    return f'docs_{name.lower()}'
+
+
+def link(name: str, words: str) -> str:
+    """A link to the page of a file, for the name of the file without its suffix."""
+    return f'<a href="{stem(name)}.html">{words}</a>'
+
+
+def title(path: Path) -> str:
+    """The first heading of a file."""
+    return path.read_text('utf-8').partition('\n')[0].lstrip('# ')
+
+
+def write(scale: str) -> list[Path]:
+    """Write the page of every file into the folder of a scale; returns those that have changed."""
+    folder = paths.drawings(scale)
+    changed = []
+    for path in paths.documents():
+        page = folder / f'{stem(path.stem)}.html'
+        content = render(path, scale).encode()
+        if not page.exists() or page.read_bytes() != content:
+            paths.write(page, content)
+            changed.append(page)
+    return changed
+
+
+def render(path: Path, scale: str) -> str:
+    """The page of a file in the folder of a scale."""
+    from nbformat import NotebookNode
+    from nbformat.v4 import new_markdown_cell
+
+    text = re.sub(r'<!-- .*? -->\n', '', path.read_text('utf-8'))
+    body = layout.export([new_markdown_cell(text)], NotebookNode())
+    body = targets(body, path.parent.relative_to(paths.root()).as_posix(), scale)
+    return layout.page(title(path), body, layout.navigation(stem(path.stem), scale))
+
+
+def targets(body: str, folder: str, scale: str) -> str:
+    """HTML whose links are relative to a folder of the repository -> with links relative to the folder of a scale.
+
+    Where a document or a notebook has a page, the link leads to the page.
+    """
+    here = f'figures/{scale}'
+    pages = {path.relative_to(paths.root()).as_posix(): f'{stem(path.stem)}.html' for path in paths.documents()}
+    pages |= {f'notebooks/{name}.ipynb': f'{name}.html' for name in catalogue.CLAIMS}
+
+    def target(found: re.Match) -> str:
+        address, hash_mark, place = found[2].partition('#')
+        file = posixpath.normpath(posixpath.join(folder, address))
+        return f'{found[1]}="{pages.get(file) or posixpath.relpath(file, here)}{hash_mark}{place}"'
+
+    return LINK.sub(target, body)
