@@ -131,7 +131,7 @@ class Claims:
             return show(rows, as_json=True)
         table = []
         for row in tested:
-            compared = {'row': row['row'], 'statistic': row['statistic'], 'on': row['on']} if self.all else {}
+            compared = {name: row[name] for name in ('row', 'statistic', 'asked', 'on')} if self.all else {}
             table.append({'claim': f'{row["id"]}: {row["claim"]}'} | compared | verdicts.words(row))
         show(table, False, self.markdown)
         print('\nNo runs yet:')

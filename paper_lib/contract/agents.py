@@ -256,8 +256,8 @@ def group(*wanted: str) -> list[str]:
             raise UserError(f'group={word!r}: no agent has this name or is in a group of it')
     if EVERY in wanted:
         return list(AGENTS)
-    apart = set(wanted).isdisjoint
-    return [name for name, row in AGENTS.items() if name in wanted or not apart(row.groups)]
+    words = set(wanted)
+    return [name for name, row in AGENTS.items() if name in words or not words.isdisjoint(row.groups)]
 
 
 def exploration_weight(name: str) -> float:

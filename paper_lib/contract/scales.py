@@ -52,7 +52,7 @@ class Scale:
     """Rules and plan of the whole study.
 
     Every rule that matches a run gives it values, field by field; of two values of a field the later one counts. Of
-    several entries of the plan that have an agent on a task, the last one counts.
+    several entries of the plan that have an agent on a task from the same pair seed on, the last one counts.
     """
 
     name: str

@@ -224,7 +224,7 @@ def measure(book: Book) -> Interactive:
         is_degraded = known[offline.DEGRADED] == 1
         sign = offline.DIRECTIONS[measure]
         text = (
-            f'{offline.words(measure)}: a threshold of {sign * threshold:.3g} flags '
+            f'Active, Passive and Tandem alone, {offline.words(measure)}: a threshold of {sign * threshold:.3g} flags '
             f'{(is_flagged & is_degraded).sum()} of {is_degraded.sum()} degraded agents and '
             f'{(is_flagged & ~is_degraded).sum()} of the {(~is_degraded).sum()} others.'
         )

@@ -169,6 +169,6 @@ def flags(last: pd.DataFrame, measure: str, threshold: float, scale: str) -> Fig
             axes.axhline(offline.LEAST_GAIN, color='black', lw=0.8)
             axes.set(title=task, xlabel=quantities.get(measure).words, ylabel="gain relative to Active's")
             if quantities.get(measure).logarithmic:
-                axes.set_xscale('log')
+                panels.logarithmic(axes, 'x')
             axes.legend()
         return figure

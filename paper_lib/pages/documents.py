@@ -7,7 +7,7 @@ from pathlib import Path
 from paper_lib.pages import layout
 from paper_lib.study import catalogue, paths
 
-LINK = re.compile(r'(href|src)="(?![a-z]+:|#)([^"]*)"')
+LINK = re.compile(r'(href|src)="(?![A-Za-z][\w+.-]*:|//|#|")([^"]*)"')  # to a file of the repository
 
 
 def stem(name: str) -> str:
@@ -16,7 +16,7 @@ def stem(name: str) -> str:
 
 
 def link(name: str, words: str) -> str:
-    """A link to the page of a file, for the name of the file without its suffix."""
+    """A link to the page of a file, for the name of the file without its suffix. `words` are HTML."""
     return f'<a href="{stem(name)}.html">{words}</a>'
 
 
@@ -45,13 +45,14 @@ def render(path: Path, scale: str) -> str:
 
     text = re.sub(r'<!-- .*? -->\n', '', path.read_text('utf-8'))
     body = layout.export([new_markdown_cell(text)], NotebookNode())
-    body = targets(body, path.parent.relative_to(paths.root()).as_posix(), scale)
+    body = opened_large(targets(body, path.parent.relative_to(paths.root()).as_posix(), scale))
     return layout.page(title(path), body, layout.navigation(stem(path.stem), scale))
 
 
 def targets(body: str, folder: str, scale: str) -> str:
     """HTML whose links are relative to a folder of the repository -> with links relative to the folder of a scale.
 
+    That folder is figures/SCALE even if the page is written elsewhere, so that the page has the same bytes everywhere.
     Where a document or a notebook has a page, the link leads to the page.
     """
     here = f'figures/{scale}'
@@ -64,3 +65,8 @@ def targets(body: str, folder: str, scale: str) -> str:
         return f'{found[1]}="{pages.get(file) or posixpath.relpath(file, here)}{hash_mark}{place}"'
 
     return LINK.sub(target, body)
+
+
+def opened_large(body: str) -> str:
+    """HTML whose pictures lead to their files."""
+    return re.sub(r'<img [^>]*src="([^"]*)"[^>]*>', r'<a href="\1">\g<0></a>', body)

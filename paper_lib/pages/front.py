@@ -139,7 +139,7 @@ def _one_line(text: str) -> str:
 
 
 def _links() -> str:
-    """Links to what lies outside of the pages."""
+    """Links to the paper, and to places on this page."""
     targets = {
         'Paper': paper.ADDRESS,
         'Figures': '#figures',
@@ -227,10 +227,10 @@ def _chapter(chapter: str, scale: str) -> Frames:
 
 
 def _number(entry: Entry) -> str:
-    """'Fig. 4 (published: 5)', for a part of it with its name; the name alone if the paper does not have it."""
+    """'Fig. 4 (published: 5)', for a part of it with its name; '' for what the paper does not have."""
     found = re.match(r'(figure|table)_(S?\d+)(?:_(\w+))?$', entry.name)
     if not found:
-        return entry.name.partition('_')[2].replace('_', ' ')
+        return ''
     kind, number, part = found.groups()
     words = f'{"Fig." if kind == "figure" else "Table"} {number}'
     if kind == 'figure' and paper.published_number(number) != number:

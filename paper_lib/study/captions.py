@@ -1,6 +1,6 @@
 """What stands below figures and tables: what is shown, of which runs, and in what they differ from the paper's."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -117,7 +117,7 @@ def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) 
         _one_line(entry.text).format(**_words(frames)),
         f'Scale {frames.scale}: {_tasks(frames.tasks)}. {seeds(frames)}.',
         exploratory(frames),
-        fewer_pairs(frames) if '{band}' in entry.text else '',
+        fewer_pairs(frames) if '{band}' in entry.text or '{weights}' in entry.text else '',
         published.summary(frames) if entry.name == 'figure_base_agent' else '',
         f'{frames.warning}.' if frames.warning else '',
         _planned_missing(entry, frames, costs['yes']),
@@ -204,16 +204,28 @@ def exploratory(frames: Frames) -> str:
 
 
 def fewer_pairs(frames: Frames) -> str:
-    """Where Active ends in the pairs of the agents with the fewest, if it has more of them; '' otherwise."""
+    """Where Active ends in the pairs of agents that have fewer of them than Active; '' if there are none."""
     finals = stats.final(frames.metrics, 'score')
     parts = []
     for task in frames.tasks:
-        seeds_of = {agent: set(own.pair_seed) for agent, own in finals[finals.task == task].groupby('agent')}
-        active = finals[(finals.task == task) & (finals.agent == 'active')].set_index('pair_seed').score
-        shared = active[active.index.isin(min(seeds_of.values(), key=len, default=set()))]
-        if 0 < len(shared) < len(active):
-            parts.append(f'{shared.mean():.3g} instead of {active.mean():.3g} ({task})')
-    return f'In the pairs of the agents with the fewest seeds, Active ends at {listed(parts)}.' if parts else ''
+        here = finals[finals.task == task]
+        active = here[here.agent == 'active'].set_index('pair_seed').score
+        shared = [active.index.intersection(own.pair_seed) for agent, own in here.groupby('agent')]
+        for seeds_of in sorted({tuple(sorted(own)) for own in shared if 0 < len(own) < len(active)}):
+            of_them = active.loc[list(seeds_of)].mean()
+            parts.append(f'{of_them:.3g} instead of {active.mean():.3g} ({task}, {_seeds(seeds_of)})')
+    if not parts:
+        return ''
+    return f'Agents with fewer pairs learn from other recordings: in these pairs Active ends at {listed(parts)}.'
+
+
+def _seeds(numbers: Sequence[int]) -> str:
+    """Pair seeds in words: 'pair seed 10', 'pair seeds 10 to 15', 'pair seeds 10, 12'."""
+    if len(numbers) == 1:
+        return f'pair seed {numbers[0]}'
+    if list(numbers) == list(range(numbers[0], numbers[0] + len(numbers))):
+        return f'pair seeds {numbers[0]} to {numbers[-1]}'
+    return f'pair seeds {", ".join(map(str, numbers))}'
 
 
 def in_paper(entry: Entry, frames: Frames) -> str:

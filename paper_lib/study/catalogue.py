@@ -129,16 +129,17 @@ class Entry:
     ) -> list[RunSpec]:
         """The runs that are shown, out of those of a chapter; see `over`.
 
-        A run that would stand alone in its pair is left out if other runs of its agent are shown with their followers.
+        An optional source is left out where nothing else of its pair is shown: it was trained for others.
         """
         specs = list(specs)
         own, shown_tasks = self.agents, self.over(specs, optional, exploratory)
         found = [spec for spec in specs if spec.agent in own and spec.task in shown_tasks]
         in_pair = collections.Counter((spec.task, spec.pair_seed) for spec in found)
-        followed = {(spec.task, spec.source.agent) for spec in found if spec.source}
-        return [
-            spec for spec in found if in_pair[spec.task, spec.pair_seed] > 1 or (spec.task, spec.agent) not in followed
-        ]
+
+        def is_alone(spec: RunSpec) -> bool:
+            return not spec.source and spec.run_id in optional and in_pair[spec.task, spec.pair_seed] == 1
+
+        return [spec for spec in found if not is_alone(spec)]
 
     def of(self, frames: Frames) -> Frames:
         """The part of a chapter's frames that is shown."""
@@ -221,7 +222,6 @@ FROZEN = ('hopper_hop-proprio', 'quadruped_run-proprio', 'cheetah_run-vision', '
 EPISODES = ('point_mass_maze-vision', 'cheetah_run-vision')
 PARTS = ('active', 'passive', 'parts')
 INTERACTING = ('active', 'passive', 'interacting')
-JUDGED = tuple(name for name in agents.AGENTS if name not in scales.BEYOND)  # the others are steered by a measure
 BOUGHT = ('active', 'passive', 'passive_50', 'passive_10', 'passive_auto', *scales.BEYOND)
 STARTS = ('compared', 'initial_weights')
 MIXED = tuple(name for name in agents.group('weights') if 0 < agents.exploration_weight(name) < 1)
@@ -237,9 +237,9 @@ ROWS = (
         title='Our agent beside the published DreamerV3',
         text="""Episode score of our agent over the scores that the author of DreamerV3 published for v1 at size S
         (grey; danijar/dreamerv3 at commit 423291a). Dashed: mean of the published seeds. Black bar: their range at
-        250,000 steps. Dotted: an agent that ends below this line has a mistake. Each of our points is the mean of 4
-        evaluation episodes; each published point is one or two training episodes. {band} The losses, the actor's
-        gradient (through the learned dynamics) and the number of updates per agent step (0.5) are v1's.""",
+        250,000 steps. Dotted: an agent that ends below this line does not work as it should. Each of our points is the
+        mean of 4 evaluation episodes; each published point is one or two training episodes. {band} The losses, the
+        actor's gradient (through the learned dynamics) and the number of updates per agent step (0.5) are v1's.""",
     ),
     Entry(
         'table_base_agent',
@@ -478,8 +478,8 @@ ROWS = (
         _draws('figures.maps'),
         title='The maze: where three collectors have been',
         text="""Number of states per cell in the final replay of three agents that collect their own data: for the
-        task (how is said below), for exploration alone, and for both. One run of each, pair seed {first}. All maps
-        have the same logarithmic colours. Grey: never visited. Dark red: above the {outlier:g}th percentile of
+        task (the fold below says how), for exploration alone, and for both. One run of each, pair seed {first}. All
+        maps have the same logarithmic colours. Grey: never visited. Dark red: above the {outlier:g}th percentile of
         visited cells. Dotted: where episodes start. Red circle: the goal. The paper draws these maps from the vision
         variant.""",
     ),
@@ -675,36 +675,37 @@ ROWS = (
         ('compared',),
         _curves(('score', 'promise_ratio', 'round_trip_50', 'density_ess')),
         title='Offline measures over training',
-        text='Episode score and three of the measures of Figure offline, of three kinds, at every evaluation. {band}',
+        text='Episode score and three of the measures, of three kinds, at every evaluation. {band}',
         tasks=scales.MAIN,
     ),
     Entry(
         'figure_offline',
         '6_offline_measure',
         'study',
-        JUDGED,
+        offline.EVIDENCE,
         _draws('forest.draw'),
-        title='Which measures tell degraded agents',
+        title='Which measures tell degraded agents from others',
         text="""Measures that take no step in an environment and, last, the OOD ratio of the paper, which takes
         episodes. How well do they tell, within a task, (a) agents whose gain over random actions is below 0.8 of that
         of the {active.label} agent of their pair, and (b) agents whose OOD ratio is above the paper's threshold?
-        AUROC: take one run of either kind at the same moment. It is the share of such couples in which the agent that
-        is to be told has the higher measure (in rows marked 'less': the lower one). Returns in other models need final
-        weights of a pair and are known of Active, Passive and Tandem at the end. Line: chance (0.5). Dotted: what the
-        protocol asks for (0.8). Bars: 95 % bootstrap interval over pairs.""",
+        AUROC: take one run of either kind at the same moment. It is the share of such couples in which the degraded
+        agent (b: the one with the higher OOD ratio) has the higher measure (in rows marked 'less': the lower one).
+        Returns in other models need final weights of a pair and are known of Active, Passive and Tandem at the end.
+        Line: chance (0.5). Dotted: what the protocol asks for (0.8). Bars: 95 % bootstrap interval over pairs.""",
         tasks=scales.MAIN,
     ),
     Entry(
         'table_offline',
         '6_offline_measure',
         'study',
-        JUDGED,
+        offline.EVIDENCE,
         _of_frames(offline.in_words),
         title='Offline measures in numbers',
-        text="""AUROC of Figure offline for both targets (degraded: its panel a; outside: b) at the end of training,
-        with its 95 % interval and the lowest one of a task; over all moments (returns in other models are known only at
-        the end); of the offline agents alone. rank correlation: Spearman's, within tasks, of the measure with the gain;
-        the effective share and the return in other models, of which degraded agents should have less, are turned round.
+        text="""The AUROC of the figure above for both targets (degraded: its panel a; outside: b) at the end of
+        training, with its 95 % interval and the lowest one of a task; over all moments (returns in other models are
+        known only at the end); of the offline agents alone; of the later agents alone, which were trained after the
+        measures had been looked at. rank correlation: Spearman's, within tasks, of the measure with the gain; the
+        effective share and the return in other models, of which degraded agents should have less, are turned round.
         other task: the threshold that is best on all other tasks, applied to the task left out; its balanced accuracy.
         verdict: a measure works if its AUROC is at least 0.8 on every task and its interval lies above 0.5, and fails
         otherwise. With fewer than five pairs on each of two tasks there is no verdict.""",
@@ -734,7 +735,7 @@ ROWS = (
         BOUGHT,
         price.table,
         title='What data of its own cost an offline agent, in numbers',
-        text="""The means of Figure price. pairs: how many of an agent have run; they may differ. score: normalised
+        text="""The means of the figure above. pairs: how many of an agent have run; they may differ. score: normalised
         final score. collections: how often the agent added data. at most: how often its schedule allows it to. own
         steps: environment steps that it added. all steps: these and those of the evaluation episodes that its schedule
         needs. The percentages are of the environment steps in its recording. {normalised}""",

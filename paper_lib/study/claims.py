@@ -42,8 +42,8 @@ PRIMARY, SECONDARY = 'primary', 'secondary'
 NO_RUNS, SUPPORTED, CONTRADICTED, UNDECIDED = 'no runs', 'supported', 'contradicted', 'undecided'
 NOT_FINITE = 'A value is not a finite number.'
 COLUMNS = [
-    'id', 'claim', 'row', 'statistic', 'estimate', 'low', 'high', 'p', 'adjusted_p', 'pairs', 'tasks', 'verdict',
-    'words', 'iqm', 'iqm_low', 'iqm_high',
+    'id', 'claim', 'row', 'statistic', 'asked', 'estimate', 'low', 'high', 'p', 'adjusted_p', 'pairs', 'tasks',
+    'verdict', 'words', 'iqm', 'iqm_low', 'iqm_high',
 ]  # fmt: skip
 
 
@@ -76,7 +76,7 @@ TEXTS = {
     'P6': 'One percent of data of its own makes Passive worse than none.',
     'P7': 'On freeway, Passive ends with a lower score than Active.',
     'P8': 'Where Active solves the task early, later data add nothing to the first half of its data.',
-    'P9': 'Compared with Active, Passive falls back between the first half of training and its end.',
+    'P9': 'Passive falls behind Active between the first half of training and its end.',
 }
 
 
@@ -236,12 +236,13 @@ def table(
 ) -> pd.DataFrame:
     """One row per comparison of the claims `ids`, also of comparisons without runs.
 
-    Columns: id, claim, row (primary or secondary), statistic, estimate (`stats.mean_of_tasks`), low, high (its 95 %
-    interval), p (`stats.p_of_range`), adjusted_p (Holm, over the primary rows of all claims), pairs (same
-    task and pair seed), tasks, verdict, words, and for comparison iqm, iqm_low, iqm_high (interquartile mean of all
-    pairs with its bootstrap interval). `random` gives the mean score of the uniform random policy in a task. Without
-    `primary` all rows are secondary, because the claims are judged by other metrics than these. `traces` has the steps
-    of the final episodes, for the claims about steps. Without `secondary` there is only the first row of each claim.
+    Columns: id, claim, row (primary or secondary), statistic, asked (where the mean lies if the claim holds), estimate
+    (`stats.mean_of_tasks`), low, high (its 95 % interval), p (`stats.p_of_range`), adjusted_p (Holm, over the primary
+    rows of all claims), pairs (same task and pair seed), tasks, verdict, words, and for comparison iqm, iqm_low,
+    iqm_high (interquartile mean of all pairs with its bootstrap interval). `random` gives the mean score of the uniform
+    random policy in a task. Without `primary` all rows are secondary, because the claims are judged by other metrics
+    than these. `traces` has the steps of the final episodes, for the claims about steps. Without `secondary` there is
+    only the first row of each claim.
     """
     runs = gather(metrics, random, traces)
     rows = []
@@ -283,6 +284,7 @@ def tested(row: Row, runs: Runs) -> dict[str, typing.Any]:
         decision = verdict(estimate.low, estimate.high, row.above, row.below)
     return {
         'statistic': row.statistic + (row.listed(runs) if row.listed else ''),
+        'asked': 'of every pair' if row.exact else within(row.above, row.below),
         'estimate': estimate.value, 'low': estimate.low, 'high': estimate.high, 'p': p, 'adjusted_p': np.nan,
         'pairs': estimate.n, 'tasks': len(groups), 'verdict': decision,
         'iqm': iqm.value, 'iqm_low': iqm.low, 'iqm_high': iqm.high,
@@ -295,9 +297,9 @@ def too_few(pairs: int) -> bool:
     return 2.0 ** (1 - pairs) >= LEVEL
 
 
-def waits(verdict: str, pairs: int) -> bool:
-    """Whether a row has runs, and is undecided because they are too few."""
-    return verdict == UNDECIDED and too_few(pairs)
+def waits(verdict: str, pairs: int, p: float | None) -> bool:
+    """Whether a row is undecided because it has too few pairs. A row without p is undecided for another reason."""
+    return verdict == UNDECIDED and bool(pd.notna(p)) and too_few(pairs)
 
 
 def _exact_verdict(row: Row, values: pd.Series) -> str:
@@ -320,15 +322,15 @@ def in_words(row: typing.Any) -> str:
         return NOT_FINITE
     place = within(above, below)
     if row.verdict == SUPPORTED:
-        return f'The mean lies {place}, as the claim says.'
+        return f'The whole interval lies {place}, as the claim says.'
     if row.verdict == CONTRADICTED:
-        return f'The mean does not lie {place}, against what the claim says.'
+        return f'No part of the interval lies {place}, unlike what the claim says.'
     if np.isnan(row.p):
         return NOT_FINITE
     if too_few(row.pairs):
         return f'{row.pairs} {"pair is" if row.pairs == 1 else "pairs are"} too few for any verdict.'
     if row.p < LEVEL:
-        return f'Alone this row would have a verdict (p = {row.p:.2g}); among all primary rows it has none.'
+        return f'Alone this row would be decided (p = {row.p:.2g}); corrected for all claims it is undecided.'
     return f'These pairs do not decide whether the mean lies {place}.'
 
 

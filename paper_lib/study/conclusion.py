@@ -1,4 +1,4 @@
-"""What came out, in a few sentences: the front page and README.md both say them."""
+"""What came out, in sentences and points: the front page and README.md both say them."""
 
 import itertools
 import math
@@ -22,24 +22,18 @@ UNITS = '0: random actions, 1: Active'  # of scores
 OUTCOMES = {
     'score': ('score', False),
     'wm_loss': ('world-model loss', True),
-    'value_error': ('value error', True),
+    'value_error': ('value error (value less return)', True),
 }
 VERDICTS = {
     claims.SUPPORTED: 'supported',
     claims.CONTRADICTED: 'contradicted',
     claims.UNDECIDED: 'undecided',
-    claims.NO_RUNS: 'not tested yet',
+    claims.NO_RUNS: 'without runs',
 }
 ANSWERS = {
-    claims.SUPPORTED: 'On {where}, an agent that never acts learns less well, as the paper says.',
-    claims.CONTRADICTED: 'On {where}, an agent that never acts learns better, unlike in the paper.',
+    claims.SUPPORTED: 'On average over {where}, an agent that never acts learns less well, as the paper says.',
+    claims.CONTRADICTED: 'On average over {where}, an agent that never acts learns better, unlike in the paper.',
     claims.UNDECIDED: "The paper's effect on the score has not been shown at this scale.",
-}
-# Verdict on the secondary row of P9 -> what is said of it.
-AT_FIRST = {
-    claims.SUPPORTED: 'here it is too',
-    claims.CONTRADICTED: 'here it is not',
-    claims.UNDECIDED: 'here this does not show',
 }
 
 
@@ -54,8 +48,8 @@ class Conclusion(NamedTuple):
 def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     """What came out at a scale. `primary` is the table of the primary rows of all claims.
 
-    The points: in how many pairs Passive is behind; how many pairs of what size are finished, and how well Active
-    learned; what the maze shows; the verdicts on the claims, and whether Passive is ahead at first.
+    The points: in how many pairs Passive is behind; each task alone, and the whole of training; how many pairs of what
+    size are finished, and how well Active learned; what the maze shows; the verdicts on the claims.
     """
     (effect,) = primary[primary.id == 'C1'].to_dict('records')
     if not effect['pairs']:
@@ -65,9 +59,10 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     done = finished(values, entry)
     points = [
         _signs(values),
+        f'{_by_task(entry, scale)} {_throughout(scale)}'.strip(),
         f'{_state(done, entry, scale)} {_level(values)}'.strip(),
-        maze(scale, units=''),
-        f'{_verdicts(primary, done < entry.pairs)} {_at_first(scale)}'.strip(),
+        maze(scale, has_units=False),
+        _verdicts(primary, done < entry.pairs),
     ]
     answer = ANSWERS[effect['verdict']].format(where=_where(entry))
     return Conclusion(answer, _effect(effect), tuple(filter(None, points)))
@@ -83,23 +78,42 @@ def without_acting(table: pd.DataFrame) -> list[str]:
         return []
     own = of_target.drop(index=offline.RIVAL).sort_values('AUROC', ascending=False)
     works = own[own.verdict.isin((offline.WORKS, offline.BEATS))]
-    found = [f'the {quantities.get(name).words}, {_auroc(row)}' for name, row in works.iterrows()]
     beats = [f'the {quantities.get(name).words}' for name in own.index[own.verdict == offline.BEATS]]
-    tell = 'tells' if len(works) == 1 else 'tell'
-    rival = f'The OOD ratio, which takes episodes in the environment, has {_auroc(of_target.loc[offline.RIVAL])}'
-    return [
-        f'In {own.pairs.iloc[0]} pairs, {word(len(works))} of {word(len(own))} measures that take no step in the '
-        f'environment {tell} degraded agents (which gain less than {offline.LEAST_GAIN:g} of what Active gains) from '
-        f'others{": " if found else ""}{"; ".join(found)}.',
-        f'{rival}, and {"is beaten by " + listed(beats) if beats else "no measure is shown to be better"}.',
-        'None was tried on new runs, nor corrected for their number.',
+    found = [f'the {quantities.get(name).words}, {_auroc(row)}' for name, row in works.iterrows()]
+    rival = of_target.loc[offline.RIVAL]
+    sentences = [
+        f'Of {word(len(own))} measures that take no step in the environment, {word(len(works))} '
+        f'{"tells" if len(works) == 1 else "tell"} degraded agents (which gain less than {offline.LEAST_GAIN:g} of '
+        'what Active gains) from others with '
+        f'an AUROC of at least {offline.GOOD:g} on every task '
+        f'({own.pairs.iloc[0]} pairs; chance: {offline.CHANCE:g}){": " if found else ""}{"; ".join(found)}.',
+        'Active is among the others, since by definition it has not degraded.',
+        _among_offline(own['offline agents'].dropna()),
+        f'The OOD ratio, which takes episodes in the environment, has {_auroc(rival)}, and '
+        f'{"is beaten by " + listed(beats) if beats else "no measure is shown to be better"}.',
     ]
+    later = [
+        f'the {quantities.get(name).words} has {row["later agents"]:.2f}'
+        for name, row in works.iterrows()
+        if not math.isnan(row['later agents'])
+    ]
+    if later:
+        later.append(f'the OOD ratio {rival["later agents"]:.2f}')
+        sentences.append(f'Of the agents trained after the measures had been looked at alone, {listed(later)}.')
+    return list(filter(None, sentences))
+
+
+def _among_offline(values: pd.Series) -> str:
+    """The highest AUROC of any measure among offline agents, and whether it is good; '' if none is known."""
+    if values.empty:
+        return ''
+    state = 'no measure reaches that on average' if values.max() < offline.GOOD else 'the highest AUROC is good too'
+    best = f'highest: {values.max():.2f}, the {quantities.get(values.idxmax()).words}'
+    return f'Among offline agents alone {state} ({best}).'
 
 
 def _auroc(row: pd.Series) -> str:
-    among = row['offline agents']
-    alone = '' if math.isnan(among) else f' ({among:.2f} among offline agents alone)'
-    return f'AUROC {row.AUROC:.2f} [{row.low:.2f}, {row.high:.2f}]{alone}'
+    return f'AUROC {row.AUROC:.2f} [{row.low:.2f}, {row.high:.2f}]'
 
 
 def scores(run_ids: list[str], scale: str) -> str:
@@ -111,7 +125,7 @@ def scores(run_ids: list[str], scale: str) -> str:
         return ''
     finals = stats.final(found, 'score').set_index('run_id').reindex(run_ids).dropna()
     parts = [f'{agents.get(row.agent).label} {row.score:.0f}' for row in finals.itertuples()]
-    return f'Final scores of its runs: {", ".join(parts)}.'
+    return f'Final scores of its runs, means over the last evaluations: {", ".join(parts)}.'
 
 
 def main_entry(scale: str) -> Planned:
@@ -123,7 +137,7 @@ def main_entry(scale: str) -> Planned:
 def finals(scale: str) -> pd.DataFrame:
     """The final values of COMPARED: one row per run on the tasks of `main_entry` that has a result."""
     folder = paths.archive(scale)
-    planned = plan.specs('study', scales.get(scale), optional=True, exploratory=False)
+    planned = plan.specs('study', scales.get(scale), exploratory=False)
     main_tasks = main_entry(scale).tasks
     wanted = {spec.run_id for spec in planned if spec.task in main_tasks and spec.agent in COMPARED}
     metrics = archive.table(folder, 'study', 'metrics')
@@ -159,15 +173,12 @@ def _where(entry: Planned) -> str:
 def _effect(row: dict) -> str:
     """The outcome of claim C1."""
     direction = 'below' if row['estimate'] < 0 else 'above'
-    interval = f'95 % interval of the difference: {number(row["low"])} to {number(row["high"])}'
+    interval = f'95 % interval of the difference {number(row["low"])} to {number(row["high"])}'
     if not math.isfinite(row['low']):
         interval = 'too few pairs for an interval'
     test = f'p {probability(row["p"])}, and {probability(row["adjusted_p"])} adjusted for all claims'
-    distance = f'{number(abs(row["estimate"]))} {direction} Active'
-    return (
-        f'On average over {_pairs(row)} of an Active agent and its followers, Passive ends {distance} ({UNITS}; '
-        f'{interval}; {test}).'
-    )
+    distance = f'{number(abs(row["estimate"]))} {direction} the Active agent from whose data it learned'
+    return f'In {_pairs(row)}, Passive ends on average {distance} ({UNITS}; {interval}; {test}).'
 
 
 def of_claims(ids: tuple[str, ...], scale: str, seeds: int = 0) -> dict[str, list[str]]:
@@ -198,7 +209,7 @@ def of_trigger(table: pd.DataFrame) -> str:
             continue
         others = [f'{name} {row.score:.2f}' for name, row in of_agent.iterrows() if name != trigger and row.pairs]
         parts.append(
-            f'On {tasks.get(task).short} it ends at {own.score:.2f}, and added data {own.collections:.1f} of '
+            f'On {tasks.get(task).short} it ends at {own.score:.2f}, and added data at {own.collections:.3g} of '
             f'{own["at most"]:.0f} times ({_pairs(own)}; {", ".join(others)}).'
         )
     if not parts:
@@ -211,14 +222,14 @@ def of_base_agent(table: pd.DataFrame) -> str:
     counts = table.result[table.result != 'missing'].value_counts()
     if counts.empty:
         return ''
-    parts = [f'{word(count)} {result}' for result, count in counts.items()]
-    return f'Where the runs end beside the range of the published ones: {listed(parts)}.'
+    parts = [f'{word(count)} {"ends" if count == 1 else "end"} {result}' for result, count in counts.items()]
+    return f'Of {counted(counts.sum(), "run")}, {listed(parts)} the range of the published scores.'
 
 
-def maze(scale: str, seeds: int = 0, units: str = f'{UNITS}; ') -> str:
+def maze(scale: str, seeds: int = 0, has_units: bool = True) -> str:
     """How far Passive is from Active in the toy maze, where no claim is judged; '' if nothing has run there.
 
-    `seeds` is the number of pairs (0: all). `units` stands before it, and is '' where the units were told before.
+    `seeds` is the number of pairs (0: all). Without `has_units`, the units were told before.
     """
     (row,) = verdicts.table('toy_maze', scales.get(scale), ('C1',), seeds, secondary=False).to_dict('records')
     if not row['pairs']:
@@ -229,7 +240,8 @@ def maze(scale: str, seeds: int = 0, units: str = f'{UNITS}; ') -> str:
     if not math.isfinite(row['low']):
         interval = ', too few for an interval'
     pairs = f'{_pairs(row)}{interval}'
-    return f'In the toy maze, where no claim is judged, Passive ends {distance} ({units}{pairs}).'
+    units = f'{UNITS}; ' if has_units else ''
+    return f'In the toy maze, whose rows decide no claim, Passive ends {distance} ({units}{pairs}).'
 
 
 def _pairs(row: dict) -> str:
@@ -265,14 +277,41 @@ def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
     for verdict, words in VERDICTS.items():
         rows = primary[primary.verdict == verdict]
         if len(rows):
-            waiting = sum(map(claims.waits, rows.verdict, rows.pairs))
-            few = f' ({word(waiting)} of them for want of pairs)' if waiting else ''
+            waiting = sum(map(claims.waits, rows.verdict, rows.pairs, rows.p))
+            of_them = f'{word(waiting)} of them ' if waiting < len(rows) else ''
+            few = f' ({of_them}for want of pairs)' if waiting else ''
             parts.append(f'{word(len(rows))} {"is" if len(rows) == 1 else "are"} {words}{few}')
     return f'{"So far, of" if is_interim else "Of"} {len(primary)} claims, {listed(parts)}.'
 
 
-def _at_first(scale: str) -> str:
-    """Whether Passive is ahead of Active in the first half of training, which P9 does not ask; '' without runs."""
-    rows = verdicts.table('study', scales.get(scale), ('P9',))
-    found = AT_FIRST.get(rows.verdict[rows.row == claims.SECONDARY].iloc[0])
-    return f'The paper also says that Passive is ahead at first (P9); {found}.' if found else ''
+def _by_task(entry: Planned, scale: str) -> str:
+    """The primary rows of C1 and C2 on each task alone; '' where there is one task, or there are too many to name."""
+    if not 1 < len(entry.tasks) <= NAMED:
+        return ''
+    differences = []
+    ratios = []
+    for task in entry.tasks:
+        rows = verdicts.table('study', scales.get(scale), ('C1', 'C2'), secondary=False, task=task).set_index('id')
+        score, loss = rows.loc['C1'], rows.loc['C2']
+        if not (score.pairs and loss.pairs):
+            return ''
+        differences.append(f'{number(score.estimate)} on {tasks.get(task).short} (p {probability(score.p)})')
+        ratios.append(f'{math.exp(loss.estimate):.1f}')
+    return (
+        f'Task by task the difference is {listed(differences)}, and the world-model loss is {listed(ratios)} times '
+        'that of Active.'
+    )
+
+
+def _throughout(scale: str) -> str:
+    """The secondary rows of C1 over the whole of training and of P9 over its first half; '' without their runs."""
+    rows = verdicts.table('study', scales.get(scale), ('C1', 'P9'))
+    ours = rows[(rows.row == claims.SECONDARY) & rows.statistic.str.startswith(agents.get('passive').label)]
+    found = ours[ours.pairs > 0].set_index('id')
+    if set(found.index) != {'C1', 'P9'}:
+        return ''
+    area, first = verdicts.estimate(found.loc['C1']), verdicts.estimate(found.loc['P9'])
+    return (
+        f'Over the whole of training the score differs by {area}, and over its first half, where the paper has Passive '
+        f'ahead, by {first}.'
+    )

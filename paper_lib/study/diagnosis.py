@@ -21,10 +21,10 @@ DEGRADES, HOLDS, CANNOT_TELL = 'degrades', 'holds', 'cannot tell'
 def known() -> pd.DataFrame:
     """The moments of the study's runs that record the measures, from the archive; see `offline.moments`.
 
-    Runs that add data where one of MEASURES tells them to are left out: they are no evidence of what it tells.
+    Those of agents that are no evidence of what a measure tells are left out.
     """
     planned = plan.specs(CHAPTER, scales.get(SCALE), optional=True, exploratory=False)
-    specs = [spec for spec in planned if spec.interact_by not in MEASURES]
+    specs = [spec for spec in planned if spec.agent in offline.EVIDENCE]
     metrics = offline.tested(archive.load(specs, paths.archive(SCALE), CHAPTER, scale=SCALE))
     return offline.moments(metrics, reference.random_score) if len(metrics) else pd.DataFrame()
 

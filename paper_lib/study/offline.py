@@ -39,6 +39,13 @@ TARGETS = {
     OUTSIDE: f'OOD ratio above {THRESHOLD:g}',
 }
 GOOD = 0.8  # AUROC on every task of a measure that works
+# The agents whose runs say what a measure tells: none that a measure steers, and no exact copy of Active.
+EVIDENCE = tuple(
+    name
+    for name, row in agents.AGENTS.items()
+    if row.values.get('interact_by') not in DIRECTIONS and row.values.get('alpha') != 0
+)
+SEEN = agents.group('compared')  # the agents on whose runs the measures were first looked at; all others came later
 CHANCE = 0.5  # AUROC of a measure that tells nothing
 FEWEST_PAIRS = 5  # of each task
 FEWEST_TASKS = 2
@@ -256,16 +263,17 @@ def tested(frames: Frames) -> pd.DataFrame:
 
 
 COLUMNS = [
-    'target', 'measure', 'AUROC', 'low', 'high', 'lowest task', 'all moments', 'offline agents', 'rank correlation',
-    'other task', 'pairs', 'verdict',
+    'target', 'measure', 'AUROC', 'low', 'high', 'lowest task', 'all moments', 'offline agents', 'later agents',
+    'rank correlation', 'other task', 'pairs', 'verdict',
 ]  # fmt: skip
 
 
 def table(frames: Frames) -> pd.DataFrame:
     """One row per target and measure, with COLUMNS; no rows without runs that record the measures.
 
-    AUROC, low, high and `lowest task` are of all agents at the end, `all moments` of all agents, `offline agents` of
-    these alone at the end. `other task` is `elsewhere`. `pairs` counts those of all tasks.
+    AUROC, low, high and `lowest task` are of all agents at the end, `all moments` of all agents, `offline agents` and
+    `later agents` (all but SEEN) of these alone at the end. `other task` is `elsewhere`. `pairs` counts those of all
+    tasks.
     """
     metrics = tested(frames)
     if metrics.empty:
@@ -289,6 +297,7 @@ def table(frames: Frames) -> pd.DataFrame:
                 'lowest task': min(end.by_task.values()),
                 'all moments': at_all_moments(rows, measure, target),
                 'offline agents': estimate(last[last.agent.map(is_offline)], measure, target),
+                'later agents': estimate(last[~last.agent.isin(SEEN)], measure, target),
                 'rank correlation': rank_correlation(last, measure),
                 'other task': elsewhere(last, measure, target),
                 'pairs': int(pairs.sum()),

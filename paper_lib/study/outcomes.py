@@ -43,8 +43,8 @@ class Outcome:
 def as_html(frame: pd.DataFrame) -> str:
     """Rows of `claims.table`. Those with too few pairs or none stand below the others, and open on a click."""
     has_runs = frame.pairs > 0
-    waits = has_runs & np.array([claims.waits(*row) for row in zip(frame.verdict, frame.pairs)], bool)
-    judged, waiting, lacking = frame[has_runs & ~waits], frame[waits], frame[~has_runs]
+    is_waiting = np.array([claims.waits(*row) for row in zip(frame.verdict, frame.pairs, frame.p)], bool)
+    judged, waiting, lacking = frame[has_runs & ~is_waiting], frame[is_waiting], frame[~has_runs]
     text = _table(judged) if len(judged) else '<p>None of these claims has pairs enough for a test yet.</p>'
     if len(waiting):
         text += _folded('undecided for want of pairs', waiting, _table(waiting))

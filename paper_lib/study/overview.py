@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from paper_lib.contract import agents
-from paper_lib.study import grids, panels, reference, stats
+from paper_lib.study import claims, grids, panels, reference, stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.names import counted
 from paper_lib.study.steps import PAIR
@@ -140,6 +140,8 @@ def bars(axes: Axes, runs: pd.DataFrame, names: Sequence[str], tasks: Sequence[s
     ticks = axes.set_xticks(range(len(names)), [_tick(name, values) for name in names])
     for tick, name in zip(ticks, names, strict=True):
         tick.label1.set_color('black' if name in values else THEIRS)
+    if values and all(claims.too_few(_pairs(of_tasks)) for of_tasks in values.values()):
+        axes.set_xlabel('too few pairs for a test', fontsize=7.5)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.tick_params('x', labelsize=7.5)
     axes.grid(False, axis='x')
@@ -166,8 +168,13 @@ def _draw_bar(axes: Axes, x: float, name: str, of_tasks: dict[str, np.ndarray], 
 
 
 def _tick(name: str, values: dict[str, dict[str, np.ndarray]]) -> str:
-    """The label of an agent, which is broken where it can be, and the number of its runs."""
+    """The label of an agent, which is broken where it can be, and the number of its pairs."""
     label = agents.get(name).label.replace(' + ', '\n+ ')
     if name not in values:
         return label
-    return f'{label}\n({counted(sum(map(len, values[name].values())), "run")})'
+    return f'{label}\n({counted(_pairs(values[name]), "pair")})'
+
+
+def _pairs(of_tasks: dict[str, np.ndarray]) -> int:
+    """The number of pairs in which an agent has run, of all tasks."""
+    return sum(map(len, of_tasks.values()))

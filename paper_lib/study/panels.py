@@ -247,12 +247,13 @@ def dress(axes: Axes, column: str) -> None:
         axes.axhline(0, color='black', lw=0.8)
 
 
-def logarithmic(axes: Axes) -> None:
-    """A logarithmic axis with plain numbers."""
-    axes.set_yscale('log')
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter('{x:g}')
-    axes.yaxis.set_minor_formatter('')
+def logarithmic(axes: Axes, which: str = 'y') -> None:
+    """Make the axis x or y logarithmic, with plain numbers."""
+    axes.set(**{f'{which}scale': 'log'})
+    axis = getattr(axes, f'{which}axis')
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter('{x:g}')
+    axis.set_minor_formatter('')
 
 
 def colorbar(figure: FigureBase, image: ScalarMappable, axes: Iterable[Axes], label: str, **options: Any) -> None:

@@ -79,29 +79,29 @@ def specs(
     offline = []
     for agent in agents.AGENTS:
         for task in scale.tasks(chapter):
-            entry = _planned_as(chapter, scale, agent, task)
-            if entry is None or (entry.optional and not optional) or (entry.exploratory and not exploratory):
-                continue
-            pairs = seeds or entry.pairs
-            if entry.finished and not optional:
-                pairs = min(pairs, entry.finished)
-            for seed in range(entry.first, entry.first + pairs):
-                spec = make(agent, task, seed, scale, chapter)
-                if spec.source:
-                    offline.append(spec)
-                else:
-                    online.append(spec)
+            for entry in _planned_as(chapter, scale, agent, task):
+                if (entry.optional and not optional) or (entry.exploratory and not exploratory):
+                    continue
+                pairs = seeds or entry.pairs
+                if entry.finished and not optional:
+                    pairs = min(pairs, entry.finished)
+                for seed in range(entry.first, entry.first + pairs):
+                    spec = make(agent, task, seed, scale, chapter)
+                    if spec.source:
+                        offline.append(spec)
+                    else:
+                        online.append(spec)
     sources = [spec.source for spec in offline]
     return list(dict.fromkeys([*online, *sources, *offline]))
 
 
-def _planned_as(chapter: str, scale: Scale, agent: str, task: str) -> Planned | None:
-    """The last entry of a chapter's plan that has this agent on this task. None if there is no such entry."""
-    last = None
+def _planned_as(chapter: str, scale: Scale, agent: str, task: str) -> list[Planned]:
+    """The entries of a chapter's plan that have this agent on this task: of those with equal `first` the last one."""
+    found = {}
     for entry in scale.planned:
         if entry.chapter == chapter and task in entry.tasks and agent in agents.group(*entry.agents):
-            last = entry
-    return last
+            found[entry.first] = entry
+    return list(found.values())
 
 
 def planned(scale: Scale, seeds: int = 0) -> frozenset[str]:

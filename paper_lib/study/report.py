@@ -28,10 +28,11 @@ from paper_lib.study import (
     verdicts,
 )
 from paper_lib.study.frames import Frames
-from paper_lib.study.names import choose, counted
+from paper_lib.study.names import choose, word
 
 SCALE = 'laptop'
 BLOCK = re.compile(r'(<!-- runs: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
+ALL_CLAIMS = 'docs/results.md#the-claims'
 COMMITS = 'docs/commits.csv'  # the commit of every hash of code that trained a run
 
 
@@ -68,7 +69,7 @@ def filled(text: str) -> str:
 
 
 def answer() -> str:
-    """What came out, in a few sentences."""
+    """What came out, in sentences and points."""
     found = conclusion.conclude(SCALE, verdicts.primary_table(SCALE))
     came_out = _wrapped([f'**{found.answer}**', found.effect])
     points = '\n'.join(_wrapped([point], first='- ', others='  ') for point in found.points)
@@ -93,19 +94,15 @@ def _wrapped(sentences: Iterable[str], first: str = '', others: str = '') -> str
 
 
 def primary_claims() -> str:
-    """The primary row of every claim with pairs enough for a test; the others in a list that opens on a click."""
-    table, folded = [], []
-    for row in verdicts.primary(SCALE):
-        claim = f'{row["id"]}: {row["claim"]}'
-        if claims.waits(row['verdict'], row['pairs']):
-            folded.append(f'- {claim} (undecided: {counted(row["pairs"], "pair")})')
-        elif row['pairs']:
-            table.append({'claim': claim} | _judged(row))
-        else:
-            folded.append(f'- {claim} (no runs)')
-    summary = f'Too few pairs for a test, or none: {counted(len(folded), "claim")}'
-    lines = ['<details>', f'<summary>{summary}</summary>', '', *folded, '', '</details>'] if folded else []
-    return '\n'.join([*([_table(table)] if table else []), *lines])
+    """The primary row of every claim with pairs enough for a test, and how many there are besides."""
+    rows = [row for row in verdicts.primary(SCALE) if row['pairs']]
+    judged = [row for row in rows if not claims.waits(row['verdict'], row['pairs'], row['p'])]
+    table = [{'claim': f'{row["id"]}: {row["claim"]}'} | _judged(row) for row in judged]
+    parts = [_table(table)] if table else []
+    others = len(claims.TEXTS) - len(judged)
+    if others:
+        parts.append(f'For {word(others)} more claims there are too few pairs, or none: [all claims]({ALL_CLAIMS}).')
+    return '\n'.join(parts)
 
 
 def _judged(row: dict[str, Any]) -> dict[str, str]:
@@ -125,7 +122,10 @@ def every_claim() -> str:
         if not tested:
             waiting.append(f'- {name}: {rows[0]["claim"]}')
             continue
-        table = [{'row': row['row'], 'compared': row['statistic'], 'on': row['on']} | _judged(row) for row in tested]
+        table = []
+        for row in tested:
+            what = {'row': row['row'], 'compared': row['statistic'], 'asked': row['asked'], 'on': row['on']}
+            table.append(what | _judged(row))
         parts.append(f'### {name}: {rows[0]["claim"]}\n\n{_table(table)}')
     return '\n'.join([*parts, '### Claims without runs', '', *waiting])
 
@@ -171,7 +171,10 @@ def figures() -> str:
 
 def training() -> str:
     """For every notebook, the claims that wait for runs, and what it costs to train all that it lacks."""
-    waiting = {row['id'] for row in verdicts.primary(SCALE) if row['verdict'] in (claims.NO_RUNS, claims.UNDECIDED)}
+    waiting = set()
+    for row in verdicts.primary(SCALE):
+        if row['verdict'] == claims.NO_RUNS or claims.waits(row['verdict'], row['pairs'], row['p']):
+            waiting.add(row['id'])
     rows = []
     for name, tested in catalogue.CLAIMS.items():
         opened = book.open(name, {'scale': SCALE, 'train': 'no'}, None)
@@ -179,7 +182,7 @@ def training() -> str:
             runs, _, hours = opened.cost('all').partition(', ')
             own = ', '.join(claim for claim in tested if claim in waiting)
             command = f'`paper-lib notebooks {name} -p train all`'
-            rows.append({'command': command, 'trains': runs, 'takes': hours, 'claims without a verdict': own})
+            rows.append({'command': command, 'trains': runs, 'takes': hours, 'claims that wait for them': own})
     return _table(rows) if rows else 'Every run that scale laptop plans has a result.\n'
 
 

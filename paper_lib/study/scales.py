@@ -158,7 +158,7 @@ LAPTOP_SCALE = Scale(
             Planned('study', MAIN, SHORT, 6, first=10, finished=1),
             Planned('study', MAIN, ALPHAS, 2, first=20, optional=True),
             Planned('study', MAIN, THRESHOLDS, 3, first=20, optional=True),
-            Planned('study', MAIN[:1], MIXES, 3, first=20, optional=True),
+            Planned('study', MAIN[:1], (*MIXES, 'active_expl'), 3, first=20, optional=True),
             Planned('study', MAIN, BEYOND, 6, first=10, finished=1),
             Planned('study', LEARNABLE, ('core',), 3, exploratory=True),
         ),

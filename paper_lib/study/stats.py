@@ -248,9 +248,20 @@ def final(metrics: pd.DataFrame, *columns: str, share: float = LAST) -> pd.DataF
 
 
 def reference(frame: pd.DataFrame, column: str) -> pd.Series:
-    """Mean final value of the Active runs by task. `frame` has metrics or final values."""
+    """Mean final value by task of the Active runs. `frame` has metrics or final values.
+
+    Where Passive has runs on a task, the Active runs of its pairs count alone: what is compared with other agents of
+    other pairs does not move the units.
+    """
     finals = final(frame, column) if 'env_step' in frame else frame
-    return finals[finals.agent == 'active'].groupby('task')[column].agg(lambda x: x.mean(skipna=False))
+    followed = set(zip(*(finals.loc[finals.agent == 'passive', name] for name in ('task', 'pair_seed')), strict=True))
+    tasks_followed = {task for task, _ in followed}
+    of_active = finals[finals.agent == 'active']
+    counts = [
+        task not in tasks_followed or (task, seed) in followed
+        for task, seed in zip(of_active.task, of_active.pair_seed, strict=True)
+    ]
+    return of_active[np.array(counts, bool)].groupby('task')[column].agg(lambda x: x.mean(skipna=False))
 
 
 def normalised(frame: pd.DataFrame, random: typing.Callable[[str], float]) -> pd.DataFrame:

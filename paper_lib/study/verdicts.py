@@ -12,16 +12,17 @@ TESTED = {'study': tuple(claims.TEXTS), 'toy_maze': claims.MAZE}  # chapter of t
 
 
 def table(
-    chapter: str, scale: Scale, ids: tuple[str, ...], seeds: int = 0, secondary: bool = True
+    chapter: str, scale: Scale, ids: tuple[str, ...], seeds: int = 0, secondary: bool = True, task: str = ''
 ) -> pd.DataFrame:  # fmt: skip
     """The table of these claims on the archived runs of a chapter, as `claims.table` gives it.
 
     Runs of all agents count, since a primary row is judged among those of all claims; exploratory runs do not. In the
-    maze every row is secondary. Without `secondary` a claim has its first row alone.
+    maze every row is secondary. Without `secondary` a claim has its first row alone. With `task`, only runs of this
+    task count.
     """
     tested = plan.specs(chapter, scale, seeds, optional=True, exploratory=False)
     folder = paths.archive(scale.name)
-    complete = {spec.run_id for spec in tested} & archive.ids(folder, chapter)
+    complete = {spec.run_id for spec in tested if task in ('', spec.task)} & archive.ids(folder, chapter)
     is_primary = chapter == 'study'
     of_runs = {}
     for name in ('metrics', 'traces') if is_primary else ('metrics',):  # no claim about steps is tested in the maze
@@ -38,8 +39,9 @@ def primary_table(scale: str) -> pd.DataFrame:
 def rows(scale: str) -> list[dict[str, Any]]:
     """One row per test of a claim at a scale, also of tests without runs. Every number is a float, an int or None.
 
-    Columns: id, claim, row (primary or secondary), statistic, on (the maze, or a number of tasks), estimate, low and
-    high (its 95 % interval; None where there is none), p, adjusted_p, pairs, verdict.
+    Columns: id, claim, row (primary or secondary), statistic, asked (where the mean lies if the claim holds), on (the
+    maze, or a number of tasks), estimate, low and high (its 95 % interval; None where there is none), p, adjusted_p,
+    pairs, verdict.
     """
     known = scales.get(scale)
     found = []
@@ -59,7 +61,7 @@ def _plain(frame: pd.DataFrame, chapter: str) -> list[dict[str, Any]]:
     for row in frame.to_dict('records'):
         on = 'maze' if chapter == 'toy_maze' else f'{row["tasks"]} tasks'
         numbers = {name: _finite(row[name]) for name in ('estimate', 'low', 'high', 'p', 'adjusted_p')}
-        kept = {name: row[name] for name in ('id', 'claim', 'row', 'statistic')}
+        kept = {name: row[name] for name in ('id', 'claim', 'row', 'statistic', 'asked')}
         found.append(kept | {'on': on} | numbers | {'pairs': row['pairs'], 'verdict': row['verdict']})
     return found
 

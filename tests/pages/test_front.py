@@ -60,7 +60,7 @@ def test_it_leads_to_what_is_there(place):
     assert f'<span class="missing">{catalogue.SUBJECT_MISSING}</span>' in text
     assert '<a href="3_deep_dive.html">3 · Deep</a>' in text
     links = re.findall(r'(?:href|src)="([^"]+)"', text)
-    assert {'figure_4.png', 'figure_4.pdf', paper.ADDRESS, '../../README.md'} <= set(links)
+    assert {'figure_4.png', 'figure_4.pdf', paper.ADDRESS, 'docs_readme.html'} <= set(links)
     assert not [link for link in links if link.startswith(('figure_S2', 'table_S2'))]  # not written to the end
     assert not re.search(r'src="(https?:)?//|@import', text)
 

@@ -384,3 +384,9 @@ def test_verdicts_where_there_is_no_effect():
     tests = [stats.mean_of_tasks({task: rng.normal(size=3) for task in 'abc'}) for _ in range(500)]
     decided = np.mean([claims.verdict(found.low, found.high, below=0.0) != 'undecided' for found in tests])
     assert 0.02 < decided < 0.08
+
+
+def test_five_pairs_are_too_few_and_six_are_not():
+    assert claims.too_few(5) and not claims.too_few(6)
+    assert claims.waits(claims.UNDECIDED, 5, 0.5) and not claims.waits(claims.UNDECIDED, 6, 0.5)
+    assert not claims.waits(claims.UNDECIDED, 1, np.nan) and not claims.waits(claims.SUPPORTED, 1, 0.5)

@@ -88,7 +88,7 @@ def test_a_figure_is_one_row_that_its_notebook_finds(entry, make_store):
     assert written == {f'{entry.name}.{suffix}' for suffix in ('png', 'pdf', 'md')}
 
 
-def test_a_source_alone_in_its_pair_is_not_shown_beside_sources_with_followers():
+def test_a_source_that_was_trained_for_others_is_not_shown():
     """Active of the pairs of tier T4 has no Passive: a figure of Passive leaves it out, one of the alphas has it."""
     laptop = scales.get('laptop')
     specs = plan.specs('study', laptop, optional=True)
@@ -100,6 +100,13 @@ def test_a_source_alone_in_its_pair_is_not_shown_beside_sources_with_followers()
 
     assert seeds('figure_3') == set(range(10, 20))
     assert seeds('figure_S7') == {*range(10, 20), 20, 21}
+    assert seeds('figure_S1') == {*range(10, 20), 20, 21, 22}
+    assert seeds('figure_S5') == set(range(10, 20))
+
+
+def test_what_an_entry_has_of_a_chapter_is_its_part(entry):
+    found = frames_of_ten_rows()
+    assert entry.of(found).specs == tuple(entry.part(found.specs, found.optional, found.exploratory))
 
 
 # A scale.

@@ -254,7 +254,7 @@ def test_a_bar_of_few_pairs_is_beside_the_active_agents_of_these_pairs(study):
     axes = Figure().subplots()
     overview.bars(axes, found, ['passive_10'], [task])
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([1])
-    assert [label.get_text().partition('(')[2] for label in axes.get_xticklabels()] == ['1 run)']
+    assert [label.get_text().partition('(')[2] for label in axes.get_xticklabels()] == ['1 pair)']
     dotted = next(line for line in axes.lines if line.get_label() == 'Passive of the same pairs')
     assert dotted.get_ydata()[0] == pytest.approx(0.25)
     axes = Figure().subplots()

@@ -140,7 +140,7 @@ def test_without_runs_of_the_agent_nothing_is_said():
     assert (table.pairs[agents.get(price.AGENT).label] == 0).all() and (table.pairs['Passive'] == 1).all()
 
 
-def test_runs_that_a_measure_steers_are_no_evidence_of_what_it_tells(monkeypatch):
+def test_runs_that_a_measure_steers_and_copies_are_no_evidence_of_what_it_tells(monkeypatch):
     def load(specs, *args, **kwargs):
         asked.extend(specs)
         return of({ACTIVE: evaluations(ACTIVE)})
@@ -149,7 +149,8 @@ def test_runs_that_a_measure_steers_are_no_evidence_of_what_it_tells(monkeypatch
     monkeypatch.setattr(archive, 'load', load)
     diagnosis.known()
     assert {'passive_auto', 'passive'} <= {spec.agent for spec in asked}
-    assert price.AGENT not in {spec.agent for spec in asked}
+    assert not {price.AGENT, 'tandem_alpha_0'} & {spec.agent for spec in asked}
+    assert set(agents.AGENTS) - set(offline.EVIDENCE) == {price.AGENT, 'tandem_alpha_0'}
 
 
 def test_limits_of_the_trigger_are_those_that_the_archive_gives():

@@ -96,7 +96,7 @@ def test_log_ratio_of_what_is_not_positive_is_nan():
 def test_random_scores_0_and_active_1_when_normalised():
     finals = pd.DataFrame({
         'task': ['a', 'a', 'a', 'b', 'b'], 'agent': ['active', 'active', 'passive', 'active', 'passive'],
-        'score': [300.0, 500.0, 100.0, 6.0, 5.0], 'wm_loss': [1.0, 3.0, 8.0, 5.0, 10.0],
+        'score': [300.0, 500.0, 100.0, 6.0, 5.0], 'wm_loss': [1.0, 3.0, 8.0, 5.0, 10.0], 'pair_seed': 0,
     })  # fmt: skip
     found = stats.normalised(finals, {'a': 100.0, 'b': 4.0}.get)
     assert found.score.tolist() == pytest.approx([2 / 3, 4 / 3, 0, 1, 0.5])
@@ -105,10 +105,19 @@ def test_random_scores_0_and_active_1_when_normalised():
 
 def test_what_active_has_not_learned_has_no_normalised_score():
     finals = pd.DataFrame({'task': ['a', 'a', 'b', 'c'], 'agent': ['active', 'passive', 'active', 'passive'],
-                           'score': [5.0, 9.0, 6.0, 1.0]})  # fmt: skip
+                           'score': [5.0, 9.0, 6.0, 1.0], 'pair_seed': 0})  # fmt: skip
     assert stats.normalised(finals, lambda task: 5.0).score.isna().tolist() == [True, True, False, True]
     assert stats.unlearned(finals, lambda task: 5.0) == ['a', 'c']
     assert stats.unlearned(finals.assign(score=np.nan), lambda task: 5.0) == ['c']  # a NaN is shown, not left out
+
+
+def test_units_are_those_of_active_agents_that_passive_learned_from():
+    """On task a the second Active agent has no Passive; on task b no Active agent has one."""
+    finals = pd.DataFrame({
+        'task': ['a', 'a', 'a', 'a', 'b', 'b'], 'pair_seed': [0, 1, 0, 1, 0, 1],
+        'agent': ['active', 'active', 'passive', 'tandem', 'active', 'active'], 'score': [2.0, 9.0, 1.0, 5.0, 3.0, 5.0],
+    })  # fmt: skip
+    assert stats.reference(finals, 'score').to_dict() == {'a': 2.0, 'b': 4.0}
 
 
 def test_metrics_are_normalised_by_final_values():
