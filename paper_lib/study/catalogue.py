@@ -50,6 +50,7 @@ class Entry:
     fits: Callable[[Task], bool] | None = None  # which tasks can be shown in place of the paper's; None: all
     about: tuple[str, ...] = ()  # agents or groups that it is about, if others stand beside them only to compare
     tested: bool = False  # exploratory tasks are left out, if there are others
+    paired: tuple[str, ...] = ()  # agents or groups; pairs in which none of them is planned are left out; (): none is
 
     @property
     def is_figure(self) -> bool:
@@ -134,6 +135,9 @@ class Entry:
         specs = list(specs)
         own, shown_tasks = self.agents, self.over(specs, optional, exploratory)
         found = [spec for spec in specs if spec.agent in own and spec.task in shown_tasks]
+        if self.paired:
+            kept = {(spec.task, spec.pair_seed) for spec in found if spec.agent in agents.group(*self.paired)}
+            found = [spec for spec in found if (spec.task, spec.pair_seed) in kept]
         in_pair = collections.Counter((spec.task, spec.pair_seed) for spec in found)
 
         def is_alone(spec: RunSpec) -> bool:
@@ -466,9 +470,10 @@ ROWS = (
         functools.partial(_ordered_curves, field='alpha', otherwise=1.0, columns=BOTH),
         title="Tandem from weights close to Active's",
         text="""The initial weights of a Tandem agent are (1 - alpha) times {active.label}'s plus alpha times its own
-        (Eq. S3). {tandem.label} has alpha 1. {band}""",
+        (Eq. S3). {tandem.label} has alpha 1. Only pairs in which an alpha is planned are shown. {band}""",
         tasks=SELECTED,
         about=('alphas',),
+        paired=('alphas',),
     ),
     Entry(
         'figure_5',
@@ -643,10 +648,12 @@ ROWS = (
         title='Thresholds of the adaptive schedule',
         text="""Passive adds data of its own if its OOD ratio is above a threshold. Rows: episode score, OOD ratio, and
         the added environment steps in percent of those in the source's replay. Last column: mean over {mean_over}, and
-        its 95 % interval ({within}). Only scores are normalised. {normalised} {baseline} {band}""",
+        its 95 % interval ({within}). Only scores are normalised. {normalised} Only pairs in which another threshold than
+        that of {passive_auto.label} is planned are shown. {baseline} {band}""",
         tasks=SWEPT,
         named=(),
         about=('thresholds',),
+        paired=tuple(name for name in agents.group('thresholds') if name != 'passive_auto'),
     ),
     Entry(
         'table_S1',

@@ -59,6 +59,7 @@ def legend(
 ) -> None:
     """One legend below the panels, in which each agent stands once, under the lines of `notes`.
 
+    It has at most `ncols` columns, and no more than fit into the width.
     Agents that are `absent` from the panels, because they have no run, come last and are grey.
     """
     handles = {}
@@ -80,14 +81,12 @@ def legend(
     if handles:
         rows = math.ceil(len(handles) / ncols)
         columns = math.ceil(len(handles) / rows)
-    box = figure.legend(
-        handles.values(),
-        handles.keys(),
-        loc='outside lower center',
-        ncols=columns,
-        title=text or None,
-        title_fontsize=8,
-    )
+    look = {'loc': 'outside lower center', 'title': text or None, 'title_fontsize': 8}
+    box = figure.legend(handles.values(), handles.keys(), ncols=columns, **look)
+    while columns > 1 and box.get_window_extent().width > figure.bbox.width:
+        box.remove()
+        columns -= 1
+        box = figure.legend(handles.values(), handles.keys(), ncols=columns, **look)
     for label in box.get_texts()[shown:]:
         label.set_color(THEIRS)
 

@@ -157,7 +157,7 @@ LAPTOP_SCALE = Scale(
             Planned('study', MAIN, LONG, 10, first=10, finished=1),
             Planned('study', MAIN, SHORT, 6, first=10, finished=1),
             Planned('study', MAIN, ALPHAS, 2, first=20, optional=True),
-            Planned('study', MAIN, THRESHOLDS, 3, first=20, optional=True),
+            Planned('study', MAIN, (*THRESHOLDS, 'passive_auto'), 3, first=20, optional=True),
             Planned('study', MAIN[:1], (*MIXES, 'active_expl'), 3, first=20, optional=True),
             Planned('study', MAIN, BEYOND, 6, first=10, finished=1),
             Planned('study', LEARNABLE, ('core',), 3, exploratory=True),
