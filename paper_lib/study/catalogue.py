@@ -470,7 +470,8 @@ ROWS = (
         functools.partial(_ordered_curves, field='alpha', otherwise=1.0, columns=BOTH),
         title="Tandem from weights close to Active's",
         text="""The initial weights of a Tandem agent are (1 - alpha) times {active.label}'s plus alpha times its own
-        (Eq. S3). {tandem.label} has alpha 1. Only pairs in which an alpha is planned are shown. {band}""",
+        (Eq. S3). {tandem.label} has alpha 1. Only pairs in which an alpha is planned are shown. A line that lies on that
+        of {active.label} hides it. {band}""",
         tasks=SELECTED,
         about=('alphas',),
         paired=('alphas',),
@@ -648,8 +649,8 @@ ROWS = (
         title='Thresholds of the adaptive schedule',
         text="""Passive adds data of its own if its OOD ratio is above a threshold. Rows: episode score, OOD ratio, and
         the added environment steps in percent of those in the source's replay. Last column: mean over {mean_over}, and
-        its 95 % interval ({within}). Only scores are normalised. {normalised} Only pairs in which another threshold than
-        that of {passive_auto.label} is planned are shown. {baseline} {band}""",
+        its 95 % interval ({within}). Only scores are normalised. {normalised} Only pairs in which another threshold
+        than that of {passive_auto.label} is planned are shown. {baseline} {band}""",
         tasks=SWEPT,
         named=(),
         about=('thresholds',),

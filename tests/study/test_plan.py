@@ -205,7 +205,7 @@ IDS = {
 }  # fmt: skip
 
 ALL_IDS = {
-    ('smoke', 'study'): '29ec08d3335a3bd0', ('laptop', 'study'): '3e897e8e677bb76b',
+    ('smoke', 'study'): '29ec08d3335a3bd0', ('laptop', 'study'): '578916b41d8b052d',
     ('paper', 'study'): 'ef55d14e9428844f',
 }  # fmt: skip
 
