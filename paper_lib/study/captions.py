@@ -6,7 +6,7 @@ from typing import Any
 
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import comparisons, episodes, parameters, published, scales, stats, steps
+from paper_lib.study import comparisons, episodes, parameters, published, scales, stats, steps, supplement
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
@@ -37,6 +37,7 @@ def _words(frames: Frames) -> dict[str, Any]:
     models = [agents.get(name) for name in agents.group('world_models')]
     schedules = SCHEDULES.format(fixed=', '.join(fixed), adaptive=', '.join(adaptive))
     shared = {
+        'agreement': supplement.agreement(frames),
         'at': published.AT,
         'band': _one_line(BAND),
         'baseline': BASELINE.format(**agents.AGENTS),

@@ -470,8 +470,8 @@ ROWS = (
         functools.partial(_ordered_curves, field='alpha', otherwise=1.0, columns=BOTH),
         title="Tandem from weights close to Active's",
         text="""The initial weights of a Tandem agent are (1 - alpha) times {active.label}'s plus alpha times its own
-        (Eq. S3). {tandem.label} has alpha 1. Only pairs in which an alpha is planned are shown. A line that lies on that
-        of {active.label} hides it. {band}""",
+        (Eq. S3). {tandem.label} has alpha 1. Only pairs in which an alpha is planned are shown. A line that lies on
+        that of {active.label} hides it. {band}""",
         tasks=SELECTED,
         about=('alphas',),
         paired=('alphas',),
@@ -628,9 +628,8 @@ ROWS = (
         _of_frames(supplement.self_generated),
         title='How much data the adaptive schedule adds',
         text="""Environment steps that {passive_auto.label} added, in percent of those in its source's replay: mean,
-        lowest and highest run, number of runs, and the number in the paper's Table S2 (1M steps, size S). The lines
-        at the end have the mean over the tasks that have runs, for ours and for the paper's numbers, and from three
-        tasks on Spearman's rank correlation of the two columns.""",
+        lowest and highest run, number of runs, and the number in the paper's Table S2 (1M steps, size S). The last line
+        has the means over the tasks that have runs. {agreement}""",
     ),
     Entry(
         'figure_S1',

@@ -52,17 +52,10 @@ def _distinct(values: Iterable[str | int]) -> str:
 def self_generated(frames: Frames) -> pd.DataFrame:
     """Table S2: environment steps that ADAPTIVE added, in percent of those of its source; one row per planned task.
 
-    The lowest and the highest run stand beside the mean. The last rows are the mean over the tasks that have runs, of
-    the paper's numbers for the same tasks too, and from three tasks on the rank correlation of ours and theirs. The
-    paper's own average is over all 31 tasks.
+    The lowest and the highest run stand beside the mean. The last row is the mean over the tasks that have runs, of
+    the paper's numbers for the same tasks too. The paper's own average is over all 31 tasks.
     """
-    planned = list(dict.fromkeys(spec.task for spec in frames.wanted(ADAPTIVE)))
-    metrics = frames.metrics[frames.metrics.agent == ADAPTIVE]
-    runs = metrics[['task', 'run_id']].drop_duplicates()
-    shares = runs.run_id.map(claims.added(metrics)).astype(float)
-    table = shares.groupby(runs.task).agg(['mean', 'min', 'max', 'count']).reindex(planned)
-    table['paper'] = [PAPER.get(task, np.nan) for task in planned]
-
+    table = _shares(frames)
     with_runs = table[table['count'] > 0]
     table['count'] = table['count'].fillna(0).astype(int)
     average = {
@@ -71,12 +64,26 @@ def self_generated(frames: Frames) -> pd.DataFrame:
         'paper': with_runs['paper'].mean(),
         'count': int(table['count'].sum()),
     }
-    last = [average]
-    compared = with_runs[['mean', 'paper']].dropna()
-    if len(compared) >= 3:
-        correlation = compared['mean'].rank().corr(compared['paper'].rank())
-        last.append({'task': f'rank correlation of ours and the paper: {correlation:.2f}'})
-    rows = pd.concat([table.reset_index(names='task'), pd.DataFrame(last)], ignore_index=True)
+    rows = pd.concat([table.reset_index(names='task'), pd.DataFrame([average])], ignore_index=True)
     rows['count'] = rows['count'].astype('Int64')
     headings = {'mean': 'ours (%)', 'min': 'lowest', 'max': 'highest', 'count': 'n', 'paper': 'paper (%)'}
-    return rows.round(2).rename(columns=headings)
+    return rows.rename(columns=headings)
+
+
+def agreement(frames: Frames) -> str:
+    """Spearman's rank correlation of our percentages and the paper's, as a sentence; '' with fewer than three tasks."""
+    both = _shares(frames)[['mean', 'paper']].dropna()
+    if len(both) < 3:
+        return ''
+    correlation = both['mean'].rank().corr(both['paper'].rank())
+    return f"Spearman's rank correlation of ours and the paper's over these {len(both)} tasks is {correlation:.2f}."
+
+
+def _shares(frames: Frames) -> pd.DataFrame:
+    """One row per task on which ADAPTIVE is planned: mean, min, max and count of its runs, and the paper's number."""
+    planned = list(dict.fromkeys(spec.task for spec in frames.wanted(ADAPTIVE)))
+    metrics = frames.metrics[frames.metrics.agent == ADAPTIVE]
+    runs = metrics[['task', 'run_id']].drop_duplicates()
+    shares = runs.run_id.map(claims.added(metrics)).astype(float)
+    table = shares.groupby(runs.task).agg(['mean', 'min', 'max', 'count']).reindex(planned)
+    return table.assign(paper=[PAPER.get(task, np.nan) for task in planned])
