@@ -99,7 +99,7 @@ def without_acting(table: pd.DataFrame) -> list[str]:
     ]
     if later:
         later.append(f'the OOD ratio {rival["later agents"]:.2f}')
-        sentences.append(f'Of the agents trained after the measures had been looked at alone, {listed(later)}.')
+        sentences.append(f'If only agents count that were trained after that was first seen, {listed(later)}.')
     return list(filter(None, sentences))
 
 
@@ -244,7 +244,7 @@ def maze(scale: str, seeds: int = 0, has_units: bool = True) -> str:
     return f'In the toy maze, whose rows decide no claim, Passive ends {distance} ({units}{pairs}).'
 
 
-def _pairs(row: dict) -> str:
+def _pairs(row: dict | pd.Series) -> str:
     return counted(row['pairs'], 'pair')
 
 
@@ -280,6 +280,8 @@ def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
             waiting = sum(map(claims.waits, rows.verdict, rows.pairs, rows.p))
             of_them = f'{word(waiting)} of them ' if waiting < len(rows) else ''
             few = f' ({of_them}for want of pairs)' if waiting else ''
+            exact = rows[rows.p.isna() & (rows.pairs > 0)]
+            few += ''.join(f' ({row.id}, which is exact, by {_pairs(row)})' for _, row in exact.iterrows())
             parts.append(f'{word(len(rows))} {"is" if len(rows) == 1 else "are"} {words}{few}')
     return f'{"So far, of" if is_interim else "Of"} {len(primary)} claims, {listed(parts)}.'
 
