@@ -43,7 +43,8 @@ CAUTION = """There is one row for each claim: its primary row. The estimate is t
     had been looked at. They could hardly fail, since by definition most steps of any agent are usual.) P9 follows
     from C1 where Passive is level with Active at first. Value errors are in units of Active's mean discounted return,
     reward errors in units of its mean reward of a step, and world-model losses are compared by the log of their
-    ratio. A claim is supported only if the whole interval lies inside the range that the claim names, and contradicted only if it lies wholly outside; in both cases p, adjusted for
+    ratio. A claim is supported only if the whole interval lies inside the range that the claim names, and
+    contradicted only if it lies wholly outside; in both cases p, adjusted for
     all claims, must be below 0.05 (C10 is exact and has no p). The interval is that of a
     sign-flip test. Undecided is no evidence against a claim, and a row of few pairs is an interim result. {glossary}
     explains the words."""
