@@ -192,7 +192,7 @@ class Page {
     const seen = part(this.arrays.seen, this.start)[0];
     const held = seen ? `the recording has ${seen} steps in this cell` : 'the recording was never in this cell';
     document.getElementById('status').textContent =
-      `Start: ${across} ${x.toFixed(2)}, ${up} ${y.toFixed(2)}; ${held}. Step ${this.step} of ${this.steps - 1}.`;
+      `Start: ${across} = ${x.toFixed(2)}, ${up} = ${y.toFixed(2)}; ${held}. Step ${this.step} of ${this.steps - 1}.`;
     document.body.dataset.start = this.start;
     this.figures.forEach((figure, agent) => {
       const score = part(this.arrays.score, agent, this.start)[0];

@@ -77,7 +77,7 @@ def test_dragging_moves_the_start_and_letting_go_leaves_it(page, folder):
     points = [(place['x'] + share * place['width'], place['y'] + 0.9 * place['height']) for share in (0.1, 0.5, 0.9)]
     page.drag(points)
     there = status(page)
-    assert there.startswith('Start at 0.2')
+    assert there.startswith('Start: x (m) = 0.2')
     page.send('Input.dispatchMouseEvent', type='mouseMoved', x=place['x'] + 5, y=place['y'] + 5)
     assert status(page) == there
 
