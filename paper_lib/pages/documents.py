@@ -68,5 +68,5 @@ def targets(body: str, folder: str, scale: str) -> str:
 
 
 def opened_large(body: str) -> str:
-    """HTML whose pictures lead to their files."""
-    return re.sub(r'<img [^>]*src="([^"]*)"[^>]*>', r'<a href="\1">\g<0></a>', body)
+    """HTML whose pictures lead to their files, if they are not in the page itself."""
+    return re.sub(r'<img [^>]*src="([^":]*)"[^>]*>', r'<a href="\1">\g<0></a>', body)

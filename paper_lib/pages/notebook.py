@@ -78,8 +78,7 @@ def _linked(body: str, folder: Path) -> str:
         name = files.get(base64.b64decode(found[1]))
         return f'src="{name}" loading="lazy"' if name else found[0]
 
-    body = IMAGE.sub(link, body)
-    return re.sub(r'<img [^>]*src="([^":]*)" loading="lazy"/?>', r'<a href="\1">\g<0></a>', body)
+    return documents.opened_large(IMAGE.sub(link, body))
 
 
 def _folded(body: str) -> str:

@@ -279,10 +279,10 @@ def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
         if len(rows):
             waiting = sum(map(claims.waits, rows.verdict, rows.pairs, rows.p))
             of_them = f'{word(waiting)} of them ' if waiting < len(rows) else ''
-            few = f' ({of_them}for want of pairs)' if waiting else ''
+            notes = [f' ({of_them}for want of pairs)'] if waiting else []
             exact = rows[rows.p.isna() & (rows.pairs > 0)]
-            few += ''.join(f' ({row.id}, which is exact, by {_pairs(row)})' for _, row in exact.iterrows())
-            parts.append(f'{word(len(rows))} {"is" if len(rows) == 1 else "are"} {words}{few}')
+            notes += [f' ({row.id}, which is exact, by {_pairs(row)})' for _, row in exact.iterrows()]
+            parts.append(f'{word(len(rows))} {"is" if len(rows) == 1 else "are"} {words}{"".join(notes)}')
     return f'{"So far, of" if is_interim else "Of"} {len(primary)} claims, {listed(parts)}.'
 
 

@@ -254,14 +254,12 @@ def reference(frame: pd.DataFrame, column: str) -> pd.Series:
     other pairs does not move the units.
     """
     finals = final(frame, column) if 'env_step' in frame else frame
-    followed = set(zip(*(finals.loc[finals.agent == 'passive', name] for name in ('task', 'pair_seed')), strict=True))
-    tasks_followed = {task for task, _ in followed}
-    of_active = finals[finals.agent == 'active']
-    counts = [
-        task not in tasks_followed or (task, seed) in followed
-        for task, seed in zip(of_active.task, of_active.pair_seed, strict=True)
-    ]
-    return of_active[np.array(counts, bool)].groupby('task')[column].agg(lambda x: x.mean(skipna=False))
+    by_pair = finals.set_index(['task', 'pair_seed'])
+    of_active = by_pair[by_pair.agent == 'active'][column]
+    of_passive = by_pair.index[by_pair.agent == 'passive']
+    is_followed = of_active.index.isin(of_passive)
+    has_no_passive = ~of_active.index.isin(of_passive.unique('task'), level='task')
+    return of_active[is_followed | has_no_passive].groupby('task').agg(lambda x: x.mean(skipna=False))
 
 
 def normalised(frame: pd.DataFrame, random: typing.Callable[[str], float]) -> pd.DataFrame:
