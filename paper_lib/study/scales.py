@@ -13,7 +13,8 @@ DRAWN = tuple(name for name in PAPER_TASKS if tasks.get(name).rendered)
 # Tasks on which the paper's adaptive schedule added much data (Table S2).
 MAIN = ('walker_walk-proprio', 'cheetah_run-proprio')
 # Agents of the study at scale laptop besides the compared ones: with ten pairs, and with six.
-LONG = ('passive_half', 'passive_expert', 'tandem_same_wm', 'active_stopped')
+LONG = ('passive_half', 'passive_expert')
+OF_NEW_PAIRS = ('tandem_same_wm', 'active_stopped')  # as LONG, but with pair seeds of their own after the first one
 SHORT = (
     'passive_50', 'passive_10', 'passive_1', 'passive_auto', 'active_expl', 'passive_expl', 'tandem_expl',
     'passive_expl_same', 'passive_suboptimal', 'passive_same', 'passive_frozen_wm',
@@ -155,6 +156,8 @@ LAPTOP_SCALE = Scale(
             # Tiers T1, T2 and T4 of docs/protocol.md, which gives the reasons for the pair seeds.
             Planned('study', MAIN, ('compared',), 10, first=10),
             Planned('study', MAIN, LONG, 10, first=10, finished=1),
+            Planned('study', MAIN, OF_NEW_PAIRS, 1, first=10),
+            Planned('study', MAIN, OF_NEW_PAIRS, 9, first=30, optional=True),
             Planned('study', MAIN, SHORT, 6, first=10, finished=1),
             Planned('study', MAIN, ALPHAS, 2, first=20, optional=True),
             Planned('study', MAIN, (*THRESHOLDS, 'passive_auto'), 3, first=20, optional=True),

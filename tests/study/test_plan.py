@@ -199,13 +199,13 @@ LATER_AGENTS = ('active_stopped', 'tandem_alpha_1e-2', 'tandem_alpha_1e-4', *sca
 IDS = {
     ('smoke', 'base_agent'): '09228b36e5cd0312', ('smoke', 'toy_maze'): 'e83d91d8f26d38ba',
     ('smoke', 'study'): '64b72d7145fe4818', ('laptop', 'base_agent'): '578ecc16eb97ef0f',
-    ('laptop', 'toy_maze'): 'cf8a93c06a1da950', ('laptop', 'study'): '2c804482212e36db',
+    ('laptop', 'toy_maze'): 'cf8a93c06a1da950', ('laptop', 'study'): '68bea25beebd2388',
     ('paper', 'base_agent'): '0a0aa772402a80f6', ('paper', 'toy_maze'): 'ed88001b7a412f52',
     ('paper', 'study'): 'd130c6bf8ee38899',
 }  # fmt: skip
 
 ALL_IDS = {
-    ('smoke', 'study'): '29ec08d3335a3bd0', ('laptop', 'study'): '578916b41d8b052d',
+    ('smoke', 'study'): '29ec08d3335a3bd0', ('laptop', 'study'): '421288adca7f8e46',
     ('paper', 'study'): 'ef55d14e9428844f',
 }  # fmt: skip
 
@@ -268,10 +268,10 @@ def test_planned_runs_are_not_the_optional_ones():
     laptop = scales.get('laptop')
     specs = plan.specs('study', laptop)
     assert {spec.agent for spec in specs if spec.pair_seed > 10} == set(agents.group('compared'))
-    in_the_second_tier = {*scales.LONG, *scales.SHORT, *scales.BEYOND}
+    in_the_second_tier = {*scales.LONG, *scales.OF_NEW_PAIRS, *scales.SHORT, *scales.BEYOND}
     assert {spec.agent for spec in specs if spec.pair_seed == 10} == {*agents.group('compared'), *in_the_second_tier}
     assert len(specs) == 63 + 6 * 10 + 2 * len(in_the_second_tier)
-    assert len(plan.specs('study', laptop, optional=True)) == 423
+    assert len(plan.specs('study', laptop, optional=True)) == 441
 
 
 def test_pairs_begin_at_the_first_seed_of_their_entry_and_exploratory_ones_can_be_left_out():
