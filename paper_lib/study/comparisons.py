@@ -266,6 +266,16 @@ def only_on(row: Row, chosen: typing.Callable[[Runs], list[str]], words: str) ->
     return row._replace(statistic=f'{row.statistic} ({words})', values=values)
 
 
+def without_pair(row: Row, seed: int) -> Row:
+    """The same row without the pairs of this seed."""
+
+    def values(runs):
+        of_all_pairs = row.values(runs)
+        return of_all_pairs[of_all_pairs.index.get_level_values('pair_seed') != seed]
+
+    return row._replace(statistic=f'{row.statistic} (without pair {seed})', values=values)
+
+
 def solved_early(runs: Runs) -> list[str]:
     """Tasks on which Active's mean normalised score, over the last fifth of the first half, is at least SOLVED.
 

@@ -123,6 +123,18 @@ def test_a_primary_row_is_judged_among_those_of_all_claims():
     assert claims.table(study(ACTIVE, WORSE), ids=('C1',), primary=True).words[0].startswith('Alone this row would')
 
 
+def test_what_took_part_in_the_choice_of_a_claim_can_be_left_out():
+    metrics = study(ACTIVE, WORSE).assign(task='maze')
+    metrics = pd.concat([metrics, metrics[metrics.agent == 'passive'].assign(agent='active_stopped')])
+    metrics['pair_seed'] += claims.KNOWN_PAIR
+    of_stopped = (metrics.agent == 'active_stopped') & (metrics.pair_seed == claims.KNOWN_PAIR)
+    metrics.loc[of_stopped, 'score'] = 1000.0
+    found = claims.table(metrics, ids=('P5',), primary=True)
+    every, rest = found.iloc[0], found[found.statistic.str.endswith(f'(without pair {claims.KNOWN_PAIR})')].iloc[0]
+    assert (every.pairs, rest.pairs) == (8, 7)
+    assert rest.estimate == pytest.approx((50 + 0.01 * np.arange(1, 8).mean() - 200) / 200)
+
+
 def test_the_area_under_the_curve_is_a_row_of_its_own():
     metrics = runs({'passive': 1.0}, pairs=4, steps=10)
     metrics.loc[(metrics.agent == 'passive') & (metrics.env_step <= 5000) & (metrics.task == 'a'), 'score'] = 0.0
@@ -277,7 +289,7 @@ def test_one_pair_decides_what_is_no_matter_of_intervals():
 
 def test_the_same_world_model():
     found = rows(runs({'tandem_same_wm': 0.5, 'passive_frozen_wm': 1.5}), 'C11')
-    assert [row.verdict for row in found] == ['supported', 'contradicted']
+    assert [row.verdict for row in found] == ['supported', 'contradicted', 'supported']
 
 
 def test_rank_correlations_by_hand():
