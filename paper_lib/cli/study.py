@@ -207,7 +207,13 @@ class Tasks:
     json: Json = False
 
     def __call__(self) -> None:
-        show([dataclasses.asdict(task) for task in tasks.known()], self.json, self.markdown)
+        rows = []
+        for task in tasks.known():
+            row = dataclasses.asdict(task)
+            if task.plane and not self.json:
+                row['plane'] = ', '.join(task.plane.labels)
+            rows.append(row)
+        show(rows, self.json, self.markdown)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,19 +10,14 @@ from paper_lib.study import catalogue, paths
 LINK = re.compile(r'(href|src)="(?![A-Za-z][\w+.-]*:|//|#|")([^"]*)"')  # to a file of the repository
 
 
-def stem(name: str) -> str:
-    """The stem of the page of a file, for the name of the file without its suffix."""
-    return f'docs_{name.lower()}'
-
-
 def link(name: str, words: str) -> str:
     """A link to the page of a file, for the name of the file without its suffix. `words` are HTML."""
-    return f'<a href="{stem(name)}.html">{words}</a>'
+    return f'<a href="{layout.document(name)}.html">{words}</a>'
 
 
 def title(path: Path) -> str:
-    """The first heading of a file."""
-    return path.read_text('utf-8').partition('\n')[0].lstrip('# ')
+    """The first heading of a file, without marks."""
+    return path.read_text('utf-8').partition('\n')[0].lstrip('# ').replace('`', '')
 
 
 def write(scale: str) -> list[Path]:
@@ -30,7 +25,7 @@ def write(scale: str) -> list[Path]:
     folder = paths.drawings(scale)
     changed = []
     for path in paths.documents():
-        page = folder / f'{stem(path.stem)}.html'
+        page = folder / f'{layout.document(path.stem)}.html'
         content = render(path, scale).encode()
         if not page.exists() or page.read_bytes() != content:
             paths.write(page, content)
@@ -46,7 +41,7 @@ def render(path: Path, scale: str) -> str:
     text = re.sub(r'<!-- .*? -->\n', '', path.read_text('utf-8'))
     body = layout.export([new_markdown_cell(text)], NotebookNode())
     body = opened_large(targets(body, path.parent.relative_to(paths.root()).as_posix(), scale))
-    return layout.page(title(path), body, layout.navigation(stem(path.stem), scale))
+    return layout.page(title(path), body, layout.navigation(layout.document(path.stem), scale))
 
 
 def targets(body: str, folder: str, scale: str) -> str:
@@ -56,7 +51,9 @@ def targets(body: str, folder: str, scale: str) -> str:
     Where a document or a notebook has a page, the link leads to the page.
     """
     here = f'figures/{scale}'
-    pages = {path.relative_to(paths.root()).as_posix(): f'{stem(path.stem)}.html' for path in paths.documents()}
+    pages = {
+        path.relative_to(paths.root()).as_posix(): f'{layout.document(path.stem)}.html' for path in paths.documents()
+    }
     pages |= {f'notebooks/{name}.ipynb': f'{name}.html' for name in catalogue.CLAIMS}
 
     def target(found: re.Match) -> str:

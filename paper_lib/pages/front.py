@@ -67,7 +67,8 @@ paper-lib diagnose mine.npz"""
 OWN_DATA = """A recording is an <code>.npz</code> file of our arrays, of OGBench or of D4RL, a folder of ExORL
     or V-D4RL, or a dataset of Minari. {data} shows the formats by example, and {diagnose} says how a diagnosis
     comes about."""
-NUMBERING = 'The numbers are those of the preprint, and in brackets those of the published version.'
+NUMBERING = """The numbers are those of the preprint, and in brackets those of the published version. A figure is partial
+    if some of the runs that it is about have not been trained yet."""
 
 
 def write(scale: str) -> Path:
@@ -95,12 +96,12 @@ def render(folder: Path, scale: str) -> str:
         _beyond(known),
         layout.heading(2, 'What the paper claims, and what came out here'),
         outcomes.as_html(primary),
-        f'<p class="small">{_one_line(CAUTION).format(glossary=documents.link("glossary", "The glossary"))}</p>',
+        f'<p class="small">{_one_line(CAUTION).format(glossary=_glossary("The glossary"))}</p>',
         _clickable(scale),
         layout.heading(2, RUN_IT),
         _run_it(known),
         layout.heading(2, 'Figures'),
-        f'<p class="small">{NUMBERING}</p>',
+        f'<p class="small">{_one_line(NUMBERING)}</p>',
         _gallery(folder, scale, texts),
         layout.heading(2, 'Tables'),
         _tables(folder, texts),
@@ -133,7 +134,14 @@ def _beyond(scale: Scale) -> str:
     found = conclusion.without_acting(offline.table(book.shown('table_offline', scale)))
     if not found:
         return ''
-    return f'<p><b>{conclusion.ASKED}</b> {html.escape(" ".join(found))}</p>'
+    more = (
+        f'<a href="6_offline_measure.html">Notebook 6</a> has all measures, and {_glossary("the glossary")} the words.'
+    )
+    return f'<p><b>{conclusion.ASKED}</b> {html.escape(" ".join(found))} {more}</p>'
+
+
+def _glossary(words: str) -> str:
+    return documents.link('glossary', words)
 
 
 def _one_line(text: str) -> str:
@@ -244,9 +252,10 @@ def _title(text: str, entry: Entry) -> str:
     """The title, with a link to the heading of a notebook's page under which a cell shows this figure or table."""
     title = html.escape(entry.title, quote=False)
     shown_as = entry.name if entry.is_figure else entry.name.removeprefix('table_')
-    before, quoted_name, _ = text.partition(f"'{shown_as}'")
+    is_claims = entry.name not in catalogue.ENTRIES
+    before, found, _ = text.partition('<table class="claims">' if is_claims else f"'{shown_as}'")
     places = re.findall('<h2 id="(.*?)">', before)
-    if not quoted_name or not places:
+    if not found or not places:
         return title
     return f'<a href="{entry.notebook}.html#{places[-1]}">{title}</a>'
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from paper_lib.contract import tasks
-from paper_lib.study import catalogue, starts
+from paper_lib.study import catalogue, paths, starts
 
 STYLE = Path(__file__).with_name('style.css')
 FRONT = 'index'
+DOCUMENT = 'docs_'  # before the name of a document, in the name of its page
 
 
 def page(title: str, body: str, navigation: str = '') -> str:
@@ -30,7 +31,13 @@ def page(title: str, body: str, navigation: str = '') -> str:
 
 def order(scale: str) -> list[str]:
     """The pages of a scale by the stems of their files, in the order of reading."""
-    return [FRONT, *catalogue.CLAIMS, *(clickable(task) for task in starts.there(scale))]
+    clicks = [clickable(task) for task in starts.there(scale)]
+    return [FRONT, *catalogue.CLAIMS, *clicks, *(document(path.stem) for path in paths.documents())]
+
+
+def document(name: str) -> str:
+    """The page of README.md or of a file of docs/, for its name without suffix."""
+    return f'{DOCUMENT}{name.lower()}'
 
 
 def clickable(task: str) -> str:
@@ -43,7 +50,9 @@ def called(stem: str) -> str:
     if stem == FRONT:
         return 'Contents'
     if stem.startswith('starts_'):
-        return f'Try it: {stem.removeprefix("starts_")}'
+        return f'Click a start: {stem.removeprefix("starts_").replace("_", " ")}'
+    if stem.startswith(DOCUMENT):
+        return stem.removeprefix(DOCUMENT).replace('_', ' ')
     number, _, topic = stem.partition('_')
     return f'{number} · {topic.replace("_", " ")}'
 

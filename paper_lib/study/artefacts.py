@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from paper_lib.contract.scales import Scale
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import archive, catalogue, paths, plan, scales
+from paper_lib.study import archive, catalogue, paper, paths, plan, scales
 from paper_lib.study.catalogue import Entry
 
 
@@ -24,8 +24,9 @@ PAPER = [entry.name for entry in NUMBERED]
 def listing(scale: str = 'laptop', draw: bool = False) -> list[dict[str, Any]]:
     """One row per figure and table of the paper, each with what only this library has of it.
 
-    Columns: figure, shows (its title), file (of this scale), notebook, and the scales whose archive has a run of it,
-    with the number of its agents that have one. With `draw`, also the seconds from the data to the files at this scale.
+    Columns: figure (its number in the preprint), published (that in the published version), shows (its title), file (of
+    this scale), notebook, and the scales whose archive has a run of it, with the number of its planned agents that have
+    one. With `draw`, also the seconds from the data to the files at this scale.
     """
     chosen = scales.get(scale)
     archived = {known.name: _chapters(known) for known in scales.SCALES.values()}
@@ -36,6 +37,7 @@ def listing(scale: str = 'laptop', draw: bool = False) -> list[dict[str, Any]]:
         suffix = 'png' if entry.is_figure else 'csv'
         row = {
             'figure': f'{"Fig." if entry.is_figure else "Table"} {entry.number}',
+            'published': paper.published_number(entry.number) if entry.is_figure else entry.number,
             'shows': entry.title,
             'file': ', '.join(f'{part.name}.{suffix}' for part in together),
             'notebook': entry.notebook,
@@ -79,7 +81,8 @@ def _scales(entry: Entry, chapters_of: dict[str, dict[str, _Chapter]]) -> str:
             shown = entry.part(specs, optional, exploratory)
             found = {spec.agent for spec in shown if spec.run_id in archived}
             if found:
-                words.append(f'{scale} ({len(found)} of {len(entry.agents)})')
+                planned = {spec.agent for spec in shown}
+                words.append(f'{scale} ({len(found)} of {len(planned)})')
     return ', '.join(words)
 
 

@@ -616,7 +616,7 @@ ROWS = (
         title='Own data: score over the amount added',
         text="""Normalised score over the data of its own that an agent had added (environment steps, in percent of
         those in the source's replay); both are means over {mean_over}. Dots: evaluations. Line: mean of the evaluations
-        with the same amount. Dashed: last evaluation of {active.label} and of {passive.label}, which adds nothing. Only
+        with the same amount. Dashed: final score of {active.label} and of {passive.label}, which adds nothing. Only
         pairs are shown in which an agent that adds data has run. {schedules} {normalised}""",
         about=('interacting',),
     ),
@@ -777,13 +777,13 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     '6_offline_measure': (),
 }
 CLAIMS_TEXT = """Each row compares runs of the same task and pair seed. A final value is the mean over the last
-    {share} of the evaluations. estimate: mean over tasks of the mean over pairs. low, high: its 95 % interval, which
-    holds all means that the sign-flip test of the pairs does not reject (inf: with so few pairs it rejects none). p:
-    the two-sided p-value of this test. adjusted_p: the same after Holm's correction over the primary rows of all
-    claims; in the maze all rows are secondary. verdict: supported if the interval lies inside the range that the
-    claim names (about equal: within {margin} of a normalised score), contradicted if it lies outside, and undecided
-    otherwise; a primary row also needs an adjusted p below 0.05. iqm: interquartile mean of all pairs with its
-    bootstrap interval, for comparison. {normalised}"""
+    {share} of the evaluations. estimate: mean over tasks of the mean over pairs, with its 95 % interval, which holds
+    all means that the sign-flip test of the pairs does not reject (with so few pairs that it rejects none, there is
+    no interval). p: the two-sided p-value of this test. adjusted p: the same after Holm's correction over the primary
+    rows of all claims; in the maze all rows are secondary. verdict: supported if the interval lies inside the range
+    that the claim names (about equal: within {margin} of a normalised score), contradicted if it lies outside, and
+    undecided otherwise; a primary row also needs an adjusted p below 0.05. The CSV has the interval as low and high,
+    and besides iqm, the interquartile mean of all pairs with its bootstrap interval. {normalised}"""
 
 
 def shown(notebook: str) -> list[Entry]:
@@ -808,5 +808,5 @@ def tested(notebook: str) -> Entry:
         if entry.is_figure and entry.chapter == chapter:
             wanted |= set(entry.agents)
     name = f'table_claims_{notebook.partition("_")[2]}'
-    title = f'Claims {", ".join(ids)}'
+    title = f'The claims {", ".join(ids)}, tested'
     return Entry(name, notebook, chapter, tuple(sorted(wanted)), None, title, CLAIMS_TEXT)

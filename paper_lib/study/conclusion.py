@@ -48,8 +48,8 @@ class Conclusion(NamedTuple):
 def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     """What came out at a scale. `primary` is the table of the primary rows of all claims.
 
-    The points: in how many pairs Passive is behind; each task alone, and the whole of training; how many pairs of what
-    size are finished, and how well Active learned; what the maze shows; the verdicts on the claims.
+    The points: in how many pairs Passive is behind; where Tandem ends; each task alone, and the whole of training; how
+    many pairs of what size are finished, and how well Active learned; what the maze shows; the verdicts on the claims.
     """
     (effect,) = primary[primary.id == 'C1'].to_dict('records')
     if not effect['pairs']:
@@ -57,9 +57,12 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     entry = main_entry(scale)
     values = finals(scale)
     done = finished(values, entry)
+    rows = verdicts.table('study', scales.get(scale), ('C1', 'P9'))
+    secondary = rows[(rows.row == claims.SECONDARY) & (rows.pairs > 0)]
     points = [
         _signs(values),
-        f'{_by_task(entry, scale)} {_throughout(scale)}'.strip(),
+        _tandem(secondary),
+        f'{_by_task(entry, scale)} {_throughout(secondary)}'.strip(),
         f'{_state(done, entry, scale)} {_level(values)}'.strip(),
         maze(scale, has_units=False),
         _verdicts(primary, done < entry.pairs),
@@ -188,8 +191,8 @@ def of_claims(ids: tuple[str, ...], scale: str, seeds: int = 0) -> dict[str, lis
     for verdict, words in VERDICTS.items():
         points = []
         for row in primary[primary.verdict == verdict].to_dict('records'):
-            numbers = f' {row["statistic"]}: {verdicts.estimate(row)}, {_pairs(row)}.' if row['pairs'] else ''
-            points.append(f'{row["id"]}: {row["claim"]}{numbers}')
+            numbers = f' ({row["statistic"]}: {verdicts.estimate(row)}, {_pairs(row)})' if row['pairs'] else ''
+            points.append(f'{row["id"]}: {row["claim"].rstrip(".")}{numbers}.')
         if points:
             found[words.capitalize()] = points
     return found
@@ -305,11 +308,21 @@ def _by_task(entry: Planned, scale: str) -> str:
     )
 
 
-def _throughout(scale: str) -> str:
+def _tandem(secondary: pd.DataFrame) -> str:
+    """The secondary row of C1 on where Tandem ends; '' without its runs."""
+    rows = secondary[(secondary.id == 'C1') & secondary.statistic.str.startswith(agents.get('tandem').label)]
+    if rows.empty:
+        return ''
+    row = rows.iloc[0]  # the second one is about the whole of training
+    direction = 'below' if row.estimate < 0 else 'above'
+    interval = f'{number(row.low)} to {number(row.high)}' if math.isfinite(row.low) else 'no interval'
+    distance = f'{number(abs(row.estimate))} {direction} Active'
+    return f'Tandem ends {distance} ({interval}; p {probability(row.p)}, {_pairs(row)}; it decides no claim).'
+
+
+def _throughout(secondary: pd.DataFrame) -> str:
     """The secondary rows of C1 over the whole of training and of P9 over its first half; '' without their runs."""
-    rows = verdicts.table('study', scales.get(scale), ('C1', 'P9'))
-    ours = rows[(rows.row == claims.SECONDARY) & rows.statistic.str.startswith(agents.get('passive').label)]
-    found = ours[ours.pairs > 0].set_index('id')
+    found = secondary[secondary.statistic.str.startswith(agents.get('passive').label)].set_index('id')
     if set(found.index) != {'C1', 'P9'}:
         return ''
     area, first = verdicts.estimate(found.loc['C1']), verdicts.estimate(found.loc['P9'])

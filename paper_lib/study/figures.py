@@ -54,8 +54,8 @@ def _draw_beside_published(axes: Axes, frames: Frames, names: Sequence[str], tas
 def trajectories(frames: Frames, names: Sequence[str]) -> Figure:
     """(a) Score; (b-d) one final trajectory per agent over the visits of its replay and coloured by loss; medians."""
     with context():
-        figure = panels.new(frames, 10, 5)
-        left, right = figure.subfigures(1, 2, width_ratios=[1, 1.9])
+        figure = panels.new(frames, 7.6, 4.2)
+        left, right = figure.subfigures(1, 2, width_ratios=[1, 2.1])
         score, table = left.subplots(2, 1, height_ratios=[2.2, 1])
         panels.curves(score, frames, names, 'score')
         score.set_ylabel(quantities.get('score').axis)
@@ -70,15 +70,16 @@ def trajectories(frames: Frames, names: Sequence[str]) -> Figure:
 def _draw_medians(axes: Axes, frames: Frames, names: Sequence[str]) -> None:
     """A small table of median visitation counts."""
     medians = visitation.table(frames, names)
-    columns = {'shown': 'shown', 'median of all': 'all seeds', 'paper': 'paper'}
+    columns = {'shown': 'shown', 'median of all': 'all', 'paper': 'paper'}
     columns = {name: heading for name, heading in columns.items() if name in medians}
     rows = []
     for row in medians.to_dict('records'):
         rows.append([row['agent'], *(_count(row[name]) for name in columns)])
     axes.axis('off')
-    axes.set_title('Median visits along the path')
+    axes.set_title('Median visits')
     table = axes.table(rows, colLabels=['', *columns.values()], bbox=[0, 0.05, 1, 0.9], edges='horizontal')
-    table.set_fontsize(9)
+    table.auto_set_font_size(False)
+    table.set_fontsize(7.5)
 
 
 def _count(value: float) -> str:
@@ -111,7 +112,8 @@ def _draw_trajectories(figure: FigureBase, frames: Frames, names: Sequence[str])
         visit_image = panels.visits(above, visits[agent], frames.plane, visit_norm, 'viridis')
         panels.path(above, points, thin)
         loss_image = panels.coloured_path(below, points, paths[agent].wm_loss, loss_norm, 'plasma', thin)
-    for axes in upper:
+    middle = len(names) // 2
+    for axes in (*upper, *lower[:middle], *lower[middle + 1 :]):
         axes.set_xlabel('')
     for axes in (*upper[1:], *lower[1:]):
         axes.set_ylabel('')

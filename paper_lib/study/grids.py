@@ -62,13 +62,13 @@ def curves(
     faded: Collection[str] = (),
     mean: bool = False,
 ) -> Figure:
-    """Curves of `columns` for every task and, with `mean`, their mean over tasks.
+    """Curves of `columns` for every task and, with `mean`, their mean over tasks if there are several.
 
     Agents in `faded` are drawn as a dashed baseline.
     """
-    content = Curves(names, columns, faded, mean)
+    content = Curves(names, columns, faded, mean and len(frames.tasks) > 1)
     with context():
-        width, height = _size(len(frames.tasks) + mean, len(columns))
+        width, height = _size(len(frames.tasks) + content.mean, len(columns))
         figure = panels.new(frames, width, height)
         _fill(figure, frames, content)
         return figure
@@ -346,32 +346,38 @@ def _draw_family(axes: Axes, family: str, scores: dict[float, np.ndarray]) -> No
 
 
 def interaction(frames: Frames, names: Sequence[str]) -> Figure:
-    """Mean normalised score over added data, a marker per evaluation; dashed: agents that add none, at the end."""
+    """Mean normalised score over added data, a marker per evaluation; dashed: final score of agents that add none."""
     with context():
         figure = panels.new(frames, 6.4, 4.6)
         axes = figure.subplots()
         adding = [agent for agent in names if agents.get(agent).values.get('interact_every')]
         frames = percent(frames)
-        normalisable = frames.metrics[~frames.metrics.task.isin(_unlearned_tasks(frames))]
-        learned = dataclasses.replace(frames, metrics=normalisable).of_pairs(adding)
+        learned = dataclasses.replace(
+            frames, metrics=frames.metrics[~frames.metrics.task.isin(_unlearned_tasks(frames))]
+        )
         learned = dataclasses.replace(learned, metrics=of_one_budget(learned, 'score'))
+        # The units are those of all pairs, those without an agent that adds data too.
+        learned = dataclasses.replace(learned, metrics=stats.normalised(learned.metrics, reference.random_score))
+        learned = learned.of_pairs(adding)
         learned = learned.of(set(learned.metrics.task), 'task')
-        score = mean_curve(learned, 'score').set_index(['agent', 'env_step']).value
-        added = mean_curve(learned, 'added').set_index(['agent', 'env_step']).value
-        both = pd.concat({'score': score, 'added': added}, axis=1, join='inner').astype(float)
+        curves = {}
+        for column in ('score', 'added'):
+            curves[column] = stats.mean_of_normalised(learned.metrics, column).set_index(['agent', 'env_step']).value
+        both = pd.DataFrame(curves).dropna().astype(float)
+        ends = stats.final(learned.metrics, 'score').groupby(['agent', 'task']).score.mean().groupby('agent').mean()
 
         for agent in adding:
             if agent in both.index.get_level_values('agent'):
                 _draw_added(axes, agent, panels.name(learned, agent), both.loc[agent])
         for agent in names:
-            if agent not in adding and agent in score.index.get_level_values('agent'):
-                end = score.loc[agent].iloc[-1]
+            if agent not in adding and agent in ends:
                 color = agents.get(agent).color
-                axes.axhline(end, ls='--', lw=1.4, color=color, label=panels.name(learned, agent))
+                axes.axhline(ends[agent], ls='--', lw=1.4, color=color, label=panels.name(learned, agent))
         if not axes.lines:
             panels.empty(axes, _why_no_mean(frames))
         ylabel = f'normalised mean score, {counted(len(learned.tasks), "task")}'
-        axes.set(xlabel="added data (% of the source's replay)", ylabel=ylabel)
+        axes.set(xlabel="added data (% of the source's replay)", ylabel=ylabel, xlim=(0, None))
+        axes.set_xscale('function', functions=(np.sqrt, np.square))
         notes = panels.notes(frames, names) + unlearned(frames)
         panels.legend(figure, [axes], notes, ncols=2, absent=panels.absent(frames, names))
         return figure

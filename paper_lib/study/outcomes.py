@@ -24,7 +24,10 @@ class Claims(tables.Table):
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came out, as a notebook shows it: paragraphs, or points under headings."""
+    """What came out, as a notebook shows it: paragraphs, or points under headings.
+
+    Points under other headings than those of a verdict for or against a claim open on a click.
+    """
 
     paragraphs: list[str] = dataclasses.field(default_factory=list)
     points: dict[str, list[str]] = dataclasses.field(default_factory=dict)
@@ -36,7 +39,11 @@ class Outcome:
         shown = [f'<p>{html.escape(text)}</p>' for text in texts]
         for heading, points in self.points.items():
             items = ''.join(f'<li>{html.escape(point)}</li>' for point in points)
-            shown.append(f'<p>{heading}:</p><ul>{items}</ul>')
+            if heading.lower() in (claims.SUPPORTED, claims.CONTRADICTED):
+                shown.append(f'<p>{heading}:</p><ul>{items}</ul>')
+            else:
+                summary = f'{heading}: {counted(len(points), "claim")}'
+                shown.append(f'<details><summary>{summary}</summary><ul>{items}</ul></details>')
         return f'<div class="outcome">{"".join(shown)}</div>'
 
 

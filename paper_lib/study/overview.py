@@ -18,15 +18,15 @@ from paper_lib.study.steps import PAIR
 from paper_lib.study.style import THEIRS, context
 
 BARS = {'Degradation': 'compared', 'Exploration data': 'exploration', 'Interaction': 'interacting'}  # title -> group
-WIDEST = 11  # pictures in a row
+WIDEST = 8  # pictures in a row
 MARKERS = 'osD^vP*X<>h'  # of tasks
 # Agent -> what it acts in, and what it learns from.
 DRAWN = {
     'active': ('environment', 'its replay'),
-    'passive': ('', "Active's final replay,\nbatches of its own"),
+    'passive': ('', "Active's final\nreplay, batches\nof its own"),
     'tandem': ('', "Active's batches,\nin their order"),
     'passive_10': ('environment,\nsometimes', "Active's replay\nand own data"),
-    'passive_expl': ('', "Active-expl's final replay,\nbatches of its own"),
+    'passive_expl': ('', "Active-expl's final\nreplay, batches\nof its own"),
 }
 
 
@@ -34,8 +34,8 @@ def glance(frames: Frames) -> Figure:
     """(a) The agents; (b) all tasks, those shown here framed; (c-e) normalised mean final score of three groups."""
     with context():
         pictures = reference.pictures()
-        figure = panels.new(frames, 9.5, 7.0)
-        drawn, top, bottom = figure.subfigures(3, 1, height_ratios=[0.45, 1, 1.25])
+        figure = panels.new(frames, 7.2, 7.8)
+        drawn, top, bottom = figure.subfigures(3, 1, height_ratios=[0.45, 1.15, 1])
         _agents(drawn)
         groups = {title: agents.group(group) for title, group in BARS.items()}
         widths = [len(names) for names in groups.values()]
@@ -45,7 +45,7 @@ def glance(frames: Frames) -> Figure:
         for axes, letter, (title, names) in zip(grid, 'cde', groups.items(), strict=True):
             bars(axes, runs, names, frames.tasks)
             panels.label(axes, letter, title)
-        grid[0].set_ylabel('final score, beside Active of the pair')
+        grid[0].set_ylabel('final score (Active: 1)')
         notes = panels.notes(frames, agents.group(*BARS.values())) + grids.unlearned(frames)
         panels.legend(bottom, grid, notes, ncols=4)
         return figure
@@ -57,10 +57,12 @@ def _agents(figure):
         axes.annotate('', end.get_position(), start.get_position(), arrowprops=style)
 
     text = {'ha': 'center', 'va': 'center', 'fontsize': 7, 'bbox': {'boxstyle': 'round', 'fc': 'white', 'ec': '0.4'}}
-    for axes, (name, (acts, reads)) in zip(figure.subplots(1, len(DRAWN)), DRAWN.items(), strict=True):
+    widths = [1.6 if acts else 1 for acts, _ in DRAWN.values()]
+    grid = figure.subplots(1, len(DRAWN), width_ratios=widths)
+    for axes, (name, (acts, reads)) in zip(grid, DRAWN.items(), strict=True):
         axes.set(xlim=(0, 1), ylim=(0, 1))
         axes.axis('off')
-        colored = {'boxstyle': 'round', 'fc': agents.get(name).color, 'ec': 'white'}
+        colored = {'boxstyle': 'round', 'fc': agents.get(name).color, 'ec': 'white', 'hatch': _hatch(name)}
         named = text | {'fontweight': 'bold', 'color': 'white', 'bbox': colored}
         agent = axes.text(0.5, 0.86, agents.get(name).label, **named)
         agent.set_path_effects([withStroke(linewidth=2.5, foreground=agents.get(name).color)])
@@ -82,7 +84,7 @@ def _montage(figure, pictures, here):
         axes.imshow(picture, interpolation='nearest')
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
-        axes.set_title(name, fontsize=6.5, loc='center', fontweight='bold' if name in here else 'normal')
+        axes.set_title(name, fontsize=7, loc='center', fontweight='bold' if name in here else 'normal')
         axes.spines[:].set(visible=name in here, color='red', lw=2)
     for axes in grid[len(pictures) :]:
         axes.remove()
@@ -157,8 +159,8 @@ def _draw_passive(axes: Axes, runs: pd.DataFrame) -> None:
 def _draw_bar(axes: Axes, x: float, name: str, of_tasks: dict[str, np.ndarray], tasks: Sequence[str]) -> None:
     """The bar of an agent, hatched if it learns from exploration; its interval on the left and a dot per task."""
     found = stats.over_tasks([np.asarray(own, float)[None] for own in of_tasks.values()])
-    hatch = '///' if agents.exploration_weight(name) else ''
-    axes.bar(x, found['value'], width=0.8, color=agents.get(name).color, alpha=0.6, hatch=hatch, ec='white', lw=0)
+    look = {'color': agents.get(name).color, 'alpha': 0.6, 'hatch': _hatch(name), 'ec': 'white', 'lw': 0}
+    axes.bar(x, found['value'], width=0.8, **look)
     axes.vlines(x - 0.3, found['low'], found['high'], color='black', lw=1.6, zorder=4)
     places = np.linspace(-0.12, 0.3, max(2, len(tasks)))
     for place, marker, task in zip(places, itertools.cycle(MARKERS), tasks):
@@ -167,9 +169,14 @@ def _draw_bar(axes: Axes, x: float, name: str, of_tasks: dict[str, np.ndarray], 
             axes.plot(x + place, of_tasks[task].mean(), marker, label=task, **look)
 
 
+def _hatch(name: str) -> str:
+    """The hatch of an agent that learns from exploration."""
+    return '///' if agents.exploration_weight(name) else ''
+
+
 def _tick(name: str, values: dict[str, dict[str, np.ndarray]]) -> str:
     """The label of an agent, which is broken where it can be, and the number of its pairs."""
-    label = agents.get(name).label.replace(' + ', '\n+ ')
+    label = agents.get(name).label.replace(' + ', '\n+ ').replace('-', '\n-')
     if name not in values:
         return label
     return f'{label}\n({counted(_pairs(values[name]), "pair")})'

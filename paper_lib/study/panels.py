@@ -105,12 +105,13 @@ def notes(frames: Frames, names: Sequence[str]) -> list[str]:
 def lost(frames: Frames, names: Sequence[str]) -> list[str]:
     """Lines that name the agents and tasks without a result: first the planned ones, then the optional ones."""
     missing_runs = collections.Counter(spec.agent for spec in frames.missing)
+    has_plan = {spec.agent for spec in frames.specs}
     planned = []
     optional = []
     for agent in names:
         if missing_runs[agent]:
             planned.append(f'{agents.get(agent).label} {missing_runs[agent]}')
-        elif agent not in frames.archived_agents:
+        elif agent in has_plan and agent not in frames.archived_agents:
             optional.append(agents.get(agent).label)
     if len(frames.runs):
         planned_tasks = {spec.task for spec in frames.specs if spec.run_id not in frames.optional}

@@ -114,9 +114,11 @@ def compared(frames: Frames) -> pd.DataFrame:
         values = comparisons.by_task(pd.Series(stats.difference(pairs), pairs.index))
         found = stats.mean_of_tasks(values)
         verdict = claims.verdict(found.low, found.high, each.above, each.below) if found.n else claims.NO_RUNS
+        has_interval = np.isfinite([found.low, found.high]).all()
+        low, high = (found.low, found.high) if has_interval else (np.nan, np.nan)
         rows.append({
             'against': agents.get(each.baseline).label, 'difference of': each.words,
-            'asked': claims.within(each.above, each.below), 'mean': found.value, 'low': found.low, 'high': found.high,
+            'asked': claims.within(each.above, each.below), 'mean': found.value, 'low': low, 'high': high,
             'pairs': found.n, 'verdict': verdict,
         })  # fmt: skip
     return pd.DataFrame(rows)

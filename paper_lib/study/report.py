@@ -28,7 +28,7 @@ from paper_lib.study import (
     verdicts,
 )
 from paper_lib.study.frames import Frames
-from paper_lib.study.names import choose, word
+from paper_lib.study.names import choose, listed, word
 
 SCALE = 'laptop'
 BLOCK = re.compile(r'(<!-- runs: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
@@ -97,7 +97,7 @@ def primary_claims() -> str:
     """The primary row of every claim with pairs enough for a test, and how many there are besides."""
     rows = [row for row in verdicts.primary(SCALE) if row['pairs']]
     judged = [row for row in rows if not claims.waits(row['verdict'], row['pairs'], row['p'])]
-    table = [{'claim': f'{row["id"]}: {row["claim"]}'} | _judged(row) for row in judged]
+    table = [_judged(row, {'claim': f'{row["id"]}: {row["claim"]}'}) for row in judged]
     parts = [_table(table)] if table else []
     others = len(claims.TEXTS) - len(judged)
     if others:
@@ -105,10 +105,10 @@ def primary_claims() -> str:
     return '\n'.join(parts)
 
 
-def _judged(row: dict[str, Any]) -> dict[str, str]:
-    """The numbers of a row in words, its verdict first after the claim."""
+def _judged(row: dict[str, Any], what: dict[str, str]) -> dict[str, str]:
+    """The cells of a row: its verdict, which a narrow page shows first, what is tested, and the numbers in words."""
     words = verdicts.words(row)
-    return {'verdict': words.pop('verdict')} | words
+    return {'verdict': words.pop('verdict')} | what | words
 
 
 def every_claim() -> str:
@@ -125,7 +125,7 @@ def every_claim() -> str:
         table = []
         for row in tested:
             what = {'row': row['row'], 'compared': row['statistic'], 'asked': row['asked'], 'on': row['on']}
-            table.append(what | _judged(row))
+            table.append(_judged(row, what))
         parts.append(f'### {name}: {rows[0]["claim"]}\n\n{_table(table)}')
     return '\n'.join([*parts, '### Claims without runs', '', *waiting])
 
@@ -170,20 +170,24 @@ def figures() -> str:
 
 
 def training() -> str:
-    """For every notebook, the claims that wait for runs, and what it costs to train all that it lacks."""
-    waiting = set()
+    """For every notebook, the claims that its runs can decide, and what it costs to train all that it lacks."""
+    waiting = {}  # id of a claim -> whether runs of the plan can decide it
     for row in verdicts.primary(SCALE):
         if row['verdict'] == claims.NO_RUNS or claims.waits(row['verdict'], row['pairs'], row['p']):
-            waiting.add(row['id'])
+            waiting[row['id']] = verdicts.can_be_decided(row['id'], row['verdict'], SCALE)
     rows = []
     for name, tested in catalogue.CLAIMS.items():
         opened = book.open(name, {'scale': SCALE, 'train': 'no'}, None)
         if opened.lacking('all'):
             runs, _, hours = opened.cost('all').partition(', ')
-            own = ', '.join(claim for claim in tested if claim in waiting)
+            own = ', '.join(claim for claim in tested if waiting.get(claim))
             command = f'`paper-lib notebooks {name} -p train all`'
-            rows.append({'command': command, 'trains': runs, 'takes': hours, 'claims that wait for them': own})
-    return _table(rows) if rows else 'Every run that scale laptop plans has a result.\n'
+            rows.append({'command': command, 'trains': runs, 'takes': hours, 'claims that they may decide': own})
+    text = _table(rows) if rows else 'Every run that scale laptop plans has a result.\n'
+    others = [name for name, can_be_decided in waiting.items() if not can_be_decided]
+    if others:
+        text += f'\nNo run that is planned at this scale can decide {listed(others)}.\n'
+    return text
 
 
 # Where the runs come from.

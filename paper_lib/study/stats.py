@@ -302,8 +302,13 @@ def mean_curve(metrics: pd.DataFrame, column: str, random: typing.Callable[[str]
     """
     if quantities.get(column).normalised == 'score':
         metrics = metrics[~metrics.task.isin(unlearned(metrics, random))]
+    return mean_of_normalised(normalised(metrics, random), column)
+
+
+def mean_of_normalised(metrics: pd.DataFrame, column: str) -> pd.DataFrame:
+    """`mean_curve` of metrics that are normalised already."""
     curves = []
-    for agent, of_agent in normalised(metrics, random).groupby('agent', sort=False):
+    for agent, of_agent in metrics.groupby('agent', sort=False):
         tables = []  # one per task: (steps, seeds)
         for _, of_task in of_agent.groupby('task'):
             tables.append(of_task.pivot(index='env_step', columns='pair_seed', values=column))

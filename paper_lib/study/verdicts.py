@@ -1,11 +1,14 @@
 """The claims tested on the archived runs of a scale."""
 
+import collections
 import math
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pandas as pd
 
 from paper_lib.contract.scales import Scale
+from paper_lib.contract.spec import RunSpec
 from paper_lib.study import archive, claims, paths, plan, scales
 
 TESTED = {'study': tuple(claims.TEXTS), 'toy_maze': claims.MAZE}  # chapter of the archive -> the claims that it tests
@@ -34,6 +37,27 @@ def table(
 def primary_table(scale: str) -> pd.DataFrame:
     """The row of `claims.table` by which each claim is judged."""
     return table('study', scales.get(scale), TESTED['study'], secondary=False)
+
+
+def can_be_decided(claim: str, verdict: str, scale: str) -> bool:
+    """Whether runs that a scale plans and that have no result yet can decide a claim, whose verdict now is given."""
+    (row,) = [each.rows[0] for each in claims.every_claim() if each.id == claim]
+    if row.exact:
+        return True  # one pair of some of its agents is enough
+    specs = plan.specs('study', scales.get(scale), optional=True, exploratory=False)
+    archived = archive.ids(paths.archive(scale), 'study')
+    planned = _pairs_with(row.agents, specs)
+    finished = _pairs_with(row.agents, [spec for spec in specs if spec.run_id in archived])
+    is_about_other_tasks = bool(finished) and verdict == claims.NO_RUNS
+    return planned > finished and not claims.too_few(len(planned)) and not is_about_other_tasks
+
+
+def _pairs_with(names: Collection[str], specs: Iterable[RunSpec]) -> set[tuple[str, int]]:
+    """(task, pair seed) of the pairs in which all of these agents are among `specs`."""
+    found = collections.defaultdict(set)
+    for spec in specs:
+        found[spec.task, spec.pair_seed].add(spec.agent)
+    return {pair for pair, agents_of in found.items() if agents_of >= set(names)}
 
 
 def rows(scale: str) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ def test_only_what_has_changed_is_written(checkout):
 def test_the_committed_pages_are_those_of_the_documents():
     """`paper-lib docs` writes them again."""
     folder = paths.root() / 'figures/laptop'
-    expected = {f'{documents.stem(path.stem)}.html': documents.render(path, 'laptop') for path in paths.documents()}
+    expected = {f'{layout.document(path.stem)}.html': documents.render(path, 'laptop') for path in paths.documents()}
     assert {page.name: page.read_text('utf-8') for page in folder.glob('docs_*.html')} == expected
 
 

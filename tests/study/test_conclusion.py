@@ -64,6 +64,7 @@ def test_each_task_stands_alone_and_the_whole_of_training_beside_its_end(archive
     text = said()
     assert 'Task by task the difference is -0.32 on walker_walk (p 0.002) and -0.32 on cheetah_run (p 0.002), ' in text
     assert 'Over the whole of training the score differs by -0.' in text
+    assert 'Tandem ends 0.64 below Active (-0.64 to -0.64; p 1.0e-05, 20 pairs; it decides no claim).' in text
 
 
 def test_a_pair_that_lacks_a_run_is_not_finished(archived):
@@ -134,8 +135,8 @@ def test_claims_are_told_in_words_by_their_verdict(archived):
     found = conclusion.of_claims(('C1', 'C5'), SCALE)
     assert list(found) == ['Supported', 'Without runs']
     (first,) = found['Supported']
-    assert first.startswith('C1: Offline agents end with a lower score than the Active agent. Passive against Active: ')
-    assert first.endswith(' pairs.')
+    assert first.startswith('C1: Offline agents end with a lower score than the Active agent (Passive against Active: ')
+    assert first.endswith(' pairs).')
     assert found['Without runs'] == [f'C5: {claims.TEXTS["C5"]}']
 
 

@@ -276,3 +276,16 @@ def test_scores_over_added_data_are_of_the_pairs_of_the_agents_that_add(study):
     entry = catalogue.ENTRIES['figure_S15']
     axes = entry.make(entry.of(kept)).axes[0]
     assert line(axes, 'active').get_label() == 'Active (1 seed)'
+
+
+def test_units_of_scores_over_added_data_are_those_of_all_pairs(study):
+    is_better = (study.metrics.agent == 'active') & (study.metrics.pair_seed == 1)
+    metrics = study.metrics.assign(score=study.metrics.score.where(~is_better, 3 * study.metrics.score))
+    kept = metrics[~metrics.agent.isin(agents.group('interacting')) | (metrics.pair_seed == 1)]
+    runs = study.runs[study.runs.run_id.isin(kept.run_id)]
+    entry = catalogue.ENTRIES['figure_S15']
+    axes = entry.make(entry.of(dataclasses.replace(study, runs=runs, metrics=kept))).axes[0]
+    finals = stats.normalised(stats.final(kept, 'score'), reference.random_score)
+    own = finals[(finals.agent == 'active') & (finals.pair_seed == 1)].score.mean()
+    assert own > 1.2
+    np.testing.assert_allclose(line(axes, 'active').get_ydata(), own)
