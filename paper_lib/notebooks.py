@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from paper_lib.contract.errors import RunError, UserError
+from paper_lib.contract.errors import RunError, UserError, choose
 from paper_lib.study import paths
-from paper_lib.study.names import choose
 
 LONGEST_FOLDER = 60  # letters of a folder for sockets: the path of a socket has at most 103
 EXPECTED = ('UserError', 'RunError', 'Busy')  # errors of a cell whose message says it all

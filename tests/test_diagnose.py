@@ -69,7 +69,7 @@ def test_agents_are_the_known_runs_followers_and_take_no_step(command, capsys):
     assert spec.task == 'recording:v3-a2-l69' and not tasks.suite_of(tasks.get(spec.task)).playable
     values = scales.get('laptop').values('walker_walk-proprio', 'passive', 'study')
     assert spec.schedule.updates == (values['budget'] // 2 - spec.prefill) // 2  # an action of walker_walk is repeated
-    assert spec.schedule.evaluations == 30 and spec.measures == 1
+    assert spec.schedule.steps == 30 * spec.schedule.evaluate_every and spec.measures == 1
     values, page = read(command.folder)
     assert values['verdict']['verdict'] in page and values['check'] is None
     assert values['audit'] == [] and [agent['return_across_15'] for agent in values['agents']] == [2, 3, 4]

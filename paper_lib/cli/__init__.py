@@ -11,7 +11,6 @@ A traceback is a bug.
 """
 
 import contextlib
-import difflib
 import errno
 import functools
 import io
@@ -48,7 +47,7 @@ from paper_lib.cli.study import (
     Tasks,
     Verify,
 )
-from paper_lib.contract.errors import UserError, one_line
+from paper_lib.contract.errors import UserError, hint, one_line
 
 NARROWEST = 40  # columns of help at least; in much fewer the library that wraps it never ends
 
@@ -150,9 +149,7 @@ def _parse(args: list[str] | None) -> Callable[[], int | None]:
         return functools.partial(print, f'paper-lib {paper_lib.__version__}')
     if name not in COMMANDS:
         allowed = ', '.join(COMMANDS)
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f'; did you mean {near[0]!r}?' if near else ''
-        raise UserError(f'command={name!r}: must be one of {allowed}{hint}; see `paper-lib --help`')
+        raise UserError(f'command={name!r}: must be one of {allowed}{hint(name, COMMANDS)}; see `paper-lib --help`')
     try:
         with contextlib.redirect_stderr(io.StringIO()) as box:
             return tyro.cli(COMMANDS[name], args=options, prog=f'paper-lib {name}',

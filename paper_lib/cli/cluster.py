@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from paper_lib.cli.options import NAMED, Folder, Input, Json, Scale, show
-from paper_lib.contract.errors import RunError, UserError
+from paper_lib.contract.errors import RunError, UserError, choose
 from paper_lib.contract.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -118,7 +118,6 @@ class _Common:
         from paper_lib.data.store import Store
         from paper_lib.engine import site as sites
         from paper_lib.study import book, scales
-        from paper_lib.study.names import choose
 
         site = sites.read(self.site) if self.site else sites.Site()
         store = Store(self.runs)

@@ -10,7 +10,7 @@ import tyro
 from paper_lib.cli.data import fitting
 from paper_lib.cli.options import Folder, Json, Markdown, ModelValues, RunValues, Scale, given, show
 from paper_lib.contract import agents
-from paper_lib.contract.errors import RunError, UserError
+from paper_lib.contract.errors import RunError, UserError, choose
 from paper_lib.contract.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ class Train:
         """The run, preceded by its source if it has one. Raises UserError for a wrong name or value."""
         from paper_lib.data import datasets, formats
         from paper_lib.study import plan, scales
-        from paper_lib.study.names import choose
 
         scale = scales.get(self.scale)
         if self.chapter and self.task not in scale.tasks(self.chapter):
@@ -163,7 +162,6 @@ class Runs:
     def _check_filters(self, scale: 'scales.Scale') -> None:
         """Raise UserError for a filter that can match nothing, because its name is mistyped."""
         from paper_lib.study import archive
-        from paper_lib.study.names import choose
 
         names = dict.fromkeys(name for chapter in scale.chapters for name in scale.tasks(chapter))
         if self.task is not None:

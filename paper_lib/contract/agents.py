@@ -1,9 +1,8 @@
 """The agents, one row each. To add one, add a row: plans, figures, captions and notebooks find it by its groups."""
 
 import dataclasses
-import difflib
 
-from paper_lib.contract.errors import UserError
+from paper_lib.contract.errors import UserError, choose
 
 OWN = 1000  # is added to the pair seed where an offline run has a seed of its own
 EVERY = 'all'  # the group of all agents
@@ -234,11 +233,7 @@ AGENTS: dict[str, Agent] = {row.name: row for row in ROWS}
 
 def get(name: str) -> Agent:
     """The row of this name. Raises UserError with the allowed names for an unknown one."""
-    if name not in AGENTS:
-        near = difflib.get_close_matches(str(name), AGENTS, n=1)
-        hint = f'; did you mean {near[0]!r}?' if near else ''
-        raise UserError(f'agent={name!r}: must be one of {", ".join(AGENTS)}{hint}')
-    return AGENTS[name]
+    return choose('agent', name, AGENTS)
 
 
 def words() -> dict[str, None]:

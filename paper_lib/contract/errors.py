@@ -1,5 +1,10 @@
 """Errors that end a command with one line in place of a traceback."""
 
+import difflib
+from collections.abc import Collection, Mapping
+from typing import TypeVar
+
+Row = TypeVar('Row')
 LONGEST = 2000  # characters of a message
 
 
@@ -33,3 +38,17 @@ class RunError(UserError):
 
     Its one line names the file and what to do.
     """
+
+
+def hint(name: str, known: Collection[str]) -> str:
+    """'; did you mean ...?' if a known name is close, else ''."""
+    near = difflib.get_close_matches(str(name), known, n=1)
+    return f'; did you mean {near[0]!r}?' if near else ''
+
+
+def choose(kind: str, name: str, table: Mapping[str, Row]) -> Row:
+    """The entry of this name. Raises UserError with the allowed names for an unknown one."""
+    if name not in table:
+        allowed = ', '.join(table)
+        raise UserError(f'{kind}={name!r}: must be one of {allowed}{hint(name, table)}')
+    return table[name]

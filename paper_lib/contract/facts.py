@@ -35,11 +35,7 @@ class Side(enum.Enum):
     FOLLOWER = 'follower'  # says how an offline run learns
 
 
-class _Always:
-    """Marks a field that is as old as the schema and so is part of every identity."""
-
-
-ALWAYS = _Always()
+ALWAYS = object()  # marks a field that is as old as the schema and so is part of every identity
 MOST_STEPS = 10**12  # environment steps: no schedule is longer
 MOST_WIDTH = 65_536  # units, bins and such
 MOST_LAYERS = 64

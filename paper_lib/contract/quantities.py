@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from paper_lib.contract.errors import UserError
+from paper_lib.contract.errors import choose
 
 EVALUATION = 'evaluation'  # one value per evaluation
 EPISODE = 'episode'  # one value per episode of every evaluation
@@ -110,9 +110,7 @@ QUANTITIES: dict[str, Quantity] = {row.name: row for row in ROWS}
 
 def get(name: str) -> Quantity:
     """The row of this name. Raises UserError with the allowed names for an unknown one."""
-    if name not in QUANTITIES:
-        raise UserError(f'quantity={name!r}: must be one of {", ".join(QUANTITIES)}')
-    return QUANTITIES[name]
+    return choose('quantity', name, QUANTITIES)
 
 
 def recorded(per: str) -> list[str]:

@@ -6,7 +6,7 @@ The scales themselves are in `paper_lib/study/scales.py`.
 import dataclasses
 
 from paper_lib.contract import agents
-from paper_lib.contract.errors import UserError
+from paper_lib.contract.errors import choose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +71,7 @@ class Scale:
 
         Raises UserError for a chapter that the scale does not have.
         """
-        if chapter not in self.chapters:
-            raise UserError(f'chapter={chapter!r}: must be one of {", ".join(self.chapters)}')
+        choose('chapter', chapter, dict.fromkeys(self.chapters))
         names = []
         for entry in self.planned:
             if entry.chapter == chapter:

@@ -40,11 +40,6 @@ class Schedule:
         return self.rows_at(self.steps)
 
     @property
-    def evaluations(self) -> int:
-        """Number of evaluations of the whole run."""
-        return self.steps // self.evaluate_every
-
-    @property
     def interactions(self) -> int:
         """The largest number of collections that an offline run can make."""
         if not self.interact_every:

@@ -92,7 +92,6 @@ class Arrays(Columns):
 
     @contextlib.contextmanager
     def opened(self, names: tuple[str, ...]) -> Iterator[Any]:
-        """As `Columns.opened`."""
         yield lambda first, last: tuple(self.arrays[name][first:last] for name in names)
 
 
@@ -119,7 +118,6 @@ class Archive(Columns):
 
     @contextlib.contextmanager
     def opened(self, names: tuple[str, ...]) -> Iterator[Any]:
-        """As `Columns.opened`."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._reading())
             archive = stack.enter_context(zipfile.ZipFile(self.path))

@@ -110,17 +110,21 @@ def add(root: Path, name: str, task: str, steps: Steps | dict[str, Any]) -> Data
         return dataset
     temporary = folder(root) / f'.{dataset.dataset_id}.{os.getpid()}.tmp'
     shutil.rmtree(temporary, ignore_errors=True)
-    replay = Replay.create(temporary / 'replay', steps.like, rows=dataset.rows, envs=1)
-    for key, array in replay.arrays.items():
-        row = 0
-        for piece in steps.read(key):
-            array[row : row + len(piece), 0] = piece
-            row += len(piece)
-    replay.flush()
-    files.write_json(temporary / 'dataset.json', {'dataset': dataset.dataset_id, 'task': task})
-    with files.guard(path):
-        shutil.rmtree(path, ignore_errors=True)  # without dataset.json it is what a killed process left
-        temporary.rename(path)
+    try:
+        replay = Replay.create(temporary / 'replay', steps.like, rows=dataset.rows, envs=1)
+        for key, array in replay.arrays.items():
+            row = 0
+            for piece in steps.read(key):
+                array[row : row + len(piece), 0] = piece
+                row += len(piece)
+        replay.flush()
+        files.write_json(temporary / 'dataset.json', {'dataset': dataset.dataset_id, 'task': task})
+        with files.guard(path):
+            if not (path / 'dataset.json').exists():  # else another process has added it meanwhile
+                shutil.rmtree(path, ignore_errors=True)  # what a killed process left
+                temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return dataset
 
 

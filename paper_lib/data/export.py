@@ -20,7 +20,7 @@ from paper_lib.contract import files, plain
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.data.minari import METADATA, Columnar, Space, metadata_of, reading
 from paper_lib.data.replay import FIRST, LAST, TERMINAL, Replay
-from paper_lib.data.steps import OBSERVED, cut, of_replay
+from paper_lib.data.steps import OBSERVED, cut, is_one_hot, of_replay
 from paper_lib.data.store import Finished, Store
 
 VERSION = '0.5.4'  # of Minari, whose format this is
@@ -49,7 +49,7 @@ def write(run: Finished, path: Path) -> None:
     flags = steps.whole('flags')
     episodes = cut(flags, steps.sequences)
     length = steps.rows // steps.sequences
-    discrete = _is_one_hot(steps, flags)
+    discrete = is_one_hot(steps, flags)
     listed, single = [], []
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     with files.guard(path):
@@ -115,19 +115,6 @@ def described(path: Path) -> tuple[Path, dict[str, Any]]:
         raise RunError(f'{path}: was not exported by this library')
     files.check_shape(folder / METADATA, metadata, SHAPE, 'export it again')
     return folder, metadata[OURS]
-
-
-def _is_one_hot(steps, flags: np.ndarray) -> bool:
-    """Whether all actions but those of last steps are one-hot, so that indices stand for them without loss."""
-    if steps.like['action'][0][0] < 2:
-        return False
-    row = 0
-    for piece in steps.read('action'):
-        chosen = piece[(flags[row : row + len(piece)] & LAST) == 0]
-        row += len(piece)
-        if not ((chosen == 1).sum(1) == 1).all() or (chosen != 0).sum() != len(chosen):
-            return False
-    return True
 
 
 def _write_episode(folder: Path, index: int, arrays: dict[str, np.ndarray], discrete: bool) -> None:

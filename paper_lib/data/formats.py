@@ -15,7 +15,7 @@ import numpy as np
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.pictures import is_picture
 from paper_lib.data import minari
-from paper_lib.data.columns import Archive, Columns
+from paper_lib.data.columns import Archive, Columns, Kind
 from paper_lib.data.steps import FLAGS, Steps, Wanted, one_hot, packed_flags, picture, single_precision
 
 NUMBERS = ('action', 'reward', *FLAGS)
@@ -272,16 +272,21 @@ def _like(shape: tuple[int, ...], key: str, side: int) -> tuple[tuple[int, ...],
     return (*size, 3), 'uint8'
 
 
+def _are_indices(actions: Kind | np.ndarray) -> bool:
+    """Whether actions are integers, one a row."""
+    return actions.dtype.kind in 'iu' and np.prod(actions.shape[1:]) == 1
+
+
 def _action_size(columns: Columns, name: str, wanted: Wanted) -> int:
-    """The number of actions if they are integers (N,), else that of components (N, A)."""
+    """The number of actions if they are integers, else that of components, (N, A) or (N,)."""
     kind = columns.kinds[name]
-    if len(kind.shape) == 2 and not (kind.dtype.kind in 'iu' and kind.shape[1] == 1):
-        return kind.shape[1]
+    if not _are_indices(kind):
+        return int(np.prod(kind.shape[1:]))
     return wanted.actions or int(columns.whole(name).max()) + 1
 
 
 def _vectors(actions: np.ndarray, size: int, where: str, row: int) -> np.ndarray:
-    """(n, A) float32 actions of (n, A) numbers or of (n,) integers."""
-    if actions.ndim == 2 and not (actions.dtype.kind in 'iu' and actions.shape[1] == 1):
-        return single_precision(actions)
+    """(n, A) float32 actions of (n, A) or (n,) numbers, or of (n,) integers."""
+    if not _are_indices(actions):
+        return single_precision(actions.reshape(len(actions), -1))
     return one_hot(actions.reshape(-1).astype(np.int64), size, where, row)

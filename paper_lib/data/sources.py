@@ -117,20 +117,13 @@ class _View:
         self.arrays, self.even = source.arrays, source.even
         self.gather, self.episode, self.read = source.gather, source.episode, source.read
 
-    def in_use(self, rows: int) -> np.ndarray:
-        """(rows, envs) bools: the steps in use."""
-        raise NotImplementedError
-
     def oldest(self, rows: int) -> int:
-        """As `Source.oldest`."""
         return self.source.oldest(rows)
 
     def steps(self, key: str, rows: int) -> np.ndarray:
-        """As `Source.steps`."""
         return self.read(key, 0, rows)[self.in_use(rows)]
 
     def episodes(self, rows: int) -> np.ndarray:
-        """As `Source.episodes`."""
         episodes = self.source.episodes(rows)
         env, first, last = episodes.T
         unused = _counts_before(~self.in_use(rows))
@@ -151,7 +144,6 @@ class Latest(_View):
         self.capacity = capacity
 
     def oldest(self, rows: int) -> int:
-        """As `Source.oldest`."""
         return max(0, rows - self.capacity)
 
     def in_use(self, rows: int) -> np.ndarray:
@@ -160,7 +152,6 @@ class Latest(_View):
         return np.repeat(newest[:, None], self.envs, 1)
 
     def sample(self, rng: np.random.Generator, rows: int, batch: int, length: int) -> np.ndarray:
-        """As `Source.sample`."""
         oldest = self.oldest(rows)
         starts = self.source.sample(rng, rows - oldest, batch, length)
         return starts + np.int32(oldest * self.envs)
@@ -184,7 +175,6 @@ class Part(_View):
         return self.kept[:rows]
 
     def sample(self, rng: np.random.Generator, rows: int, batch: int, length: int) -> np.ndarray:
-        """As `Source.sample`."""
         assert (rows, length) == (self.rows, self.length), 'a part has all its rows, and windows of one length'
         return self.starts[rng.integers(len(self.starts), size=batch)]
 
@@ -219,7 +209,6 @@ class Joined:
         return np.where(index < first_count, in_first, in_second).astype(np.int32)
 
     def gather(self, starts: np.ndarray, length: int) -> dict[str, np.ndarray]:
-        """As `Source.gather`."""
         in_second = starts >= self.border
         batch = self.first.gather(np.where(in_second, 0, starts), length)
         if in_second.any():
@@ -229,27 +218,23 @@ class Joined:
         return batch
 
     def read(self, key: str, first: int, last: int) -> np.ndarray:
-        """As `Source.read`."""
         border = self.first.rows
         of_first = self.first.read(key, first, last)
         of_second = self.second.read(key, max(0, first - border), max(0, last - border))
         return np.concatenate([of_first, of_second])
 
     def steps(self, key: str, rows: int) -> np.ndarray:
-        """As `Source.steps`."""
         of_first = self.first.steps(key, self.first.rows)
         of_second = self.second.steps(key, rows - self.first.rows)
         return np.concatenate([of_first, of_second])
 
     def episodes(self, rows: int) -> np.ndarray:
-        """As `Source.episodes`."""
         border = self.first.rows
         of_first = self.first.episodes(border)
         of_second = self.second.episodes(rows - border) + np.array([0, border, border])
         return np.concatenate([of_first, of_second])
 
     def episode(self, env: int, first: int, last: int) -> dict[str, np.ndarray]:
-        """As `Source.episode`."""
         if first < self.first.rows:
             return self.first.episode(env, first, last)
         return self.second.episode(env, first - self.first.rows, last - self.first.rows)

@@ -61,7 +61,6 @@ class Episodes:
 
     firsts: np.ndarray  # (n,) rows
     lasts: np.ndarray  # (n,) rows, inclusive
-    rows: int
 
     @property
     def lengths(self) -> np.ndarray:
@@ -74,7 +73,7 @@ def cut(flags: np.ndarray, sequences: int = 1) -> Episodes:
     begins = (flags & FIRST) > 0
     begins |= after_last(flags, sequences)
     firsts = np.flatnonzero(begins)
-    return Episodes(firsts, np.append(firsts[1:], len(flags)) - 1, len(flags))
+    return Episodes(firsts, np.append(firsts[1:], len(flags)) - 1)
 
 
 def after_last(flags: np.ndarray, sequences: int) -> np.ndarray:
@@ -108,6 +107,19 @@ def of_replay(replay: Replay, rows: int) -> Steps:
         if key not in ('reward', 'flags'):
             like[key] = (array.shape[2:], array.dtype.str)
     return Steps(f'{replay.path}: ', rows * replay.envs, like, read, replay.envs)
+
+
+def is_one_hot(steps: Steps, flags: np.ndarray) -> bool:
+    """Whether all actions but those of last steps are one-hot, so that indices stand for them without loss."""
+    if steps.like['action'][0][0] < 2:
+        return False
+    row = 0
+    for piece in steps.read('action'):
+        chosen = piece[(flags[row : row + len(piece)] & LAST) == 0]
+        row += len(piece)
+        if not ((chosen == 1).sum(1) == 1).all() or (chosen != 0).sum() != len(chosen):
+            return False
+    return True
 
 
 def packed_flags(first: np.ndarray, last: np.ndarray, terminal: np.ndarray) -> np.ndarray:

@@ -5,16 +5,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from paper_lib.contract import tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.scales import Scale
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import datasets, sources
 from paper_lib.data.audit import ERROR, audit, table
-from paper_lib.data.replay import LAST
-from paper_lib.data.steps import Steps, cut
+from paper_lib.data.steps import Steps, cut, is_one_hot
 from paper_lib.data.store import Store
 from paper_lib.engine import ensure
 from paper_lib.envs.suites import recording
@@ -54,7 +51,7 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
     flags = steps.whole('flags')
     firsts = cut(flags).firsts
     cover = coverage.cover(steps.whole('vector'), steps.whole('reward'), firsts)
-    discrete = is_one_hot(steps.whole('action'), flags) if order.discrete is None else order.discrete
+    discrete = is_one_hot(steps, flags) if order.discrete is None else order.discrete
     limit = tasks.get(order.env).limit if order.env else None
     findings = audit(steps, values['model']['length'], limit, discrete)
     say(f'{steps.where}{cover.transitions:,} transitions in {cover.episodes:,} episodes; the audit has '
@@ -77,12 +74,6 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
         agents.append({'seed': spec.seed, 'run_id': spec.run_id} | measured | of_all)
     verdict = diagnosis.decide(rule, agents, doubts(order, discrete))
     return Diagnosis(**parts, verdict=verdict, agents=agents, check=played(order, specs, store, verdict, cover))
-
-
-def is_one_hot(action: np.ndarray, flags: np.ndarray) -> bool:
-    """Whether all actions (N, A) but those of last steps are one-hot, with more than one component."""
-    chosen = action[(flags & LAST) == 0]
-    return action.shape[1] > 1 and bool(((chosen != 0).sum(1) == 1).all() and (chosen.max(1, initial=0) == 1).all())
 
 
 def training(scale: Scale) -> dict:

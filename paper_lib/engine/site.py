@@ -21,7 +21,6 @@ TIMEOUT = 60  # seconds for an answer of the queue
 WORD = r'[A-Za-z0-9_.:@/-]*'  # what a name of a partition, an account, an image may be made of
 MOST_MINUTES = 60 * 24 * 365
 GPU_TYPE = 'letters, digits and the signs _ and . alone, as Snakemake has it; or empty for any type'
-WORDS = ('partition', 'account', 'gpu_type', 'image', 'namespace', 'volume')
 OF_ENGINE = {
     'slurm': ('partition', 'account', 'gpu_type'),
     'kubernetes': ('image', 'namespace', 'volume'),
@@ -67,12 +66,12 @@ class Site:
     def __post_init__(self):
         check(self)
         need(re.fullmatch(r'[A-Za-z0-9_.]*', self.gpu_type) is not None, 'gpu_type', self.gpu_type, GPU_TYPE)
-        for name in WORDS:
-            value = getattr(self, name)
-            need(re.fullmatch(WORD, value) is not None, name, value, 'letters, digits and the signs _ . : @ / -')
-            owners = [engine for engine, names in OF_ENGINE.items() if name in names]
-            if value and owners and self.engine not in owners:
-                raise UserError(f'{name}={value!r}: engine {self.engine} has no such setting')
+        for engine, names in OF_ENGINE.items():
+            for name in names:
+                value = getattr(self, name)
+                need(re.fullmatch(WORD, value) is not None, name, value, 'letters, digits and the signs _ . : @ / -')
+                if value and self.engine != engine:
+                    raise UserError(f'{name}={value!r}: engine {self.engine} has no such setting')
         if self.engine == 'kubernetes':
             for name in OF_ENGINE['kubernetes']:
                 need(bool(getattr(self, name)), name, '', 'given for engine kubernetes')

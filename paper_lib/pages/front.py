@@ -1,11 +1,8 @@
 """The front page: what was asked, what came out and how sure it is, then every figure."""
 
-import functools
 import html
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.errors import UserError
@@ -29,8 +26,7 @@ from paper_lib.study import (
 )
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.frames import Frames
-
-Content = TypeVar('Content')
+from paper_lib.study.names import one_line
 
 RUN_IT = 'Run it, or try your own data'
 QUESTION = """An agent with a world model collects its own data and learns a task from them (<b>Active</b>). Does
@@ -67,8 +63,8 @@ paper-lib diagnose mine.npz"""
 OWN_DATA = """A recording is an <code>.npz</code> file of our arrays, of OGBench or of D4RL, a folder of ExORL
     or V-D4RL, or a dataset of Minari. {data} shows the formats by example, and {diagnose} says how a diagnosis
     comes about."""
-NUMBERING = """The numbers are those of the preprint, and in brackets those of the published version. A figure is partial
-    if some of the runs that it is about have not been trained yet."""
+NUMBERING = """The numbers are those of the preprint, and in brackets those of the published version. A figure is
+    partial if some of the runs that it is about have not been trained yet."""
 
 
 def write(scale: str) -> Path:
@@ -88,7 +84,7 @@ def render(folder: Path, scale: str) -> str:
     parts = [
         layout.heading(1, html.escape(paper.TITLE)),
         f'<p class="small">Companion to the paper by {", ".join(paper.AUTHORS)} ({paper.VENUE}). {_links()}</p>',
-        f'<p>{_one_line(QUESTION)}</p>',
+        f'<p>{one_line(QUESTION)}</p>',
         f'<p><b>{html.escape(came_out.answer)}</b> {html.escape(came_out.effect)}</p>',
         f'<p class="missing">{html.escape(known.warning)}</p>' if known.warning else '',
         _overview(folder),
@@ -96,12 +92,12 @@ def render(folder: Path, scale: str) -> str:
         _beyond(known),
         layout.heading(2, 'What the paper claims, and what came out here'),
         outcomes.as_html(primary),
-        f'<p class="small">{_one_line(CAUTION).format(glossary=_glossary("The glossary"))}</p>',
+        f'<p class="small">{one_line(CAUTION).format(glossary=_glossary("The glossary"))}</p>',
         _clickable(scale),
         layout.heading(2, RUN_IT),
         _run_it(known),
         layout.heading(2, 'Figures'),
-        f'<p class="small">{_one_line(NUMBERING)}</p>',
+        f'<p class="small">{one_line(NUMBERING)}</p>',
         _gallery(folder, scale, texts),
         layout.heading(2, 'Tables'),
         _tables(folder, texts),
@@ -122,7 +118,7 @@ def _run_it(scale: Scale) -> str:
         trains = 'docs/cluster.md says how to train them'
     named = '' if scale.name == parameters.Parameters().scale else f' SCALE={scale.name}'
     commands = COMMANDS.format(scale=named, trains=trains)
-    own = _one_line(OWN_DATA).format(
+    own = one_line(OWN_DATA).format(
         data=documents.link('your_data', 'Your data'), diagnose=documents.link('diagnose', 'Diagnosing a recording')
     )
     intro = 'In a clone of the repository, with Python 3.11 or 3.12, make and git:'
@@ -142,10 +138,6 @@ def _beyond(scale: Scale) -> str:
 
 def _glossary(words: str) -> str:
     return documents.link('glossary', words)
-
-
-def _one_line(text: str) -> str:
-    return ' '.join(text.split())
 
 
 def _links() -> str:
@@ -197,7 +189,7 @@ def _gallery(folder: Path, scale: str, texts: dict[str, str]) -> str:
     """A tile for every figure that was drawn: those of the paper by their numbers, then the others."""
     entries = []
     for numbered in artefacts.NUMBERED:
-        entries += [entry for entry in catalogue.shown(numbered.notebook) if _belongs(entry, numbered)]
+        entries += artefacts.together(numbered.name)
     entries += [entry for entry in catalogue.ENTRIES.values() if entry not in entries]
     tiles = []
     without_runs = []  # come last
@@ -211,11 +203,6 @@ def _gallery(folder: Path, scale: str, texts: dict[str, str]) -> str:
             place.append(_tile(folder, entry, state, texts[entry.notebook]))
     tiles += without_runs
     return f'<div class="gallery">{"".join(tiles)}</div>' if tiles else '<p>None is drawn yet.</p>'
-
-
-def _belongs(entry: Entry, numbered: Entry) -> bool:
-    """Whether an entry is a figure of the paper or, like figure_2_curves, a part of it."""
-    return entry.name == numbered.name or entry.name.startswith(f'{numbered.name}_')
 
 
 def _tile(folder: Path, entry: Entry, state: str, text: str) -> str:
@@ -297,13 +284,9 @@ def _caption(folder: Path, stem: str) -> str:
 
 
 def _read_text(path: Path) -> str:
-    return _read(path, functools.partial(Path.read_text, encoding='utf-8'))
-
-
-def _read(path: Path, parse: Callable[[Path], Content]) -> Content:
-    """The content of a file. Raises UserError where it cannot be parsed."""
+    """The text of a file. Raises UserError where it is none."""
     try:
-        return parse(path)
+        return path.read_text('utf-8')
     except ValueError:
         raise UserError(f'{path}: damaged; remove it and draw again') from None
 

@@ -15,8 +15,6 @@ from paper_lib.data import streams
 from paper_lib.data.sources import Source
 from paper_lib.run import lanes, rollout, watch
 
-MODEL_KEYS = watch.KEYS
-
 Arrays = dict[str, np.ndarray]
 
 
@@ -39,7 +37,7 @@ def assess(
     """
     length = padded_length(task, max(episodes['valid'].shape[1] for episodes in lane_episodes))
     padded = [rollout.pad(episodes, length) for episodes in lane_episodes]
-    batch = {key: np.stack([episodes[key] for episodes in padded]) for key in MODEL_KEYS if key in padded[0]}
+    batch = {key: np.stack([episodes[key] for episodes in padded]) for key in watch.KEYS if key in padded[0]}
     values = function(params, batch, keys, counter)
     values = {key: np.asarray(value) for key, value in values.items()}
     results = []

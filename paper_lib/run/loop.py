@@ -93,13 +93,6 @@ class Evaluated:
 
 
 @dataclasses.dataclass(frozen=True)
-class Interacted:
-    """Offline runs have added data of their own."""
-
-    clock: int
-
-
-@dataclasses.dataclass(frozen=True)
 class Advanced:
     """The chunk has ended.
 
@@ -109,7 +102,7 @@ class Advanced:
     clock: int
 
 
-Event = Collected | Updated | Evaluated | Interacted | Advanced
+Event = Collected | Updated | Evaluated | Advanced
 
 
 def events(training: Training, clock: int) -> Iterator[Event]:
@@ -134,7 +127,6 @@ def events(training: Training, clock: int) -> Iterator[Event]:
 
         if schedule.interaction_due(clock) and wants_data(learner.group[0].spec, evaluated):
             interact(training, clock)
-            yield Interacted(clock)
 
         yield Advanced(clock)
 

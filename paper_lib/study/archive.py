@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from paper_lib.contract import files
 from paper_lib.contract.errors import RunError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study import extract, paths, sealed
@@ -102,10 +103,12 @@ def add(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str = 'toy_
     equal bytes. Raises RunError as `load`, and where the disk refuses.
     """
     done = [spec for spec in specs if store.status(spec) == 'done']
+    if not done and not folder.exists():
+        return {}
     done_ids = [spec.run_id for spec in done]
     dropped = {}
     changed = {}
-    with alone():
+    with alone(folder):
         tables = read(folder, chapter)
         again = {spec.run_id for spec in done if not spec.source and _differs(spec, store, tables['metrics'], chapter)}
         orphans = _followers(again, tables['runs']) - set(done_ids)
@@ -132,7 +135,7 @@ def put_across(rows: pd.DataFrame, folder: Path, chapter: str) -> None:
 
     The provenance of a row is JSON, whose `models` has the ids of all runs that it was computed with.
     """
-    with alone():
+    with alone(folder):
         old = table(folder, chapter, ACROSS)
         kept = old[~old.run_id.isin(rows.run_id)]
         write(folder, chapter, {ACROSS: pd.concat([kept, rows], ignore_index=True) if len(kept) else rows})
@@ -167,9 +170,14 @@ def state(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str, plan
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Notebooks that run side by side change the archive one after the other, where the file system has locks."""
-    handle = os.open(Path(__file__).parent, os.O_RDONLY)  # the archive's own folder may not exist yet
+def alone(folder: Path) -> Iterator[None]:
+    """Notebooks that run side by side change an archive one after the other, where the file system has locks.
+
+    Raises RunError where the folder can be neither made nor opened.
+    """
+    with files.guard(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)

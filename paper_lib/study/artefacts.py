@@ -33,18 +33,18 @@ def listing(scale: str = 'laptop', draw: bool = False) -> list[dict[str, Any]]:
     rows = []
     for name in PAPER:
         entry = catalogue.ENTRIES[name]
-        together = _together(name)
+        parts = together(name)
         suffix = 'png' if entry.is_figure else 'csv'
         row = {
             'figure': f'{"Fig." if entry.is_figure else "Table"} {entry.number}',
             'published': paper.published_number(entry.number) if entry.is_figure else entry.number,
             'shows': entry.title,
-            'file': ', '.join(f'{part.name}.{suffix}' for part in together),
+            'file': ', '.join(f'{part.name}.{suffix}' for part in parts),
             'notebook': entry.notebook,
             'scales (agents)': _scales(entry, archived),
         }
         if draw:
-            row['seconds'] = round(sum(_seconds(part, chosen) for part in together), 1)
+            row['seconds'] = round(sum(_seconds(part, chosen) for part in parts), 1)
         rows.append(row)
     return rows
 
@@ -86,7 +86,7 @@ def _scales(entry: Entry, chapters_of: dict[str, dict[str, _Chapter]]) -> str:
     return ', '.join(words)
 
 
-def _together(name: str) -> list[Entry]:
+def together(name: str) -> list[Entry]:
     """A figure and what belongs to it: figure_2 and figure_2_curves."""
     entries = catalogue.shown(catalogue.ENTRIES[name].notebook)
     return [entry for entry in entries if entry.name == name or entry.name.startswith(f'{name}_')]

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from paper_lib.contract import agents
-from paper_lib.contract.errors import UserError
+from paper_lib.contract.errors import UserError, choose
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study import (
     archive,
@@ -31,7 +31,6 @@ from paper_lib.study import (
 )
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.frames import Frames
-from paper_lib.study.names import choose
 
 WITH_RESULT = ('done', 'archived')  # states of a run
 

@@ -10,7 +10,7 @@ from paper_lib.study import comparisons, episodes, parameters, published, scales
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
-from paper_lib.study.names import listed
+from paper_lib.study.names import listed, one_line
 from paper_lib.study.paper import PAPER_TASKS
 
 WITHIN = f'from resampling within tasks; there is none if a task has fewer than {stats.FEWEST} seeds'
@@ -39,24 +39,24 @@ def _words(frames: Frames) -> dict[str, Any]:
     shared = {
         'agreement': supplement.agreement(frames),
         'at': published.AT,
-        'band': _one_line(BAND),
+        'band': one_line(BAND),
         'baseline': BASELINE.format(**agents.AGENTS),
         'first': _first_seeds(frames),
         'hallucinates': episodes.HALLUCINATES,
         'last': published.LAST,
         'margin': comparisons.MARGIN,
         'mean_over': MEAN_OVER,
-        'normalised': _one_line(NORMALISED),
+        'normalised': one_line(NORMALISED),
         'normalised_loss': NORMALISED_LOSS,
         'outlier': OUTLIER,
-        'schedules': _one_line(schedules),
+        'schedules': one_line(schedules),
         'percentile': steps.PERCENTILE,
         'pictures': _pictures(frames),
         'smooth': episodes.SMOOTH,
         'stretch': episodes.STRETCH,
         'stretches': _stretches(frames),
         'share': f'{100 * stats.LAST:g} %',
-        'weights': _one_line(WEIGHTS).format(**agents.AGENTS),
+        'weights': one_line(WEIGHTS).format(**agents.AGENTS),
         'within': WITHIN,
         'world_models': '. '.join(f'{row.label}: {row.about}' for row in models),
     }
@@ -102,10 +102,6 @@ def _pictures(frames: Frames) -> str:
     )
 
 
-def _one_line(text: str) -> str:
-    return ' '.join(text.split())
-
-
 def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) -> str:
     """Two paragraphs: what is shown, of which runs; then how these are made, and in what they differ from v1.
 
@@ -115,7 +111,7 @@ def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) 
     scheduled = [spec for spec in frames.specs if spec.run_id not in frames.optional or spec not in absent]
     what = [
         f'**{entry.title}.**' if entry.title else '',
-        _one_line(entry.text).format(**_words(frames)),
+        one_line(entry.text).format(**_words(frames)),
         f'Scale {frames.scale}: {_tasks(frames.tasks)}. {seeds(frames)}.',
         exploratory(frames),
         fewer_pairs(frames) if '{band}' in entry.text or '{weights}' in entry.text else '',

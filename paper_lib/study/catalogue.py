@@ -10,6 +10,7 @@ import importlib
 import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -47,7 +48,7 @@ class Entry:
     text: str = ''
     tasks: tuple[str, ...] | None = None  # those of the paper, or that it is about; None: all of the chapter
     named: tuple[str, ...] | None = None  # those of them that the paper's text names; None: nothing is said of it
-    fits: Callable[[Task], bool] | None = None  # which tasks can be shown in place of the paper's; None: all
+    fits: Callable[[Task], Any] | None = None  # which tasks can be shown in place of the paper's; None: all
     about: tuple[str, ...] = ()  # agents or groups that it is about, if others stand beside them only to compare
     tested: bool = False  # exploratory tasks are left out, if there are others
     paired: tuple[str, ...] = ()  # agents or groups; pairs in which none of them is planned are left out; (): none is
@@ -189,34 +190,6 @@ def _of_frames(function: Callable[[Frames], pd.DataFrame]) -> Draw:
     return lambda frames, names: function(frames)
 
 
-def _glance(frames: Frames, names: Sequence[str]) -> 'Figure':
-    from paper_lib.study import overview
-
-    return overview.glance(frames)
-
-
-def _hallucination(frames: Frames, names: Sequence[str]) -> 'Figure':
-    from paper_lib.study import episodes
-
-    return episodes.hallucination(frames, names[0])
-
-
-def _seen_as_pictures(task: Task) -> bool:
-    return task.has_image
-
-
-def _in_a_plane(task: Task) -> bool:
-    return task.plane is not None
-
-
-def _environments(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
-    return supplement.environments()
-
-
-def _sensitivity(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
-    return sensitivity.table(frames, claims.random('study'))
-
-
 BOTH = ('score', 'wm_loss')
 SELECTED = ('cheetah_run-vision', 'quadruped_run-vision', 'pick-place-proprio', 'basketball-proprio')
 HALVES = ('cheetah_run-vision', 'quadruped_run-vision', 'point_mass_maze-vision', 'pick-place-proprio')
@@ -260,7 +233,7 @@ ROWS = (
         '1_toy_maze',
         'study',
         ('compared', 'exploration', 'interacting'),
-        _glance,
+        _draws('overview.glance'),
         title='The whole study at a glance',
         text="""(a) Where the data of an agent come from. (b) The tasks of the paper, some of which it has with numbers
         and with pictures; those of (c-e) are framed. (c-e) Final score of (c) offline agents on {active.label}'s data,
@@ -302,7 +275,7 @@ ROWS = (
         by world-model loss (logarithmic colours). Table: the median of that number over the distinct cells of the
         path, for the path shown and over the first final episodes of all seeds.""",
         tasks=('walker_walk-proprio',),
-        fits=_in_a_plane,
+        fits=attrgetter('plane'),
     ),
     Entry(
         'figure_2_curves',
@@ -427,7 +400,7 @@ ROWS = (
         '3_deep_dive',
         'study',
         ('tandem',),
-        _hallucination,
+        _draws('episodes.hallucination'),
         title='Pictures seen and pictures decoded',
         text="""What {tandem.label} observes and what its world model decodes, in the first episode of the final
         evaluation, pair seed {first}. The framed step is chosen by a rule: it has the highest world-model loss of all
@@ -436,7 +409,7 @@ ROWS = (
         as at the other steps. {pictures}""",
         tasks=('point_mass_maze-vision',),
         named=('point_mass_maze-vision',),
-        fits=_seen_as_pictures,
+        fits=attrgetter('has_image'),
     ),
     Entry(
         'figure_S5',
@@ -660,7 +633,7 @@ ROWS = (
         '5_ablations',
         'study',
         ('active',),
-        _environments,
+        lambda *_: supplement.environments(),
         title='Settings of the environments',
         text='The code that builds the environments reads the same table.',
     ),
@@ -669,7 +642,7 @@ ROWS = (
         '5_ablations',
         'study',
         ('compared',),
-        _sensitivity,
+        _of_frames(sensitivity.table),
         title='Claim C1 under other choices',
         text="""Claim C1 with other shares of the evaluations that count as final, and with another summary of the
         pairs. The values are differences of the final normalised score to that of {active.label}. low, high: 95 %

@@ -57,7 +57,7 @@ def learn(rows: pd.DataFrame) -> Rule:
     last = rows[rows.is_last]
     pairs = last.groupby('task').pair_seed.nunique()
     judged = {name: offline.judge(last, name, DEGRADED) for name in MEASURES}
-    working = tuple(name for name, found in judged.items() if works(found))
+    working = tuple(name for name, found in judged.items() if offline.reaches(found))
     measure = best({name: judged[name].value for name in working or MEASURES})
     left_out = chosen_elsewhere({name: found.by_task for name, found in judged.items()})
     told = offline.told_elsewhere(last, measure, DEGRADED)
@@ -74,11 +74,6 @@ def learn(rows: pd.DataFrame) -> Rule:
         doubts=(),
     )
     return dataclasses.replace(rule, doubts=doubts(rule))
-
-
-def works(found: offline.Judged) -> bool:
-    """Whether a measure works as far as its AUROC goes; the number of pairs is another doubt."""
-    return all(value >= offline.GOOD for value in found.by_task.values()) and found.low > offline.CHANCE
 
 
 def best(values: dict[str, float]) -> str:

@@ -81,8 +81,9 @@ def _shade(axes: Axes, steps: pd.DataFrame, usual: pd.DataFrame, color: str) -> 
         axes.axvspan(left, right, color=color, alpha=0.25, lw=0, zorder=0)
 
 
-def hallucination(frames: Frames, agent: str) -> Figure:
+def hallucination(frames: Frames, names: Sequence[str]) -> Figure:
     """What an agent saw, what its world model decoded, and the difference, around the step that misleads it most."""
+    (agent,) = names
     with context():
         seen = [task for task in frames.tasks if tasks.get(task).has_image]
         rows = max(1, len(seen))

@@ -97,13 +97,7 @@ class Frames:
         pairs = set(zip(found.task, found.pair_seed, strict=True))
         if not pairs:
             return self
-        parts = {}
-        for name in TABLES:
-            table = getattr(self, name)
-            is_kept = [pair in pairs for pair in zip(table.task, table.pair_seed, strict=True)]
-            parts[name] = table[np.array(is_kept, bool)]
-        specs = tuple(spec for spec in self.specs if (spec.task, spec.pair_seed) in pairs)
-        return dataclasses.replace(self, specs=specs, **parts)
+        return self.of({spec.run_id for spec in self.specs if (spec.task, spec.pair_seed) in pairs}, 'run_id')
 
     def wanted(self, agent: str) -> list[RunSpec]:
         """The runs of an agent, whether they have a result or not."""

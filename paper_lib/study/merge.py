@@ -60,7 +60,7 @@ def add(specs: Sequence[RunSpec], parts: Sequence[Tables], folder: Path, chapter
     Of a run that several parts have, that of the first counts. Raises RunError, and changes nothing, where a pair would
     then have runs of other code or hardware, unless `mixed`, and as `archive.load`.
     """
-    with archive.alone():
+    with archive.alone(folder):
         old = archive.read(folder, chapter)
         new = _new(parts, old['runs'])
         if new and not mixed:

@@ -1,27 +1,8 @@
-"""How an entry of a table is found by its name, and how names and small numbers stand in sentences."""
+"""How names and small numbers stand in sentences."""
 
-import difflib
-from collections.abc import Collection, Mapping
-from typing import TypeVar
+from collections.abc import Collection
 
-from paper_lib.contract.errors import UserError
-
-Row = TypeVar('Row')
 NUMBERS = ('none', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
-
-
-def hint(name: str, known: Collection[str]) -> str:
-    """'; did you mean ...?' if a known name is close, else ''."""
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f'; did you mean {near[0]!r}?' if near else ''
-
-
-def choose(kind: str, name: str, table: Mapping[str, Row]) -> Row:
-    """The entry of this name. Raises UserError with the allowed names for an unknown one."""
-    if name not in table:
-        allowed = ', '.join(table)
-        raise UserError(f'{kind}={name!r}: must be one of {allowed}{hint(name, table)}')
-    return table[name]
 
 
 def listed(names: Collection[str]) -> str:
@@ -38,3 +19,8 @@ def word(count: int) -> str:
 def counted(count: int, noun: str) -> str:
     """'1 pair', '2 pairs'."""
     return f'{count} {noun}' if count == 1 else f'{count} {noun}s'
+
+
+def one_line(text: str) -> str:
+    """A text of several lines as one."""
+    return ' '.join(text.split())

@@ -236,6 +236,11 @@ def tell(rows: pd.DataFrame, measure: str, target: str, threshold: float) -> Tol
     return Told(float(is_above[is_positive].mean()), float((~is_above[~is_positive]).mean()))
 
 
+def reaches(found: Judged) -> bool:
+    """Whether the AUROC of a measure is good on every task, and not that of a measure that tells nothing."""
+    return all(value >= GOOD for value in found.by_task.values()) and found.low > CHANCE
+
+
 def verdict(end: Judged, against: np.ndarray, pairs: int, tasks: int) -> str:
     """What the protocol says of a measure.
 
@@ -244,7 +249,7 @@ def verdict(end: Judged, against: np.ndarray, pairs: int, tasks: int) -> str:
     """
     if pairs < FEWEST_PAIRS or tasks < FEWEST_TASKS:
         return TOO_FEW
-    if min(end.by_task.values()) < GOOD or end.low <= CHANCE:
+    if not reaches(end):
         return FAILS
     finite = against[np.isfinite(against)]
     if len(finite) and np.quantile(finite, stats.TAILS[0]) > 0:

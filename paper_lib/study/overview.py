@@ -30,7 +30,7 @@ DRAWN = {
 }
 
 
-def glance(frames: Frames) -> Figure:
+def glance(frames: Frames, _: Sequence[str]) -> Figure:
     """(a) The agents; (b) all tasks, those shown here framed; (c-e) normalised mean final score of three groups."""
     with context():
         pictures = reference.pictures()

@@ -7,9 +7,8 @@ from collections.abc import Collection
 from typing import Any
 
 from paper_lib.contract.agents import OWN
-from paper_lib.contract.errors import UserError
+from paper_lib.contract.errors import UserError, choose, hint
 from paper_lib.study import scales
-from paper_lib.study.names import choose, hint
 
 PLAIN = (bool, int, float, str, bytes, list, tuple, dict, set, type(None))
 INJECTED = '# Parameters\n'  # the first line of the cell that papermill adds

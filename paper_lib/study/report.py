@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from paper_lib.contract import agents
-from paper_lib.contract.errors import UserError
+from paper_lib.contract.errors import UserError, choose
 from paper_lib.study import (
     artefacts,
     book,
@@ -28,7 +28,7 @@ from paper_lib.study import (
     verdicts,
 )
 from paper_lib.study.frames import Frames
-from paper_lib.study.names import choose, listed, word
+from paper_lib.study.names import listed, word
 
 SCALE = 'laptop'
 BLOCK = re.compile(r'(<!-- runs: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
@@ -147,26 +147,11 @@ def _frames(name: str) -> Frames:
     return book.shown(name, scales.get(SCALE))
 
 
-def finals() -> str:
-    """The final score of every run of the compared agents, a row per pair."""
-    return _of_entry('table_finals')
-
-
 def maze_finals() -> str:
-    """The same of the maze."""
+    """The final score of every run of the compared agents in the maze, a row per pair."""
     from paper_lib.study import overview
 
     return tables.markdown(overview.finals(_frames('figure_2'), agents.group('compared')))
-
-
-def base_agent() -> str:
-    """The base agent beside the published scores."""
-    return _of_entry('table_base_agent')
-
-
-def figures() -> str:
-    """The list of the paper's figures and tables."""
-    return _table(artefacts.listing(SCALE))
 
 
 def training() -> str:
@@ -239,11 +224,11 @@ BLOCKS = {
     'answer': answer,
     'primary_claims': primary_claims,
     'every_claim': every_claim,
-    'finals': finals,
+    'finals': lambda: _of_entry('table_finals'),
     'offline_measures': offline_measures,
     'maze_finals': maze_finals,
-    'base_agent': base_agent,
-    'figures': figures,
+    'base_agent': lambda: _of_entry('table_base_agent'),
+    'figures': lambda: _table(artefacts.listing(SCALE)),
     'training': training,
     'trained_by': trained_by,
 }

@@ -1,9 +1,9 @@
 """The scales of the study: named values that fix model size, budgets and seeds of everything that is trained."""
 
 from paper_lib.contract import tasks
+from paper_lib.contract.errors import choose
 from paper_lib.contract.scales import Planned, Rule, Scale
 from paper_lib.contract.spec import ModelSpec
-from paper_lib.study.names import choose
 from paper_lib.study.paper import PAPER_TASKS
 
 MAZE = ('point_mass_maze-proprio',)

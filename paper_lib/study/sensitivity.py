@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from paper_lib.contract import agents, quantities
-from paper_lib.study import claims, comparisons, stats
+from paper_lib.study import claims, comparisons, reference, stats
 from paper_lib.study.frames import Frames
 
 SHARES = (0.1, stats.LAST, 0.4)
@@ -44,7 +44,7 @@ def claims_at(frames: Frames, share: float, random: Callable[[str], float]) -> p
     return table[~table.statistic.str.contains(comparisons.WHEN['areas'], regex=False)].assign(row='recomputed')
 
 
-def table(frames: Frames, random: Callable[[str], float]) -> pd.DataFrame:
+def table(frames: Frames, random: Callable[[str], float] = reference.random_score) -> pd.DataFrame:
     """C1 for every share and summary, each row as if it were the only one.
 
     Columns: final, summary, agent (compared with Active), estimate, low, high, pairs, verdict, choice.

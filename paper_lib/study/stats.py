@@ -22,7 +22,6 @@ FLIPS = 99_999  # random sets for more pairs
 FEWEST = 3  # values of a task that are needed to estimate its spread
 RUN = ['agent', 'task', 'pair_seed', 'run_id']  # columns that identify a run
 MEAN = ['agent', 'env_step', 'value', 'low', 'high', 'tasks']  # columns of `mean_curve`
-Statistic = typing.Callable[..., np.ndarray]  # (..., n) -> (...)
 
 
 class Estimate(typing.NamedTuple):
@@ -34,21 +33,16 @@ class Estimate(typing.NamedTuple):
     n: int
 
 
-def mean(x: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Mean over an axis. x: (..., n) -> (...)."""
-    return np.mean(x, axis)
-
-
-def iqm(x: np.ndarray, axis: int = -1) -> np.ndarray:
+def iqm(x: np.ndarray) -> np.ndarray:
     """Interquartile mean: a quarter of the values (rounded down) is left out at either end. x: (..., n) -> (...)."""
     x = np.asarray(x, float)
-    count = x.shape[axis]
+    count = x.shape[-1]
     low, high = count // 4, count - count // 4
-    inner = np.partition(x, (low, high - 1), axis).take(range(low, high), axis)
-    return np.where(np.isfinite(x).all(axis), inner.mean(axis), np.nan)
+    inner = np.partition(x, (low, high - 1))[..., low:high]
+    return np.where(np.isfinite(x).all(-1), inner.mean(-1), np.nan)
 
 
-def resamples(*sizes: int, seed: int = 0) -> list[np.ndarray]:
+def resamples(*sizes: int) -> list[np.ndarray]:
     """For each stratum of n values: indices (R, n) of R resamples, drawn with replacement.
 
     If there are at most EXACT ways to resample all strata, each way occurs once. So chance does not decide a verdict
@@ -58,45 +52,36 @@ def resamples(*sizes: int, seed: int = 0) -> list[np.ndarray]:
         all_ways = [np.array(list(itertools.product(range(n), repeat=n))) for n in sizes]
         combinations = np.indices([len(ways) for ways in all_ways]).reshape(len(sizes), -1)
         return [ways[numbers] for ways, numbers in zip(all_ways, combinations)]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     return [rng.integers(n, size=(RESAMPLES, n)) for n in sizes]
 
 
-def interval(x: np.ndarray, statistic: Statistic = mean, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """95 % percentile bootstrap interval over the last axis. x: (..., n) -> low (...), high (...); NaN if n < 2."""
+def interval(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """95 % bootstrap interval of the mean over the last axis. x: (..., n) -> low (...), high (...); NaN if n < 2."""
     x = np.asarray(x, float)
     n = x.shape[-1]
     if n < 2:
         return np.full(x.shape[:-1], np.nan), np.full(x.shape[:-1], np.nan)
-    draws = statistic(x[..., resamples(n, seed=seed)[0]])
-    low, high = np.quantile(draws, TAILS, axis=-1, method='inverted_cdf')
+    low, high = np.quantile(x[..., resamples(n)[0]].mean(-1), TAILS, axis=-1, method='inverted_cdf')
     return low, high
 
 
-def estimate(x: np.ndarray, statistic: Statistic = iqm, seed: int = 0) -> Estimate:
-    """The statistic of x (n,) with its bootstrap interval."""
-    x = np.asarray(x, float)
-    if not len(x):
-        return Estimate(np.nan, np.nan, np.nan, 0)
-    low, high = interval(x, statistic, seed)
-    return Estimate(float(statistic(x)), float(low), float(high), len(x))
-
-
-def stratified(values: dict[str, np.ndarray], statistic: Statistic = iqm, seed: int = 0) -> Estimate:
-    """The statistic of all values {task: (n,)} with its 95 % bootstrap interval, resampled within tasks.
+def stratified(values: dict[str, np.ndarray]) -> Estimate:
+    """The interquartile mean of all values {task: (n,)}, its 95 % bootstrap interval from resampling within tasks.
 
     If a task has fewer than FEWEST values, its spread cannot be estimated, and the values of all tasks are resampled
     together. (Two normal values for each of two tasks, resampled within tasks, would give an interval that misses the
     true mean in 34 % of studies.)
     """
     groups = [np.asarray(x, float) for x in values.values() if len(x)]
-    if len(groups) < 2 or min(map(len, groups)) < FEWEST:
-        return estimate(np.concatenate([*groups, []]), statistic, seed)
-    x = np.concatenate(groups)
-    indices = resamples(*map(len, groups), seed=seed)
-    draws = np.concatenate([group[index] for group, index in zip(groups, indices)], axis=1)
-    low, high = np.quantile(statistic(draws), TAILS, method='inverted_cdf')
-    return Estimate(float(statistic(x)), float(low), float(high), len(x))
+    x = np.concatenate([*groups, []])
+    if len(x) < 2:
+        return Estimate(float(iqm(x)) if len(x) else np.nan, np.nan, np.nan, len(x))
+    if min(map(len, groups)) < FEWEST:
+        groups = [x]
+    draws = np.concatenate([group[index] for group, index in zip(groups, resamples(*map(len, groups)))], axis=1)
+    low, high = np.quantile(iqm(draws), TAILS, method='inverted_cdf')
+    return Estimate(float(iqm(x)), float(low), float(high), len(x))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +140,7 @@ def sign_flips(values: dict, seed: int = 0) -> SignFlips:
     weights = np.concatenate([np.full(len(group), 1 / (len(groups) * len(group))) for group in groups])
     sums = _sums_over_sets(x * weights, seed)
     shares = _sums_over_sets(weights, seed)
-    total = float(x @ weights)
+    total = float((x * weights).sum())  # not a product of BLAS, whose last bits depend on the processor
     with np.errstate(divide='ignore', invalid='ignore'):
         inside = sums / shares
         outside = (total - sums) / (1 - shares)

@@ -151,7 +151,7 @@ def test_the_schedule_of_an_online_run_by_hand():
     spec = RunSpec(MAZE, budget=6000, eval_every=2000, prefill=400, chunk=20, ratio=0.5, w_expl=0.5, expl_until=3000,
                    collect_until=4000)  # fmt: skip
     schedule = spec.schedule
-    assert (schedule.steps, schedule.updates, schedule.rows, schedule.evaluations) == (3000, 1300, 500, 3)
+    assert (schedule.steps, schedule.updates, schedule.rows, schedule.evaluate_every) == (3000, 1300, 500, 1000)
     assert schedule.updates_due(400) == range(0) and schedule.updates_due(420) == range(0, 10)
     assert schedule.updates_due(3000) == range(1290, 1300)
     assert schedule.rows_due(20) == range(5) and schedule.rows_due(2000) == range(495, 500)

@@ -123,3 +123,29 @@ def test_what_only_a_run_has_is_not_asked_of_a_dataset(tmp_path, values, words):
     dataset = datasets.add(tmp_path, 'mine', TASK, episodes())
     with pytest.raises(UserError, match=words):
         dataclasses.replace(follower(dataset), **values)
+
+
+def test_a_dataset_that_another_process_has_added_meanwhile_stays(tmp_path, monkeypatch):
+    write, inode = datasets.files.write_json, []
+
+    def slow(path, content):
+        monkeypatch.setattr(datasets.files, 'write_json', write)
+        monkeypatch.setattr(datasets.os, 'getpid', lambda: 0)
+        other = datasets.add(tmp_path, 'mine', TASK, episodes())
+        inode.append((datasets.folder(tmp_path) / other.dataset_id).stat().st_ino)
+        write(path, content)
+
+    monkeypatch.setattr(datasets.files, 'write_json', slow)
+    dataset = datasets.add(tmp_path, 'mine', TASK, episodes())
+    (path,) = datasets.folder(tmp_path).iterdir()
+    assert path.name == dataset.dataset_id and path.stat().st_ino == inode[0]
+
+
+def test_what_is_interrupted_leaves_nothing(tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets.files, 'write_json', stop)
+    with pytest.raises(KeyboardInterrupt):
+        datasets.add(tmp_path, 'mine', TASK, episodes())
+    assert not list(datasets.folder(tmp_path).iterdir())

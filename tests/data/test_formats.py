@@ -13,6 +13,7 @@ from paper_lib.contract import tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.data import datasets, formats
 from paper_lib.data.columns import Arrays
+from paper_lib.data.replay import LAST
 from paper_lib.data.steps import Wanted
 
 TASK = 'point_mass_maze-proprio'
@@ -277,3 +278,16 @@ def test_a_missing_package_is_one_line(monkeypatch, tmp_path):
     (tmp_path / 'metadata.json').write_text(json.dumps(spaces | {'data_format': 'hdf5'}))
     with pytest.raises(UserError, match=r"needs the package h5py: pip install -e '.\[datasets\]'"):
         formats.read(tmp_path)
+
+
+def test_numbers_of_one_column_are_no_indices(tmp_path):
+    """An action of Pendulum may be stored as (N,)."""
+    recorded.write_ogbench(tmp_path / 'two.npz', episodes())
+    columns = dict(np.load(tmp_path / 'two.npz'))
+    actions = columns['actions'][:, 0]
+    np.savez(tmp_path / 'one.npz', **columns | {'actions': actions})
+    steps = formats.read(tmp_path / 'one.npz')
+    found = whole(steps)['action']
+    assert found.shape == (steps.rows, 1)
+    is_last = (whole(steps)['flags'] & LAST) > 0
+    np.testing.assert_array_equal(found[~is_last, 0], actions[~is_last])

@@ -25,7 +25,7 @@ class Run:
         program = lanes.program(agent, 1)
         params, empty = program.initial_state([SPEC])['params'], types.SimpleNamespace(episodes=lambda rows: [])
         evaluation = evaluate.Evaluation(program, [SPEC], [empty])
-        self.traces = evaluation(params, SPEC.schedule.evaluations, 0)[1][0]
+        self.traces = evaluation(params, SPEC.schedule.steps // SPEC.schedule.evaluate_every, 0)[1][0]
         self.weights = {name: array[0] for name, array in lanes.flatten(params).items()}
 
     def require(self, spec):

@@ -15,7 +15,7 @@ from paper_lib.agent.networks import Networks
 from paper_lib.contract import tasks
 from paper_lib.contract.maze_layout import GOAL
 from paper_lib.data.replay import Replay
-from paper_lib.run import evaluate, lanes, rollout, train
+from paper_lib.run import evaluate, lanes, rollout, train, watch
 from paper_lib.run.learner import Lane
 
 SPEC = dataclasses.replace(smoke.ACTIVE, model=dataclasses.replace(smoke.MODEL, discount_horizon=2.0))  # gamma 1/2
@@ -106,7 +106,7 @@ def test_replay_episodes_follow_from_seed_and_index(replay):
 
 def test_a_lane_without_a_complete_episode_does_not_stop_the_others(replay, monkeypatch):
     short = types.SimpleNamespace(episodes=lambda rows: [])
-    played = {**dict.fromkeys(evaluate.MODEL_KEYS, np.zeros((4, 30))), 'valid': np.ones((4, 30), bool)}
+    played = {**dict.fromkeys(watch.KEYS, np.zeros((4, 30))), 'valid': np.ones((4, 30), bool)}
     monkeypatch.setattr(rollout, 'Evaluator', lambda *_: types.SimpleNamespace(play=lambda *_: [played] * 2))
     measures = dict.fromkeys(('wm_loss', 'recon_loss', 'value'), np.ones((4, 30))) | {'valid': played['valid']}
     monkeypatch.setattr(evaluate, 'assess', lambda *args, **_: [measures] * 2)

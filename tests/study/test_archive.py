@@ -1,3 +1,4 @@
+import fcntl
 import os
 
 import numpy as np
@@ -416,3 +417,12 @@ def test_the_committed_archive_is_whole():
     for chapter in extract.CHAPTERS:
         specs = plan.specs(chapter, scales.get('laptop'))
         assert not archive.load(specs, folder, chapter).missing
+
+
+def test_one_at_a_time_changes_an_archive_from_whatever_checkout(tmp_path):
+    with archive.alone(tmp_path / 'data'):
+        handle = os.open(tmp_path / 'data', os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(handle)

@@ -159,6 +159,7 @@ def judged(value, low, by_task):
         (judged(0.9, 0.6, {'t': 0.8, 'u': 1.0}), np.full(3, 0.1), 5, 2, offline.BEATS),
         (judged(0.9, 0.6, {'t': 0.79, 'u': 1.0}), np.full(3, 0.1), 5, 2, offline.FAILS),
         (judged(0.9, 0.5, {'t': 0.9, 'u': 0.9}), np.full(3, 0.1), 5, 2, offline.FAILS),
+        (judged(0.9, 0.6, {'t': 0.9, 'u': np.nan}), np.full(3, 0.1), 5, 2, offline.FAILS),
         (judged(0.9, 0.6, {'t': 0.9, 'u': 0.9}), np.full(3, 0.1), 4, 2, offline.TOO_FEW),
         (judged(0.9, 0.6, {'t': 0.9}), np.full(3, 0.1), 9, 1, offline.TOO_FEW),
     ],
