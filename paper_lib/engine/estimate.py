@@ -21,7 +21,7 @@ LEARNED = 3.0
 IMAGINED = 2.6  # parts of imagination have no gradient
 START = 300.0  # seconds until a program makes its first update: packages, simulators, compilation
 
-# Agent steps per second of one core in the simulators, acting included; measured as docs/performance.md says, rounded down.
+# Agent steps per second of one core in the simulators, acting included; as docs/performance.md says, rounded down.
 STEPS_OF_STATES = 1000.0
 STEPS_OF_PICTURES = 40.0  # that MuJoCo draws
 
@@ -103,7 +103,7 @@ def seconds(spec: RunSpec, machine: Machine) -> float:
 
 
 def memory(spec: RunSpec, lanes: int, machine: Machine) -> int:
-    """Bytes of the host. docs/performance.md has what was measured: 1.5 GB of the small models, 14 GB of the largest."""
+    """Bytes of the host: docs/performance.md has 1.5 GB of the small models, 14 GB of the largest."""
     exploring = operations(spec.model, spec.like.w_expl > 0, _pictures(tasks.get(spec.task)))
     if machine.gpu:  # arrays of updates are on the device; each lane has its simulators and pages of its replay
         return 8 * GB + lanes * 2 * GB
