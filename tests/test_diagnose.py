@@ -23,7 +23,8 @@ def recording(episodes=25, length=LENGTH, discrete=False, **changes):
     action = rng.uniform(-1, 1, (len(row), 2))
     action = np.eye(2)[rng.integers(2, size=len(row))] if discrete else action
     arrays = {
-        'vector': np.cumsum(rng.normal(size=(len(row), 3)), 0).astype(np.float32), 'action': action.astype(np.float32),
+        'vector': np.cumsum(rng.normal(size=(episodes, length, 3)), 1).reshape(-1, 3).astype(np.float32),
+        'action': action.astype(np.float32),
         'reward': (rng.random(len(row)) * (row > 0)).astype(np.float32), 'is_first': row == 0,
         'is_last': row == length - 1, 'is_terminal': np.zeros(len(row), bool),
     }  # fmt: skip
@@ -128,6 +129,9 @@ def test_with_an_error_in_the_audit_nothing_is_trained(command, capsys):
         (recording(), ['--budget', '1234'], 'budget=1234: must be a multiple of eval_every=1000'),
         (recording(), ['--env', 'mine-proprio'], "task='mine-proprio': unknown"),
         (recording(), ['--env', 'gym:Pendulum-v1'], 'gym:Pendulum-v1 has (1,)'),
+        (recording(), ['--env', 'recording:v3-a2-l69'], 'cannot be played'),
+        (recording(), ['--workers', '-1'], 'workers=-1: must be from 1'),
+        (recording(), ['--output', '/proc/version'], "output=/proc/version: must be a folder"),
         (recording(is_last=lambda last: last & (np.arange(len(last)) < len(last) - 1)), [], 'ends with is_last'),
         (recording(episodes=1, length=40), [], 'length=64: must be at most 40'),
         ({'image': np.zeros((9, 8, 8, 3), np.uint8)} | {k: v[:9] for k, v in recording().items() if k != 'vector'},

@@ -1,12 +1,14 @@
 """The command that says what a recording is worth to agents that only learn from it."""
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from paper_lib.cli.data import fitting
 from paper_lib.cli.options import Folder, Output, Scale, end
+from paper_lib.contract import tasks
 from paper_lib.contract.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,8 +44,13 @@ class Diagnose:
         from paper_lib.diagnose.order import diagnose, write
         from paper_lib.study import paths
 
-        found = diagnose(self.order(), Store(self.runs), lambda line: end(0, line))
-        page = write(found, self.output or paths.root() / 'build' / 'diagnose')
+        order = self.order()
+        folder = self.output or paths.root() / 'build' / 'diagnose'
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise UserError(f'output={folder}: must be a folder that can be written')
+        found = diagnose(order, Store(self.runs), lambda line: end(0, line))
+        page = write(found, folder)
         print(f'{found.verdict.verdict}: {" ".join(found.verdict.reasons)}')
         if found.check:
             print(found.check.outcome)
@@ -61,5 +68,7 @@ class Diagnose:
         name = formats.title(self.data)
         if not self.env:
             return Order(name, formats.read(self.data), **values)
+        if not tasks.suite_of(tasks.get(self.env)).playable:
+            raise UserError(f'env={self.env!r}: cannot be played, so it cannot check a verdict; leave --env out')
         steps, wanted = fitting(self.data, self.env)
         return Order(name, steps, self.env, bool(wanted.actions), **values)

@@ -74,7 +74,7 @@ class Train:
             raise UserError('json=True: training prints no table; only with --dry-run')
         self._say_chapter()
         if self.dataset and not self.dry_run:
-            store.check_writable()
+            ensure.unfinished(specs, store, self.workers)  # raises for what would stop the training
             datasets.add(store.root, specs[-1].source.name, self.task, fitting(self.dataset, self.task)[0])
         done = [spec for spec in specs if store.status(spec) == 'done']
         if specs[-1] in done:

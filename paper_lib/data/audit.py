@@ -19,8 +19,10 @@ ERROR, WARNING, NOTE = 'error', 'warning', 'note'
 MOST_ROWS = 20  # rows that a finding lists
 ENOUGH = 20  # episodes
 AROUND = 10  # rows on each side of an episode's border that a jump is compared with
-CLEARLY = 1.5  # times as far as elsewhere is a jump
+FAR = 4.0  # standard errors above the mean of all rows are a jump
+CLEARLY = 1.8  # times as far above it as any other row near a border
 LEAST = 5  # episodes in which a pattern must show, to be one
+MOST = 2 / 3  # of them
 
 
 REPAIR = 'repair or remove these episodes'
@@ -48,7 +50,9 @@ KINDS = {  # what can be found: its severity, and what to do
     'unused_action': (WARNING, 'a model cannot know what it does: record some of each'),
     'constant_dimension': (WARNING, 'check what was recorded there'),
     'truncation_as_termination': (WARNING, 'a time limit is a truncation: set is_last there without is_terminal'),
+    'beyond_limit': (WARNING, 'is it a recording of this task? else record with its time limit'),
     'repeated_episode': (WARNING, 'remove copies, unless environment and policy are deterministic'),
+    'reset_not_seen': (NOTE, 'look at the rows around is_first: if flags are shifted there, the audit cannot tell'),
     'open_end': (NOTE, 'set is_last in the last row, to learn from it as a dataset'),
     'short_episode': (NOTE, 'sequences then hold several episodes, which is allowed; see --length'),
     'few_episodes': (NOTE, f'record at least {ENOUGH}'),
@@ -83,7 +87,7 @@ def audit(
     ranges = {key: _range(steps, key) for key in steps.observed}
     looked = [
         _structure(flags, steps.sequences, of_run),
-        _shifted(steps, episodes, ranges),
+        _shifted(steps, episodes),
         _rewards(reward, episodes),
         _actions(steps, flags, discrete, of_run),
         *[_observations(key, ranges[key]) for key in steps.observed],
@@ -129,52 +133,63 @@ def _structure(flags: np.ndarray, sequences: int, of_run: bool) -> Iterator[Find
         yield _finding('open_end', rows, 'the recording ends in the middle of an episode')
 
 
-def _shifted(steps: Steps, episodes: Episodes, ranges: dict[str, 'Range']) -> Iterator[Finding]:
+def _shifted(steps: Steps, episodes: Episodes) -> Iterator[Finding]:
     """Where the resets of episodes lie beside the rows that the flags name.
 
-    An observation jumps when an episode is reset. If on average it jumps a row or two beside
-    is_first, each border has a transition that never was: the flags are shifted, or an
-    environment that resets itself had replaced the last observation by the next first one.
+    An observation jumps when an episode is reset. If it jumps a row or two beside is_first, each border has a
+    transition that never was: the flags are shifted, or an environment that resets itself had replaced the last
+    observation by the next first one. A row stands out if the mean jump there, over all borders, is far above that of
+    all rows, in units of its standard error, and far above that of every other row near a border.
     """
     inner = episodes.firsts[1:][np.minimum(episodes.lengths[1:], episodes.lengths[:-1]) > AROUND + 2]
     if len(inner) < LEAST:
         return
-    jumps = _jumps(steps, ranges)
+    jumps = _jumps(steps)
     near = jumps[inner[:, None] + np.arange(-AROUND, AROUND + 1)]  # (n, 2 x AROUND + 1)
-    mean = near.mean(0)
-    shift = int(mean.argmax()) - AROUND
-    second, most = np.sort(mean)[-2:]
-    if abs(shift) not in (1, 2) or most < CLEARLY * second:
+    error = jumps.std() / np.sqrt(len(inner))
+    above = np.divide(near.mean(0) - jumps.mean(), error, out=np.zeros(near.shape[1]), where=error > 0)
+    second, most = np.sort(above)[-2:]
+    shift = int(above.argmax()) - AROUND
+    if abs(shift) > 2 or most < FAR or most < CLEARLY * second:
+        yield _finding('reset_not_seen', inner, 'beside no row do observations jump as a reset would make them')
         return
-    rows = f'{abs(shift)} row{"s" * (abs(shift) > 1)} {"after" if shift > 0 else "before"} is_first'
-    value = f'at the borders of episodes observations jump {most / second:.1f} times as far {rows} as at any other row'
-    yield _finding('shifted_flags', inner, value)
+    wrong = near[:, AROUND + shift] > near[:, AROUND]
+    if shift and wrong.mean() > MOST:
+        rows = f'{abs(shift)} row{"s" * (abs(shift) > 1)} {"after" if shift > 0 else "before"} is_first'
+        value = f'at the borders of episodes observations jump {rows}, and not there'
+        yield _finding('shifted_flags', inner[wrong], value)
 
 
-def _jumps(steps: Steps, ranges: dict[str, 'Range']) -> np.ndarray:
-    """(N,) how far the observation of each row is from that of the row before; 0 for the first."""
+def _jumps(steps: Steps) -> np.ndarray:
+    """(N,) how far the observation of each row is from that of the row before; 0 for the first.
+
+    Components of a vector are in units of their mean change from row to row.
+    """
     total = np.zeros(steps.rows, np.float32)
     for key in steps.observed:
-        scale = 1 / 255 if key == 'image' else _scale(ranges[key])
-        row, before = 0, None
-        for piece in steps.read(key):
-            values = _thinned(piece).astype(np.float32) * scale
-            values = np.nan_to_num(values, nan=0, posinf=0, neginf=0)
-            previous = values[:1] if before is None else before
-            total[row : row + len(piece)] += np.abs(np.diff(values, axis=0, prepend=previous)).mean(1)
-            row, before = row + len(piece), values[-1:]
+        scale = 1 / 255
+        if key != 'image':
+            changes = sum(np.abs(change).sum(0, dtype=np.float64) for change in _changes(steps, key))
+            scale = np.divide(steps.rows, changes, out=np.zeros_like(changes), where=changes > 0)
+        row = 0
+        for change in _changes(steps, key):
+            total[row : row + len(change)] += (np.abs(change) * scale).mean(1)
+            row += len(change)
     return total
+
+
+def _changes(steps: Steps, key: str) -> Iterator[np.ndarray]:
+    """Pieces (n, D) of the change of an observation from the row before; 0 in the first row."""
+    before = None
+    for piece in steps.read(key):
+        values = np.nan_to_num(_thinned(piece).astype(np.float32), nan=0, posinf=0, neginf=0)
+        yield np.diff(values, axis=0, prepend=values[:1] if before is None else before)
+        before = values[-1:]
 
 
 def _thinned(piece: np.ndarray) -> np.ndarray:
     """(n, D) numbers of a piece: of an image every fourth pixel along each side."""
     return (piece[:, ::4, ::4] if piece.ndim == 4 else piece).reshape(len(piece), -1)
-
-
-def _scale(seen: 'Range') -> np.ndarray:
-    """What makes the components of a vector comparable: one over the range of each."""
-    span = seen.high - seen.low
-    return np.divide(1, span, out=np.zeros_like(span), where=np.isfinite(span) & (span > 0)).astype(np.float32)
 
 
 class Range(NamedTuple):
@@ -242,7 +257,7 @@ def _actions(steps: Steps, flags: np.ndarray, discrete: bool | None, of_run: boo
         row += len(piece)
     broken, outside, unclear = np.concatenate(broken), np.concatenate(outside), np.concatenate(unclear)
     if discrete is None:
-        discrete = size > 1 and len(unclear) + len(broken) < 0.01 * len(flags)
+        discrete = size > 1 and len(unclear) + len(broken) < 0.5 * len(flags)
     if len(broken):
         yield _finding('action_not_finite', broken, 'an action is not finite')
     if discrete:
@@ -272,7 +287,8 @@ def _observations(key: str, seen: Range) -> Iterator[Finding]:
         return
     if len(same := np.flatnonzero(low == high)):
         names = ', '.join(map(str, same[:MOST_ROWS].tolist()))
-        value = f'component{"s" * (len(same) > 1)} {names} never change{"s" * (len(same) == 1)}'
+        more = f' and {len(same) - MOST_ROWS} more' if len(same) > MOST_ROWS else ''
+        value = f'component{"s" * (len(same) > 1)} {names}{more} never change{"s" * (len(same) == 1)}'
         yield _finding('constant_dimension', [], value)
 
 
@@ -280,17 +296,18 @@ def _observations(key: str, seen: Range) -> Iterator[Finding]:
 
 
 def _endings(flags: np.ndarray, episodes: Episodes, limit: int | None) -> Iterator[Finding]:
-    """Episodes that end at the time limit and are called terminal all the same."""
+    """Episodes that end at the time limit and are called terminal all the same, and those that are longer."""
     terminal = (flags[episodes.lasts] & TERMINAL) > 0
     lengths = episodes.lengths
-    longest = lengths.max() if limit is None else limit + 1
+    if limit is not None and len(beyond := np.flatnonzero(lengths > limit + 1)):
+        value = f'{len(beyond)} of {len(lengths)} episodes have more than the {limit + 1} steps that the task allows'
+        yield _finding('beyond_limit', episodes.firsts[beyond], value)
+    longest = lengths.max()  # a time limit shows as a longest length that many episodes share
     at_limit = terminal & (lengths == longest)
-    is_limit = at_limit.sum() > 1
-    if limit is None:  # a time limit shows as a longest length that many episodes share
-        others = lengths[lengths != longest]
-        most_shared = np.bincount(others).max() if len(others) else 0
-        is_limit = longest > AROUND and at_limit.sum() >= max(LEAST, 3 * most_shared)
-    if is_limit:
+    others = lengths[lengths != longest]
+    most_shared = np.bincount(others).max() if len(others) else 0
+    is_limit = longest > AROUND and at_limit.sum() >= max(LEAST, 3 * most_shared)
+    if is_limit or (longest == (limit or 0) + 1 and at_limit.sum() > 1):
         value = f'{at_limit.sum()} of {len(lengths)} episodes have {longest} steps, the time limit, and are terminal'
         yield _finding('truncation_as_termination', episodes.lasts[at_limit], value)
 
@@ -326,7 +343,10 @@ def _sizes(episodes: Episodes, length: int) -> Iterator[Finding]:
         value += f'the shortest has {shortest}'
         yield _finding('short_episode', episodes.firsts[short], value)
     if len(episodes.firsts) < ENOUGH:
-        yield _finding('few_episodes', episodes.firsts, f'there are {len(episodes.firsts)} episodes')
+        count = len(episodes.firsts)
+        yield _finding(
+            'few_episodes', episodes.firsts, f'there {"is 1 episode" if count == 1 else f"are {count} episodes"}'
+        )
 
 
 def table(findings: list[Finding]) -> list[dict[str, Any]]:

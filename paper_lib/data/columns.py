@@ -54,6 +54,8 @@ class Columns:
                 numbers = 'uint8 from 0 to 255' if pixels else 'numbers'
                 never = '; Python objects are never unpickled' if kind.dtype.kind == 'O' else ''
                 raise UserError(f'{self.where}{name}: has {kind}; needed are {wanted} and {numbers}{never}')
+            if 0 in kind.shape[1:]:
+                raise UserError(f'{self.where}{name}: has {kind}; no axis may be empty')
             count = kind.shape[0] if count is None else count
             if kind.shape[0] != count:
                 raise UserError(f'{self.where}{name}: has {kind}; {count} numbers or arrays are needed')

@@ -23,6 +23,7 @@ AXES = {'vector': 'ND', 'image': 'NHWC', 'action': 'NA', 'reward': 'N'} | dict.f
 FLAT = {'observations': 'ND|NHWC|NHW', 'actions': 'NA|N', 'terminals': 'N'}
 FLAT_OPTIONAL = {'rewards': 'N', 'timeouts': 'N', 'next_observations': FLAT['observations']}
 EPISODE = {'observation': 'ND|NHWC|NHW', 'image': 'NHWC|NHW', 'action': 'NA|N', 'reward': 'N|NA', 'discount': 'N|NA'}
+MOST_ACTIONS = 1000  # discrete ones, where their number is seen from the data
 ALLOWED = 'an .npz file, a folder with an .npz file an episode, the folder of a Minari dataset, or the id of one'
 
 
@@ -139,12 +140,30 @@ class _FlatRows:
         timeouts = self._marks('timeouts') if 'timeouts' in archive.kinds else np.zeros_like(terminals)
         self.ends = terminals | timeouts
         self.ends[-1] = True
+        if self.behind and 'timeouts' not in archive.kinds:
+            self._check_ends()
         self.starts = np.append(True, self.ends[:-1])
         self.terminal = terminals & ('timeouts' in archive.kinds)
         self.count = len(self.ends) + int(self.ends.sum()) * self.behind
 
     def _marks(self, name: str) -> np.ndarray:
         return _bools(self.archive.whole(name), name, self.archive.where, 0)
+
+    def _check_ends(self) -> None:
+        """Raise UserError where an episode goes on in another observation than the next one of its row."""
+        row, wrong, before = 0, [], None
+        for piece, following in self.archive.pieces('observations', 'next_observations'):
+            nexts = following if before is None else np.concatenate([before, following])
+            at = row if before is None else row - 1
+            others = piece[1:] if before is None else piece
+            differs = (nexts[: len(others)] != others).reshape(len(others), -1).any(1)
+            wrong += (at + np.flatnonzero(differs & ~self.ends[at : at + len(others)])).tolist()
+            row, before = row + len(piece), following[-1:]
+        if wrong:
+            raise UserError(
+                f'{self.archive.where}next_observations: those of {len(wrong)} rows, the first of them row {wrong[0]}, '
+                'are not the observations of the next row; if episodes end there, mark these rows in an array timeouts'
+            )
 
     def read(self, key: str) -> Iterator[np.ndarray]:
         """As `Steps.read`."""
@@ -220,6 +239,9 @@ def folder_of_episodes(path: Path, files: list[Path], wanted: Wanted) -> Steps:
         if lacking:
             raise UserError(f'{episode.where}has no {lacking[0]}, which {files[0].name} has')
         count += episode.check({each: axes for each, axes in EPISODE.items() if each in episode.kinds})
+        for each in ('reward', 'discount'):
+            if each in episode.kinds and np.prod(episode.kinds[each].shape[1:]) != 1:
+                raise UserError(f'{episode.where}{each}: has {episode.kinds[each]}; needed is one number a row')
         for each in (name, 'action'):
             if episode.kinds[each].shape[1:] != first.kinds[each].shape[1:]:
                 raise UserError(f'{episode.where}{each}: has {episode.kinds[each]}; in {files[0].name} it has '
@@ -231,9 +253,8 @@ def folder_of_episodes(path: Path, files: list[Path], wanted: Wanted) -> Steps:
         steps = episode.kinds[name].shape[0]
         if key == 'flags':
             row = np.arange(steps)
-            ends = 'discount' in episode.kinds and episode.whole('discount').reshape(steps, -1)[-1, 0] == 0
             last = row == steps - 1
-            yield packed_flags(row == 0, last, last & ends)
+            yield packed_flags(row == 0, last, last & _ends(episode))
         elif key == 'reward':
             yield single_precision(episode.whole('reward').reshape(steps, -1)[:, 0])
         elif key == 'action':
@@ -249,6 +270,18 @@ def folder_of_episodes(path: Path, files: list[Path], wanted: Wanted) -> Steps:
 
     like = {key_of: _like(first.kinds[name].shape[1:], key_of, wanted.side), 'action': ((size,), 'float32')}
     return Steps(f'{path}: ', count, like, read)
+
+
+def _ends(episode: Archive) -> bool:
+    """Whether the last discount of an episode is 0. Raises UserError if another one is 0 or not a number."""
+    if 'discount' not in episode.kinds:
+        return False
+    discount = episode.whole('discount').reshape(-1)
+    wrong = np.flatnonzero(np.isnan(discount) | ((discount == 0) & (np.arange(len(discount)) < len(discount) - 1)))
+    if len(wrong):
+        value = discount[wrong[0]]
+        raise UserError(f'{episode.where}discount: row {wrong[0]} is {value:g}; only the last of an episode may be 0')
+    return bool(discount[-1] == 0)
 
 
 def _observation(columns: Columns, name: str) -> str:
@@ -282,7 +315,12 @@ def _action_size(columns: Columns, name: str, wanted: Wanted) -> int:
     kind = columns.kinds[name]
     if not _are_indices(kind):
         return int(np.prod(kind.shape[1:]))
-    return wanted.actions or int(columns.whole(name).max()) + 1
+    if wanted.actions:
+        return wanted.actions
+    highest = int(columns.whole(name).max())
+    if not 0 <= highest < MOST_ACTIONS:
+        raise UserError(f'{columns.where}{name}: the highest is {highest}; must be from 0 to {MOST_ACTIONS - 1}')
+    return highest + 1
 
 
 def _vectors(actions: np.ndarray, size: int, where: str, row: int) -> np.ndarray:

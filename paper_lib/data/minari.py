@@ -97,21 +97,27 @@ def read(folder: Path, wanted: Wanted) -> Steps:
     if len(images) > 1:
         raise UserError(f'{where}observes {len(images)} images; an agent takes one')
     episodes = _opened(folder, metadata)
-    lengths = [episodes.length(index) for index in range(episodes.count)]
+    with reading(folder):
+        lengths = [episodes.length(index) for index in range(episodes.count)]
     if not lengths:
         raise UserError(f'{where}holds no episodes')
 
     def values(index: int, path: tuple[str, ...], space: Space, count: int) -> np.ndarray:
         found = episodes.array(index, path, space)
+        name = f'{where}{"/".join(path)} of episode {index}'
         if len(found) < count:
-            raise UserError(f'{where}{"/".join(path)} of episode {index} has {len(found)} rows; needed are {count}')
+            raise UserError(f'{name} has {len(found)} rows; needed are {count}')
+        if not space.pixels and np.prod(found.shape[1:]) != np.prod(space.shape):
+            raise UserError(f'{name} has values of shape {found.shape[1:]}; its space has {space.shape}')
         return found[:count]
 
     def of_episode(index: int, steps: int, key: str) -> np.ndarray:
         if key == 'flags':
             row = np.arange(steps + 1)
-            terminal = values(index, ('terminations',), FLAG, steps)[-1:].any()
-            return packed_flags(row == 0, row == steps, (row == steps) & terminal)
+            terminal = values(index, ('terminations',), FLAG, steps)
+            if early := np.flatnonzero(terminal[:-1]).tolist():
+                raise UserError(f'{where}terminations of episode {index}: true in row {early[0]}, before the last one')
+            return packed_flags(row == 0, row == steps, (row == steps) & terminal[-1:].any())
         if key == 'reward':
             return np.append(np.float32(0), single_precision(values(index, ('rewards',), NUMBER, steps).reshape(-1)))
         if key == 'action':

@@ -53,19 +53,22 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
     cover = coverage.cover(steps.whole('vector'), steps.whole('reward'), firsts)
     discrete = is_one_hot(steps, flags) if order.discrete is None else order.discrete
     limit = tasks.get(order.env).limit if order.env else None
-    findings = audit(steps, values['model']['length'], limit, discrete)
-    say(f'{steps.where}{cover.transitions:,} transitions in {cover.episodes:,} episodes; the audit has '
-        f'{len(findings)} findings')  # fmt: skip
+    findings = audit(steps, values['model']['length'], limit, order.discrete)
+    say(f'{steps.where}{cover.transitions:,} transitions in {cover.episodes:,} episodes; '
+        f'findings of the audit: {len(findings)}')  # fmt: skip
     known = diagnosis.known()
     rule = diagnosis.learn(known) if len(known) else None
+    doubted = rule.doubts if rule else ()
+    if doubted:
+        say(f'the verdict will be {CANNOT_TELL!r}, whatever is measured: {" ".join(doubted)}')
     name = f'{order.name}_played' if order.env else order.name
     parts = {'data': name, 'findings': table(findings), 'cover': cover, 'rule': rule, 'known': known}
     if any(finding.severity == ERROR for finding in findings):
         reason = 'The audit found errors, from which a world model would learn something false. No agent was trained.'
-        return Diagnosis(**parts, verdict=Verdict(CANNOT_TELL, 0, 0, (reason,)), agents=[], check=None)
+        return Diagnosis(**parts, verdict=Verdict(CANNOT_TELL, 0, 0, (reason, *doubted)), agents=[], check=None)
 
     specs = planned(order, values, cover, discrete)
-    store.check_writable()
+    ensure.unfinished(specs, store, order.workers)  # raises for what would stop the training
     datasets.add(store.root, order.name, specs[0].task, steps)
     ensure.ensure(specs, store, order.workers)
     agents = []

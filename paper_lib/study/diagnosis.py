@@ -41,7 +41,9 @@ class Rule:
     auroc: float  # of the measure
     left_out: float  # AUROC on a task of the measure that is best on all others, mean over tasks
     missed: float  # share of degraded agents of a task left out that the threshold of the others misses
-    false_alarms: float  # share of all other agents of it
+    false_alarms: float  # share of all other agents of it, which it calls degraded
+    missed_offline: float  # both shares among offline agents alone, of the measure that is best on all other tasks
+    false_alarms_offline: float
     pairs: dict[str, int]  # number of pairs of each task
     working: tuple[str, ...]  # the measures that work
     doubts: tuple[str, ...]  # why no verdict can rest on it; () if one can
@@ -61,6 +63,7 @@ def learn(rows: pd.DataFrame) -> Rule:
     measure = best({name: judged[name].value for name in working or MEASURES})
     left_out = chosen_elsewhere({name: found.by_task for name, found in judged.items()})
     told = offline.told_elsewhere(last, measure, DEGRADED)
+    told_offline = among_offline(last, {name: found.by_task for name, found in judged.items()})
     usable = last.dropna(subset=[measure, DEGRADED])
     rule = Rule(
         measure=measure,
@@ -69,6 +72,8 @@ def learn(rows: pd.DataFrame) -> Rule:
         left_out=left_out,
         missed=1 - mean_of([each.positive for each in told]),
         false_alarms=1 - mean_of([each.negative for each in told]),
+        missed_offline=1 - mean_of([each.positive for each in told_offline]),
+        false_alarms_offline=1 - mean_of([each.negative for each in told_offline]),
         pairs={task: int(count) for task, count in pairs.items()},
         working=working,
         doubts=(),
@@ -84,14 +89,29 @@ def best(values: dict[str, float]) -> str:
 def chosen_elsewhere(by_task: dict[str, dict[str, float]]) -> float:
     """AUROC on a task of the measure with the highest mean AUROC on all other tasks; mean over the tasks left out."""
     names = next(iter(by_task.values())).keys()
-    found = []
-    for left_out in names:
-        others = {
-            measure: mean_of([value for task, value in values.items() if task != left_out])
-            for measure, values in by_task.items()
-        }
-        found.append(by_task[best(others)][left_out] if len(names) > 1 else np.nan)
+    found = [by_task[best_without(task, by_task)][task] if len(names) > 1 else np.nan for task in names]
     return mean_of(found)
+
+
+def best_without(left_out: str, by_task: dict[str, dict[str, float]]) -> str:
+    """The measure with the highest mean AUROC on all tasks but one."""
+    others = {}
+    for measure, values in by_task.items():
+        others[measure] = mean_of([value for task, value in values.items() if task != left_out])
+    return best(others)
+
+
+def among_offline(last: pd.DataFrame, by_task: dict[str, dict[str, float]]) -> list[offline.Told]:
+    """For every task, what measure and threshold that are best on all others tell rightly of its offline agents."""
+    found = []
+    for task in last.task.unique():
+        measure = best_without(task, by_task)
+        usable = last.dropna(subset=[measure, DEGRADED])
+        is_left_out = usable.task == task
+        threshold = offline.best_threshold(usable[~is_left_out], measure, DEGRADED)
+        judged = usable[is_left_out & usable.agent.map(offline.is_offline)]
+        found.append(offline.tell(judged, measure, DEGRADED, threshold))
+    return found
 
 
 def mean_of(values: list[float]) -> float:
@@ -164,7 +184,8 @@ def decide(rule: Rule | None, values: list[dict[str, float]], doubts: tuple[str,
     reason = (
         f'{offline.words(rule.measure).capitalize()}: all {len(values)} agents lie {side} the threshold '
         f'{rule.shown_threshold:.3g}. On a task that it was not fitted to, such a threshold missed {rule.missed:.0%} '
-        f'of the degraded agents, and called {rule.false_alarms:.0%} of all others degraded.'
+        f'of the degraded agents, and called {rule.false_alarms:.0%} of all others degraded; among offline agents '
+        f'alone, with the measure chosen elsewhere too, {rule.missed_offline:.0%} and {rule.false_alarms_offline:.0%}.'
     )
     return Verdict(DEGRADES if flagged else HOLDS, flagged, len(values), (reason,))
 

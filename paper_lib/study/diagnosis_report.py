@@ -177,6 +177,10 @@ def _rule(rule: Rule | None) -> list[str]:
         ('AUROC on a task left out, of the measure chosen on all others', f'{rule.left_out:.2f}'),
         ('degraded agents that are missed on a task left out', f'{rule.missed:.0%}'),
         ('other agents called degraded on a task left out', f'{rule.false_alarms:.0%}'),
+        (
+            'both among offline agents alone, with the measure chosen on all others',
+            f'{rule.missed_offline:.0%} and {rule.false_alarms_offline:.0%}',
+        ),
         ('pairs of known runs', ', '.join(f'{task} {count}' for task, count in rule.pairs.items())),
     ]
     return [*parts, _table(pd.DataFrame(rows, columns=['what', 'value']))]

@@ -338,6 +338,8 @@ def _draw_family(axes: Axes, family: str, scores: dict[float, np.ndarray]) -> No
         # A weight that was not trained is a gap in the line.
         means = [values.mean() if len(values) else np.nan for values in scores.values()]
         panels.line(axes, family, look.label, list(scores), means)
+        if not np.isfinite(np.diff(means)).any():  # no two neighbours, so that the legend has no line either
+            axes.lines[-1].set_linestyle('none')
     for x, values in scores.items():
         axes.plot([x] * len(values), values, '.', ms=4, alpha=0.5, color=look.color)
         if len(values) >= panels.BAND_SEEDS:

@@ -220,6 +220,16 @@ def _runs(runs: list[tuple[str, int]]) -> str:
     return '; '.join(f'{", ".join(names)}: {seeds}' for seeds, names in agents_of.items())
 
 
+def diagnosis_today() -> str:
+    """What a diagnosis can say with the known runs of today."""
+    from paper_lib.study import diagnosis
+
+    rule = diagnosis.learn(diagnosis.known())
+    if rule.doubts:
+        return _wrapped([f'**Today every diagnosis ends with *{diagnosis.CANNOT_TELL}*.**', *rule.doubts])
+    return _wrapped(['**Today a diagnosis can end with each of the three verdicts.**'])
+
+
 BLOCKS = {
     'answer': answer,
     'primary_claims': primary_claims,
@@ -230,5 +240,6 @@ BLOCKS = {
     'base_agent': lambda: _of_entry('table_base_agent'),
     'figures': lambda: _table(artefacts.listing(SCALE)),
     'training': training,
+    'diagnosis_today': diagnosis_today,
     'trained_by': trained_by,
 }

@@ -14,6 +14,8 @@ CARTPOLE, WALKER, FREEWAY = 'gym:CartPole-v1', 'walker_walk-proprio', 'freeway-v
 CLEAN = (CARTPOLE, WALKER, FREEWAY, 'breakout-vision', 'gym:Pendulum-v1', 'gym:Acrobot-v1',
          'gym:MountainCarContinuous-v0', 'gym:Blackjack-v1', 'point_mass_maze-proprio',
          'cup_catch-proprio')  # fmt: skip
+# Tasks whose resets can be told from other steps, some of them only just.
+SEEN = (CARTPOLE, WALKER, FREEWAY, 'cheetah_run-proprio', 'quadruped_run-proprio')
 EPISODES, STEPS = 24, 60  # at most
 _recorded = {}
 
@@ -62,7 +64,7 @@ def borders(arrays):
     return np.flatnonzero(arrays['is_first'])[1:]
 
 
-@pytest.mark.parametrize('task', [CARTPOLE, WALKER, FREEWAY])
+@pytest.mark.parametrize('task', SEEN)
 @pytest.mark.parametrize('shift', [-1, 1])
 def test_flags_that_are_shifted_by_one(task, shift):
     """All flags, and only the ends, from which a reader of flat transitions makes all flags."""
@@ -75,20 +77,33 @@ def test_flags_that_are_shifted_by_one(task, shift):
     firsts = np.append(True, ends[:-1])
     consistent = arrays | {'is_last': ends, 'is_first': firsts, 'is_terminal': np.zeros_like(ends)}
     consistent['reward'] = arrays['reward'] * ~firsts
-    assert findings(consistent).keys() - clean <= {'shifted_flags', 'short_episode'}
+    assert findings(consistent).keys() - clean <= {'shifted_flags', 'short_episode', 'action_not_one_hot'}
     for found in (findings(rolled), findings(consistent)):
         assert f'1 row {"after" if shift == -1 else "before"} is_first' in found['shifted_flags'].value
         assert set(found['shifted_flags'].rows) <= set(borders(arrays) + shift)
         assert found['shifted_flags'].count > 0.8 * len(borders(arrays))
 
 
-@pytest.mark.parametrize('task', [CARTPOLE, WALKER, FREEWAY])
+@pytest.mark.parametrize('task', SEEN)
 def test_a_last_observation_that_is_already_the_next_first_one(task):
     arrays = record(task)
     key = 'image' if 'image' in arrays else 'vector'
     arrays[key][borders(arrays) - 1] = arrays[key][borders(arrays)]
     found = findings(arrays)['shifted_flags']
     assert '1 row before is_first' in found.value and set(found.rows) <= set(borders(arrays))
+
+
+def test_where_resets_do_not_show_it_says_so():
+    arrays = record('asterix-vision')
+    assert findings(arrays)['reset_not_seen'].severity == NOTE
+
+
+def test_only_borders_that_are_shifted_are_named():
+    arrays = record(WALKER)
+    wrong = borders(arrays)[: 3 * EPISODES // 4]
+    arrays['vector'][wrong - 1] = arrays['vector'][wrong]
+    found = findings(arrays)['shifted_flags']
+    assert set(found.rows) <= set(wrong) and found.count > 0.9 * len(wrong)
 
 
 def test_is_first_in_the_wrong_place():
@@ -152,10 +167,11 @@ def test_actions_outside_their_bounds_or_never_used():
 def test_truncation_that_is_stored_as_termination():
     arrays = record(WALKER)
     arrays['is_terminal'] = arrays['is_last']
-    for limit in (None, STEPS - 1):
+    for limit in (None, STEPS - 1, STEPS + 10):  # an environment may have ended episodes before the task does
         found = findings(arrays, limit=limit)['truncation_as_termination']
         assert found.rows == tuple(np.flatnonzero(arrays['is_last'])[:20]) and found.count == EPISODES
-    assert 'truncation_as_termination' not in findings(arrays, limit=STEPS + 10)
+        assert 'beyond_limit' not in findings(arrays, limit=limit)
+    assert findings(arrays, limit=STEPS - 2)['beyond_limit'].count == EPISODES
 
 
 @pytest.mark.parametrize('piece', [1000, 2**22])

@@ -252,7 +252,7 @@ def test_what_cannot_be_read_is_one_line_that_names_the_file(tmp_path):
     assert not (tmp_path / 'runs').exists()
 
 
-@pytest.mark.parametrize('damage', ['cut', 'empty', 'gone', 'group'])
+@pytest.mark.parametrize('damage', ['cut', 'empty', 'gone', 'group', 'lengths', 'wide', 'narrow', 'early'])
 def test_a_damaged_minari_dataset_is_one_line(damage, spaces, tmp_path):
     import h5py
 
@@ -261,6 +261,16 @@ def test_a_damaged_minari_dataset_is_one_line(damage, spaces, tmp_path):
     if damage == 'group':
         with h5py.File(path, 'a') as file:
             del file['episode_1/actions']
+    elif damage in ('lengths', 'wide', 'narrow', 'early'):
+        with h5py.File(path, 'a') as file:
+            if damage == 'lengths':
+                del file['episode_1/rewards']
+            elif damage == 'early':
+                file['episode_1/terminations'][3] = True
+            else:
+                count = len(file['episode_1/observations'])
+                del file['episode_1/observations']
+                file['episode_1/observations'] = np.zeros((count, 6 if damage == 'wide' else 1), np.float32)
     elif damage == 'gone':
         path.unlink()
     else:
@@ -291,3 +301,59 @@ def test_numbers_of_one_column_are_no_indices(tmp_path):
     assert found.shape == (steps.rows, 1)
     is_last = (whole(steps)['flags'] & LAST) > 0
     np.testing.assert_array_equal(found[~is_last, 0], actions[~is_last])
+
+
+@pytest.mark.parametrize('extension', ['arrow', 'parquet'])
+def test_a_damaged_table_of_minari_is_one_line(extension, spaces, tmp_path):
+    recorded.write_minari(tmp_path / 'mine', episodes(), (spaces.Box(-9, 9, (4,)), spaces.Box(-1, 1, (2,))), extension)
+    for size in (100, 0):
+        (file,) = (tmp_path / 'mine/1').glob(f'*.{extension}')
+        file.write_bytes(file.read_bytes()[:size])
+        with pytest.raises(UserError, match='cannot be read as a Minari dataset') as caught:
+            datasets.describe('mine', TASK, formats.read(tmp_path / 'mine'))
+        assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'discount': lambda x: np.where(np.arange(len(x)) == 3, 0, x.ravel())}, 'discount: row 3 is 0; only the last'),
+        ({'discount': lambda x: np.where(np.arange(len(x)) == 3, np.nan, x.ravel())}, 'discount: row 3 is nan'),
+        ({'reward': lambda x: np.concatenate([x, x], axis=1)}, r'reward: has shape \(9, 2\).*one number a row'),
+        ({'action': lambda x: x[:, :0]}, 'action: has shape .* no axis may be empty'),
+    ],
+)
+def test_what_an_episode_of_a_folder_may_not_have(changes, words, tmp_path):
+    recorded.write_exorl(tmp_path / 'mine', episodes())
+    file = sorted((tmp_path / 'mine').iterdir())[1]
+    arrays = dict(np.load(file))
+    np.savez(file, **arrays | {name: change(arrays[name]) for name, change in changes.items()})
+    with pytest.raises(UserError, match=words):
+        datasets.describe('mine', TASK, formats.read(tmp_path / 'mine'))
+
+
+@pytest.mark.parametrize('piece', [100, 2**22])
+def test_an_end_that_only_the_next_observation_shows_is_named(piece, tmp_path, monkeypatch):
+    monkeypatch.setattr('paper_lib.data.steps.PIECE', piece)
+    recorded.write_d4rl(tmp_path / 'mine.npz', episodes())
+    arrays = dict(np.load(tmp_path / 'mine.npz'))
+    del arrays['timeouts']  # the first episode ends by its time limit, in row 3
+    np.savez(tmp_path / 'mine.npz', **arrays)
+    with pytest.raises(
+        UserError, match='those of 1 rows, the first of them row 3, .* mark these rows in an array timeouts'
+    ):
+        formats.read(tmp_path / 'mine.npz')
+    ends = np.isin(np.arange(len(arrays['rewards'])), [3, len(arrays['rewards']) - 1])
+    np.savez(tmp_path / 'mine.npz', **arrays | {'timeouts': ends})
+    assert_same(formats.read(tmp_path / 'mine.npz'), ours(episodes()))
+
+
+@pytest.mark.parametrize(('value', 'words'), [(10**9, 'the highest is 1000000000'), (-1, 'the highest is -1')])
+def test_so_many_actions_no_agent_has(value, words, tmp_path):
+    recorded.write_ogbench(tmp_path / 'mine.npz', episodes(discrete=True))
+    arrays = dict(np.load(tmp_path / 'mine.npz'))
+    actions = np.full_like(arrays['actions'], min(value, 0))
+    actions[2] = value
+    np.savez(tmp_path / 'mine.npz', **arrays | {'actions': actions})
+    with pytest.raises(UserError, match=f'actions: {words}; must be from 0 to'):
+        formats.read(tmp_path / 'mine.npz')

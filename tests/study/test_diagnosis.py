@@ -39,6 +39,7 @@ def test_a_verdict_needs_all_agents_on_one_side_of_the_threshold(values, verdict
     rule = diagnosis.learn(known())
     assert rule.measure == SAYS and rule.shown_threshold == 1.5
     assert (rule.auroc, rule.left_out, rule.missed, rule.false_alarms, rule.doubts) == (1, 1, 0, 0, ())
+    assert (rule.missed_offline, rule.false_alarms_offline) == (0, 0)
     found = diagnosis.decide(rule, agents(*values))
     assert found.verdict == verdict
     assert ('disagree' in found.reasons[0]) == (verdict == CANNOT_TELL)
@@ -79,6 +80,15 @@ def test_errors_are_those_of_a_task_that_the_threshold_was_not_fitted_to():
     rule = diagnosis.learn(known(**{SAYS: lambda rows: rows[DEGRADED] + 10 * (rows.task == 't1')}))
     assert (rule.missed, rule.false_alarms) == (0.5, 0.5)
     assert rule.auroc == 1  # within tasks it is perfect
+
+
+def test_errors_among_offline_agents_leave_active_out():
+    """Active is never degraded and easy to tell; of the offline agents the threshold calls all degraded."""
+    rows = known()
+    active = rows[rows[DEGRADED] == 0].assign(agent='active', **{SAYS: -9.0})
+    rows[SAYS] = -1.0
+    rule = diagnosis.learn(pd.concat([rows, active]))
+    assert (rule.false_alarms, rule.false_alarms_offline, rule.missed_offline) == (0.5, 1, 0)
 
 
 @pytest.mark.parametrize('value', [math.nan, math.inf])
