@@ -190,7 +190,8 @@ class Page {
     const [x, y] = part(this.arrays.starts, this.start);
     const [across, up] = this.header.plane.labels;
     const seen = part(this.arrays.seen, this.start)[0];
-    const held = seen ? `the recording has ${seen} steps in this cell` : 'the recording was never in this cell';
+    const steps = seen === 1 ? '1 step' : `${seen} steps`;
+    const held = seen ? `the recording has ${steps} in this cell` : 'the recording was never in this cell';
     document.getElementById('status').textContent =
       `Start: ${across} = ${x.toFixed(2)}, ${up} = ${y.toFixed(2)}; ${held}. Step ${this.step} of ${this.steps - 1}.`;
     document.body.dataset.start = this.start;

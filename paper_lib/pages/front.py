@@ -26,7 +26,7 @@ from paper_lib.study import (
 )
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.frames import Frames
-from paper_lib.study.names import one_line
+from paper_lib.study.names import listed, one_line
 
 RUN_IT = 'Run it, or try your own data'
 QUESTION = """An agent with a world model collects its own data and learns a task from them (<b>Active</b>). Does
@@ -88,12 +88,12 @@ def render(folder: Path, scale: str) -> str:
         f'<p><b>{html.escape(came_out.answer)}</b> {html.escape(came_out.effect)}</p>',
         f'<p class="missing">{html.escape(known.warning)}</p>' if known.warning else '',
         _overview(folder),
+        _clickable(scale),
         f'<ul>{points}</ul>' if points else '',
         _beyond(known),
         layout.heading(2, 'What the paper claims, and what came out here'),
         outcomes.as_html(primary),
         f'<p class="small">{one_line(CAUTION).format(glossary=_glossary("The glossary"))}</p>',
-        _clickable(scale),
         layout.heading(2, RUN_IT),
         _run_it(known),
         layout.heading(2, 'Figures'),
@@ -177,12 +177,11 @@ def _clickable(scale: str) -> str:
     links = []
     for task in starts.there(scale):
         stem = layout.clickable(task)
-        links.append(f'<li><a href="{stem}.html">{tasks.get(task).short}</a></li>')
+        links.append(f'<a href="{stem}.html">{tasks.get(task).short}</a>')
     if not links:
         return ''
-    heading = layout.heading(2, 'Three agents from one click')
-    text = 'Choose a start, and see where each agent goes from there, and what its world model expects.'
-    return f'{heading}<p>{text}</p><ul>{"".join(links)}</ul>'
+    places = listed(links)
+    return f'<p><b>Try it.</b> Click a start in {places}, and see where each agent goes, and what its model expects.</p>'
 
 
 def _gallery(folder: Path, scale: str, texts: dict[str, str]) -> str:

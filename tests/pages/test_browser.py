@@ -106,7 +106,20 @@ def test_every_page_fits_loads_nothing_from_elsewhere_and_leads_somewhere(page, 
     assert not page.errors
 
 
-@pytest.mark.parametrize(('width', 'screens'), [(1280, 1), (390, 1)])
-def test_the_front_page_shows_its_first_figure_on_the_first_screen(page, folder, width, screens):
-    page.open(folder / 'index.html', width=width, height=844)
-    assert page.run('document.querySelector("img").getBoundingClientRect().top') < 844 * screens
+SHOWN = 'Array.from(document.querySelectorAll("img")).filter(image => image.getClientRects().length)'
+
+
+@pytest.mark.parametrize(('width', 'front', 'others'), [(1280, 1, 2), (390, 1, 3)])
+def test_pages_show_their_first_figure_at_once(page, folder, width, front, others):
+    """In screens from the top of the page."""
+    for path in (folder / 'index.html', *sorted(folder.glob('[0-9]_*.html'))):
+        page.open(path, width=width, height=844)
+        screens = front if path.stem == 'index' else others
+        assert page.run(f'{SHOWN}[0].getBoundingClientRect().top') < 844 * screens, path.stem
+
+
+def test_figures_open_large(page, folder):
+    for path in sorted(folder.glob('[0-9]_*.html')):
+        page.open(path, width=390, height=844)
+        links = page.run(f'{SHOWN}.filter(image => image.src.endsWith(".png")).map(image => image.closest("a")?.href)')
+        assert links and all(link and link.endswith('.png') for link in links), path.stem
