@@ -181,7 +181,9 @@ def _clickable(scale: str) -> str:
     if not links:
         return ''
     places = listed(links)
-    return f'<p><b>Try it.</b> Click a start in {places}, and see where each agent goes, and what its model expects.</p>'
+    return (
+        f'<p><b>Try it.</b> Click a start in {places}, and see where each agent goes, and what its model expects.</p>'
+    )
 
 
 def _gallery(folder: Path, scale: str, texts: dict[str, str]) -> str:

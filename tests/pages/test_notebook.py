@@ -75,7 +75,10 @@ def test_what_came_out_stands_after_the_question(tmp_path):
 def test_a_figure_is_linked_where_its_file_lies_beside_the_page_and_else_in_the_page(tmp_path):
     (tmp_path / 'figure_3.png').write_bytes(b'picture')
     other = base64.b64encode(b'other').decode()
-    cells = [shown({'text/html': f'<img alt="a" style="max-width:100%" src="data:image/png;base64,{data}"/>'}) for data in (PNG, other)]
+    cells = [
+        shown({'text/html': f'<img alt="a" style="max-width:100%" src="data:image/png;base64,{data}"/>'})
+        for data in (PNG, other)
+    ]
     text = page(tmp_path, *cells)
     assert re.search('<a href="figure_3.png"><img [^>]*src="figure_3.png"', text)
     assert PNG not in text and f'base64,{other}' in text
