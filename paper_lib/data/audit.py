@@ -150,27 +150,27 @@ def _shifted(steps: Steps, episodes: Episodes) -> Iterator[Finding]:
     above = np.divide(near.mean(0) - jumps.mean(), error, out=np.zeros(near.shape[1]), where=error > 0)
     second, most = np.sort(above)[-2:]
     shift = int(above.argmax()) - AROUND
-    if abs(shift) > 2 or most < FAR or most < CLEARLY * second:
-        yield _finding('reset_not_seen', inner, 'beside no row do observations jump as a reset would make them')
-        return
+    stands_out = abs(shift) <= 2 and most >= FAR and most >= CLEARLY * second
     wrong = near[:, AROUND + shift] > near[:, AROUND]
-    if shift and wrong.mean() > MOST:
+    if stands_out and shift and above[AROUND] < FAR and wrong.mean() > MOST:
         rows = f'{abs(shift)} row{"s" * (abs(shift) > 1)} {"after" if shift > 0 else "before"} is_first'
         value = f'at the borders of episodes observations jump {rows}, and not there'
         yield _finding('shifted_flags', inner[wrong], value)
+    elif shift or not stands_out:
+        yield _finding('reset_not_seen', inner, 'no single row at the borders of episodes stands out by a jump')
 
 
 def _jumps(steps: Steps) -> np.ndarray:
     """(N,) how far the observation of each row is from that of the row before; 0 for the first.
 
-    Components of a vector are in units of their mean change from row to row.
+    Components of a vector, and an image as a whole, are in units of their mean change from row to row.
     """
     total = np.zeros(steps.rows, np.float32)
     for key in steps.observed:
-        scale = 1 / 255
-        if key != 'image':
-            changes = sum(np.abs(change).sum(0, dtype=np.float64) for change in _changes(steps, key))
-            scale = np.divide(steps.rows, changes, out=np.zeros_like(changes), where=changes > 0)
+        mean = sum(np.abs(change).sum(0, dtype=np.float64) for change in _changes(steps, key)) / steps.rows
+        if key == 'image':
+            mean = np.full_like(mean, mean.mean())
+        scale = np.divide(1, mean, out=np.zeros_like(mean), where=mean > 0)
         row = 0
         for change in _changes(steps, key):
             total[row : row + len(change)] += (np.abs(change) * scale).mean(1)
@@ -307,8 +307,10 @@ def _endings(flags: np.ndarray, episodes: Episodes, limit: int | None) -> Iterat
     others = lengths[lengths != longest]
     most_shared = np.bincount(others).max() if len(others) else 0
     is_limit = longest > AROUND and at_limit.sum() >= max(LEAST, 3 * most_shared)
-    if is_limit or (longest == (limit or 0) + 1 and at_limit.sum() > 1):
-        value = f'{at_limit.sum()} of {len(lengths)} episodes have {longest} steps, the time limit, and are terminal'
+    is_known = limit is not None and longest == limit + 1
+    if is_limit or (is_known and at_limit.sum() > 1):
+        name = 'the time limit' if is_known else 'which looks like a time limit'
+        value = f'{at_limit.sum()} of {len(lengths)} episodes have {longest} steps, {name}, and are terminal'
         yield _finding('truncation_as_termination', episodes.lasts[at_limit], value)
 
 

@@ -140,9 +140,9 @@ class _FlatRows:
         timeouts = self._marks('timeouts') if 'timeouts' in archive.kinds else np.zeros_like(terminals)
         self.ends = terminals | timeouts
         self.ends[-1] = True
+        self.starts = np.append(True, self.ends[:-1])
         if self.behind and 'timeouts' not in archive.kinds:
             self._check_ends()
-        self.starts = np.append(True, self.ends[:-1])
         self.terminal = terminals & ('timeouts' in archive.kinds)
         self.count = len(self.ends) + int(self.ends.sum()) * self.behind
 
@@ -153,11 +153,9 @@ class _FlatRows:
         """Raise UserError where an episode goes on in another observation than the next one of its row."""
         row, wrong, before = 0, [], None
         for piece, following in self.archive.pieces('observations', 'next_observations'):
-            nexts = following if before is None else np.concatenate([before, following])
-            at = row if before is None else row - 1
-            others = piece[1:] if before is None else piece
-            differs = (nexts[: len(others)] != others).reshape(len(others), -1).any(1)
-            wrong += (at + np.flatnonzero(differs & ~self.ends[at : at + len(others)])).tolist()
+            expected = np.concatenate([piece[:1] if before is None else before, following[:-1]])
+            differs = ((piece != expected) & (piece == piece)).reshape(len(piece), -1).any(1)  # what is NaN is no end
+            wrong += (row - 1 + np.flatnonzero(differs & ~self.starts[row : row + len(piece)])).tolist()
             row, before = row + len(piece), following[-1:]
         if wrong:
             raise UserError(
@@ -273,14 +271,17 @@ def folder_of_episodes(path: Path, files: list[Path], wanted: Wanted) -> Steps:
 
 
 def _ends(episode: Archive) -> bool:
-    """Whether the last discount of an episode is 0. Raises UserError if another one is 0 or not a number."""
+    """Whether the last discount of an episode is 0. Raises UserError for one that is no number or 0 before the end."""
     if 'discount' not in episode.kinds:
         return False
     discount = episode.whole('discount').reshape(-1)
-    wrong = np.flatnonzero(np.isnan(discount) | ((discount == 0) & (np.arange(len(discount)) < len(discount) - 1)))
+    is_inner = np.arange(len(discount)) < len(discount) - 1
+    wrong = np.flatnonzero(~((discount >= 0) & (discount <= 1)) | ((discount == 0) & is_inner))
     if len(wrong):
         value = discount[wrong[0]]
-        raise UserError(f'{episode.where}discount: row {wrong[0]} is {value:g}; only the last of an episode may be 0')
+        raise UserError(
+            f'{episode.where}discount: row {wrong[0]} is {value:g}; must be from 0 to 1, and 0 at the end only'
+        )
     return bool(discount[-1] == 0)
 
 
@@ -305,15 +306,15 @@ def _like(shape: tuple[int, ...], key: str, side: int) -> tuple[tuple[int, ...],
     return (*size, 3), 'uint8'
 
 
-def _are_indices(actions: Kind | np.ndarray) -> bool:
-    """Whether actions are integers, one a row."""
-    return actions.dtype.kind in 'iu' and np.prod(actions.shape[1:]) == 1
+def _are_indices(actions: Kind | np.ndarray, size: int) -> bool:
+    """Whether actions are numbers of actions: one a row, and integers or, by what is known, of more than one action."""
+    return bool(np.prod(actions.shape[1:]) == 1 and (actions.dtype.kind in 'biu' or size > 1))
 
 
 def _action_size(columns: Columns, name: str, wanted: Wanted) -> int:
     """The number of actions if they are integers, else that of components, (N, A) or (N,)."""
     kind = columns.kinds[name]
-    if not _are_indices(kind):
+    if not _are_indices(kind, wanted.actions):
         return int(np.prod(kind.shape[1:]))
     if wanted.actions:
         return wanted.actions
@@ -324,7 +325,7 @@ def _action_size(columns: Columns, name: str, wanted: Wanted) -> int:
 
 
 def _vectors(actions: np.ndarray, size: int, where: str, row: int) -> np.ndarray:
-    """(n, A) float32 actions of (n, A) or (n,) numbers, or of (n,) integers."""
-    if not _are_indices(actions):
+    """(n, A) float32 actions of (n, A) or (n,) numbers, or of (n,) numbers of actions."""
+    if not _are_indices(actions, size):
         return single_precision(actions.reshape(len(actions), -1))
     return one_hot(actions.reshape(-1).astype(np.int64), size, where, row)

@@ -107,7 +107,7 @@ def read(folder: Path, wanted: Wanted) -> Steps:
         name = f'{where}{"/".join(path)} of episode {index}'
         if len(found) < count:
             raise UserError(f'{name} has {len(found)} rows; needed are {count}')
-        if not space.pixels and np.prod(found.shape[1:]) != np.prod(space.shape):
+        if np.prod(found.shape[1:]) != np.prod(space.shape):
             raise UserError(f'{name} has values of shape {found.shape[1:]}; its space has {space.shape}')
         return found[:count]
 

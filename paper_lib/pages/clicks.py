@@ -8,7 +8,7 @@ from typing import Any
 from paper_lib.contract import agents, tasks
 from paper_lib.pages import layout
 from paper_lib.study import conclusion, paths, starts
-from paper_lib.study.names import one_line
+from paper_lib.study.names import unwrapped
 
 SCRIPT = Path(__file__).with_name('clicks.js')
 BEGINS = {
@@ -53,12 +53,12 @@ def render(task: str, scale: str) -> str:
     body = '\n'.join(
         [
             layout.heading(1, title),
-            f'<p>{one_line(BEGINS[task]).format(**words)}</p>',
-            f'<p>{one_line(PAIR).format(**words)}</p>',
+            f'<p>{unwrapped(BEGINS[task]).format(**words)}</p>',
+            f'<p>{unwrapped(PAIR).format(**words)}</p>',
             _controls(),
             f'<div class="agents">{"".join(_agent(name, header) for name in header["agents"])}</div>',
-            f'<p class="small">{one_line(READING).format(**words)}</p>',
-            f'<p class="small">{one_line(ORIGIN).format(**words)}</p>',
+            f'<p class="small">{unwrapped(READING).format(**words)}</p>',
+            f'<p class="small">{unwrapped(ORIGIN).format(**words)}</p>',
             f'<script id="data" type="text/plain">{base64.b64encode(found.content).decode()}</script>',
             f'<script>{SCRIPT.read_text("utf-8")}</script>',
         ]

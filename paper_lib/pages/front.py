@@ -26,7 +26,7 @@ from paper_lib.study import (
 )
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.frames import Frames
-from paper_lib.study.names import listed, one_line
+from paper_lib.study.names import listed, unwrapped
 
 RUN_IT = 'Run it, or try your own data'
 QUESTION = """An agent with a world model collects its own data and learns a task from them (<b>Active</b>). Does
@@ -84,7 +84,7 @@ def render(folder: Path, scale: str) -> str:
     parts = [
         layout.heading(1, html.escape(paper.TITLE)),
         f'<p class="small">Companion to the paper by {", ".join(paper.AUTHORS)} ({paper.VENUE}). {_links()}</p>',
-        f'<p>{one_line(QUESTION)}</p>',
+        f'<p>{unwrapped(QUESTION)}</p>',
         f'<p><b>{html.escape(came_out.answer)}</b> {html.escape(came_out.effect)}</p>',
         f'<p class="missing">{html.escape(known.warning)}</p>' if known.warning else '',
         _overview(folder),
@@ -93,11 +93,11 @@ def render(folder: Path, scale: str) -> str:
         _beyond(known),
         layout.heading(2, 'What the paper claims, and what came out here'),
         outcomes.as_html(primary),
-        f'<p class="small">{one_line(CAUTION).format(glossary=_glossary("The glossary"))}</p>',
+        f'<p class="small">{unwrapped(CAUTION).format(glossary=_glossary("The glossary"))}</p>',
         layout.heading(2, RUN_IT),
         _run_it(known),
         layout.heading(2, 'Figures'),
-        f'<p class="small">{one_line(NUMBERING)}</p>',
+        f'<p class="small">{unwrapped(NUMBERING)}</p>',
         _gallery(folder, scale, texts),
         layout.heading(2, 'Tables'),
         _tables(folder, texts),
@@ -118,7 +118,7 @@ def _run_it(scale: Scale) -> str:
         trains = 'docs/cluster.md says how to train them'
     named = '' if scale.name == parameters.Parameters().scale else f' SCALE={scale.name}'
     commands = COMMANDS.format(scale=named, trains=trains)
-    own = one_line(OWN_DATA).format(
+    own = unwrapped(OWN_DATA).format(
         data=documents.link('your_data', 'Your data'), diagnose=documents.link('diagnose', 'Diagnosing a recording')
     )
     intro = 'In a clone of the repository, with Python 3.11 or 3.12, make and git:'

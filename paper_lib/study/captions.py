@@ -10,7 +10,7 @@ from paper_lib.study import comparisons, episodes, parameters, published, scales
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
-from paper_lib.study.names import listed, one_line
+from paper_lib.study.names import listed, unwrapped
 from paper_lib.study.paper import PAPER_TASKS
 
 WITHIN = f'from resampling within tasks; there is none if a task has fewer than {stats.FEWEST} seeds'
@@ -39,24 +39,24 @@ def _words(frames: Frames) -> dict[str, Any]:
     shared = {
         'agreement': supplement.agreement(frames),
         'at': published.AT,
-        'band': one_line(BAND),
+        'band': unwrapped(BAND),
         'baseline': BASELINE.format(**agents.AGENTS),
         'first': _first_seeds(frames),
         'hallucinates': episodes.HALLUCINATES,
         'last': published.LAST,
         'margin': comparisons.MARGIN,
         'mean_over': MEAN_OVER,
-        'normalised': one_line(NORMALISED),
+        'normalised': unwrapped(NORMALISED),
         'normalised_loss': NORMALISED_LOSS,
         'outlier': OUTLIER,
-        'schedules': one_line(schedules),
+        'schedules': unwrapped(schedules),
         'percentile': steps.PERCENTILE,
         'pictures': _pictures(frames),
         'smooth': episodes.SMOOTH,
         'stretch': episodes.STRETCH,
         'stretches': _stretches(frames),
         'share': f'{100 * stats.LAST:g} %',
-        'weights': one_line(WEIGHTS).format(**agents.AGENTS),
+        'weights': unwrapped(WEIGHTS).format(**agents.AGENTS),
         'within': WITHIN,
         'world_models': '. '.join(f'{row.label}: {row.about}' for row in models),
     }
@@ -111,7 +111,7 @@ def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) 
     scheduled = [spec for spec in frames.specs if spec.run_id not in frames.optional or spec not in absent]
     what = [
         f'**{entry.title}.**' if entry.title else '',
-        one_line(entry.text).format(**_words(frames)),
+        unwrapped(entry.text).format(**_words(frames)),
         f'Scale {frames.scale}: {_tasks(frames.tasks)}. {seeds(frames)}.',
         exploratory(frames),
         fewer_pairs(frames) if '{band}' in entry.text or '{weights}' in entry.text else '',

@@ -588,9 +588,10 @@ ROWS = (
         _draws('grids.interaction'),
         title='Own data: score over the amount added',
         text="""Normalised score over the data of its own that an agent had added (environment steps, in percent of
-        those in the source's replay); both are means over {mean_over}. Dots: evaluations. Line: mean of the evaluations
-        with the same amount. Dashed: final score of {active.label} and of {passive.label}, which adds nothing. Only
-        pairs are shown in which an agent that adds data has run. {schedules} {normalised}""",
+        those in the source's replay, on a square-root axis); both are means over {mean_over}. Dots: evaluations. Line:
+        mean of the evaluations with the same amount. Dashed: final score of {active.label} and of {passive.label},
+        which adds nothing. Only pairs are shown in which an agent that adds data has run; the units are those of all
+        pairs. {schedules} {normalised}""",
         about=('interacting',),
     ),
     Entry(
@@ -755,7 +756,8 @@ CLAIMS_TEXT = """Each row compares runs of the same task and pair seed. A final 
     no interval). p: the two-sided p-value of this test. adjusted p: the same after Holm's correction over the primary
     rows of all claims; in the maze all rows are secondary. verdict: supported if the interval lies inside the range
     that the claim names (about equal: within {margin} of a normalised score), contradicted if it lies outside, and
-    undecided otherwise; a primary row also needs an adjusted p below 0.05. The CSV has the interval as low and high,
+    undecided otherwise; a primary row also needs an adjusted p below 0.05. Without pair 10: what this pair shows was
+    known when it was decided which claims get further pairs. The CSV has the interval as low and high,
     and besides iqm, the interquartile mean of all pairs with its bootstrap interval. {normalised}"""
 
 

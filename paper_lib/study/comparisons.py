@@ -267,11 +267,12 @@ def only_on(row: Row, chosen: typing.Callable[[Runs], list[str]], words: str) ->
 
 
 def without_pair(row: Row, seed: int) -> Row:
-    """The same row without the pairs of this seed."""
+    """The same row without the pairs of this seed; no value where there are none, since then nothing is left out."""
 
     def values(runs):
         of_all_pairs = row.values(runs)
-        return of_all_pairs[of_all_pairs.index.get_level_values('pair_seed') != seed]
+        is_left_out = of_all_pairs.index.get_level_values('pair_seed') == seed
+        return of_all_pairs[~is_left_out & is_left_out.any()]
 
     return row._replace(statistic=f'{row.statistic} (without pair {seed})', values=values)
 

@@ -317,7 +317,8 @@ def _tandem(secondary: pd.DataFrame) -> str:
     direction = 'below' if row.estimate < 0 else 'above'
     interval = f'{number(row.low)} to {number(row.high)}' if math.isfinite(row.low) else 'no interval'
     distance = f'{number(abs(row.estimate))} {direction} Active'
-    return f'Tandem ends {distance} ({interval}; p {probability(row.p)}, {_pairs(row)}; it decides no claim).'
+    test = f'{interval}; p {probability(row.p)}, {_pairs(row)}; a secondary row, which decides no claim'
+    return f'Tandem ends {distance} ({test}).'
 
 
 def _throughout(secondary: pd.DataFrame) -> str:

@@ -59,11 +59,12 @@ def learn(rows: pd.DataFrame) -> Rule:
     last = rows[rows.is_last]
     pairs = last.groupby('task').pair_seed.nunique()
     judged = {name: offline.judge(last, name, DEGRADED) for name in MEASURES}
+    by_task = {name: found.by_task for name, found in judged.items()}
     working = tuple(name for name, found in judged.items() if offline.reaches(found))
     measure = best({name: judged[name].value for name in working or MEASURES})
-    left_out = chosen_elsewhere({name: found.by_task for name, found in judged.items()})
+    left_out = chosen_elsewhere(by_task)
     told = offline.told_elsewhere(last, measure, DEGRADED)
-    told_offline = among_offline(last, {name: found.by_task for name, found in judged.items()})
+    told_offline = among_offline(last, by_task)
     usable = last.dropna(subset=[measure, DEGRADED])
     rule = Rule(
         measure=measure,
@@ -185,7 +186,8 @@ def decide(rule: Rule | None, values: list[dict[str, float]], doubts: tuple[str,
         f'{offline.words(rule.measure).capitalize()}: all {len(values)} agents lie {side} the threshold '
         f'{rule.shown_threshold:.3g}. On a task that it was not fitted to, such a threshold missed {rule.missed:.0%} '
         f'of the degraded agents, and called {rule.false_alarms:.0%} of all others degraded; among offline agents '
-        f'alone, with the measure chosen elsewhere too, {rule.missed_offline:.0%} and {rule.false_alarms_offline:.0%}.'
+        f'alone, with the measure chosen on the other tasks as well, {rule.missed_offline:.0%} and '
+        f'{rule.false_alarms_offline:.0%}.'
     )
     return Verdict(DEGRADES if flagged else HOLDS, flagged, len(values), (reason,))
 

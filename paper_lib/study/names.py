@@ -21,6 +21,6 @@ def counted(count: int, noun: str) -> str:
     return f'{count} {noun}' if count == 1 else f'{count} {noun}s'
 
 
-def one_line(text: str) -> str:
+def unwrapped(text: str) -> str:
     """A text of several lines as one."""
     return ' '.join(text.split())

@@ -156,22 +156,22 @@ def maze_finals() -> str:
 
 def training() -> str:
     """For every notebook, the claims that its runs can decide, and what it costs to train all that it lacks."""
-    waiting = {}  # id of a claim -> whether runs of the plan can decide it
+    waiting = {}  # id of a claim -> why runs of the plan cannot decide it, '' if they can
     for row in verdicts.primary(SCALE):
         if row['verdict'] == claims.NO_RUNS or claims.waits(row['verdict'], row['pairs'], row['p']):
-            waiting[row['id']] = verdicts.can_be_decided(row['id'], row['verdict'], SCALE)
+            waiting[row['id']] = verdicts.obstacle(row['id'], row['verdict'], SCALE)
     rows = []
     for name, tested in catalogue.CLAIMS.items():
         opened = book.open(name, {'scale': SCALE, 'train': 'no'}, None)
         if opened.lacking('all'):
             runs, _, hours = opened.cost('all').partition(', ')
-            own = ', '.join(claim for claim in tested if waiting.get(claim))
+            own = ', '.join(claim for claim in tested if waiting.get(claim) == '')
             command = f'`paper-lib notebooks {name} -p train all`'
             rows.append({'command': command, 'trains': runs, 'takes': hours, 'claims that they may decide': own})
     text = _table(rows) if rows else 'Every run that scale laptop plans has a result.\n'
-    others = [name for name, can_be_decided in waiting.items() if not can_be_decided]
+    others = [f'{name} ({reason})' for name, reason in waiting.items() if reason]
     if others:
-        text += f'\nNo run that is planned at this scale can decide {listed(others)}.\n'
+        text += f'\nNo run that is planned at this scale decides {listed(others)}.\n'
     return text
 
 
@@ -224,9 +224,10 @@ def diagnosis_today() -> str:
     """What a diagnosis can say with the known runs of today."""
     from paper_lib.study import diagnosis
 
-    rule = diagnosis.learn(diagnosis.known())
-    if rule.doubts:
-        return _wrapped([f'**Today every diagnosis ends with *{diagnosis.CANNOT_TELL}*.**', *rule.doubts])
+    known = diagnosis.known()
+    doubts = diagnosis.learn(known).doubts if len(known) else ('There are no known runs to compare with.',)
+    if doubts:
+        return _wrapped([f'**Today every diagnosis ends with *{diagnosis.CANNOT_TELL}*.**', *doubts])
     return _wrapped(['**Today a diagnosis can end with each of the three verdicts.**'])
 
 

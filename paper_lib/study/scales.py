@@ -156,7 +156,7 @@ LAPTOP_SCALE = Scale(
             # Tiers T1, T2 and T4 of docs/protocol.md, which gives the reasons for the pair seeds.
             Planned('study', MAIN, ('compared',), 10, first=10),
             Planned('study', MAIN, LONG, 10, first=10, finished=1),
-            Planned('study', MAIN, OF_NEW_PAIRS, 1, first=10),
+            Planned('study', MAIN, OF_NEW_PAIRS, 1, first=10, finished=1),
             Planned('study', MAIN, OF_NEW_PAIRS, 9, first=30, optional=True),
             Planned('study', MAIN, SHORT, 6, first=10, finished=1),
             Planned('study', MAIN, ALPHAS, 2, first=20, optional=True),

@@ -39,17 +39,21 @@ def primary_table(scale: str) -> pd.DataFrame:
     return table('study', scales.get(scale), TESTED['study'], secondary=False)
 
 
-def can_be_decided(claim: str, verdict: str, scale: str) -> bool:
-    """Whether runs that a scale plans and that have no result yet can decide a claim, whose verdict now is given."""
+def obstacle(claim: str, verdict: str, scale: str) -> str:
+    """Why the runs that a scale plans and that have no result yet cannot decide a claim with this verdict.
+
+    '' where they can.
+    """
     (row,) = [each.rows[0] for each in claims.every_claim() if each.id == claim]
-    if row.exact:
-        return True  # one pair of some of its agents is enough
     specs = plan.specs('study', scales.get(scale), optional=True, exploratory=False)
     archived = archive.ids(paths.archive(scale), 'study')
     planned = _pairs_with(row.agents, specs)
     finished = _pairs_with(row.agents, [spec for spec in specs if spec.run_id in archived])
-    is_about_other_tasks = bool(finished) and verdict == claims.NO_RUNS
-    return planned > finished and not claims.too_few(len(planned)) and not is_about_other_tasks
+    if verdict == claims.NO_RUNS and finished:
+        return 'so far no task is of the kind that it asks for'
+    if not row.exact and claims.too_few(len(planned)):
+        return 'too few pairs are planned'
+    return '' if planned > finished or row.exact else 'all planned pairs have run'
 
 
 def _pairs_with(names: Collection[str], specs: Iterable[RunSpec]) -> set[tuple[str, int]]:

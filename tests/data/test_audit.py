@@ -94,8 +94,36 @@ def test_a_last_observation_that_is_already_the_next_first_one(task):
 
 
 def test_where_resets_do_not_show_it_says_so():
-    arrays = record('asterix-vision')
-    assert findings(arrays)['reset_not_seen'].severity == NOTE
+    """The second one ends its episodes by a rare event, which looms a row before the reset."""
+    for task in ('asterix-vision', 'gym:FrozenLake8x8-v1'):
+        found = findings(record(task))
+        assert found['reset_not_seen'].severity == NOTE and 'shifted_flags' not in found
+
+
+@pytest.mark.parametrize('later', [3, 5])
+def test_a_jump_that_is_no_reset_is_no_shift(later):
+    arrays = record(WALKER)
+    rows = borders(arrays)[:, None] + later + np.arange(60 - later)
+    arrays['vector'][rows[rows < len(arrays['reward'])]] += 100
+    found = findings(arrays)
+    assert 'shifted_flags' not in found and 'reset_not_seen' in found
+
+
+def test_a_minority_of_shifted_borders_is_a_note():
+    arrays = record(WALKER)
+    wrong = borders(arrays)[: 6 * EPISODES // 10]
+    arrays['vector'][wrong - 1] = arrays['vector'][wrong]
+    found = findings(arrays)
+    assert 'reset_not_seen' in found and 'shifted_flags' not in found
+
+
+@pytest.mark.parametrize('shift', [-1, 1])
+def test_resets_may_show_in_the_image_alone(shift):
+    arrays = record(FREEWAY)
+    arrays['vector'] = np.random.default_rng(0).normal(size=(len(arrays['reward']), 3)).astype(np.float32)
+    assert not {'shifted_flags', 'reset_not_seen'} & findings(arrays).keys()
+    rolled = arrays | {name: np.roll(arrays[name], shift) for name in ('is_first', 'is_last', 'is_terminal')}
+    assert 'shifted_flags' in findings(rolled)
 
 
 def test_only_borders_that_are_shifted_are_named():
@@ -172,6 +200,9 @@ def test_truncation_that_is_stored_as_termination():
         assert found.rows == tuple(np.flatnonzero(arrays['is_last'])[:20]) and found.count == EPISODES
         assert 'beyond_limit' not in findings(arrays, limit=limit)
     assert findings(arrays, limit=STEPS - 2)['beyond_limit'].count == EPISODES
+    few = {key: array[: 2 * STEPS] for key, array in arrays.items()}  # only a known limit tells
+    assert 'truncation_as_termination' in findings(few, limit=STEPS - 1)
+    assert 'truncation_as_termination' not in findings(few)
 
 
 @pytest.mark.parametrize('piece', [1000, 2**22])

@@ -317,7 +317,10 @@ def test_a_damaged_table_of_minari_is_one_line(extension, spaces, tmp_path):
 @pytest.mark.parametrize(
     ('changes', 'words'),
     [
-        ({'discount': lambda x: np.where(np.arange(len(x)) == 3, 0, x.ravel())}, 'discount: row 3 is 0; only the last'),
+        (
+            {'discount': lambda x: np.where(np.arange(len(x)) == 3, 0, x.ravel())},
+            'discount: row 3 is 0; must be from 0 to 1, and 0 at the end',
+        ),
         ({'discount': lambda x: np.where(np.arange(len(x)) == 3, np.nan, x.ravel())}, 'discount: row 3 is nan'),
         ({'reward': lambda x: np.concatenate([x, x], axis=1)}, r'reward: has shape \(9, 2\).*one number a row'),
         ({'action': lambda x: x[:, :0]}, 'action: has shape .* no axis may be empty'),
@@ -357,3 +360,21 @@ def test_so_many_actions_no_agent_has(value, words, tmp_path):
     np.savez(tmp_path / 'mine.npz', **arrays | {'actions': actions})
     with pytest.raises(UserError, match=f'actions: {words}; must be from 0 to'):
         formats.read(tmp_path / 'mine.npz')
+
+
+def test_a_number_that_is_none_is_no_end(tmp_path):
+    recorded.write_d4rl(tmp_path / 'mine.npz', episodes()[1:2])
+    arrays = dict(np.load(tmp_path / 'mine.npz'))
+    del arrays['timeouts']
+    arrays['observations'][3, 0] = arrays['next_observations'][2, 0] = np.nan
+    np.savez(tmp_path / 'mine.npz', **arrays)
+    assert np.isnan(whole(formats.read(tmp_path / 'mine.npz'))['vector']).any()
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.int64])
+def test_where_the_task_has_several_actions_one_column_has_their_numbers(dtype, tmp_path):
+    recorded.write_ogbench(tmp_path / 'mine.npz', episodes(discrete=True))
+    arrays = dict(np.load(tmp_path / 'mine.npz'))
+    np.savez(tmp_path / 'mine.npz', **arrays | {'actions': arrays['actions'].astype(dtype)})
+    found = whole(formats.read(tmp_path / 'mine.npz', Wanted(actions=3)))['action']
+    assert found.shape[1] == 3 and set(found.sum(1)) == {0, 1}

@@ -426,3 +426,7 @@ def test_one_at_a_time_changes_an_archive_from_whatever_checkout(tmp_path):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(handle)
+
+
+def test_where_nothing_has_run_no_archive_is_made(specs, make_store, tmp_path):
+    assert archive.add(specs, make_store([]), tmp_path / 'none') == {} and not (tmp_path / 'none').exists()

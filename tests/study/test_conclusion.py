@@ -64,7 +64,17 @@ def test_each_task_stands_alone_and_the_whole_of_training_beside_its_end(archive
     text = said()
     assert 'Task by task the difference is -0.32 on walker_walk (p 0.002) and -0.32 on cheetah_run (p 0.002), ' in text
     assert 'Over the whole of training the score differs by -0.' in text
-    assert 'Tandem ends 0.64 below Active (-0.64 to -0.64; p 1.0e-05, 20 pairs; it decides no claim).' in text
+    assert (
+        'Tandem ends 0.64 below Active (-0.64 to -0.64; p 1.0e-05, 20 pairs; a secondary row, which decides no claim).'
+        in text
+    )
+
+
+def test_tandem_may_end_above_active():
+    row = {'id': 'C1', 'statistic': 'Tandem against Active: x', 'estimate': 0.2, 'low': -np.inf, 'high': np.inf}
+    words = conclusion._tandem(pd.DataFrame([row | {'p': 0.5, 'pairs': 2}]))
+    assert words.startswith('Tandem ends 0.20 above Active (no interval; p 0.500, 2 pairs; ')
+    assert conclusion._tandem(pd.DataFrame([row | {'id': 'P9', 'p': 0.5, 'pairs': 2}])) == ''
 
 
 def test_a_pair_that_lacks_a_run_is_not_finished(archived):

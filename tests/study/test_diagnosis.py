@@ -79,7 +79,17 @@ def test_errors_are_those_of_a_task_that_the_threshold_was_not_fitted_to():
     """The threshold of t0 is 0.5 and that of t1 10.5: each misses or accuses all of one kind on the other task."""
     rule = diagnosis.learn(known(**{SAYS: lambda rows: rows[DEGRADED] + 10 * (rows.task == 't1')}))
     assert (rule.missed, rule.false_alarms) == (0.5, 0.5)
+    assert (rule.missed_offline, rule.false_alarms_offline) == (0.5, 0.5)
     assert rule.auroc == 1  # within tasks it is perfect
+
+
+def test_errors_among_offline_agents_are_of_the_measure_that_is_best_elsewhere():
+    """Each measure tells the agents of one task rightly, and those of the other the wrong way round."""
+    sign = {'t0': 1, 't1': -1}
+    rows = known(promise_ratio=lambda rows: rows.task.map(sign) * rows[DEGRADED])
+    rows['round_trip_15'] = -rows.promise_ratio
+    by_task = {'promise_ratio': {'t0': 1.0, 't1': 0.0}, 'round_trip_15': {'t0': 0.0, 't1': 1.0}}
+    assert diagnosis.among_offline(rows, by_task) == [offline.Told(0, 1)] * 2
 
 
 def test_errors_among_offline_agents_leave_active_out():

@@ -289,3 +289,12 @@ def test_units_of_scores_over_added_data_are_those_of_all_pairs(study):
     own = finals[(finals.agent == 'active') & (finals.pair_seed == 1)].score.mean()
     assert own > 1.2
     np.testing.assert_allclose(line(axes, 'active').get_ydata(), own)
+
+
+def test_a_sweep_without_neighbours_has_marks_alone(study):
+    far = [f'{agent}_mixed_{weight}' for agent in agents.group('compared') for weight in (10, 90)]
+    entry = catalogue.ENTRIES['figure_S9']
+    for left_out, style in (((), '-'), (far, 'None')):
+        kept = dataclasses.replace(study, metrics=study.metrics[~study.metrics.agent.isin(left_out)])
+        lines = entry.make(entry.of(kept)).axes[0].lines
+        assert [x.get_linestyle() for x in lines if x.get_label() == agents.get('passive').label] == [style]
