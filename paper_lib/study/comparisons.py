@@ -230,7 +230,8 @@ def correlation(words: str, group: str) -> Row:
     def values(runs):
         return correlations(runs.finals[runs.finals.agent.isin(names)])
 
-    return Row(text, ('active',), values, below=0.0)
+    needed = ('active',) if group == agents.EVERY else tuple(names)
+    return Row(text, needed, values, below=0.0)
 
 
 def counter_examples(finals: pd.DataFrame) -> pd.DataFrame:

@@ -49,7 +49,8 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     """What came out at a scale. `primary` is the table of the primary rows of all claims.
 
     The points: in how many pairs Passive is behind; where Tandem ends; each task alone, and the whole of training; how
-    many pairs of what size are finished, and how well Active learned; what the maze shows; the verdicts on the claims.
+    many pairs of what size are finished, and how well Active learned; what the maze shows; the verdicts on the claims,
+    and which of them are interim.
     """
     (effect,) = primary[primary.id == 'C1'].to_dict('records')
     if not effect['pairs']:
@@ -66,6 +67,7 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
         f'{_state(done, entry, scale)} {_level(values)}'.strip(),
         maze(scale, has_units=False),
         _verdicts(primary, done < entry.pairs),
+        _interim(primary, scale),
     ]
     answer = ANSWERS[effect['verdict']].format(where=_where(entry))
     return Conclusion(answer, _effect(effect), tuple(filter(None, points)))
@@ -287,6 +289,18 @@ def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
             notes += [f' ({row.id}, which is exact, by {_pairs(row)})' for _, row in exact.iterrows()]
             parts.append(f'{word(len(rows))} {"is" if len(rows) == 1 else "are"} {words}{"".join(notes)}')
     return f'{"So far, of" if is_interim else "Of"} {len(primary)} claims, {listed(parts)}.'
+
+
+def _interim(primary: pd.DataFrame, scale: str) -> str:
+    """Which verdicts rest on a part of the planned pairs; '' if none does."""
+    pairs_of = verdicts.progress(scale)
+    found = []
+    for row in primary[primary.verdict.isin((claims.SUPPORTED, claims.CONTRADICTED)) & primary.p.notna()].itertuples():
+        pairs = pairs_of[row.id]
+        if pairs.finished < pairs.planned:
+            words = row.claim[0].lower() + row.claim[1:].rstrip('.')
+            found.append(f'{row.id} ({words}) is {row.verdict} by {pairs.finished} of {pairs.planned} planned pairs')
+    return f'Interim: {listed(found)}.' if found else ''
 
 
 def _by_task(entry: Planned, scale: str) -> str:

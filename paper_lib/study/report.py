@@ -156,22 +156,24 @@ def maze_finals() -> str:
 
 def training() -> str:
     """For every notebook, the claims that its runs can decide, and what it costs to train all that it lacks."""
-    waiting = {}  # id of a claim -> why runs of the plan cannot decide it, '' if they can
+    waiting = {}  # why runs of the plan cannot decide it, '' if they can -> ids of claims
+    pairs_of = verdicts.progress(SCALE)
     for row in verdicts.primary(SCALE):
-        if row['verdict'] == claims.NO_RUNS or claims.waits(row['verdict'], row['pairs'], row['p']):
-            waiting[row['id']] = verdicts.obstacle(row['id'], row['verdict'], SCALE)
+        if row['verdict'] in (claims.NO_RUNS, claims.UNDECIDED):
+            waiting.setdefault(verdicts.obstacle(row, pairs_of[row['id']]), []).append(row['id'])
+    decidable = waiting.pop('', [])
     rows = []
     for name, tested in catalogue.CLAIMS.items():
         opened = book.open(name, {'scale': SCALE, 'train': 'no'}, None)
         if opened.lacking('all'):
             runs, _, hours = opened.cost('all').partition(', ')
-            own = ', '.join(claim for claim in tested if waiting.get(claim) == '')
+            own = ', '.join(claim for claim in tested if claim in decidable)
             command = f'`paper-lib notebooks {name} -p train all`'
             rows.append({'command': command, 'trains': runs, 'takes': hours, 'claims that they may decide': own})
     text = _table(rows) if rows else 'Every run that scale laptop plans has a result.\n'
-    others = [f'{name} ({reason})' for name, reason in waiting.items() if reason]
-    if others:
-        text += f'\nNo run that is planned at this scale decides {listed(others)}.\n'
+    if waiting:
+        others = '; '.join(f'{listed(ids)} ({reason})' for reason, ids in waiting.items())
+        text += f'\nNo run that is planned at this scale can decide these claims: {others}.\n'
     return text
 
 

@@ -1,9 +1,10 @@
 """The claims tested on the archived runs of a scale."""
 
 import collections
+import itertools
 import math
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -39,29 +40,45 @@ def primary_table(scale: str) -> pd.DataFrame:
     return table('study', scales.get(scale), TESTED['study'], secondary=False)
 
 
-def obstacle(claim: str, verdict: str, scale: str) -> str:
-    """Why the runs that a scale plans and that have no result yet cannot decide a claim with this verdict.
+class Progress(NamedTuple):
+    """How many pairs have all planned agents of the primary row of a claim, and how many it needs at least."""
 
-    '' where they can.
-    """
-    (row,) = [each.rows[0] for each in claims.every_claim() if each.id == claim]
+    planned: int
+    finished: int
+    needed: int
+
+
+def progress(scale: str) -> dict[str, Progress]:
+    """Claim -> how far its pairs are, those that are planned as optional ones included."""
     specs = plan.specs('study', scales.get(scale), optional=True, exploratory=False)
     archived = archive.ids(paths.archive(scale), 'study')
-    planned = _pairs_with(row.agents, specs)
-    finished = _pairs_with(row.agents, [spec for spec in specs if spec.run_id in archived])
-    if verdict == claims.NO_RUNS and finished:
-        return 'so far no task is of the kind that it asks for'
-    if not row.exact and claims.too_few(len(planned)):
+    finished = [spec for spec in specs if spec.run_id in archived]
+    in_plan = {spec.agent for spec in specs}
+    fewest = next(count for count in itertools.count(1) if not claims.too_few(count))
+    found = {}
+    for claim in claims.every_claim():
+        row = claim.rows[0]
+        names = in_plan.intersection(row.agents)
+        needed = 1 if row.exact else fewest
+        found[claim.id] = Progress(_pairs_with(names, specs), _pairs_with(names, finished), needed)
+    return found
+
+
+def obstacle(row: dict[str, Any], pairs: Progress) -> str:
+    """Why the runs that are planned and have no result yet cannot decide a primary row of `rows`; '' if they can."""
+    if row['verdict'] == claims.NO_RUNS and pairs.finished:
+        return 'no finished pair is of the kind that is asked for'
+    if pairs.planned < pairs.needed:
         return 'too few pairs are planned'
-    return '' if planned > finished or row.exact else 'all planned pairs have run'
+    return 'all planned pairs have run' if pairs.planned == pairs.finished else ''
 
 
-def _pairs_with(names: Collection[str], specs: Iterable[RunSpec]) -> set[tuple[str, int]]:
-    """(task, pair seed) of the pairs in which all of these agents are among `specs`."""
+def _pairs_with(names: Collection[str], specs: Iterable[RunSpec]) -> int:
+    """The number of pairs in which all of these agents are among `specs`."""
     found = collections.defaultdict(set)
     for spec in specs:
         found[spec.task, spec.pair_seed].add(spec.agent)
-    return {pair for pair, agents_of in found.items() if agents_of >= set(names)}
+    return sum(agents_of >= set(names) for agents_of in found.values())
 
 
 def rows(scale: str) -> list[dict[str, Any]]:
