@@ -87,9 +87,10 @@ def render(folder: Path, scale: str) -> str:
         f'<p>{unwrapped(QUESTION)}</p>',
         f'<p><b>{html.escape(came_out.answer)}</b> {html.escape(came_out.effect)}</p>',
         f'<p class="missing">{html.escape(known.warning)}</p>' if known.warning else '',
-        _overview(folder),
+        _figure(folder, 'figure_1'),
         _clickable(scale),
         f'<ul>{points}</ul>' if points else '',
+        _figure(folder, 'figure_stopped'),
         _beyond(known),
         layout.heading(2, 'What the paper claims, and what came out here'),
         outcomes.as_html(primary),
@@ -158,17 +159,17 @@ def _documents() -> str:
     return f'<ul>{"".join(f"<li>{link}</li>" for link in links)}</ul>'
 
 
-def _overview(folder: Path) -> str:
-    """Figure 1, if it was drawn."""
-    if not _has_files(folder, 'figure_1', 'png', 'md'):
+def _figure(folder: Path, name: str) -> str:
+    """A figure with its caption folded; '' if it was not drawn."""
+    if not _has_files(folder, name, 'png', 'md'):
         return ''
-    title = catalogue.ENTRIES['figure_1'].title
-    caption = tables.shown(_read_text(folder / 'figure_1.md'))
-    alternative = html.escape(_caption(folder, 'figure_1'))
-    image = f'<img src="figure_1.png" alt="{alternative}">'
+    entry = catalogue.ENTRIES[name]
+    caption = tables.shown(_read_text(folder / f'{name}.md'))
+    image = f'<img src="{name}.png" alt="{html.escape(_caption(folder, name))}">'
+    summary = f'<b>{_number(entry)}</b> {entry.title}'
     return (
-        f'<figure><a href="figure_1.png">{image}</a>'
-        f'<figcaption><details><summary><b>Fig. 1</b> {title}</summary>{caption}</details></figcaption></figure>'
+        f'<figure><a href="{name}.png">{image}</a>'
+        f'<figcaption><details><summary>{summary}</summary>{caption}</details></figcaption></figure>'
     )
 
 

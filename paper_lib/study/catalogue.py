@@ -630,6 +630,22 @@ ROWS = (
         paired=tuple(name for name in agents.group('thresholds') if name != 'passive_auto'),
     ),
     Entry(
+        'figure_stopped',
+        '5_ablations',
+        'study',
+        ('active', 'stopped'),
+        _curves(BOTH, mean=True),
+        title='An agent that stops acting half-way',
+        text="""Until half of the environment steps, {active_stopped.label} is {active.label}. Then it adds nothing to
+        its replay, and learns on from what is there, with as many updates as before. Upper row: episode score. Lower
+        row: world-model loss on its own evaluation episodes. Last column: mean over {mean_over}, and its 95 % interval
+        ({within}). {normalised} {normalised_loss} Only pairs in which {active_stopped.label} is planned are shown.
+        {band}""",
+        tasks=scales.MAIN,
+        about=('stopped',),
+        paired=('stopped',),
+    ),
+    Entry(
         'table_S1',
         '5_ablations',
         'study',

@@ -113,7 +113,8 @@ def _among_offline(values: pd.Series) -> str:
     if values.empty:
         return ''
     state = 'no measure reaches that on average' if values.max() < offline.GOOD else 'the highest AUROC is good too'
-    best = f'highest: {values.max():.2f}, the {quantities.get(values.idxmax()).words}'
+    digits = 2 if (round(values.max(), 2) < offline.GOOD) == (values.max() < offline.GOOD) else 3
+    best = f'highest: {values.max():.{digits}f}, the {quantities.get(values.idxmax()).words}'
     return f'Among offline agents alone {state} ({best}).'
 
 

@@ -101,7 +101,8 @@ def test_a_source_that_was_trained_for_others_is_not_shown():
     assert seeds('figure_3') == set(range(10, 20))
     assert seeds('figure_S7') == {20, 21}
     assert seeds('figure_S1') == {20, 21, 22}
-    assert seeds('figure_S5') == set(range(10, 20))
+    assert seeds('figure_S5') == {*range(10, 20), *range(30, 39)}  # of its Tandem-same-WM
+    assert seeds('figure_stopped') == {10, *range(30, 39)}
 
 
 def test_what_an_entry_has_of_a_chapter_is_its_part(entry):
