@@ -296,11 +296,13 @@ def _interim(primary: pd.DataFrame, scale: str) -> str:
     """Which verdicts rest on a part of the planned pairs; '' if none does."""
     pairs_of = verdicts.progress(scale)
     found = []
-    for row in primary[primary.verdict.isin((claims.SUPPORTED, claims.CONTRADICTED)) & primary.p.notna()].itertuples():
-        pairs = pairs_of[row.id]
+    is_decided = primary.verdict.isin((claims.SUPPORTED, claims.CONTRADICTED)) & primary.p.notna()
+    for row in primary[is_decided].to_dict('records'):
+        pairs = pairs_of[row['id']]
         if pairs.finished < pairs.planned:
-            words = row.claim[0].lower() + row.claim[1:].rstrip('.')
-            found.append(f'{row.id} ({words}) is {row.verdict} by {pairs.finished} of {pairs.planned} planned pairs')
+            words = row['claim'][0].lower() + row['claim'][1:].rstrip('.')
+            state = f'{row["verdict"]} by {pairs.finished} of {pairs.planned} planned pairs'
+            found.append(f'{row["id"]} ({words}) is {state}, with a difference of {verdicts.estimate(row)}')
     return f'Interim: {listed(found)}.' if found else ''
 
 
