@@ -155,7 +155,7 @@ def test_a_table_fits_into_a_terminal(monkeypatch, capsys):
 def test_tables_of_markdown(capsys):
     assert cli.main(['figures', '--markdown']) == 0
     head, rule, first, *_ = capsys.readouterr().out.splitlines()
-    assert head == '| figure | shows | file | notebook | scales (agents) |' and set(rule) == set('| -')
+    assert head == '| figure | published | shows | file | notebook | scales (agents) |' and set(rule) == set('| -')
     assert first == '| Fig. 1 | The whole study at a glance | figure_1.png | 1_toy_maze |  |'
 
 

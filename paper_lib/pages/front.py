@@ -13,6 +13,7 @@ from paper_lib.study import (
     book,
     catalogue,
     conclusion,
+    diagnosis,
     offline,
     outcomes,
     paper,
@@ -42,8 +43,9 @@ CAUTION = """There is one row for each claim: its primary row. The estimate is t
     ratio. A claim is supported only if the whole interval lies inside the range that the claim names, and
     contradicted only if it lies wholly outside; in both cases p, adjusted for
     all claims, must be below 0.05 (C10 is exact and has no p). The interval is that of a
-    sign-flip test. Undecided is no evidence against a claim, and a row of few pairs is an interim result. {glossary}
-    explains the words."""
+    sign-flip test. Undecided is no evidence against a claim, and a row of fewer pairs than are planned is an interim
+    result. P5 is an experiment that the paper leaves for future work; its direction is ours. {glossary} explains the
+    words."""
 COMMANDS = """# Install what is needed (1.6 GB), and draw these figures; {trains}.
 make figures{scale}
 export PATH=$PWD/.venv/bin:$PATH
@@ -58,7 +60,7 @@ paper-lib train --task gym:Pendulum-v1 --agent passive
 paper-lib audit mine.npz
 paper-lib train --task gym:Pendulum-v1 --agent passive --dataset mine.npz
 
-# Train three agents on it (vectors only; a quarter of an hour), and ask whether they degrade.
+# Train three agents on it (vectors only; a quarter of an hour), and ask whether they degrade{today}.
 paper-lib diagnose mine.npz"""
 OWN_DATA = """A recording is an <code>.npz</code> file of our arrays, of OGBench or of D4RL, a folder of ExORL
     or V-D4RL, or a dataset of Minari. {data} shows the formats by example, and {diagnose} says how a diagnosis
@@ -92,7 +94,7 @@ def render(folder: Path, scale: str) -> str:
         f'<ul>{points}</ul>' if points else '',
         _figure(folder, 'figure_stopped'),
         _beyond(known),
-        layout.heading(2, 'What the paper claims, and what came out here'),
+        layout.heading(2, 'The claims, and what came out here'),
         outcomes.as_html(primary),
         f'<p class="small">{unwrapped(CAUTION).format(glossary=_glossary("The glossary"))}</p>',
         layout.heading(2, RUN_IT),
@@ -118,7 +120,9 @@ def _run_it(scale: Scale) -> str:
     if not scale.trains:
         trains = 'docs/cluster.md says how to train them'
     named = '' if scale.name == parameters.Parameters().scale else f' SCALE={scale.name}'
-    commands = COMMANDS.format(scale=named, trains=trains)
+    known = diagnosis.known()
+    today = ' (today it cannot tell)' if known.empty or diagnosis.learn(known).doubts else ''
+    commands = COMMANDS.format(scale=named, trains=trains, today=today)
     own = unwrapped(OWN_DATA).format(
         data=documents.link('your_data', 'Your data'), diagnose=documents.link('diagnose', 'Diagnosing a recording')
     )

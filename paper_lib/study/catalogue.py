@@ -591,7 +591,7 @@ ROWS = (
         those in the source's replay, on a square-root axis); both are means over {mean_over}. Dots: evaluations. Line:
         mean of the evaluations with the same amount. Dashed: final score of {active.label} and of {passive.label},
         which adds nothing. Only pairs are shown in which an agent that adds data has run; the units are those of all
-        pairs. {schedules} {normalised}""",
+        pairs that Passive has. {schedules} {normalised}""",
         about=('interacting',),
     ),
     Entry(
@@ -634,13 +634,14 @@ ROWS = (
         '5_ablations',
         'study',
         ('active', 'stopped'),
-        _curves(BOTH, mean=True),
+        _draws('grids.stopped'),
         title='An agent that stops acting half-way',
         text="""Until half of the environment steps, {active_stopped.label} is {active.label}. Then it adds nothing to
         its replay, and learns on from what is there, with as many updates as before. Upper row: episode score. Lower
         row: world-model loss on its own evaluation episodes. Last column: mean over {mean_over}, and its 95 % interval
-        ({within}). {normalised} {normalised_loss} Only pairs in which {active_stopped.label} is planned are shown.
-        {band}""",
+        ({within}). Normalised is by the Active runs shown: a score is 0 for random actions and 1 for their mean final
+        score, a loss is 1 for their mean final loss. (The row of P5 has the units of the pairs that Passive has.) Grey
+        line: half of the steps. Only pairs in which {active_stopped.label} is planned are shown. {band}""",
         tasks=scales.MAIN,
         about=('stopped',),
         paired=('stopped',),

@@ -301,9 +301,20 @@ def _interim(primary: pd.DataFrame, scale: str) -> str:
         pairs = pairs_of[row['id']]
         if pairs.finished < pairs.planned:
             words = row['claim'][0].lower() + row['claim'][1:].rstrip('.')
-            state = f'{row["verdict"]} by {pairs.finished} of {pairs.planned} planned pairs'
-            found.append(f'{row["id"]} ({words}) is {state}, with a difference of {verdicts.estimate(row)}')
-    return f'Interim: {listed(found)}.' if found else ''
+            have_run = f'of which {pairs.finished} of {pairs.planned} planned pairs have run'
+            numbers = f'{verdicts.estimate(row)}; {_of_tasks(row["id"], scale)}'
+            found.append(f'{row["id"]} ({words}), {have_run}, is {row["verdict"]}: {numbers}')
+    return f'Interim: {"; ".join(found)}.' if found else ''
+
+
+def _of_tasks(claim: str, scale: str) -> str:
+    """The primary row of a claim on each task alone."""
+    parts = []
+    for task in main_entry(scale).tasks:
+        (row,) = verdicts.table('study', scales.get(scale), (claim,), secondary=False, task=task).to_dict('records')
+        if row['pairs']:
+            parts.append(f'{number(row["estimate"])} on {tasks.get(task).short} (p {probability(row["p"])})')
+    return listed(parts)
 
 
 def _by_task(entry: Planned, scale: str) -> str:

@@ -74,6 +74,15 @@ def curves(
         return figure
 
 
+def stopped(frames: Frames, names: Sequence[str]) -> Figure:
+    """Score and loss of agents some of which stop collecting, with a line where they do, and their mean over tasks."""
+    figure = curves(frames, names, ('score', 'wm_loss'), mean=True)
+    for axes in figure.axes:
+        for step in {spec.collect_until for spec in frames.specs if spec.collect_until}:
+            axes.axvline(step, color=GREY, lw=1.2, zorder=0)
+    return figure
+
+
 def _shape(panel_count: int) -> tuple[int, int]:
     """Rows and columns for this many panels, full rows as far as possible."""
     widest = WIDEST if panel_count <= 2 * WIDEST else WIDEST_OF_MANY

@@ -9,7 +9,7 @@ import pandas as pd
 
 from paper_lib.study import claims, tables
 from paper_lib.study.names import counted
-from paper_lib.study.verdicts import estimate, probability
+from paper_lib.study.verdicts import estimate, of_planned, probability
 
 HEADINGS = ('verdict', 'claim', 'estimate, 95 % interval', 'p', 'adjusted p', 'pairs')
 
@@ -85,7 +85,7 @@ def _line(row: dict[str, Any], named: bool) -> str:
         estimate(row),
         probability(row['p']),
         probability(row['adjusted_p']),
-        str(row['pairs']),
+        of_planned(row),
     ]
     # On a narrow page the cells of a row stand below each other, each after its heading.
     marked = [f'<td data-heading="{heading}">{cell}</td>' for heading, cell in zip(HEADINGS, cells, strict=True)]

@@ -65,7 +65,7 @@ def _agents(figure):
         colored = {'boxstyle': 'round', 'fc': agents.get(name).color, 'ec': 'white', 'hatch': _hatch(name)}
         named = text | {'fontweight': 'bold', 'color': 'white', 'bbox': colored}
         agent = axes.text(0.5, 0.86, agents.get(name).label, **named)
-        agent.set_path_effects([withStroke(linewidth=2.5, foreground=agents.get(name).color)])
+        agent.set_path_effects([withStroke(linewidth=4, foreground=agents.get(name).color)])
         data = axes.text(0.76 if acts else 0.5, 0.14, reads, **text)
         arrow(axes, data, agent)
         axes.text(0.72 if acts else 0.53, 0.54, 'learns', fontsize=6.5, va='center')

@@ -306,7 +306,7 @@ def start(axes: Axes, point: np.ndarray) -> None:
 def path(axes: Axes, points: np.ndarray, thin: bool = False) -> None:
     """A trajectory (n, 2) as a white line, with a black outline unless it is thin."""
     if thin:
-        axes.plot(*points.T, color='white', lw=0.4, zorder=3)
+        axes.plot(*points.T, color='white', lw=0.4, alpha=0.6, zorder=3)
     else:
         axes.plot(*points.T, color='white', lw=1.3, path_effects=BLACK_OUTLINE, zorder=3)
     start(axes, points[0])

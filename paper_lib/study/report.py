@@ -159,7 +159,7 @@ def training() -> str:
     waiting = {}  # why runs of the plan cannot decide it, '' if they can -> ids of claims
     pairs_of = verdicts.progress(SCALE)
     for row in verdicts.primary(SCALE):
-        if row['verdict'] in (claims.NO_RUNS, claims.UNDECIDED):
+        if row['verdict'] in (claims.NO_RUNS, claims.UNDECIDED) or row['planned'] > row['pairs']:
             waiting.setdefault(verdicts.obstacle(row, pairs_of[row['id']]), []).append(row['id'])
     decidable = waiting.pop('', [])
     rows = []

@@ -20,9 +20,10 @@ def table(
 ) -> pd.DataFrame:  # fmt: skip
     """The table of these claims on the archived runs of a chapter, as `claims.table` gives it.
 
-    Runs of all agents count, since a primary row is judged among those of all claims; exploratory runs do not. In the
-    maze every row is secondary. Without `secondary` a claim has its first row alone. With `task`, only runs of this
-    task count.
+    Besides its columns there is `planned`: the number of pairs that are planned, where some of them have not run, else
+    that of pairs. Runs of all agents count, since a primary row is judged among those of all claims; exploratory runs
+    do not. In the maze every row is secondary. Without `secondary` a claim has its first row alone. With `task`, only
+    runs of this task count.
     """
     tested = plan.specs(chapter, scale, seeds, optional=True, exploratory=False)
     folder = paths.archive(scale.name)
@@ -32,7 +33,15 @@ def table(
     for name in ('metrics', 'traces') if is_primary else ('metrics',):  # no claim about steps is tested in the maze
         rows = archive.table(folder, chapter, name)
         of_runs[name] = rows[rows.run_id.isin(complete)].reset_index(drop=True)
-    return claims.table(of_runs['metrics'], claims.random(chapter), ids, is_primary, of_runs.get('traces'), secondary)
+    found = claims.table(of_runs['metrics'], claims.random(chapter), ids, is_primary, of_runs.get('traces'), secondary)
+    found['planned'] = found.pairs
+    if is_primary and not task:
+        pairs_of = _progress(tested, complete)
+        for index, row in found[found.row == claims.PRIMARY].iterrows():
+            pairs = pairs_of[row.id]
+            if pairs.finished < pairs.planned:
+                found.loc[index, 'planned'] = pairs.planned
+    return found
 
 
 def primary_table(scale: str) -> pd.DataFrame:
@@ -51,7 +60,10 @@ class Progress(NamedTuple):
 def progress(scale: str) -> dict[str, Progress]:
     """Claim -> how far its pairs are, those that are planned as optional ones included."""
     specs = plan.specs('study', scales.get(scale), optional=True, exploratory=False)
-    archived = archive.ids(paths.archive(scale), 'study')
+    return _progress(specs, archive.ids(paths.archive(scale), 'study'))
+
+
+def _progress(specs: list[RunSpec], archived: Collection[str]) -> dict[str, Progress]:
     finished = [spec for spec in specs if spec.run_id in archived]
     in_plan = {spec.agent for spec in specs}
     fewest = next(count for count in itertools.count(1) if not claims.too_few(count))
@@ -86,7 +98,7 @@ def rows(scale: str) -> list[dict[str, Any]]:
 
     Columns: id, claim, row (primary or secondary), statistic, asked (where the mean lies if the claim holds), on (the
     maze, or a number of tasks), estimate, low and high (its 95 % interval; None where there is none), p, adjusted_p,
-    pairs, verdict.
+    pairs, planned (as in `table`), verdict.
     """
     known = scales.get(scale)
     found = []
@@ -107,7 +119,7 @@ def _plain(frame: pd.DataFrame, chapter: str) -> list[dict[str, Any]]:
         on = 'maze' if chapter == 'toy_maze' else f'{row["tasks"]} tasks'
         numbers = {name: _finite(row[name]) for name in ('estimate', 'low', 'high', 'p', 'adjusted_p')}
         kept = {name: row[name] for name in ('id', 'claim', 'row', 'statistic', 'asked')}
-        found.append(kept | {'on': on} | numbers | {'pairs': row['pairs'], 'verdict': row['verdict']})
+        found.append(kept | {'on': on} | numbers | {name: row[name] for name in ('pairs', 'planned', 'verdict')})
     return found
 
 
@@ -125,9 +137,15 @@ def words(row: dict[str, Any]) -> dict[str, str]:
         'estimate, 95 % interval': estimate,
         'p': probability(row['p']),
         'adjusted p': probability(row['adjusted_p']),
-        'pairs': str(row['pairs']),
+        'pairs': of_planned(row),
         'verdict': row['verdict'],
     }
+
+
+def of_planned(row: dict[str, Any]) -> str:
+    """The number of pairs of a row, beside that of the planned ones where some have not run."""
+    planned = row.get('planned', row['pairs'])
+    return f'{row["pairs"]} of {planned}' if planned > row['pairs'] else str(row['pairs'])
 
 
 def probability(p: float | None) -> str:

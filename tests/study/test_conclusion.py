@@ -97,7 +97,8 @@ def test_a_verdict_by_a_part_of_the_planned_pairs_is_called_interim(archived, mo
     assert pairs_of['C1'] == (20, 20, 6) and pairs_of['C11'] == (20, 0, 6)
     monkeypatch.setattr(verdicts, 'progress', lambda scale: pairs_of | {'C1': verdicts.Progress(24, 20, 6)})
     words = 'offline agents end with a lower score than the Active agent'
-    assert f'Interim: C1 ({words}) is supported by 20 of 24 planned pairs, with a difference of -0.' in said()
+    state = 'of which 20 of 24 planned pairs have run, is supported: -0.'
+    assert f'Interim: C1 ({words}), {state}' in said()
 
 
 def test_the_maze_is_told_beside(archived, make_store):
