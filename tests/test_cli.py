@@ -156,7 +156,7 @@ def test_tables_of_markdown(capsys):
     assert cli.main(['figures', '--markdown']) == 0
     head, rule, first, *_ = capsys.readouterr().out.splitlines()
     assert head == '| figure | published | shows | file | notebook | scales (agents) |' and set(rule) == set('| -')
-    assert first == '| Fig. 1 | The whole study at a glance | figure_1.png | 1_toy_maze |  |'
+    assert first == '| Fig. 1 | 1 | The whole study at a glance | figure_1.png | 1_toy_maze |  |'
 
 
 def test_claims_are_in_words_and_numbers_in_json(monkeypatch, capsys):

@@ -75,6 +75,10 @@ class Batch:
 
     def step(self, action: dict) -> dict:
         """As Env.step with a leading axis n everywhere: {'action': (n, A), 'reset': (n,) bool}."""
+        lengths = len(action['action']), len(action['reset'])
+        count = len(self.envs)
+        if lengths != (count, count):
+            raise ValueError(f'action and reset have lengths {lengths[0]} and {lengths[1]}, expected {count}')
         pairs = zip(action['action'], action['reset'], strict=True)
         actions = [{'action': one_action, 'reset': one_reset} for one_action, one_reset in pairs]
         if isinstance(self.envs[0], remote.Remote):

@@ -17,7 +17,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from paper_lib.contract import files
 from paper_lib.contract.errors import RunError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study import extract, paths, sealed
@@ -103,8 +102,6 @@ def add(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str = 'toy_
     equal bytes. Raises RunError as `load`, and where the disk refuses.
     """
     done = [spec for spec in specs if store.status(spec) == 'done']
-    if not done and not folder.exists():
-        return {}
     done_ids = [spec.run_id for spec in done]
     dropped = {}
     changed = {}
@@ -171,13 +168,9 @@ def state(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str, plan
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Notebooks that run side by side change an archive one after the other, where the file system has locks.
-
-    Raises RunError where the folder can be neither made nor opened.
-    """
-    with files.guard(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
+    """Notebooks that run side by side change an archive one after the other, where the file system has locks."""
+    above = next(path for path in folder.absolute().parents if path.exists())  # the folder itself may not exist yet
+    handle = os.open(above, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)

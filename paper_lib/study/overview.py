@@ -52,28 +52,37 @@ def glance(frames: Frames, _: Sequence[str]) -> Figure:
 
 
 def _agents(figure):
-    def arrow(axes, start, end):
-        style = {'patchA': start.get_bbox_patch(), 'patchB': end.get_bbox_patch(), 'arrowstyle': '-|>', 'color': '0.4'}
-        axes.annotate('', end.get_position(), start.get_position(), arrowprops=style)
-
+    """Boxes and arrows at fixed places: in a layout of axes of unequal widths their last bits would vary."""
+    axes = figure.add_axes((0, 0, 1, 0.84))
+    axes.axis('off')
     text = {'ha': 'center', 'va': 'center', 'fontsize': 7, 'bbox': {'boxstyle': 'round', 'fc': 'white', 'ec': '0.4'}}
-    widths = [1.6 if acts else 1 for acts, _ in DRAWN.values()]
-    grid = figure.subplots(1, len(DRAWN), width_ratios=widths)
-    for axes, (name, (acts, reads)) in zip(grid, DRAWN.items(), strict=True):
-        axes.set(xlim=(0, 1), ylim=(0, 1))
-        axes.axis('off')
+    small = {'fontsize': 6.5, 'va': 'center'}
+    left = 0.0
+
+    def arrow(*points):
+        start, end = ((left + width * x, y) for x, y in points)
+        axes.annotate('', end, start, arrowprops={'arrowstyle': '-|>', 'color': '0.4', 'shrinkA': 0, 'shrinkB': 0})
+
+    for name, (acts, reads) in DRAWN.items():
+        width = 1.6 if acts else 1.0
         colored = {'boxstyle': 'round', 'fc': agents.get(name).color, 'ec': 'white', 'hatch': _hatch(name)}
         named = text | {'fontweight': 'bold', 'color': 'white', 'bbox': colored}
-        agent = axes.text(0.5, 0.86, agents.get(name).label, **named)
+        agent = axes.text(left + 0.5 * width, 0.88, agents.get(name).label, **named)
         agent.set_path_effects([withStroke(linewidth=4, foreground=agents.get(name).color)])
-        data = axes.text(0.76 if acts else 0.5, 0.14, reads, **text)
-        arrow(axes, data, agent)
-        axes.text(0.72 if acts else 0.53, 0.54, 'learns', fontsize=6.5, va='center')
         if acts:
-            place = axes.text(0.2, 0.14, acts, **text)
-            arrow(axes, agent, place)
-            arrow(axes, place, data)
-            axes.text(0.29, 0.54, 'acts', fontsize=6.5, va='center', ha='right')
+            axes.text(left + 0.2 * width, 0.16, acts, **text)
+            axes.text(left + 0.77 * width, 0.16, reads, **text)
+            arrow((0.42, 0.74), (0.24, 0.36))
+            arrow((0.39, 0.16), (0.55, 0.16))
+            arrow((0.74, 0.36), (0.58, 0.74))
+            axes.text(left + 0.29 * width, 0.55, 'acts', ha='right', **small)
+            axes.text(left + 0.7 * width, 0.55, 'learns', **small)
+        else:
+            axes.text(left + 0.5 * width, 0.16, reads, **text)
+            arrow((0.5, 0.4), (0.5, 0.74))
+            axes.text(left + 0.53 * width, 0.57, 'learns', **small)
+        left += width
+    axes.set(xlim=(0, left), ylim=(0, 1))
     figure.suptitle('(a) Agents', fontsize=10, fontweight='bold', x=0.01, ha='left')
 
 
@@ -176,7 +185,7 @@ def _hatch(name: str) -> str:
 
 def _tick(name: str, values: dict[str, dict[str, np.ndarray]]) -> str:
     """The label of an agent, which is broken where it can be, and the number of its pairs."""
-    label = agents.get(name).label.replace(' + ', '\n+ ').replace('-', '\n-')
+    label = agents.get(name).label.replace(' + ', '\n+ ').replace('-', '-\n')
     if name not in values:
         return label
     return f'{label}\n({counted(_pairs(values[name]), "pair")})'

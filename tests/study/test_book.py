@@ -91,7 +91,7 @@ def test_figure_and_table_are_saved_with_caption(folder, specs, make_store):
     ):
         assert part in table.caption
     head = (saved / 'table_claims_toy_maze.csv').read_text().partition('\n')[0]
-    assert head == ','.join(claims.COLUMNS)
+    assert head == ','.join([*claims.COLUMNS, 'planned'])
     assert (saved / 'table_claims_toy_maze.tex').exists()
 
 

@@ -32,7 +32,8 @@ def chapters(chapters, study):
 
 
 def text(figure):
-    return ' '.join(artist.get_text() for artist in figure.findobj(matplotlib.text.Text))
+    words = ' '.join(artist.get_text() for artist in figure.findobj(matplotlib.text.Text))
+    return words.replace('-\n', '-')
 
 
 def draw(name, found, folder):
@@ -47,7 +48,7 @@ def caption(name, found):
 
 def test_every_figure_of_the_paper_is_there_and_has_a_caption():
     wanted = {f'figure_{i}' for i in range(1, 9)} | {f'figure_S{i}' for i in range(1, 18)}
-    ours = ('base_agent', '2_curves', '2_walker', '5_curves', 'offline', 'offline_curves', 'price')
+    ours = ('base_agent', '2_curves', '2_walker', '5_curves', 'stopped', 'offline', 'offline_curves', 'price')
     assert wanted | {f'figure_{name}' for name in ours} == set(FIGURES)
     for entry in catalogue.ENTRIES.values():
         assert entry.text and entry.title
