@@ -34,7 +34,7 @@ def glance(frames: Frames, _: Sequence[str]) -> Figure:
     """(a) The agents; (b) all tasks, those shown here framed; (c-e) normalised mean final score of three groups."""
     with context():
         pictures = reference.pictures()
-        figure = panels.new(frames, 7.2, 7.8)
+        figure = panels.new(frames, 7.5, 8.0)
         drawn, top, bottom = figure.subfigures(3, 1, height_ratios=[0.45, 1.15, 1])
         _agents(drawn)
         groups = {title: agents.group(group) for title, group in BARS.items()}
