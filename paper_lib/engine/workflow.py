@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paper_lib.contract import files
-from paper_lib.contract.errors import UserError
+from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data.store import Store
 from paper_lib.engine import jobs, queue
@@ -126,11 +126,18 @@ def write(todo: list[Step], planned: list[Job], site: Site, store: Store) -> Pat
             place = path.parent / step.id
             place.mkdir(parents=True, exist_ok=True)
             marker(step, store).unlink(missing_ok=True)
-            if step.id in by_id:
+            if step.id in by_id and not _is_written(place / 'job.json', by_id[step.id]):
                 jobs.write(place / 'job.json', by_id[step.id])
     files.write_bytes(path.with_name(SNAKEFILE.name), SNAKEFILE.read_bytes())  # all machines see it here
     files.write_bytes(path, content)
     return path
+
+
+def _is_written(path: Path, job: Job) -> bool:
+    try:
+        return jobs.read(path) == job
+    except RunError:
+        return False
 
 
 def command(program: str, plan: Path, site: Site, store: Store) -> list[str]:
