@@ -6,7 +6,7 @@ from typing import Any
 
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import comparisons, episodes, parameters, published, scales, stats, steps, supplement
+from paper_lib.study import claims, comparisons, episodes, parameters, published, scales, stats, steps, supplement
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
@@ -43,6 +43,7 @@ def _words(frames: Frames) -> dict[str, Any]:
         'baseline': BASELINE.format(**agents.AGENTS),
         'first': _first_seeds(frames),
         'hallucinates': episodes.HALLUCINATES,
+        'known_pair': claims.KNOWN_PAIR,
         'last': published.LAST,
         'margin': comparisons.MARGIN,
         'mean_over': MEAN_OVER,

@@ -294,27 +294,25 @@ def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
 
 def _interim(primary: pd.DataFrame, scale: str) -> str:
     """Which verdicts rest on a part of the planned pairs; '' if none does."""
-    pairs_of = verdicts.progress(scale)
     found = []
     is_decided = primary.verdict.isin((claims.SUPPORTED, claims.CONTRADICTED)) & primary.p.notna()
-    for row in primary[is_decided].to_dict('records'):
-        pairs = pairs_of[row['id']]
-        if pairs.finished < pairs.planned:
-            words = row['claim'][0].lower() + row['claim'][1:].rstrip('.')
-            have_run = f'of which {pairs.finished} of {pairs.planned} planned pairs have run'
-            numbers = f'{verdicts.estimate(row)}; {_of_tasks(row["id"], scale)}'
-            found.append(f'{row["id"]} ({words}), {have_run}, is {row["verdict"]}: {numbers}')
+    for row in primary[is_decided & (primary.planned > primary.pairs)].to_dict('records'):
+        words = row['claim'][0].lower() + row['claim'][1:].rstrip('.')
+        have_run = f'of which {verdicts.of_planned(row)} planned pairs have run'
+        numbers = '; '.join(filter(None, [verdicts.estimate(row), _of_tasks(row['id'], scale)]))
+        found.append(f'{row["id"]} ({words}), {have_run}, is {row["verdict"]}: {numbers}')
     return f'Interim: {"; ".join(found)}.' if found else ''
 
 
 def _of_tasks(claim: str, scale: str) -> str:
-    """The primary row of a claim on each task alone."""
+    """The primary row of a claim on each task alone; '' where there are too many to name."""
     parts = []
-    for task in main_entry(scale).tasks:
+    names = main_entry(scale).tasks
+    for task in names if len(names) <= NAMED else ():
         (row,) = verdicts.table('study', scales.get(scale), (claim,), secondary=False, task=task).to_dict('records')
         if row['pairs']:
             parts.append(f'{number(row["estimate"])} on {tasks.get(task).short} (p {probability(row["p"])})')
-    return listed(parts)
+    return listed(parts) if parts else ''
 
 
 def _by_task(entry: Planned, scale: str) -> str:

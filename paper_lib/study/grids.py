@@ -77,9 +77,9 @@ def curves(
 def stopped(frames: Frames, names: Sequence[str]) -> Figure:
     """Score and loss of agents some of which stop collecting, with a line where they do, and their mean over tasks."""
     figure = curves(frames, names, ('score', 'wm_loss'), mean=True)
-    for axes in figure.axes:
-        for step in {spec.collect_until for spec in frames.specs if spec.collect_until}:
-            axes.axvline(step, color=GREY, lw=1.2, zorder=0)
+    stops = {spec.collect_until for spec in frames.specs if spec.collect_until}
+    for axes, step in itertools.product(figure.axes, stops):
+        axes.axvline(step, color=GREY, lw=1.2, zorder=0)
     return figure
 
 
