@@ -773,9 +773,9 @@ CLAIMS_TEXT = """Each row compares runs of the same task and pair seed. A final 
     no interval). p: the two-sided p-value of this test. adjusted p: the same after Holm's correction over the primary
     rows of all claims; in the maze all rows are secondary. verdict: supported if the interval lies inside the range
     that the claim names (about equal: within {margin} of a normalised score), contradicted if it lies outside, and
-    undecided otherwise; a primary row also needs an adjusted p below 0.05. Without pair {known_pair}: what this pair shows was
-    known when it was decided which claims get further pairs. The CSV has the interval as low and high,
-    and besides iqm, the interquartile mean of all pairs with its bootstrap interval. {normalised}"""
+    undecided otherwise; a primary row also needs an adjusted p below 0.05. Without pair {known_pair}: what this pair
+    shows was known when it was decided which claims get further pairs. The CSV has the interval as low and high, and
+    besides iqm, the interquartile mean of all pairs with its bootstrap interval. {normalised}"""
 
 
 def shown(notebook: str) -> list[Entry]:
