@@ -1,8 +1,7 @@
 """Behaviour learning in imagination: DreamerV3 v1's actor and critics over any mix of rewards.
 
-A behaviour's weights are {'actor', 'critics', 'slow'}, with one critic and one slow critic
-per reward name, and one return normaliser per reward. Imagined arrays are time-major,
-states 0 to H. See `paper_lib.agent` for the sizes.
+A behaviour has one actor and, for each reward, one critic, one slow critic and one normaliser
+of returns. Imagined arrays are time-major, states 0 to H. See `paper_lib.agent` for the sizes.
 """
 
 from collections.abc import Callable
@@ -82,12 +81,12 @@ class Objective(NamedTuple):
     mix: dict[str, float | jax.Array]  # weight of each reward; the weights need not sum to 1
 
 
-class Learner(NamedTuple):
-    """A behaviour's weights, optimiser states and normalisers."""
+class Behaviour(NamedTuple):
+    """An actor with its critics: weights, optimiser states and normalisers."""
 
-    params: Params
-    opt: dict[str, Any]
-    norms: dict[str, Normaliser]
+    params: Params  # {'actor', 'critics', 'slow'}
+    opt: dict[str, Any]  # {'actor', 'critics'}
+    norms: dict[str, Normaliser]  # by reward
 
 
 class Outcome(NamedTuple):
@@ -208,7 +207,7 @@ def task_reward(wm: WorldModel, trajectory: Trajectory) -> jax.Array:
     return wm.reward(trajectory.feat[1:]).mean()
 
 
-def judge(learner: Learner, objective: Objective, trajectory: Trajectory, first_cont: jax.Array) -> Outcome:
+def judge(behaviour: Behaviour, objective: Objective, trajectory: Trajectory, first_cont: jax.Array) -> Outcome:
     """Value imagined trajectories, whose first states have the continue flags `first_cont` (N,).
 
     The advantage is A_t = sum_k w_k (R_k,t - v_k,t) / S_k / sum_k w_k over the rewards k, with
@@ -223,11 +222,11 @@ def judge(learner: Learner, objective: Objective, trajectory: Trajectory, first_
     returns = {}
     norms = {}
     metrics = {}
-    for name, params in learner.params['critics'].items():
+    for name, params in behaviour.params['critics'].items():
         value = critic(nets, params, trajectory.feat).mean()
         reward = objective.rewards[name](trajectory)
         returns[name] = lambda_return(reward, value, cont, gamma, nets.model.lam)
-        norms[name] = update_norm(learner.norms[name], returns[name])
+        norms[name] = update_norm(behaviour.norms[name], returns[name])
         advantage += objective.mix[name] * (returns[name] - value[:-1]) / norm_scale(norms[name])
         metrics[f'{name}_reward'] = reward.mean()
         metrics[f'{name}_return'] = returns[name].mean()
@@ -237,12 +236,12 @@ def judge(learner: Learner, objective: Objective, trajectory: Trajectory, first_
 
 
 def actor_loss(
-    policy: Policy, learner: Learner, objective: Objective, starts: Starts, key: jax.Array
+    policy: Policy, behaviour: Behaviour, objective: Objective, starts: Starts, key: jax.Array
 ) -> tuple[jax.Array, Outcome]:
     """L = -mean of w_t [A_t + eta H(pi(. | sg s_t))] over t = 0 to H - 1 (v1, Eq. 11), and the outcome.
 
     The gradient of A_t flows through the actions and the model, or it is the REINFORCE
-    gradient. L is a function of `policy`; the learner's critics and normalisers are constants.
+    gradient. L is a function of `policy`; the critics and normalisers of the behaviour are constants.
     """
     nets = policy.nets
     size = starts.cont.shape[0]
@@ -250,7 +249,7 @@ def actor_loss(
 
     def gain(act, push):
         trajectory = imagine(objective.wm, act, starts.state, draws, push)
-        outcome = judge(learner, objective, trajectory, starts.cont)
+        outcome = judge(behaviour, objective, trajectory, starts.cont)
         return (outcome.weight[:-1] * outcome.advantage).mean(), outcome
 
     push = jnp.zeros((nets.model.horizon + 1, size, nets.action))
@@ -295,7 +294,7 @@ def follow(slow: Params, critic: Params, count: jax.Array) -> Params:
 # Learning.
 
 
-def init(nets: Networks, key: jax.Array, names: tuple[str, ...]) -> Learner:
+def init(nets: Networks, key: jax.Array, names: tuple[str, ...]) -> Behaviour:
     """A new behaviour with one critic for each reward in `names`."""
     feat = jnp.zeros((1, nets.features))
     actor_key, *critic_keys = jax.random.split(key, len(names) + 1)
@@ -304,21 +303,21 @@ def init(nets: Networks, key: jax.Array, names: tuple[str, ...]) -> Learner:
     params = {'actor': actor, 'critics': critics, 'slow': jax.tree.map(jnp.copy, critics)}
     critic_opts = {name: optim.HEAD.init(params) for name, params in critics.items()}
     opt = {'actor': optim.HEAD.init(actor), 'critics': critic_opts}
-    return Learner(params, opt, {name: init_norm() for name in names})
+    return Behaviour(params, opt, {name: init_norm() for name in names})
 
 
 def train(
-    learner: Learner, objective: Objective, starts: Starts, hyper: dict[str, jax.Array], key: jax.Array
-) -> tuple[Learner, dict[str, jax.Array]]:
+    behaviour: Behaviour, objective: Objective, starts: Starts, hyper: dict[str, jax.Array], key: jax.Array
+) -> tuple[Behaviour, dict[str, jax.Array]]:
     """One update of the actor, then of the critics, then of the slow critics, on one imagined batch.
 
-    `hyper` holds the learning rates lr_actor and lr_critic. Returns the new learner and
-    metrics.
+    `hyper` holds the learning rates lr_actor and lr_critic. Returns the new
+    behaviour and metrics.
     """
     nets = objective.wm.nets
-    params, opt, _ = learner
+    params, opt, _ = behaviour
     policy = Policy(nets, params['actor'])
-    grads, outcome = jax.grad(actor_loss, has_aux=True)(policy, learner, objective, starts, key)
+    grads, outcome = jax.grad(actor_loss, has_aux=True)(policy, behaviour, objective, starts, key)
     actor, actor_opt = optim.step(optim.HEAD, policy.params, grads.params, opt['actor'], hyper['lr_actor'])
     critics = {}
     slow = {}
@@ -332,9 +331,9 @@ def train(
         slow[name] = follow(old_slow, critics[name], optim.count(old_opt))
         metrics[f'{name}_critic_loss'] = value
         metrics[f'{name}_scale'] = norm_scale(outcome.norms[name])
-    learner = Learner(
-        {'actor': actor, 'critics': critics, 'slow': slow},
-        {'actor': actor_opt, 'critics': critic_opts},
-        outcome.norms,
+    trained = Behaviour(
+        params={'actor': actor, 'critics': critics, 'slow': slow},
+        opt={'actor': actor_opt, 'critics': critic_opts},
+        norms=outcome.norms,
     )
-    return learner, metrics
+    return trained, metrics

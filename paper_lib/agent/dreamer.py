@@ -13,14 +13,13 @@ import jax
 import jax.numpy as jnp
 
 from paper_lib.agent import actor_critic, optim, plan2explore, probe, world_model
-from paper_lib.agent.actor_critic import Learner, Objective, Policy, Starts
+from paper_lib.agent.actor_critic import Behaviour, Objective, Policy, Starts
 from paper_lib.agent.networks import Networks, Params
 from paper_lib.agent.plan2explore import Ensemble
 from paper_lib.agent.world_model import Batch, Evidence, State, WorldModel
 
 Tree = dict[str, Any]
 Arrays = dict[str, jax.Array]
-KINDS = ('params', 'opt', 'norm')  # of a state, in the order of `Learner`
 
 
 def init(nets: Networks, key: jax.Array) -> Tree:
@@ -30,23 +29,22 @@ def init(nets: Networks, key: jax.Array) -> Tree:
     state = {'params': {'wm': wm}, 'opt': {'wm': optim.MODEL.init(wm)}, 'norm': {}}
     params, opt = state['params'], state['opt']
     params['probe'], opt['probe'] = probe.init(nets, keys[5])
-    _put_learner(state, 'task', actor_critic.init(nets, keys[6], ('task',)))
+    _put_behaviour(state, 'task', actor_critic.init(nets, keys[6], ('task',)))
     if nets.explore:
         expl_key, disag_key = jax.random.split(keys[7])
-        _put_learner(state, 'expl', actor_critic.init(nets, expl_key, ('task', 'disag')))
+        _put_behaviour(state, 'expl', actor_critic.init(nets, expl_key, ('task', 'disag')))
         params['disag'], opt['disag'] = plan2explore.init(nets, disag_key)
     return state
 
 
-def _learner(state: Tree, behaviour: str) -> Learner:
-    """The learner of a behaviour, taken from the state."""
-    return Learner(*(state[kind][behaviour] for kind in KINDS))
+def _behaviour(state: Tree, name: str) -> Behaviour:
+    """The behaviour 'task' or 'expl' of a state."""
+    return Behaviour(state['params'][name], state['opt'][name], state['norm'][name])
 
 
-def _put_learner(state: Tree, behaviour: str, learner: Learner) -> None:
-    """Write a behaviour's learner into the state."""
-    for kind, tree in zip(KINDS, learner):
-        state[kind][behaviour] = tree
+def _put_behaviour(state: Tree, name: str, behaviour: Behaviour) -> None:
+    """Write a behaviour into a state."""
+    state['params'][name], state['opt'][name], state['norm'][name] = behaviour
 
 
 def train_step(nets: Networks, state: Tree, batch: Batch, hyper: Arrays, key: jax.Array) -> tuple[Tree, Arrays]:
@@ -72,8 +70,8 @@ def train_step(nets: Networks, state: Tree, batch: Batch, hyper: Arrays, key: ja
     starts = choose_starts(nets, trained.state, batch, start_key)
     rewards = {'task': functools.partial(actor_critic.task_reward, wm)}
     objective = Objective(wm, rewards, {'task': 1.0})
-    learner, task_metrics = actor_critic.train(_learner(state, 'task'), objective, starts, hyper, task_key)
-    _put_learner(state, 'task', learner)
+    task, task_metrics = actor_critic.train(_behaviour(state, 'task'), objective, starts, hyper, task_key)
+    _put_behaviour(state, 'task', task)
     metrics |= task_metrics
 
     if nets.explore:
@@ -85,8 +83,8 @@ def train_step(nets: Networks, state: Tree, batch: Batch, hyper: Arrays, key: ja
         rewards['disag'] = functools.partial(plan2explore.disagreement, disag.ensemble)
         mix = {'task': 1 - hyper['w_expl'], 'disag': hyper['w_expl']}
         objective = Objective(wm, rewards, mix)
-        learner, expl_metrics = actor_critic.train(_learner(state, 'expl'), objective, starts, hyper, expl_key)
-        _put_learner(state, 'expl', learner)
+        expl, expl_metrics = actor_critic.train(_behaviour(state, 'expl'), objective, starts, hyper, expl_key)
+        _put_behaviour(state, 'expl', expl)
         metrics |= disag.metrics | {f'expl_{name}': value for name, value in expl_metrics.items()}
 
     trained_probe = probe.train(nets, params['probe'], opt['probe'], trained.state.feat)

@@ -24,7 +24,7 @@ import numpy as np
 import optax
 
 from paper_lib.agent import actor_critic, dists, dreamer, layers, optim, plan2explore, world_model
-from paper_lib.agent.actor_critic import Draws, Learner, Objective, Policy, Starts, Trajectory
+from paper_lib.agent.actor_critic import Behaviour, Draws, Objective, Policy, Starts, Trajectory
 from paper_lib.agent.kernels.actor_gradient import constant_actions
 from paper_lib.agent.networks import Networks, Params
 from paper_lib.agent.plan2explore import Ensemble
@@ -210,7 +210,7 @@ def measure(
     disagreement = plan2explore.disagreement(Ensemble(nets, watch['ensemble']), near.trajectory)
     measured['imagined_disagreement'] = mean(disagreement, near.alive[1:])
     objective = Objective(wm, {'task': functools.partial(actor_critic.task_reward, wm)}, {'task': 1.0})
-    task = Learner(params['task'], {}, {'task': norm})
+    task = Behaviour(params['task'], {}, {'task': norm})
     returns = actor_critic.judge(task, objective, near.trajectory, recorded.last.cont).returns['task']
     measured['imagined_return'] = returns[0].mean()
     return measured

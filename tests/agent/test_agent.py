@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from paper_lib.agent import actor_critic, dists, dreamer, layers, optim, world_model
-from paper_lib.agent.actor_critic import Learner, Objective, Starts, Trajectory
+from paper_lib.agent.actor_critic import Behaviour, Objective, Starts, Trajectory
 from paper_lib.agent.networks import Networks
 from paper_lib.agent.plan2explore import Ensemble, disagreement
 from paper_lib.agent.world_model import State, WorldModel
@@ -289,12 +289,12 @@ def test_actor_climbs_a_reward_that_depends_on_its_action(gradient):
     starts = Starts(State(jnp.zeros((64, 12)), jnp.zeros((64, 3, 4))), jnp.ones(64))
 
     @jax.jit
-    def update(learner, key):
-        learner, metrics = actor_critic.train(learner, objective, starts, hyper, key)
-        return learner, metrics['task_reward']
+    def update(behaviour, key):
+        behaviour, metrics = actor_critic.train(behaviour, objective, starts, hyper, key)
+        return behaviour, metrics['task_reward']
 
-    learner = Learner(state['params']['task'], state['opt']['task'], state['norm']['task'])
-    _, rewards = jax.lax.scan(update, learner, jax.random.split(jax.random.key(0), 200))
+    behaviour = Behaviour(state['params']['task'], state['opt']['task'], state['norm']['task'])
+    _, rewards = jax.lax.scan(update, behaviour, jax.random.split(jax.random.key(0), 200))
     assert abs(rewards[:10].mean()) < 0.3 and rewards[-10:].mean() > 0.7
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from paper_lib.agent import actor_critic, dists, world_model
-from paper_lib.agent.actor_critic import Learner, Objective, Policy, Starts, Trajectory
+from paper_lib.agent.actor_critic import Behaviour, Objective, Policy, Starts, Trajectory
 from paper_lib.agent.plan2explore import Ensemble, disagreement
 from paper_lib.agent.world_model import State, WorldModel
 
@@ -122,9 +122,9 @@ def imagined(wm, params, state, batch, key):
     cont = 1.0 - batch['is_terminal']
     starts = jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), Starts(state, cont))
     objective = Objective(wm, {'task': functools.partial(actor_critic.task_reward, wm)}, {'task': 1.0})
-    learner = Learner(params, None, {'task': actor_critic.init_norm()})
+    behaviour = Behaviour(params, None, {'task': actor_critic.init_norm()})
     policy = Policy(wm.nets, params['actor'])
-    _, outcome = actor_critic.actor_loss(policy, learner, objective, starts, key)
+    _, outcome = actor_critic.actor_loss(policy, behaviour, objective, starts, key)
     critic, slow, returns = params['critics']['task'], params['slow']['task'], outcome.returns['task']
     baseline = actor_critic.critic(wm.nets, critic, outcome.trajectory.feat[:-1]).mean()  # states 0 to H - 1
     return {

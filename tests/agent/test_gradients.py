@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from paper_lib.agent import actor_critic, dists, dreamer, plan2explore, world_model
-from paper_lib.agent.actor_critic import Learner, Objective, Policy, Starts
+from paper_lib.agent.actor_critic import Behaviour, Objective, Policy, Starts
 from paper_lib.agent.networks import Networks
 from paper_lib.agent.plan2explore import Ensemble
 from paper_lib.agent.world_model import State, WorldModel
@@ -143,12 +143,12 @@ def dynamics():
     """The agent's gradient of the exploring actor, and the reference's as a function of what it holds constant."""
     params, mix, key = state_of(NETS)['params'], {'task': 0.25, 'disag': 0.5}, jax.random.key(4)
     expl, start = params['expl'], starts()
-    objective, learner = objective_of(NETS, params, mix), Learner(expl, None, NORMS)
+    objective, behaviour = objective_of(NETS, params, mix), Behaviour(expl, None, NORMS)
 
     @jax.jit
     @functools.partial(jax.grad, has_aux=True)
     def ours(actor):
-        return actor_critic.actor_loss(Policy(NETS, actor), learner, objective, start, key)
+        return actor_critic.actor_loss(Policy(NETS, actor), behaviour, objective, start, key)
 
     reference = jax.jit(jax.value_and_grad(reference_loss))
     rest = (params['wm'], expl['critics'], params['disag'], mix, start.state, start.cont, key)
@@ -193,8 +193,8 @@ def test_reinforce_gradient_is_that_of_the_log_probability_alone(nets):
     @jax.jit
     @functools.partial(jax.grad, has_aux=True)
     def ours(actor):
-        learner = Learner(task, None, {'task': NORM})
-        return actor_critic.actor_loss(Policy(nets, actor), learner, objective, starts(), key)
+        behaviour = Behaviour(task, None, {'task': NORM})
+        return actor_critic.actor_loss(Policy(nets, actor), behaviour, objective, starts(), key)
 
     @jax.jit
     @jax.grad

@@ -10,7 +10,7 @@ import pytest
 from test_gradients import DISCRETE, MODEL, NETS, N, close, objective_of, starts, state_of
 
 from paper_lib.agent import actor_critic
-from paper_lib.agent.actor_critic import Learner, Policy
+from paper_lib.agent.actor_critic import Behaviour, Policy
 from paper_lib.agent.kernels import actor_gradient, convolutions, products, recurrence
 
 pytestmark = pytest.mark.usefixtures('quick')
@@ -85,11 +85,11 @@ def gain_of(nets):
     """The gain of the task's actor in imagination, as a function of how it acts and a push, and its policy."""
     params, start, key = state_of(nets)['params'], starts(), jax.random.key(4)
     objective, draws = objective_of(nets, params, {'task': 1.0}), actor_critic.draw(nets, key, N)
-    learner = Learner(params['task'], None, {'task': actor_critic.init_norm()})
+    behaviour = Behaviour(params['task'], None, {'task': actor_critic.init_norm()})
 
     def gain(act, push):
         trajectory = actor_critic.imagine(objective.wm, act, start.state, draws, push)
-        outcome = actor_critic.judge(learner, objective, trajectory, start.cont)
+        outcome = actor_critic.judge(behaviour, objective, trajectory, start.cont)
         return (outcome.weight[:-1] * outcome.advantage).mean(), outcome
 
     return gain, Policy(nets, params['task']['actor']), jnp.zeros((MODEL.horizon + 1, N, nets.action))

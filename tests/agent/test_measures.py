@@ -11,7 +11,7 @@ import pytest
 from test_agent import BOTH, MINATAR, PROPRIO, fresh, random_batch
 
 from paper_lib.agent import actor_critic, dists, dreamer, measures
-from paper_lib.agent.actor_critic import Learner, Objective, Trajectory
+from paper_lib.agent.actor_critic import Behaviour, Objective, Trajectory
 from paper_lib.agent.measures import Samples, Shown
 from paper_lib.agent.world_model import WorldModel
 
@@ -178,8 +178,8 @@ def test_critics_learn_the_returns_of_their_own_values():
 
     @jax.jit
     def alone(own):
-        learner = Learner({'critics': {'task': own}}, {}, {'task': actor_critic.init_norm()})
-        outcome = actor_critic.judge(learner, objective, trajectory, first)
+        behaviour = Behaviour({'critics': {'task': own}}, {}, {'task': actor_critic.init_norm()})
+        outcome = actor_critic.judge(behaviour, objective, trajectory, first)
         predicted = actor_critic.critic(nets, own, feat)
         log_prob = dists.TwoHot(predicted.logits[:-1]).log_prob(outcome.returns['task'])
         return -(outcome.weight[:-1] * log_prob).mean(), predicted.mean()
