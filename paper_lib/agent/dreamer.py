@@ -61,12 +61,14 @@ def train_step(nets: Networks, state: Tree, batch: Batch, hyper: Arrays, key: ja
     latent_key, start_key, task_key, expl_key = jax.random.split(key, 4)
     uniform = jax.random.uniform(latent_key, (*batch['reward'].shape, nets.model.stoch))
 
+    # The world model.
     trained = world_model.train(WorldModel(nets, params['wm']), opt['wm'], batch, uniform, hyper['lr_model'])
     wm = trained.wm
     params['wm'] = wm.params
     opt['wm'] = trained.opt
     metrics = dict(trained.metrics)
 
+    # The task behaviour, in imagination.
     starts = choose_starts(nets, trained.state, batch, start_key)
     rewards = {'task': functools.partial(actor_critic.task_reward, wm)}
     objective = Objective(wm, rewards, {'task': 1.0})
@@ -74,19 +76,21 @@ def train_step(nets: Networks, state: Tree, batch: Batch, hyper: Arrays, key: ja
     _put_behaviour(state, 'task', task)
     metrics |= task_metrics
 
+    # The ensemble and the exploring behaviour (Plan2Explore).
     if nets.explore:
         disag = plan2explore.train(
             Ensemble(nets, params['disag']), opt['disag'], trained.state, batch, hyper['lr_expl']
         )
         params['disag'] = disag.ensemble.params
         opt['disag'] = disag.opt
-        rewards['disag'] = functools.partial(plan2explore.disagreement, disag.ensemble)
+        rewards = rewards | {'disag': functools.partial(plan2explore.disagreement, disag.ensemble)}
         mix = {'task': 1 - hyper['w_expl'], 'disag': hyper['w_expl']}
         objective = Objective(wm, rewards, mix)
         expl, expl_metrics = actor_critic.train(_behaviour(state, 'expl'), objective, starts, hyper, expl_key)
         _put_behaviour(state, 'expl', expl)
         metrics |= disag.metrics | {f'expl_{name}': value for name, value in expl_metrics.items()}
 
+    # The probe, which only watches.
     trained_probe = probe.train(nets, params['probe'], opt['probe'], trained.state.feat)
     params['probe'] = trained_probe.params
     opt['probe'] = trained_probe.opt
@@ -131,7 +135,7 @@ def init_carry(nets: Networks, size: int) -> Tree:
     }
 
 
-def policy(nets: Networks, params: Params, carry: Tree, obs: Batch, key: jax.Array) -> Tree:
+def act(nets: Networks, params: Params, carry: Tree, obs: Batch, key: jax.Array) -> Tree:
     """One step of acting: filter the observation (N, ...), then sample an action.
 
     As in v1, the actor sees a sample of the posterior, not its mode. `params` holds the

@@ -74,13 +74,13 @@ class Program:
     """The compiled functions of a group of `lanes` runs with equal networks; `program(...)` caches them."""
 
     def __init__(self, nets: Networks, lanes: int):
-        def chunk(state, batches, values, key, update):
+        def chunk(state, batches, hyper, key, update):
             count = batches['reward'].shape[0]
             keys = jax.vmap(lambda i: jax.random.fold_in(key, update + i))(jnp.arange(count))
-            return dreamer.train_chunk(nets, state, batches, values, keys)
+            return dreamer.train_chunk(nets, state, batches, hyper, keys)
 
         def act(params, carry, obs, key, counter):
-            return dreamer.policy(nets, params, carry, obs, jax.random.fold_in(key, counter))
+            return dreamer.act(nets, params, carry, obs, jax.random.fold_in(key, counter))
 
         def assess(params, episodes, key, counter):
             return dreamer.assess(nets, params, episodes, jax.random.fold_in(key, counter))
@@ -117,7 +117,7 @@ class Program:
         self.foresee = jax.jit(_lift(foresee, lanes), compiler_options=QUICK)
 
     def act(self, behaviour: str, params: Any, carry: Any, obs: dict, *, keys: jax.Array, counter: int) -> Any:
-        """One step of the policy of a behaviour ('task' or 'expl') in every lane: see `dreamer.policy`.
+        """One step of the policy of a behaviour ('task' or 'expl') in every lane: see `dreamer.act`.
 
         The program gets only those weights that acting needs.
         """

@@ -44,7 +44,7 @@ class Learner:
         without_explorer = dataclasses.replace(nets, explore=False)
         self.program_at_rest = lanes.program(without_explorer, len(group))  # while the explorer rests
         self.keys = lanes.keys(specs, 'train')
-        self.rates = lanes.hyper(specs)
+        self.hyper = lanes.hyper(specs)
         sources = [lane.source for lane in group]
         place = windows.OnDevice if windows.fit(sources) else windows.OnDisk
         self.windows = place(sources, self.model.length)
@@ -74,7 +74,7 @@ class Learner:
         for resting in phases:
             program, state = self._active(resting)
             trim()
-            program.chunk.lower(state, batches, self.rates, self.keys, np.int32(0)).compile()
+            program.chunk.lower(state, batches, self.hyper, self.keys, np.int32(0)).compile()
         if self.watched:
             trim()
             self.program.watch.lower(*self._watching(batches), self.keys, np.int32(0)).compile()
@@ -88,7 +88,7 @@ class Learner:
         starts = np.stack([self._starts(lane, numbers, rows) for lane in self.group])
         batches = self.windows.gather(starts, rows)
         program, state = self._active(explorer_rests)
-        state, metrics = program.chunk(state, batches, self.rates, self.keys, np.int32(numbers.start))
+        state, metrics = program.chunk(state, batches, self.hyper, self.keys, np.int32(numbers.start))
         self.state = {kind: tree | state[kind] for kind, tree in self.state.items()}
         if self.watched and numbers.start // WATCH_EVERY < numbers.stop // WATCH_EVERY:
             self._put(self.program.watch(*self._watching(batches), self.keys, np.int32(numbers.stop - 1)))

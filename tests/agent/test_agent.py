@@ -144,7 +144,7 @@ def test_acting_filters_as_training_does():
     for t in range(6):
         key = jax.random.fold_in(jax.random.key(5), t)
         obs = {name: jnp.asarray(batch[name][:, t]) for name in ('vector', 'is_first')}
-        carry = dreamer.policy(PROPRIO, acting, carry, obs, key)
+        carry = dreamer.act(PROPRIO, acting, carry, obs, key)
         deters.append(carry['deter'])
         actions.append(carry['action'])
         uniforms.append(jax.random.uniform(jax.random.split(key)[0], (4, MODEL.stoch)))
