@@ -13,6 +13,9 @@ measures      measures of degradation, which watch the agent and do not change i
 dreamer       one update of all networks, acting, and measuring whole episodes
 kernels       fast versions of formulas, each beside the plain formula with the same result
 
+Equations and algorithms without a source are those of the paper. v1 is DreamerV3 as it was
+published in January 2023 (arXiv:2301.04104v1), and where text and code differ, its code.
+
 Sizes in docstrings: B batch, T time, H horizon, N imagined trajectories, A action, D deter,
 S latents of C classes, F = D + S * C features, E embedding, K bins, U units. `...` is any
 leading shape.

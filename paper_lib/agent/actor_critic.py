@@ -78,7 +78,7 @@ class Objective(NamedTuple):
 
     wm: WorldModel
     rewards: dict[str, Reward]
-    mix: dict[str, float | jax.Array]  # weight of each reward; the weights need not sum to 1
+    mix: dict[str, float | jax.Array]  # weight w of each reward (Eq. 5); the weights need not sum to 1
 
 
 class Behaviour(NamedTuple):
@@ -152,8 +152,8 @@ def continuation(wm: WorldModel, feat: jax.Array, first: jax.Array) -> jax.Array
     return jnp.concatenate([first[None], wm.cont(feat[1:]).mode()])
 
 
-def weights(cont: jax.Array, gamma: float) -> jax.Array:
-    """Continue flags c (H + 1, N) -> weights of the states (H + 1, N): w_0 = c_0, w_t = gamma c_t w_{t-1}."""
+def state_weights(cont: jax.Array, gamma: float) -> jax.Array:
+    """Continue flags c (H + 1, N) -> weights of the states in losses (H + 1, N): w_0 = c_0, w_t = gamma c_t w_{t-1}."""
     return jnp.cumprod(gamma * cont, 0) / gamma
 
 
@@ -217,14 +217,14 @@ def judge(behaviour: Behaviour, objective: Objective, trajectory: Trajectory, fi
     nets = objective.wm.nets
     gamma = 1 - 1 / nets.model.discount_horizon
     cont = continuation(objective.wm, trajectory.feat, first_cont)
-    weight = sg(weights(cont, gamma))
+    weight = sg(state_weights(cont, gamma))
     advantage = 0.0
     returns = {}
     norms = {}
     metrics = {}
     for name, params in behaviour.params['critics'].items():
-        value = critic(nets, params, trajectory.feat).mean()
-        reward = objective.rewards[name](trajectory)
+        value = critic(nets, params, trajectory.feat).mean()  # (H + 1, N)
+        reward = objective.rewards[name](trajectory)  # (H, N)
         returns[name] = lambda_return(reward, value, cont, gamma, nets.model.lam)
         norms[name] = update_norm(behaviour.norms[name], returns[name])
         advantage += objective.mix[name] * (returns[name] - value[:-1]) / norm_scale(norms[name])
@@ -238,35 +238,39 @@ def judge(behaviour: Behaviour, objective: Objective, trajectory: Trajectory, fi
 def actor_loss(
     policy: Policy, behaviour: Behaviour, objective: Objective, starts: Starts, key: jax.Array
 ) -> tuple[jax.Array, Outcome]:
-    """L = -mean of w_t [A_t + eta H(pi(. | sg s_t))] over t = 0 to H - 1 (v1, Eq. 11), and the outcome.
+    """L = -mean of w_t [A_t + eta H(pi(. | sg s_t))] over t = 0 to H - 1 (Eq. 11 of v1), and the outcome.
 
-    The gradient of A_t flows through the actions and the model, or it is the REINFORCE
-    gradient. L is a function of `policy`; the critics and normalisers of the behaviour are constants.
+    The gradient of A_t flows through the actions and the model. With REINFORCE,
+    sg A_t log pi(a_t | sg s_t) stands in the place of A_t. L is a function of `policy`; the
+    critics and normalisers of the behaviour are constants.
     """
     nets = policy.nets
     size = starts.cont.shape[0]
     draws = draw(nets, key, size)
 
-    def gain(act, push):
+    def gain_of(act, push):
         trajectory = imagine(objective.wm, act, starts.state, draws, push)
         outcome = judge(behaviour, objective, trajectory, starts.cont)
         return (outcome.weight[:-1] * outcome.advantage).mean(), outcome
 
+    # The term of the advantages.
     push = jnp.zeros((nets.model.horizon + 1, size, nets.action))
     if nets.reinforce:
-        _, outcome = gain(actor_gradient.constant_actions(policy), push)
+        _, outcome = gain_of(actor_gradient.constant_actions(policy), push)
         outcome = sg(outcome)
         dist = policy(outcome.trajectory.feat)
         log_prob = dist.log_prob(outcome.trajectory.action)
-        total = (outcome.weight[:-1] * log_prob[:-1] * outcome.advantage).mean()
-    else:
-        value, slope, outcome = actor_gradient.slope_by_actions(gain, policy, push)
+        gain = (outcome.weight[:-1] * log_prob[:-1] * outcome.advantage).mean()
+    else:  # in two steps, with the same result as `actor_gradient.plain_gain(gain_of, policy, push)`
+        gain, slope, outcome = actor_gradient.slope_by_actions(gain_of, policy, push)
         dist = policy(outcome.trajectory.feat)
         actions = dist.sample(outcome.trajectory.noise)
-        total = actor_gradient.through_actions(value, slope, actions)
+        gain = actor_gradient.through_actions(gain, slope, actions)
 
-    weight, entropy = outcome.weight, dist.entropy()[:-1]
-    loss = -total - nets.model.entropy * (weight[:-1] * entropy).mean()
+    # The term of the entropy.
+    weight = outcome.weight
+    entropy = dist.entropy()[:-1]
+    loss = -gain - nets.model.entropy * (weight[:-1] * entropy).mean()
     metrics = outcome.metrics | {
         'actor_loss': loss,
         'entropy': entropy.mean(),
@@ -285,7 +289,7 @@ def critic_loss(params: Params, slow: Params, nets: Networks, outcome: Outcome, 
     return (outcome.weight[:-1] * nll).mean()
 
 
-def follow(slow: Params, critic: Params, count: jax.Array) -> Params:
+def update_slow(slow: Params, critic: Params, count: jax.Array) -> Params:
     """The slow critic after update number `count`: a copy of the critic after number 0, then a moving average."""
     rate = jnp.where(count == 0, 1.0, SLOW_RATE)
     return jax.tree.map(lambda s, c: (1 - rate) * s + rate * c, slow, critic)
@@ -317,8 +321,12 @@ def train(
     nets = objective.wm.nets
     params, opt, _ = behaviour
     policy = Policy(nets, params['actor'])
+
+    # The actor.
     grads, outcome = jax.grad(actor_loss, has_aux=True)(policy, behaviour, objective, starts, key)
     actor, actor_opt = optim.step(optim.HEAD, policy.params, grads.params, opt['actor'], hyper['lr_actor'])
+
+    # The critics, and the slow critics after them.
     critics = {}
     slow = {}
     critic_opts = {}
@@ -328,9 +336,10 @@ def train(
         old_opt = opt['critics'][name]
         value, grads = jax.value_and_grad(critic_loss)(old, old_slow, nets, outcome, name)
         critics[name], critic_opts[name] = optim.step(optim.HEAD, old, grads, old_opt, hyper['lr_critic'])
-        slow[name] = follow(old_slow, critics[name], optim.count(old_opt))
+        slow[name] = update_slow(old_slow, critics[name], optim.count(old_opt))
         metrics[f'{name}_critic_loss'] = value
         metrics[f'{name}_scale'] = norm_scale(outcome.norms[name])
+
     trained = Behaviour(
         params={'actor': actor, 'critics': critics, 'slow': slow},
         opt={'actor': actor_opt, 'critics': critic_opts},

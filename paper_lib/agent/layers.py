@@ -233,7 +233,7 @@ class RSSM(nn.Module):
         deter = jnp.tanh(self.first)
         return deter, self.prior(deter).mode()
 
-    def sequence(self, deter: jax.Array, stoch: jax.Array, action: jax.Array) -> jax.Array:
+    def next(self, deter: jax.Array, stoch: jax.Array, action: jax.Array) -> jax.Array:
         """(..., D), (..., S, C), (..., A) -> next deter (..., D): a GRU with one LayerNorm over all gates."""
         action = clip(action)
         x = self.img_in(jnp.concatenate([flat(stoch), action], -1))
@@ -258,7 +258,7 @@ class RSSM(nn.Module):
     def __call__(self, action: jax.Array, embed: jax.Array) -> None:
         """Use every parameter once, so that flax creates it: action (A,), embed (E,)."""
         deter, stoch = self.initial()
-        deter = self.sequence(deter, stoch, action)
+        deter = self.next(deter, stoch, action)
         self.prior(deter)
         self.posterior(deter, embed)
 

@@ -148,7 +148,7 @@ def critics_loss(critics: Params, wm: WorldModel, trajectory: Trajectory, first_
     gamma = 1 - 1 / nets.model.discount_horizon
     reward = actor_critic.task_reward(wm, trajectory)
     cont = actor_critic.continuation(wm, trajectory.feat, first_cont)
-    weight = actor_critic.weights(cont, gamma)
+    weight = actor_critic.state_weights(cont, gamma)
 
     def loss(params):
         predicted = actor_critic.critic(nets, params, trajectory.feat)

@@ -53,7 +53,10 @@ def loss(ensemble: Ensemble, state: State, batch: Batch) -> jax.Array:
 
 
 def disagreement(ensemble: Ensemble, trajectory: Trajectory) -> jax.Array:
-    """(H, N) rewards at states and actions 1 to H: standard deviation over networks, mean over the target."""
+    """(H, N) rewards at states and actions 1 to H, r_disag of Eq. 5.
+
+    A reward is the standard deviation over networks, and its mean over the target.
+    """
     variance = ensemble(trajectory.feat[1:], trajectory.action[1:]).var(0)
     differ = variance > 0  # few networks may agree to the last bit, and the root has no gradient at 0
     deviation = jnp.where(differ, jnp.sqrt(jnp.where(differ, variance, 1)), 0)

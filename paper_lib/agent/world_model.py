@@ -1,5 +1,13 @@
 """World model of DreamerV3 v1: encoder, RSSM, heads, and the loss of Eq. 4.
 
+The parts of Eq. 2:
+
+h_t, z_t             the `State` s_t: `deter` and `stoch`; heads and policy see both as `feat`
+sequence model       `WorldModel.next`: s_{t-1}, a_{t-1} -> h_t
+encoder              `WorldModel.posterior`: h_t, embedded x_t -> distribution of z_t; `encode` embeds x_t
+dynamics predictor   `WorldModel.prior`: h_t -> distribution of z_t
+decoder              `WorldModel.decode`, `reward` and `cont`: s_t -> x_t, r_t and c_t
+
 See `paper_lib.agent` for the sizes.
 """
 
@@ -74,7 +82,7 @@ class WorldModel:
 
     def next(self, state: State, action: jax.Array) -> jax.Array:
         """The deter (..., D) that follows a state and an action (..., A)."""
-        return self.nets.rssm.apply(self.params['rssm'], *state, action, method='sequence')
+        return self.nets.rssm.apply(self.params['rssm'], *state, action, method='next')
 
     def prior(self, deter: jax.Array) -> dists.OneHot:
         """(..., D) -> the prior: distribution of the latent (..., S, C) before the observation."""
@@ -87,8 +95,7 @@ class WorldModel:
     def filter(self, initial: State, state: State, evidence: Evidence) -> Filtered:
         """One filtering step of B environments from `state` (B, ...).
 
-        Environments with is_first start from the state `initial`, (D,) and (S, C), and action 0
-        instead.
+        Where is_first is true, it starts from the state `initial`, (D,) and (S, C), and action 0.
         """
         first = evidence.is_first[:, None]
         deter = jnp.where(first, initial.deter, state.deter)
@@ -177,7 +184,7 @@ def _swap(tree: Any) -> Any:
 class Losses(NamedTuple):
     """The terms of Eq. 4, and the posterior states that they are computed in."""
 
-    terms: dict[str, jax.Array]  # by name: (B, T) each
+    terms: dict[str, jax.Array]  # (B, T) each: 'dyn' and 'rep' (Eq. S1); 'obs', 'reward' and 'cont', which predict
     state: State  # (B, T, ...)
 
     def total(self) -> jax.Array:

@@ -302,7 +302,7 @@ def test_terminal_states_end_the_imagined_return():
     reward, value = jnp.ones((3, 1)), jnp.full((4, 1), 10.0)
     cont = jnp.array([1.0, 0.0, 1.0, 1.0])[:, None]
     assert float(actor_critic.lambda_return(reward, value, cont, 0.9, 0.5)[0, 0]) == 1.0
-    np.testing.assert_array_equal(actor_critic.weights(cont, 0.9)[:, 0], [1.0, 0.0, 0.0, 0.0])
+    np.testing.assert_array_equal(actor_critic.state_weights(cont, 0.9)[:, 0], [1.0, 0.0, 0.0, 0.0])
 
 
 def test_samples_follow_the_probabilities():

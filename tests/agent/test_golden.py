@@ -44,7 +44,7 @@ def test_twohot(f):
 def test_lambda_return_and_weight(f):
     ours = actor_critic.lambda_return(f['return_reward'], f['return_value'], f['return_cont'], GAMMA, LAM)
     close(ours, f['return_out'])
-    close(actor_critic.weights(f['return_cont'], GAMMA), f['imagination_weight'])
+    close(actor_critic.state_weights(f['return_cont'], GAMMA), f['imagination_weight'])
 
 
 def test_kl_with_unimix_and_free_nats(f):

@@ -103,7 +103,7 @@ def reference_loss(actor, stop, wm, critics, ensemble, mix, start, first_cont, k
         actions.append(mean + std * normal[t])
         stds.append(std)
         if t < H:
-            deter = rssm(deter, stoch, actions[t], method='sequence')
+            deter = rssm(deter, stoch, actions[t], method='next')
             probs = jnp.exp(rssm(deter, method='prior').logp)
             below = jnp.cumsum(probs, -1) < uniform[t][..., None]
             stoch = jnp.eye(4)[jnp.minimum(below.sum(-1), 3)] + probs - sg(probs)
@@ -234,7 +234,7 @@ def reference_model_loss(nets, wm, batch, uniform, dyn, rep, heads, scale, weigh
         action = jnp.where(first, 0, action)
         seen = scale * batch['vector'][:, t]
         seen = jnp.sign(seen) * jnp.log(1 + jnp.abs(seen))
-        deter = rssm(deter, stoch, action, method='sequence')
+        deter = rssm(deter, stoch, action, method='next')
         prior = jnp.exp(rssm(deter, method='prior').logp)
         embed = nets.encoder.apply(wm['encoder'], seen)
         post = jnp.exp(rssm(deter, embed, method='posterior').logp)
