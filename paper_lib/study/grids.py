@@ -199,20 +199,20 @@ def _why_no_mean(frames: Frames) -> str:
 
 def mean_curve(frames: Frames, column: str) -> pd.DataFrame:
     """stats.mean_curve of the runs that have a value in `column`, on the tasks of `of_one_budget`."""
-    return stats.mean_curve(of_one_budget(frames, column), column, reference.random_score)
+    metrics = of_one_budget(frames.metrics, column, frames.exploratory)
+    return stats.mean_curve(metrics, column, reference.random_score)
 
 
-def of_one_budget(frames: Frames, column: str) -> pd.DataFrame:
+def of_one_budget(metrics: pd.DataFrame, column: str, exploratory: Collection[str]) -> pd.DataFrame:
     """The metrics of Active and of the runs that have a value in `column`, on tasks of one budget.
 
     It is the budget with most agents; of several, one whose tasks are not exploratory; then the one of most tasks.
     """
-    metrics = frames.metrics
     used = metrics[metrics[column].notna() | (metrics.agent == 'active')]
     budgets = used.groupby('task').env_step.transform('max')
     rated = {}
     for budget, rows in used.groupby(budgets):
-        is_tested = not set(rows.task) & set(frames.exploratory)
+        is_tested = not set(rows.task) & set(exploratory)
         rated[budget] = (rows.agent.nunique(), is_tested, rows.task.nunique(), budget)
     chosen = max(rated, key=rated.get, default=0)
     return used[budgets == chosen]
@@ -232,16 +232,14 @@ def percent(frames: Frames) -> Frames:
 
 def unlearned(frames: Frames) -> list[str]:
     """A line that names the tasks without a normalised score."""
-    tasks = _unlearned_tasks(frames)
+    tasks = _unlearned_tasks(frames.metrics)
     if not tasks:
         return []
     return [f'no normalised score, as Active is no better than random or not there: {", ".join(tasks)}']
 
 
-def _unlearned_tasks(frames: Frames) -> list[str]:
-    if frames.metrics.empty:
-        return []
-    return stats.unlearned(frames.metrics, reference.random_score)
+def _unlearned_tasks(metrics: pd.DataFrame) -> list[str]:
+    return stats.unlearned(metrics, reference.random_score) if len(metrics) else []
 
 
 def replay_parts(names: Sequence[str]) -> dict[str, Part]:
@@ -362,15 +360,7 @@ def interaction(frames: Frames, names: Sequence[str]) -> Figure:
         figure = panels.new(frames, 6.4, 4.6)
         axes = figure.subplots()
         adding = [agent for agent in names if agents.get(agent).values.get('interact_every')]
-        frames = percent(frames)
-        learned = dataclasses.replace(
-            frames, metrics=frames.metrics[~frames.metrics.task.isin(_unlearned_tasks(frames))]
-        )
-        learned = dataclasses.replace(learned, metrics=of_one_budget(learned, 'score'))
-        # The units are those of all pairs, those without an agent that adds data too.
-        learned = dataclasses.replace(learned, metrics=stats.normalised(learned.metrics, reference.random_score))
-        learned = learned.of_pairs(adding)
-        learned = learned.of(set(learned.metrics.task), 'task')
+        learned = _of_adding_pairs(frames, adding)
         curves = {}
         for column in ('score', 'added'):
             curves[column] = stats.mean_of_normalised(learned.metrics, column).set_index(['agent', 'env_step']).value
@@ -392,6 +382,19 @@ def interaction(frames: Frames, names: Sequence[str]) -> Figure:
         notes = panels.notes(frames, names) + unlearned(frames)
         panels.legend(figure, [axes], notes, ncols=2, absent=panels.absent(frames, names))
         return figure
+
+
+def _of_adding_pairs(frames: Frames, adding: Sequence[str]) -> Frames:
+    """The pairs of the agents that add data, with normalised scores: tasks of one budget on which Active learned.
+
+    The units are those of all pairs, those without an agent that adds data too.
+    """
+    metrics = percent(frames).metrics
+    metrics = metrics[~metrics.task.isin(_unlearned_tasks(metrics))]
+    metrics = of_one_budget(metrics, 'score', frames.exploratory)
+    metrics = stats.normalised(metrics, reference.random_score)
+    pairs = dataclasses.replace(frames, metrics=metrics).of_pairs(adding)
+    return pairs.of(set(pairs.metrics.task), 'task')
 
 
 def _draw_added(axes: Axes, agent: str, label: str, curve: pd.DataFrame) -> None:
