@@ -86,22 +86,21 @@ def without_acting(table: pd.DataFrame) -> list[str]:
     beats = [f'the {quantities.get(name).words}' for name in own.index[own.verdict == offline.BEATS]]
     found = [f'the {quantities.get(name).words}, {_auroc(row)}' for name, row in works.iterrows()]
     rival = of_target.loc[offline.RIVAL]
+    tell = 'tells' if len(works) == 1 else 'tell'
+    which = f': {"; ".join(found)}' if found else ''
+    beaten = f'is beaten by {listed(beats)}' if beats else 'no measure is shown to be better'
     sentences = [
-        f'Of {word(len(own))} measures that take no step in the environment, {word(len(works))} '
-        f'{"tells" if len(works) == 1 else "tell"} degraded agents (which gain less than {offline.LEAST_GAIN:g} of '
-        'what Active gains) from others with '
-        f'an AUROC of at least {offline.GOOD:g} on every task '
-        f'({own.pairs.iloc[0]} pairs; chance: {offline.CHANCE:g}){": " if found else ""}{"; ".join(found)}.',
+        f'Of {word(len(own))} measures that take no step in the environment, {word(len(works))} {tell} degraded agents '
+        f'(which gain less than {offline.LEAST_GAIN:g} of what Active gains) from others with an AUROC of at least '
+        f'{offline.GOOD:g} on every task ({own.pairs.iloc[0]} pairs; chance: {offline.CHANCE:g}){which}.',
         'Active is among the others, since by definition it has not degraded.',
         _among_offline(own['offline agents'].dropna()),
-        f'The OOD ratio, which takes episodes in the environment, has {_auroc(rival)}, and '
-        f'{"is beaten by " + listed(beats) if beats else "no measure is shown to be better"}.',
+        f'The OOD ratio, which takes episodes in the environment, has {_auroc(rival)}, and {beaten}.',
     ]
-    later = [
-        f'the {quantities.get(name).words} has {row["later agents"]:.2f}'
-        for name, row in works.iterrows()
-        if not math.isnan(row['later agents'])
-    ]
+    later = []
+    for name, row in works.iterrows():
+        if not math.isnan(row['later agents']):
+            later.append(f'the {quantities.get(name).words} has {row["later agents"]:.2f}')
     if later:
         later.append(f'the OOD ratio {rival["later agents"]:.2f}')
         sentences.append(f'If only agents count that were trained after that was first seen, {listed(later)}.')
@@ -176,14 +175,23 @@ def _where(entry: Planned) -> str:
     return listed(names) if len(names) <= NAMED else f'{len(names)} tasks'
 
 
+def _distance(row: dict | pd.Series) -> str:
+    """How far from Active the agent of a row ends, as '0.12 below'."""
+    return f'{number(abs(row["estimate"]))} {"below" if row["estimate"] < 0 else "above"}'
+
+
+def _interval(row: dict | pd.Series) -> str:
+    """The interval of a row, as '-0.34 to 0.1'; '' if its pairs are too few for one."""
+    return f'{number(row["low"])} to {number(row["high"])}' if math.isfinite(row['low']) else ''
+
+
 def _effect(row: dict) -> str:
     """The outcome of claim C1."""
-    direction = 'below' if row['estimate'] < 0 else 'above'
-    interval = f'95 % interval of the difference {number(row["low"])} to {number(row["high"])}'
-    if not math.isfinite(row['low']):
-        interval = 'too few pairs for an interval'
+    interval = 'too few pairs for an interval'
+    if _interval(row):
+        interval = f'95 % interval of the difference {_interval(row)}'
     test = f'p {probability(row["p"])}, and {probability(row["adjusted_p"])} adjusted for all claims'
-    distance = f'{number(abs(row["estimate"]))} {direction} the Active agent from whose data it learned'
+    distance = f'{_distance(row)} the Active agent from whose data it learned'
     return f'In {_pairs(row)}, Passive ends on average {distance} ({UNITS}; {interval}; {test}).'
 
 
@@ -240,14 +248,10 @@ def maze(scale: str, seeds: int = 0, has_units: bool = True) -> str:
     (row,) = verdicts.table('toy_maze', scales.get(scale), ('C1',), seeds, secondary=False).to_dict('records')
     if not row['pairs']:
         return ''
-    direction = 'below' if row['estimate'] < 0 else 'above'
-    distance = f'{number(abs(row["estimate"]))} {direction} Active'
-    interval = f', 95 % interval {number(row["low"])} to {number(row["high"])}'
-    if not math.isfinite(row['low']):
-        interval = ', too few for an interval'
-    pairs = f'{_pairs(row)}{interval}'
+    interval = f'95 % interval {_interval(row)}' if _interval(row) else 'too few for an interval'
     units = f'{UNITS}; ' if has_units else ''
-    return f'In the toy maze, whose rows decide no claim, Passive ends {distance} ({units}{pairs}).'
+    details = f'{units}{_pairs(row)}, {interval}'
+    return f'In the toy maze, whose rows decide no claim, Passive ends {_distance(row)} Active ({details}).'
 
 
 def _pairs(row: dict | pd.Series) -> str:
@@ -311,8 +315,13 @@ def _of_tasks(claim: str, scale: str) -> str:
     for task in names if len(names) <= NAMED else ():
         (row,) = verdicts.table('study', scales.get(scale), (claim,), secondary=False, task=task).to_dict('records')
         if row['pairs']:
-            parts.append(f'{number(row["estimate"])} on {tasks.get(task).short} (p {probability(row["p"])})')
+            parts.append(_on(task, row))
     return listed(parts) if parts else ''
+
+
+def _on(task: str, row: dict | pd.Series) -> str:
+    """The estimate of a row on one task, as '-0.34 on walker_walk (p 0.002)'."""
+    return f'{number(row["estimate"])} on {tasks.get(task).short} (p {probability(row["p"])})'
 
 
 def _by_task(entry: Planned, scale: str) -> str:
@@ -326,7 +335,7 @@ def _by_task(entry: Planned, scale: str) -> str:
         score, loss = rows.loc['C1'], rows.loc['C2']
         if not (score.pairs and loss.pairs):
             return ''
-        differences.append(f'{number(score.estimate)} on {tasks.get(task).short} (p {probability(score.p)})')
+        differences.append(_on(task, score))
         ratios.append(f'{math.exp(loss.estimate):.1f}')
     return (
         f'Task by task the difference is {listed(differences)}, and the world-model loss is {listed(ratios)} times '
@@ -340,11 +349,9 @@ def _tandem(secondary: pd.DataFrame) -> str:
     if rows.empty:
         return ''
     row = rows.iloc[0]  # the second one is about the whole of training
-    direction = 'below' if row.estimate < 0 else 'above'
-    interval = f'{number(row.low)} to {number(row.high)}' if math.isfinite(row.low) else 'no interval'
-    distance = f'{number(abs(row.estimate))} {direction} Active'
+    interval = _interval(row) or 'no interval'
     test = f'{interval}; p {probability(row.p)}, {_pairs(row)}; a secondary row, which decides no claim'
-    return f'Tandem ends {distance} ({test}).'
+    return f'Tandem ends {_distance(row)} Active ({test}).'
 
 
 def _throughout(secondary: pd.DataFrame) -> str:
