@@ -21,7 +21,7 @@ SMOOTH = 15  # steps of a running mean
 # A decoded picture that hallucinates differs from the seen one at least so many times as much as those around it.
 # This was chosen when the seven archived runs with pictures were known to have 0.9 to 1.2.
 HALLUCINATES = 2.0
-COLUMNS = ('reward', 'wm_loss', 'recon_loss')
+COLUMNS = ('reward', 'wm_loss', 'recon_loss')  # quantities that are drawn
 
 
 def abnormal(losses: ArrayLike, usual: ArrayLike) -> list[tuple[int, int]]:
@@ -36,31 +36,31 @@ def abnormal(losses: ArrayLike, usual: ArrayLike) -> list[tuple[int, int]]:
     return stretches
 
 
-def within(frames: Frames, names: Sequence[str], columns: Sequence[str] = COLUMNS) -> Figure:
-    """Quantities at every step of the same episode, a column of panels per task; abnormal stretches shaded."""
+def within(frames: Frames, names: Sequence[str]) -> Figure:
+    """COLUMNS at every step of the same episode, a column of panels per task; abnormal stretches shaded."""
     tasks_shown = frames.tasks
     with context():
         figure = panels.new(frames, max(5.5, 4 * len(tasks_shown)), 5.8)
-        grid = figure.subplots(len(columns), len(tasks_shown), squeeze=False, sharex='col')
+        grid = figure.subplots(len(COLUMNS), len(tasks_shown), squeeze=False, sharex='col')
         for column_of_panels, task in zip(grid.T, tasks_shown, strict=True):
             of_task = frames.of([task], 'task')
             column_of_panels[0].set_title(task)
-            _draw_episodes(column_of_panels, of_task, names, columns)
+            _draw_episodes(column_of_panels, of_task, names)
             column_of_panels[-1].set_xlabel('agent step')
-        for axes, column in zip(grid[:, 0], columns, strict=True):
+        for axes, column in zip(grid[:, 0], COLUMNS, strict=True):
             axes.set_ylabel(quantities.get(column).axis)
         panels.legend(figure, grid.flat, panels.notes(frames, names), absent=panels.absent(frames, names))
         return figure
 
 
-def _draw_episodes(panel_column: Sequence[Axes], frames: Frames, names: Sequence[str], columns: Sequence[str]) -> None:
+def _draw_episodes(panel_column: Sequence[Axes], frames: Frames, names: Sequence[str]) -> None:
     """The shown episode of every agent on one task, a panel per quantity."""
     episodes = {}
     for agent in names:
         steps = frames.episode(agent)
         if len(steps):
             episodes[agent] = steps
-    for axes, column in zip(panel_column, columns, strict=True):
+    for axes, column in zip(panel_column, COLUMNS, strict=True):
         if not episodes:
             panels.empty(axes, panels.NO_RUN)
         for agent, steps in episodes.items():
