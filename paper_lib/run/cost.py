@@ -4,7 +4,7 @@ import functools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -23,6 +23,14 @@ METRICS = 4096  # a row of metrics without its columns of single episodes
 COLUMN = 400  # a column of single episodes, without its numbers
 NUMBER = 48  # a number in such a column
 HEADERS = 40960  # the small files of a run, and the headers of its arrays
+
+
+class Size(NamedTuple):
+    """How large a run is."""
+
+    weights: int  # number of the agent's weights
+    finished: int  # bytes on the disk, finished
+    in_training: int  # bytes on the disk in training, with checkpoints
 
 
 def _bytes(shape: Sequence[int], dtype: str | np.dtype) -> int:
@@ -48,11 +56,8 @@ def _state_bytes(nets: Networks, watched: bool) -> tuple[int, int]:
     return _tree_bytes(state['params']), _tree_bytes(state) + _tree_bytes(watchers)
 
 
-def disk(spec: RunSpec) -> tuple[int, int, int]:
-    """The number of weights, the bytes on the disk of the finished run, and those of the run in training.
-
-    A run in training has checkpoints.
-    """
+def disk(spec: RunSpec) -> Size:
+    """The size of a run. Bytes are upper bounds."""
     task = tasks.get(spec.task)
     spaces = _spaces(spec.task, **spec.options)
     weights, state = _state_bytes(lanes.networks_of(spec, spaces), bool(spec.measures))
@@ -73,17 +78,17 @@ def disk(spec: RunSpec) -> tuple[int, int, int]:
 
     finished = replay + logs + weights + traces
     in_training = replay + logs + (KEEP + 1) * (state + traces)
-    return weights // 4, finished, in_training
+    return Size(weights // 4, finished, in_training)
 
 
 def cost(spec: RunSpec) -> dict[str, int | str]:
     """The number of updates and the results of `disk`, by the words that a table shows."""
-    weights, finished, in_training = disk(spec)
+    size = disk(spec)
     return {
         'updates': spec.schedule.updates,
-        'weights': weights,
-        'disk': megabytes(finished),
-        'disk while training': megabytes(in_training),
+        'weights': size.weights,
+        'disk': megabytes(size.finished),
+        'disk while training': megabytes(size.in_training),
     }
 
 
@@ -100,9 +105,9 @@ def check_space(specs: list[RunSpec], folder: Path, at_once: int) -> None:
     need = 0
     only_in_training = []  # bytes that each run needs in training and frees at its end
     for spec in specs:
-        _, finished, in_training = disk(spec)
-        need += finished
-        only_in_training.append(in_training - finished)
+        size = disk(spec)
+        need += size.finished
+        only_in_training.append(size.in_training - size.finished)
     need += sum(sorted(only_in_training)[-at_once:])
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free

@@ -147,20 +147,23 @@ class Program:
         source = draw([spec.like.init_seed for spec in specs])
         alpha = np.array([spec.alpha for spec in specs], np.float32)
 
+        copied = np.array([spec.world_model == 'copied' for spec in specs])
+
         def mix(own_weights, source_weights):
-            share = alpha.reshape((-1,) + (1,) * (own_weights.ndim - 1))
+            share = _like(alpha, own_weights)
             return (1 - share) * source_weights + share * own_weights
 
+        def choose(source_weights, mixed_weights):
+            return jnp.where(_like(copied, mixed_weights), source_weights, mixed_weights)
+
         params = jax.tree.map(mix, state['params'], source['params'])
-        copied = np.array([spec.world_model == 'copied' for spec in specs])
-        choose = functools.partial(_where, copied)
         params['wm'] = jax.tree.map(choose, source['params']['wm'], params['wm'])
         return {**state, 'params': params}
 
 
-def _where(chosen: np.ndarray, array: jax.Array, other: jax.Array) -> jax.Array:
-    """`array` (L, ...) in the lanes that are `chosen` (L,), and `other` (L, ...) in the other lanes."""
-    return jnp.where(chosen.reshape((-1,) + (1,) * (array.ndim - 1)), array, other)
+def _like(lane_values: np.ndarray, array: jax.Array) -> np.ndarray:
+    """One value per lane (L,), with as many axes as an array (L, ...)."""
+    return lane_values.reshape((-1,) + (1,) * (array.ndim - 1))
 
 
 @functools.lru_cache(maxsize=8)

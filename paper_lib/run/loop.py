@@ -136,7 +136,7 @@ def evaluate(training: Training, clock: int) -> Evaluated:
     number = training.schedule.evaluation_at(clock)
     is_last = clock == training.schedule.steps
     state = training.learner.state
-    norm = state['norm']['task']['task']
+    norm = state['norm']['task']['task']  # of the task behaviour, for the task's reward
     metrics, traces = training.evaluation(state['params'], number, training.rows(clock), is_last, norm)
     training.note_diverged(training.evaluation.diverged, clock)
     return Evaluated(clock, metrics, traces)

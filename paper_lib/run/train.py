@@ -44,12 +44,10 @@ def train(
     backend.prepare()
     check_together(specs)
     spaces = envs.make(specs[0].task, 0, **specs[0].options).spaces  # before a folder is made, because it may fail
-    recordings = {}
-    for spec in specs:
-        if spec.source and store.status(spec) != 'done':
-            recordings[spec.source] = sources.recording(store, spec.source)
-    for spec in specs:
-        if spec.exact and store.status(spec) != 'done':
+    waiting = [spec for spec in specs if store.status(spec) != 'done']
+    recordings = {spec.source: sources.recording(store, spec.source) for spec in waiting if spec.source}
+    for spec in waiting:
+        if spec.exact:
             check_same_setting(spec, recordings[spec.source])
     missing = [spec for spec in specs if store.status(spec) == 'missing']
     cost.check_space(missing, store.root, len(specs))

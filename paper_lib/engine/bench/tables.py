@@ -146,7 +146,7 @@ def study_rows(plans: Plans, seconds: float) -> Iterator[Row]:
     """What each plan costs on this machine."""
     workers, _ = ensure.layout()
     for name, specs in plans.items():
-        finished_bytes = sum(cost.disk(spec)[1] for spec in specs)
+        finished_bytes = sum(cost.disk(spec).finished for spec in specs)
         row = {'plan': name, 'runs': len(specs)}
         row['updates'] = sum(spec.schedule.updates for spec in specs)
         row['disk GB'] = round(finished_bytes / 1e9, 2)
