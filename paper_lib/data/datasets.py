@@ -46,7 +46,7 @@ class Recording:
 
     def replay(self) -> Replay:
         """The steps, read-only. Raises RunError if they are not those that were added."""
-        replay = Replay.open(self.path / 'replay')
+        replay = Replay(self.path / 'replay')
         same_size = (replay.rows, replay.envs) == (self.dataset.rows, self.dataset.envs)
         if not same_size or content_hash(replay.arrays) != self.dataset.sha256:
             raise RunError(f'{self.path}: damaged (checksum); {AGAIN}')

@@ -26,8 +26,11 @@ class Replay:
 
     even = True  # all rows have the same number of environments
 
-    def __init__(self, path: Path, writable: bool):
-        """Use `Replay.create` or `Replay.open`."""
+    def __init__(self, path: Path, writable: bool = False):
+        """An existing replay. `Replay.create` makes a new one.
+
+        Raises RunError for a file that is missing or has a wrong size or layout.
+        """
         layout = files.read_json(path / 'layout.json')
         self.path = path
         self.rows = layout['rows']
@@ -42,14 +45,6 @@ class Replay:
             self._maps[key] = memory_map
             self.arrays[key] = array
             self._flat[key] = array.reshape(-1, *shape)
-
-    @classmethod
-    def open(cls, path: Path, writable: bool = False) -> 'Replay':
-        """An existing replay.
-
-        Raises RunError for a file that is missing or has a wrong size or layout.
-        """
-        return cls(Path(path), writable)
 
     @classmethod
     def create(cls, path: Path, like: dict[str, tuple[tuple[int, ...], str]], rows: int, envs: int) -> 'Replay':

@@ -324,7 +324,7 @@ class Finished:
         self.file('replay/layout.json')
         for name in writer.replay_files(self.path):
             self.file(name)
-        return Replay.open(self.path / 'replay')
+        return Replay(self.path / 'replay')
 
     def collected(self) -> int:
         """How many rows of its replay the run wrote. A run that adds data when it must may write fewer than it has."""

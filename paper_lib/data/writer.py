@@ -289,7 +289,7 @@ class Run:
         written = meta['written']
         self._read_metrics(*written['metrics'])
         if 'replay' in written and self.replay is None:
-            self.replay = Replay.open(self.path / 'replay', writable=True)
+            self.replay = Replay(self.path / 'replay', writable=True)
         updates = self._prefix(self.path, self._logs, written['updates'])
         steps = None
         if 'replay' in written:

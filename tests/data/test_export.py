@@ -137,4 +137,4 @@ def test_a_dataset_of_other_bytes_restores_nothing(tmp_path):
         assert str(tmp_path / 'out') in str(caught.value) and '\n' not in str(caught.value)
     assert run.is_dropped() and not list(run.path.glob('.replay*'))
     with pytest.raises(RunError, match='missing'):
-        Replay.open(run.path / 'replay')
+        Replay(run.path / 'replay')

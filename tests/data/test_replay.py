@@ -104,7 +104,7 @@ def test_an_episode_is_one_environment_of_consecutive_rows(replay):
 def test_create_continues_and_open_reads(replay):
     replay.flush()
     again = Replay.create(replay.path, LIKE, ROWS, ENVS)
-    reader = Replay.open(replay.path)
+    reader = Replay(replay.path)
     for other in (again, reader):
         assert all(np.array_equal(other.arrays[key], replay.arrays[key]) for key in replay.arrays)
     with pytest.raises(ValueError):
@@ -120,13 +120,13 @@ def test_damage_that_opening_can_see_is_named(replay):
     with open(replay.path / 'vector.bin', 'ab') as file:
         file.truncate(100)
     with pytest.raises(RunError, match=r'vector.bin: has 100 bytes, not 1440'):
-        Replay.open(replay.path)
+        Replay(replay.path)
     (replay.path / 'vector.bin').unlink()
     with pytest.raises(RunError, match=r'vector.bin: missing'):
-        Replay.open(replay.path)
+        Replay(replay.path)
     flipped(replay.path / 'layout.json', 20)
     with pytest.raises(RunError, match=r'layout.json'):
-        Replay.open(replay.path)
+        Replay(replay.path)
 
 
 def test_a_killed_creation_is_repeated(replay):
