@@ -210,7 +210,7 @@ def final(book: Book) -> Interactive:
 
 def measure(book: Book) -> Interactive:
     """The user chooses a measure and a threshold, and sees which agents it flags at the end of their training."""
-    metrics = offline.tested(book.frames(_entry('study')))
+    metrics = offline.of_measured_runs(book.frames(_entry('study')))
     if metrics.empty:
         return Interactive(line('no archived measures at this scale'), lambda: '', {})
     moments = offline.moments(metrics, reference.random_score)

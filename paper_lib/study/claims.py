@@ -18,7 +18,6 @@ from paper_lib.study.comparisons import (
     Runs,
     about_equal,
     best_weight,
-    by_task,
     compared,
     compared_loss,
     compared_value_error,
@@ -32,6 +31,7 @@ from paper_lib.study.comparisons import (
     only_on,
     smallest_distance,
     solved_early,
+    split_by_task,
     without_pair,
 )
 
@@ -190,7 +190,7 @@ def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float], traces:
     finals = stats.final(metrics, *RECORDED)
     finals['added'] = finals.run_id.map(added(metrics))
     unlearned = stats.unlearned(finals, random)
-    of_active = {task: score for task, score in stats.reference(finals, 'score').items() if task not in unlearned}
+    of_active = {task: score for task, score in stats.of_active(finals, 'score').items() if task not in unlearned}
     of_random = {task: random(task) for task in of_active}
 
     def normalise(frame):
@@ -202,8 +202,8 @@ def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float], traces:
     normalised = normalise(finals)
     if metrics.task.nunique() > 1:
         units = {
-            'value_error': stats.reference(metrics, 'mc_return'),
-            'reward_error': stats.reference(metrics.assign(reward_collected=collected), 'reward_collected'),
+            'value_error': stats.of_active(metrics, 'mc_return'),
+            'reward_error': stats.of_active(metrics.assign(reward_collected=collected), 'reward_collected'),
         }
         for column, unit in units.items():
             normalised[column] = normalised[column] / stats.by_task(normalised, unit.where(unit > 0))
@@ -257,7 +257,7 @@ def table(
         claim_rows = claim.rows if is_whole else claim.rows[:1]  # Holm's correction needs all primary rows
         for row in claim_rows:
             kind = PRIMARY if primary and row is claim.rows[0] else SECONDARY
-            rows.append({'id': claim.id, 'claim': claim.text, 'row': kind} | tested(row, runs))
+            rows.append({'id': claim.id, 'claim': claim.text, 'row': kind} | outcome(row, runs))
     results = pd.DataFrame(rows, columns=[*COLUMNS, 'limits', 'tests'])
     is_corrected = (results.row == PRIMARY) & results.tests
     results['adjusted_p'] = results.adjusted_p.astype(float)
@@ -267,13 +267,13 @@ def table(
     return results[results.id.isin(ids)][COLUMNS].reset_index(drop=True)
 
 
-def tested(row: Row, runs: Runs) -> dict[str, typing.Any]:
+def outcome(row: Row, runs: Runs) -> dict[str, typing.Any]:
     """The results of a row by column, without Holm's correction.
 
     Besides COLUMNS there are `limits`, the range of the claim, and `tests`, whether the row has a p-value.
     """
     values = row.values(runs)
-    groups = by_task(values) if len(values) else {}
+    groups = split_by_task(values) if len(values) else {}
     estimate = stats.mean_of_tasks(groups)
     iqm = stats.stratified(groups)
     p = np.nan

@@ -148,7 +148,7 @@ def best_inside(table: pd.DataFrame) -> pd.Series:
     return _series(advantages)
 
 
-def by_task(values: pd.Series) -> dict[str, np.ndarray]:
+def split_by_task(values: pd.Series) -> dict[str, np.ndarray]:
     """Values by task and pair seed -> {task: (n,)}."""
     return {task: of_task.to_numpy() for task, of_task in values.groupby(level='task')}
 

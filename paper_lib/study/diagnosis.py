@@ -25,7 +25,7 @@ def known() -> pd.DataFrame:
     """
     planned = plan.specs(CHAPTER, scales.get(SCALE), optional=True, exploratory=False)
     specs = [spec for spec in planned if spec.agent in offline.EVIDENCE]
-    metrics = offline.tested(archive.load(specs, paths.archive(SCALE), CHAPTER, scale=SCALE))
+    metrics = offline.of_measured_runs(archive.load(specs, paths.archive(SCALE), CHAPTER, scale=SCALE))
     return offline.moments(metrics, reference.random_score) if len(metrics) else pd.DataFrame()
 
 

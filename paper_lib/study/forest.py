@@ -19,7 +19,7 @@ from paper_lib.study.offline import (
     at_all_moments,
     judge,
     moments,
-    tested,
+    of_measured_runs,
     words,
 )
 from paper_lib.study.style import THEIRS, context
@@ -30,7 +30,7 @@ def draw(frames: Frames, names: Sequence[str]) -> Figure:
     with context():
         figure = panels.new(frames, 8.2, 4.3)
         left, right = figure.subplots(1, 2, sharey=True)
-        metrics = tested(frames)
+        metrics = of_measured_runs(frames)
         rows = moments(metrics, reference.random_score) if len(metrics) else None
         for axes, letter, target in ((left, 'a', DEGRADED), (right, 'b', OUTSIDE)):
             panels.label(axes, letter, TARGETS[target])

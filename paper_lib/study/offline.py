@@ -257,9 +257,9 @@ def verdict(end: Judged, against: np.ndarray, pairs: int, tasks: int) -> str:
     return WORKS
 
 
-def tested(frames: Frames) -> pd.DataFrame:
+def of_measured_runs(frames: Frames) -> pd.DataFrame:
     """The evaluations of runs that record the measures, without those of exploratory tasks."""
-    metrics = sensitivity.tested(frames)
+    metrics = sensitivity.of_tested_tasks(frames)
     if not set(DIRECTIONS) <= set(metrics):
         return metrics.iloc[:0]
     own = [name for name in DIRECTIONS if name != RIVAL]
@@ -280,7 +280,7 @@ def table(frames: Frames) -> pd.DataFrame:
     `later agents` (all but SEEN) of these alone at the end. `other task` is `elsewhere`. `pairs` counts those of all
     tasks.
     """
-    metrics = tested(frames)
+    metrics = of_measured_runs(frames)
     if metrics.empty:
         return pd.DataFrame(columns=COLUMNS)
     rows = moments(metrics, reference.random_score)

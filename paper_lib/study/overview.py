@@ -110,7 +110,7 @@ def relative(frames: Frames) -> pd.DataFrame:
     finals = stats.final(frames.metrics, 'score')
     finals = finals[~finals.task.isin(stats.unlearned(frames.metrics, reference.random_score))]
     of_random = {task: reference.random_score(task) for task in finals.task.unique()}
-    gain = stats.by_task(finals, stats.reference(finals, 'score')) - stats.by_task(finals, of_random)
+    gain = stats.by_task(finals, stats.of_active(finals, 'score')) - stats.by_task(finals, of_random)
     of_active = finals.loc[finals.agent == 'active', [*PAIR, 'score']].rename(columns={'score': 'active'})
     runs = finals.assign(gain=gain).merge(of_active, on=PAIR)
     return runs.assign(score=1 + (runs.score - runs.active) / runs.gain)[['agent', *PAIR, 'score']]

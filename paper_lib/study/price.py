@@ -111,7 +111,7 @@ def compared(frames: Frames) -> pd.DataFrame:
     rows = []
     for each in COMPARISONS:
         pairs = stats.pairs(runs, AGENT, each.baseline, each.column)
-        values = comparisons.by_task(pd.Series(stats.difference(pairs), pairs.index))
+        values = comparisons.split_by_task(pd.Series(stats.difference(pairs), pairs.index))
         found = stats.mean_of_tasks(values)
         verdict = claims.verdict(found.low, found.high, each.above, each.below) if found.n else claims.NO_RUNS
         has_interval = np.isfinite([found.low, found.high]).all()

@@ -16,7 +16,7 @@ USED = (stats.LAST, 'mean')  # in every other table
 IDS = ('C1', 'C2', 'C3')
 
 
-def tested(frames: Frames) -> pd.DataFrame:
+def of_tested_tasks(frames: Frames) -> pd.DataFrame:
     """Metrics of the tasks that claims are tested on."""
     return frames.metrics[~frames.metrics.task.isin(frames.exploratory)]
 
@@ -40,7 +40,7 @@ def claims_at(frames: Frames, share: float, random: Callable[[str], float]) -> p
 
     Rows of the whole curve are left out, since a curve is cut to one value.
     """
-    table = claims.table(cut(tested(frames), share), random, IDS)
+    table = claims.table(cut(of_tested_tasks(frames), share), random, IDS)
     return table[~table.statistic.str.contains(comparisons.WHEN['areas'], regex=False)].assign(row='recomputed')
 
 
@@ -52,10 +52,10 @@ def table(frames: Frames, random: Callable[[str], float] = reference.random_scor
     (offline,) = (claim.rows for claim in claims.every_claim() if claim.id == 'C1')
     rows = []
     for share in SHARES:
-        runs = claims.gather(cut(tested(frames), share), random)
+        runs = claims.gather(cut(of_tested_tasks(frames), share), random)
         for name, summary in SUMMARIES.items():
             for row in offline[: len(offline) // 2]:
-                values = comparisons.by_task(row.values(runs))
+                values = comparisons.split_by_task(row.values(runs))
                 found = summary(values)
                 rows.append({
                     'final': f'last {share:.0%}', 'summary': name, 'agent': agents.get(row.agents[0]).label,

@@ -232,7 +232,7 @@ def final(metrics: pd.DataFrame, *columns: str, share: float = LAST) -> pd.DataF
     return finals.astype(dict.fromkeys(columns, float))
 
 
-def reference(frame: pd.DataFrame, column: str) -> pd.Series:
+def of_active(frame: pd.DataFrame, column: str) -> pd.Series:
     """Mean final value by task of the Active runs. `frame` has metrics or final values.
 
     Where Passive has runs on a task, the Active runs of its pairs count alone: what is compared with other agents of
@@ -240,30 +240,30 @@ def reference(frame: pd.DataFrame, column: str) -> pd.Series:
     """
     finals = final(frame, column) if 'env_step' in frame else frame
     by_pair = finals.set_index(['task', 'pair_seed'])
-    of_active = by_pair[by_pair.agent == 'active'][column]
-    of_passive = by_pair.index[by_pair.agent == 'passive']
-    is_followed = of_active.index.isin(of_passive)
-    has_no_passive = ~of_active.index.isin(of_passive.unique('task'), level='task')
-    return of_active[is_followed | has_no_passive].groupby('task').agg(lambda x: x.mean(skipna=False))
+    active = by_pair[by_pair.agent == 'active'][column]
+    passive_pairs = by_pair.index[by_pair.agent == 'passive']
+    is_followed = active.index.isin(passive_pairs)
+    has_no_passive = ~active.index.isin(passive_pairs.unique('task'), level='task')
+    return active[is_followed | has_no_passive].groupby('task').agg(lambda x: x.mean(skipna=False))
 
 
 def normalised(frame: pd.DataFrame, random: typing.Callable[[str], float]) -> pd.DataFrame:
     """Metrics or final values with every quantity normalised per task, as its row in `quantities` says.
 
-    A score becomes (score - random) / (reference - random), and a loss becomes loss / reference. `random` gives the
-    mean score of the uniform random policy in a task; the reference is `reference`, of the Active runs. Scores of a
-    task are NaN if it has no Active runs, or if these are no better than random.
+    A score becomes (score - random) / (active - random), and a loss becomes loss / active. `random` gives the mean
+    score of the uniform random policy in a task, and active is the value of `of_active`. Scores of a task are NaN if it
+    has no Active runs, or if these are no better than random.
     """
     columns = {}
     for name, quantity in quantities.QUANTITIES.items():
         if name not in frame or not quantity.normalised:
             continue
-        of_active = by_task(frame, reference(frame, name))
+        active = by_task(frame, of_active(frame, name))
         if quantity.normalised == 'loss':
-            columns[name] = frame[name] / of_active
+            columns[name] = frame[name] / active
         else:
             of_random = by_task(frame, {task: random(task) for task in frame.task.unique()})
-            gain = of_active - of_random
+            gain = active - of_random
             columns[name] = (frame[name] - of_random) / gain.where(gain > 0)
     return frame.assign(**columns)
 
@@ -275,8 +275,8 @@ def by_task(frame: pd.DataFrame, values: typing.Mapping[str, float] | pd.Series)
 
 def unlearned(frame: pd.DataFrame, random: typing.Callable[[str], float]) -> list[str]:
     """Tasks without a normalised score: they have no Active runs, or these end no better than random."""
-    of_active = reference(frame, 'score')
-    return [task for task in frame.task.unique() if task not in of_active or of_active[task] <= random(task)]
+    active = of_active(frame, 'score')
+    return [task for task in frame.task.unique() if task not in active or active[task] <= random(task)]
 
 
 def mean_curve(metrics: pd.DataFrame, column: str, random: typing.Callable[[str], float]) -> pd.DataFrame:

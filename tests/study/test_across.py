@@ -87,7 +87,7 @@ def test_a_pair_is_computed_once_and_stands_in_the_last_row_of_its_runs(filled, 
     assert len(calls) == 1 and values(filled) == of_first(1)
     metrics = archive.load(SPECS, filled, 'study').metrics
     assert (metrics.env_step[metrics[NAMES[0]].notna()] == metrics.env_step.max()).all()
-    tested = offline.tested(archive.load(SPECS, filled, 'study', scale='smoke'))
+    tested = offline.of_measured_runs(archive.load(SPECS, filled, 'study', scale='smoke'))
     assert (tested[NAMES].notna().sum() == 3).all()
 
 

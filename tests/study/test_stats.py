@@ -117,7 +117,7 @@ def test_units_are_those_of_active_agents_that_passive_learned_from():
         'task': ['a', 'a', 'a', 'a', 'b', 'b'], 'pair_seed': [0, 1, 0, 1, 0, 1],
         'agent': ['active', 'active', 'passive', 'tandem', 'active', 'active'], 'score': [2.0, 9.0, 1.0, 5.0, 3.0, 5.0],
     })  # fmt: skip
-    assert stats.reference(finals, 'score').to_dict() == {'a': 2.0, 'b': 4.0}
+    assert stats.of_active(finals, 'score').to_dict() == {'a': 2.0, 'b': 4.0}
 
 
 def test_metrics_are_normalised_by_final_values():
