@@ -251,7 +251,7 @@ def counter_examples(finals: pd.DataFrame) -> pd.DataFrame:
 def exceptions(runs: Runs) -> str:
     """The agents of `counter_examples`, in words."""
     pairs = runs.normalised[runs.normalised.agent != 'active'].groupby(['task', 'agent']).size()
-    if pairs.max() < LISTED or pairs.empty:
+    if pairs.empty or pairs.max() < LISTED:
         return f'; exceptions: looked for from {LISTED} pairs of a task on'
     names = [f'{label(row.agent)} in {row.task}' for row in counter_examples(runs.normalised).itertuples()]
     return '; exceptions: ' + (', '.join(names) or 'none')

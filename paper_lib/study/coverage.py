@@ -120,4 +120,8 @@ def by_part(distance: np.ndarray, place: np.ndarray) -> tuple[float | None, ...]
     part = np.full(len(place), -1)
     known = np.isfinite(place)
     part[known] = np.minimum((place[known] * PARTS).astype(int), PARTS - 1)
-    return tuple(float(np.median(distance[part == each])) if (part == each).any() else None for each in range(PARTS))
+    medians = []
+    for number in range(PARTS):
+        here = distance[part == number]
+        medians.append(float(np.median(here)) if len(here) else None)
+    return tuple(medians)

@@ -32,6 +32,13 @@ FIXED = {
     'pictures': ['image', 'decoded', 'height', 'width', 'shown'],
     ACROSS: ['provenance'],
 }
+# The tables that hold quantities: those with a value per evaluation, episode and so on, one in each row.
+PER = {
+    'metrics': quantities.EVALUATION,
+    'episodes': quantities.EPISODE,
+    'traces': quantities.STEP,
+    ACROSS: quantities.ACROSS,
+}
 SHOWN = (0, 10)  # the pair seeds of panels that show single runs: the lowest ones of the plans
 WINDOW = 9  # pictures per run
 
@@ -60,15 +67,7 @@ CHAPTERS = {
 
 def values(name: str) -> list[str]:
     """Columns of a table that hold quantities."""
-    if name == 'metrics':
-        return quantities.recorded(quantities.EVALUATION)
-    if name == 'episodes':
-        return quantities.recorded(quantities.EPISODE)
-    if name == 'traces':
-        return quantities.recorded(quantities.STEP)
-    if name == ACROSS:
-        return quantities.recorded(quantities.ACROSS)
-    return []
+    return quantities.recorded(PER[name]) if name in PER else []
 
 
 def rows(chapter: str, name: str, spec: RunSpec, store: Any) -> pd.DataFrame:

@@ -49,12 +49,13 @@ def table(frames: Frames, random: Callable[[str], float] = reference.random_scor
 
     Columns: final, summary, agent (compared with Active), estimate, low, high, pairs, verdict, choice.
     """
-    (offline,) = (claim.rows for claim in claims.every_claim() if claim.id == 'C1')
+    (claim,) = (claim for claim in claims.every_claim() if claim.id == 'C1')
+    of_finals = [row for row in claim.rows if comparisons.WHEN['areas'] not in row.statistic]
     rows = []
     for share in SHARES:
         runs = claims.gather(cut(of_tested_tasks(frames), share), random)
         for name, summary in SUMMARIES.items():
-            for row in offline[: len(offline) // 2]:
+            for row in of_finals:
                 values = comparisons.split_by_task(row.values(runs))
                 found = summary(values)
                 rows.append({

@@ -33,7 +33,14 @@ def table(
     for name in ('metrics', 'traces') if is_primary else ('metrics',):  # no claim about steps is tested in the maze
         rows = archive.table(folder, chapter, name)
         of_runs[name] = rows[rows.run_id.isin(complete)].reset_index(drop=True)
-    found = claims.table(of_runs['metrics'], claims.random(chapter), ids, is_primary, of_runs.get('traces'), secondary)
+    found = claims.table(
+        of_runs['metrics'],
+        claims.random(chapter),
+        ids,
+        primary=is_primary,
+        traces=of_runs.get('traces'),
+        secondary=secondary,
+    )
     found['planned'] = found.pairs
     if is_primary and not task:
         pairs_of = _progress(tested, complete)
