@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from paper_lib.study import archive, offline, paths, plan, reference, scales
+from paper_lib.study import archive, offline, paths, plan, reference, scales, stats
 from paper_lib.study.coverage import FAR, Coverage
 from paper_lib.study.offline import DEGRADED, DIRECTIONS
 
@@ -146,7 +146,7 @@ def doubts(rule: Rule) -> tuple[str, ...]:
 
 def final(metrics: pd.DataFrame, names: tuple[str, ...]) -> dict[str, float]:
     """The value of each column at the end of a run, as a moment has it; NaN where none is finite."""
-    count = offline.window(len(metrics))
+    count = stats.final_count(len(metrics))
     last = metrics.sort_values('env_step').tail(count)
     found = {}
     for name in names:

@@ -54,13 +54,8 @@ WORKS, FAILS, TOO_FEW = 'works', 'fails', 'too few pairs'
 BEATS = 'works, beats the OOD ratio'
 
 
-def window(evaluations: int) -> int:
-    """How many of a run's evaluations make a moment: a fifth of them, at least one."""
-    return max(1, int(stats.LAST * evaluations + 1e-9))
-
-
 def moments(metrics: pd.DataFrame, random: Callable[[str], float]) -> pd.DataFrame:
-    """Measures and targets at every moment: means over the last fifth of a run's evaluations up to this one.
+    """Measures and targets at every moment: means over as many evaluations, up to this one, as are final at the end.
 
     `random` gives the mean score of the uniform random policy in a task. The columns are task, pair_seed, agent,
     env_step, those of DIRECTIONS (turned, so that degraded agents should have more), gain (over random actions, as a
@@ -69,7 +64,7 @@ def moments(metrics: pd.DataFrame, random: Callable[[str], float]) -> pd.DataFra
     columns = ['score', *DIRECTIONS]
     parts = []
     for _, run in metrics.sort_values('env_step').groupby('run_id'):
-        count = window(len(run))
+        count = stats.final_count(len(run))
         finite = run[columns].astype(float).replace([np.inf, -np.inf], np.nan)
         means = finite.rolling(count, min_periods=1).mean()
         names = run[['task', 'pair_seed', 'agent', 'env_step']]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
 
 from paper_lib.contract import agents, quantities
@@ -22,12 +21,12 @@ def of_tested_tasks(frames: Frames) -> pd.DataFrame:
 
 
 def cut(metrics: pd.DataFrame, share: float) -> pd.DataFrame:
-    """Metrics with one row per run: the mean of its last evaluations, this share of them and at least one.
+    """Metrics with one row per run: the mean of its last evaluations, `stats.final_count` of them.
 
     The step and totals are the last evaluation's.
     """
     runs = metrics.sort_values('env_step').groupby('run_id', sort=False)
-    count = np.maximum(1, np.floor(share * runs.run_id.transform('size') + 1e-9))
+    count = runs.run_id.transform('size').map(lambda evaluations: stats.final_count(evaluations, share))
     last = metrics[(runs.cumcount(ascending=False) < count).reindex(metrics.index)].sort_values('env_step')
     values = last.select_dtypes('number').columns.difference(['env_step', *quantities.totals(), 'pair_seed', 'seed'])
     means = last.groupby('run_id')[list(values)].agg(lambda x: x.mean(skipna=False))

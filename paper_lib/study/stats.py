@@ -217,8 +217,13 @@ def holm(p: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(p), np.nan, adjusted)
 
 
+def final_count(evaluations: int, share: float = LAST) -> int:
+    """How many of a run's evaluations, the last ones, are final: this share of them, and at least one."""
+    return max(1, int(share * evaluations + 1e-9))  # a product may be rounded to just below a whole number
+
+
 def final(metrics: pd.DataFrame, *columns: str, share: float = LAST) -> pd.DataFrame:
-    """Final values of every run: means over the last evaluations, a `share` of all (at least one).
+    """Final values of every run: means over its last `final_count` evaluations.
 
     With a share of 1 they are means over the whole curve. One row per run, with the columns RUN and `columns`.
     """
@@ -226,7 +231,7 @@ def final(metrics: pd.DataFrame, *columns: str, share: float = LAST) -> pd.DataF
     values = metrics[list(columns)].to_numpy(float).T.copy()
     rows = []
     for key, places in sorted(metrics.groupby(RUN).indices.items()):
-        count = max(1, int(share * len(places) + 1e-9))
+        count = final_count(len(places), share)
         rows.append((*key, *(column[places[-count:]].mean() for column in values)))
     finals = pd.DataFrame(rows, columns=[*RUN, *columns])
     return finals.astype(dict.fromkeys(columns, float))
