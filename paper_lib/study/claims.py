@@ -185,6 +185,7 @@ def added(metrics: pd.DataFrame) -> pd.Series:
 
 
 RECORDED = ('score', 'wm_loss', 'value_error', 'reward_error')
+UNITS = {'value_error': 'mc_return', 'reward_error': 'reward_collected'}  # of Active, where there are several tasks
 
 
 def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float], traces: pd.DataFrame | None = None) -> Runs:
@@ -193,10 +194,10 @@ def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float], traces:
     If there are several tasks, value errors are in units of Active's mean discounted return, and reward errors in units
     of its mean reward.
     """
-    unknown = pd.Series(np.nan, metrics.index)
-    collected = metrics.get('reward_collected', unknown)
-    metrics = metrics.assign(reward_error=metrics.get('reward_predicted', unknown) - collected)
-    finals = stats.final(metrics, *RECORDED)
+    lacking = {*UNITS.values(), 'reward_predicted'} - set(metrics.columns)
+    metrics = metrics.assign(**dict.fromkeys(lacking, np.nan))
+    metrics['reward_error'] = metrics.reward_predicted - metrics.reward_collected
+    finals = stats.final(metrics, *RECORDED, *UNITS.values())
     finals['added'] = finals.run_id.map(added(metrics))
     unlearned = stats.unlearned(finals, random)
     of_active = {task: score for task, score in stats.of_active(finals, 'score').items() if task not in unlearned}
@@ -210,11 +211,8 @@ def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float], traces:
 
     normalised = normalise(finals)
     if metrics.task.nunique() > 1:
-        units = {
-            'value_error': stats.of_active(metrics, 'mc_return'),
-            'reward_error': stats.of_active(metrics.assign(reward_collected=collected), 'reward_collected'),
-        }
-        for column, unit in units.items():
+        for column, name in UNITS.items():
+            unit = stats.of_active(finals, name)
             normalised[column] = normalised[column] / stats.by_task(normalised, unit.where(unit > 0))
     first_half = metrics[metrics.env_step <= EARLY * metrics.groupby('run_id').env_step.transform('max')]
     return Runs(
@@ -283,7 +281,8 @@ def outcome(row: Row, runs: Runs) -> dict[str, typing.Any]:
     """
     values = row.values(runs)
     groups = split_by_task(values) if len(values) else {}
-    estimate = stats.mean_of_tasks(groups)
+    test = stats.sign_flips(groups) if groups and finite(values) else None
+    estimate = stats.mean_of_tasks(groups, test)
     iqm = stats.stratified(groups)
     p = np.nan
     if not estimate.n:
@@ -292,8 +291,8 @@ def outcome(row: Row, runs: Runs) -> dict[str, typing.Any]:
         estimate = estimate._replace(low=np.nan, high=np.nan)
         decision = _exact_verdict(row, values)
     else:
-        if finite(values):
-            p = stats.p_of_range(stats.sign_flips(groups), row.above, row.below)
+        if test:
+            p = stats.p_of_range(test, row.above, row.below)
         decision = verdict(estimate.low, estimate.high, row.above, row.below)
     return {
         'statistic': row.statistic + (row.listed(runs) if row.listed else ''),

@@ -167,17 +167,14 @@ def distance(agent: str, exact: typing.Callable[[pd.Series], pd.Series] | None) 
     """Absolute difference of normalised score from the Active run, mean over evaluations. `exact` is as in `Row`."""
 
     def values(runs):
-        both = pd.concat([_curve(runs.curves, agent), _curve(runs.curves, 'active')], axis=1, join='inner')
-        gaps = both.diff(axis=1).iloc[:, 1].abs()
-        return gaps.groupby(PAIR).agg(lambda x: x.mean(skipna=False))
+        of_agent = runs.curves[runs.curves.agent == agent]
+        of_active = runs.curves[runs.curves.agent == 'active']
+        both = of_agent.merge(of_active, on=[*PAIR, 'env_step'], suffixes=('', '_active'))
+        gaps = (both.score - both.score_active).abs()
+        return gaps.groupby([both[name] for name in PAIR]).agg(lambda x: x.mean(skipna=False))
 
     text = f'{label(agent)} against Active: mean distance of normalised score over training'
     return Row(text, (agent, 'active'), values, exact=exact)
-
-
-def _curve(curves: pd.DataFrame, agent: str) -> pd.Series:
-    """Normalised scores of an agent by task, pair seed and environment step."""
-    return curves[curves.agent == agent].set_index([*PAIR, 'env_step']).score
 
 
 def smallest_distance() -> Row:
@@ -208,17 +205,18 @@ def correlations(finals: pd.DataFrame) -> pd.Series:
     It is 0 if all agents have the same loss or the same score, and NaN if a value is not finite.
     """
     by_pair = {}
-    for pair, of_pair in finals.groupby(PAIR):
-        values = of_pair[['wm_loss', 'score']]
-        ranks = values.rank()
-        if len(values) < 3:
+    columns = ['wm_loss', 'score']
+    ranks = finals.groupby(PAIR)[columns].rank()
+    for pair, places in finals.groupby(PAIR).indices.items():
+        of_pair = ranks.to_numpy()[places].T
+        if len(places) < 3:
             continue
-        if not finite(values):
+        if not finite(finals[columns].to_numpy()[places]):
             by_pair[pair] = np.nan
-        elif (ranks.nunique() == 1).any():
+        elif any(len(set(of_column)) == 1 for of_column in of_pair):
             by_pair[pair] = 0.0
         else:
-            by_pair[pair] = ranks.corr().iloc[0, 1]
+            by_pair[pair] = np.corrcoef(of_pair)[0, 1]
     return _series(by_pair)
 
 

@@ -174,13 +174,16 @@ def _random_sets(count: int) -> np.ndarray:
     return np.array([rng.integers(2, size=FLIPS, dtype=np.int64) == 1 for _ in range(count)])
 
 
-def mean_of_tasks(values: dict[str, np.ndarray]) -> Estimate:
-    """Mean over tasks of each task's mean paired difference, {task: (n,)}, with the interval of `sign_flips`."""
+def mean_of_tasks(values: dict[str, np.ndarray], test: SignFlips | None = None) -> Estimate:
+    """Mean over tasks of each task's mean paired difference, {task: (n,)}, with the interval of `sign_flips`.
+
+    `test` is the result of `sign_flips` for these values, where the caller has it.
+    """
     groups = [np.asarray(differences, float) for differences in values.values()]
     x = np.concatenate([*groups, []])
     if not len(x) or not np.isfinite(x).all():
         return Estimate(np.nan, np.nan, np.nan, len(x))
-    test = sign_flips(values)
+    test = test or sign_flips(values)
     return Estimate(test.mean, *test.interval(), len(x))
 
 
