@@ -14,6 +14,7 @@ from paper_lib.diagnose import order
 from paper_lib.study import diagnosis, scales
 
 LENGTH = 70
+PENDULUM = 'gym:Pendulum-v1'
 
 
 def recording(episodes=25, length=LENGTH, discrete=False, **changes):
@@ -98,8 +99,8 @@ def test_other_values_than_the_known_runs_and_discrete_actions_are_doubts(comman
 
 def test_with_an_environment_the_agents_are_played_in_it(command):
     reach = {'action': lambda action: action[:, :1]}
-    assert command(recording(**reach), '--env', 'gym:Pendulum-v1', '--agents', '2') == 0
-    assert {spec.task for spec in command.trained} == {'gym:Pendulum-v1'}
+    assert command(recording(**reach), '--env', PENDULUM, '--agents', '2') == 0
+    assert {spec.task for spec in command.trained} == {PENDULUM}
     values, page = read(command.folder, 'mine_played')
     assert values['check']['scores'] == [0, 10] and values['check']['random'] == 0.5
     assert html.escape(values['check']['outcome']) in page
@@ -128,7 +129,7 @@ def test_with_an_error_in_the_audit_nothing_is_trained(command, capsys):
         (recording(), ['--scale', 'mine'], "scale='mine'"),
         (recording(), ['--budget', '1234'], 'budget=1234: must be a multiple of eval_every=1000'),
         (recording(), ['--env', 'mine-proprio'], "task='mine-proprio': unknown"),
-        (recording(), ['--env', 'gym:Pendulum-v1'], 'gym:Pendulum-v1 has (1,)'),
+        (recording(), ['--env', PENDULUM], 'gym:Pendulum-v1 has (1,)'),
         (recording(), ['--env', 'recording:v3-a2-l69'], 'cannot be played'),
         (recording(), ['--workers', '-1'], 'workers=-1: must be from 1'),
         (recording(), ['--output', '/proc/version'], "output=/proc/version: must be a folder"),
@@ -143,6 +144,15 @@ def test_a_mistake_is_one_line_and_nothing_is_written(arrays, options, message, 
     *_, line = capsys.readouterr().err.splitlines()
     assert line.startswith('error: ') and message in line
     assert not (command.folder / 'runs').exists() and not (command.folder / 'out').exists()
+
+
+def test_a_run_is_no_dataset_before_it_is_exported(tmp_path, capsys):
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / 'spec.json').touch()
+    for name in ('mine', str(tmp_path / 'mine')):
+        for args in (['diagnose', name], ['train', '--task', PENDULUM, '--agent', 'passive', '--dataset', name]):
+            assert cli.main([*args, '--runs', str(tmp_path)]) == 2
+            assert f'error: {name}: is a run; `paper-lib export-dataset' in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -55,9 +55,10 @@ class Audit:
         from paper_lib.data.store import Store, finished
 
         root = Store(self.runs).root
-        name = Path(self.data)
-        if any((path / 'spec.json').exists() for path in (name, root / name)):
+        if is_run(self.data, root):
             run = finished(self.data, root)
+            if self.task and tasks.get(self.task).id != run.spec.task:
+                raise UserError(f'task={self.task!r}: {self.data} is a run of {run.spec.task}; leave --task out')
             steps = of_replay(run.replay(), run.collected())
             return audit(steps, self.length, tasks.get(run.spec.task).limit, of_run=True)
         if not self.task:
@@ -99,6 +100,17 @@ class Restore:
 
         run = export.restore(Path(self.path).expanduser(), Store(self.runs))
         print(f'done: {run.path}')
+
+
+def is_run(name: str, root: Path) -> bool:
+    """Whether a name is that of a run's folder, or a run's id below a root."""
+    return any((path / 'spec.json').exists() for path in (Path(name).expanduser(), root / name))
+
+
+def refuse_run(name: str, root: Path) -> None:
+    """Raise UserError for the name of a run where a dataset is needed."""
+    if is_run(name, root):
+        raise UserError(f'{name}: is a run; `paper-lib export-dataset RUN FOLDER` makes a dataset of its replay')
 
 
 def fitting(name: str, task_id: str) -> tuple['Steps', 'Wanted']:

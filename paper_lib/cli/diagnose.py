@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from paper_lib.cli.data import fitting
+from paper_lib.cli.data import fitting, refuse_run
 from paper_lib.cli.options import Folder, Output, Scale, end
 from paper_lib.contract import tasks
 from paper_lib.contract.errors import UserError
@@ -60,10 +60,12 @@ class Diagnose:
     def order(self) -> 'Order':
         """What is diagnosed. Raises UserError for a recording that cannot be read or does not fit the task."""
         from paper_lib.data import formats
+        from paper_lib.data.store import Store
         from paper_lib.diagnose.order import Order
 
         if not 1 <= self.agents <= MOST_AGENTS:
             raise UserError(f'agents={self.agents}: must be from 1 to {MOST_AGENTS}')
+        refuse_run(self.data, Store(self.runs).root)
         values = {'agents': self.agents, 'scale': self.scale, 'budget': self.budget, 'workers': self.workers}
         name = formats.title(self.data)
         if not self.env:

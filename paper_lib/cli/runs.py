@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from paper_lib.cli.data import fitting
+from paper_lib.cli.data import fitting, refuse_run
 from paper_lib.cli.options import Folder, Json, Markdown, ModelValues, RunValues, Scale, given, show
 from paper_lib.contract import agents
 from paper_lib.contract.errors import RunError, UserError, choose
@@ -50,6 +50,7 @@ class Train:
     def specs(self) -> list[RunSpec]:
         """The run, preceded by its source if it has one. Raises UserError for a wrong name or value."""
         from paper_lib.data import datasets, formats
+        from paper_lib.data.store import Store
         from paper_lib.study import plan, scales
 
         scale = scales.get(self.scale)
@@ -59,6 +60,7 @@ class Train:
         values = given(self.values) | {'model': model | given(self.model)}
         dataset = None
         if self.dataset:
+            refuse_run(self.dataset, Store(self.runs).root)
             dataset = datasets.describe(formats.title(self.dataset), self.task, fitting(self.dataset, self.task)[0])
         spec = plan.make(self.agent, self.task, self.seed, scale, self.chapter, dataset, **values)
         return [spec.source, spec] if isinstance(spec.source, RunSpec) else [spec]

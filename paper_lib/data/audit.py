@@ -23,7 +23,9 @@ FAR = 4.0  # standard errors above the mean of all rows are a jump
 CLEARLY = 1.8  # times as far above it as any other row near a border
 LEAST = 5  # episodes in which a pattern must show, to be one
 MOST = 2 / 3  # of them
-
+RARE = 0.001  # share of ordinary rows with a jump as large as one that tells a single reset
+SEEN = 0.8  # share of borders at which resets must be told so, before single ones are called shifted
+STRAYS = 3, 0.02  # least number of shifted borders, and their least share: fewer may be chance
 
 REPAIR = 'repair or remove these episodes'
 FLAG = 'set is_first exactly in the row after an is_last'
@@ -67,6 +69,7 @@ class Finding:
     severity: str
     count: int  # how many rows it concerns
     rows: tuple[int, ...]  # the first of them
+    places: tuple[str, ...]  # the episode of each of these, and the step in it; none in the replay of a run
     value: str  # what was found there
     advice: str
 
@@ -95,22 +98,28 @@ def audit(
         _repeated(steps, episodes),
         _sizes(episodes, length),
     ]
-    findings = [_numbered(finding, steps) for found in looked for finding in found]
+    findings = [_numbered(finding, steps, episodes) for found in looked for finding in found]
     return sorted(findings, key=lambda finding: (ERROR, WARNING, NOTE).index(finding.severity))
 
 
-def _numbered(finding: Finding, steps: Steps) -> Finding:
-    """A finding whose rows are start indices, `row * envs + env`; in a single sequence they are that already."""
-    length = steps.rows // steps.sequences
-    return dataclasses.replace(
-        finding, rows=tuple(row % length * steps.sequences + row // length for row in finding.rows)
-    )
+def _numbered(finding: Finding, steps: Steps, episodes: Episodes) -> Finding:
+    """A finding with the places of its rows. In several sequences rows become start indices, `row * envs + env`."""
+    if steps.sequences > 1:
+        length = steps.rows // steps.sequences
+        indices = [row % length * steps.sequences + row // length for row in finding.rows]
+        return dataclasses.replace(finding, rows=tuple(indices))
+    places = []
+    for row in finding.rows:
+        index = int(np.searchsorted(episodes.firsts, row, side='right')) - 1
+        name = steps.names[index] if steps.names else f'episode {index}'
+        places.append(f'{name}, step {row - episodes.firsts[index]}')
+    return dataclasses.replace(finding, places=tuple(places))
 
 
 def _finding(kind: str, rows: Iterable[int], value: str) -> Finding:
     severity, advice = KINDS[kind]
     rows = np.asarray(rows, np.int64)
-    return Finding(kind, severity, len(rows), tuple(rows[:MOST_ROWS].tolist()), value, advice)
+    return Finding(kind, severity, len(rows), tuple(rows[:MOST_ROWS].tolist()), (), value, advice)
 
 
 # Flags.
@@ -139,7 +148,8 @@ def _shifted(steps: Steps, episodes: Episodes) -> Iterator[Finding]:
     An observation jumps when an episode is reset. If it jumps a row or two beside is_first, each border has a
     transition that never was: the flags are shifted, or an environment that resets itself had replaced the last
     observation by the next first one. A row stands out if the mean jump there, over all borders, is far above that of
-    all rows, in units of its standard error, and far above that of every other row near a border.
+    all rows, in units of its standard error, and far above that of every other row near a border. Where nearly every
+    reset can be told by itself, a few shifted ones are found too.
     """
     inner = episodes.firsts[1:][np.minimum(episodes.lengths[1:], episodes.lengths[:-1]) > AROUND + 2]
     if len(inner) < LEAST:
@@ -156,8 +166,22 @@ def _shifted(steps: Steps, episodes: Episodes) -> Iterator[Finding]:
         rows = f'{abs(shift)} row{"s" * (abs(shift) > 1)} {"after" if shift > 0 else "before"} is_first'
         value = f'at the borders of episodes observations jump {rows}, and not there'
         yield _finding('shifted_flags', inner[wrong], value)
+        return
+    strays = _strays(jumps, near, episodes)
+    if strays.sum() >= max(STRAYS[0], STRAYS[1] * len(inner)):
+        value = f'at {strays.sum()} of {len(inner)} borders observations jump beside is_first, and not there'
+        yield _finding('shifted_flags', inner[strays], value)
     elif shift or not stands_out:
         yield _finding('reset_not_seen', inner, 'no single row at the borders of episodes stands out by a jump')
+
+
+def _strays(jumps: np.ndarray, near: np.ndarray, episodes: Episodes) -> np.ndarray:
+    """(n,) bools of borders with the jump of a reset a row or two beside is_first, and none there."""
+    beside = episodes.firsts[:, None] + np.arange(-2, 3)
+    ordinary = np.delete(jumps, np.unique(beside.clip(0, len(jumps) - 1)))
+    seen = near[:, AROUND - 2 : AROUND + 3] > np.quantile(ordinary, 1 - RARE)  # (n, 5)
+    has_reset = seen.any(1)
+    return has_reset & ~seen[:, 2] & (has_reset.mean() >= SEEN)
 
 
 def _jumps(steps: Steps) -> np.ndarray:
@@ -357,5 +381,6 @@ def table(findings: list[Finding]) -> list[dict[str, Any]]:
     for finding in findings:
         listed = ' '.join(map(str, finding.rows[:4]))
         more = f' ... ({finding.count:,})' if finding.count > 4 else ''
-        rows.append(dataclasses.asdict(finding) | {'rows': listed + more})
+        place = ''.join(finding.places[:1]) + ' ...' * (len(finding.places) > 1)
+        rows.append(dataclasses.asdict(finding) | {'rows': listed + more, 'places': place})
     return rows

@@ -267,7 +267,7 @@ def folder_of_episodes(path: Path, files: list[Path], wanted: Wanted) -> Steps:
             yield from of_episode(episode, key)
 
     like = {key_of: _like(first.kinds[name].shape[1:], key_of, wanted.side), 'action': ((size,), 'float32')}
-    return Steps(f'{path}: ', count, like, read)
+    return Steps(f'{path}: ', count, like, read, tuple(file.name for file in files))
 
 
 def _ends(episode: Archive) -> bool:

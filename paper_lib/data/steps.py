@@ -30,6 +30,7 @@ class Steps:
     rows: int  # N
     like: dict[str, tuple[tuple[int, ...], str]]  # shape and type of one step, as in `Replay.create`
     read: Callable[[str], Iterator[np.ndarray]]
+    names: tuple[str, ...] = ()  # of the files of its episodes, if each episode has one
     sequences: int = 1  # how many recordings of equal length stand one after the other: those of a run's environments
 
     @property
@@ -106,7 +107,7 @@ def of_replay(replay: Replay, rows: int) -> Steps:
     for key, array in replay.arrays.items():
         if key not in ('reward', 'flags'):
             like[key] = (array.shape[2:], array.dtype.str)
-    return Steps(f'{replay.path}: ', rows * replay.envs, like, read, replay.envs)
+    return Steps(f'{replay.path}: ', rows * replay.envs, like, read, sequences=replay.envs)
 
 
 def is_one_hot(steps: Steps, flags: np.ndarray) -> bool:

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import recorded
+import toy
 
 from paper_lib import cli, envs
 from paper_lib.contract import tasks
 from paper_lib.data import formats
 from paper_lib.data.audit import ENOUGH, ERROR, KINDS, NOTE, audit
 from paper_lib.data.columns import Arrays
+from paper_lib.data.store import Store
 
 # Vectors and pictures, continuous and discrete actions, episodes that end by termination and by a time limit.
 CARTPOLE, WALKER, FREEWAY = 'gym:CartPole-v1', 'walker_walk-proprio', 'freeway-vision'
@@ -109,8 +112,20 @@ def test_a_jump_that_is_no_reset_is_no_shift(later):
     assert 'shifted_flags' not in found and 'reset_not_seen' in found
 
 
-def test_a_minority_of_shifted_borders_is_a_note():
-    arrays = record(WALKER)
+@pytest.mark.parametrize('share', [0.15, 0.6])
+@pytest.mark.parametrize('task', [CARTPOLE, WALKER, 'gym:Pendulum-v1', 'point_mass_maze-proprio'])
+def test_a_minority_of_shifted_borders_is_named(task, share):
+    """Where each reset stands out by itself, and resets are no more than that elsewhere."""
+    arrays = record(task)
+    wrong = borders(arrays)[: int(share * EPISODES)]
+    arrays['vector'][wrong - 1] = arrays['vector'][wrong]
+    found = findings(arrays)['shifted_flags']
+    assert set(found.rows) <= set(wrong) and found.count >= 3 and f'at {found.count} of' in found.value
+    assert found.count > 0.6 * len(wrong)
+
+
+def test_a_minority_is_not_told_where_resets_look_like_other_steps():
+    arrays = record('cheetah_run-proprio')
     wrong = borders(arrays)[: 6 * EPISODES // 10]
     arrays['vector'][wrong - 1] = arrays['vector'][wrong]
     found = findings(arrays)
@@ -228,6 +243,27 @@ def test_episodes_that_are_short_or_few():
     assert findings(few)['few_episodes'].value == f'there are {ENOUGH - 1} episodes'
 
 
+def test_a_place_is_the_file_of_an_episode_and_the_step_in_it(tmp_path):
+    recorded.write_exorl(tmp_path / 'mine', recorded.episodes())
+    second = tmp_path / 'mine' / 'episode_000001_8.npz'
+    arrays = dict(np.load(second))
+    arrays['observation'][3, 0] = np.nan
+    np.savez(second, **arrays)
+    found = {each.kind: each for each in audit(formats.read(tmp_path / 'mine'), 2)}['vector_not_finite']
+    assert found.rows == (recorded.LENGTHS[0] + 3,) and found.places == ('episode_000001_8.npz, step 3',)
+
+
+def test_a_run_is_audited_as_a_recording_of_its_own_task_alone(trained, capsys):
+    run = Store(trained).path(toy.SPEC)
+    for name in (str(run), run.name):
+        assert cli.main(['audit', name, '--task', toy.TASK, '--runs', str(trained)]) < 2
+        assert 'error' not in capsys.readouterr().err
+        for task, words in (('nonsense', 'unknown'), (WALKER, f'is a run of {toy.TASK}')):
+            assert cli.main(['audit', name, '--task', task, '--runs', str(trained)]) == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert line.startswith(f"error: task='{task}'") and words in line
+
+
 def test_the_command_prints_the_findings_and_exits_with_1_for_errors(capsys, tmp_path):
     arrays, path = record(WALKER), tmp_path / 'mine.npz'
     np.savez(path, **arrays)
@@ -237,8 +273,9 @@ def test_the_command_prints_the_findings_and_exits_with_1_for_errors(capsys, tmp
     np.savez(path, **arrays)
     assert cli.main(['audit', str(path)]) == 1
     head, row, *_ = capsys.readouterr().out.splitlines()
-    assert head.split() == ['kind', 'severity', 'count', 'rows', 'value', 'advice']
+    assert head.split() == ['kind', 'severity', 'count', 'rows', 'places', 'value', 'advice']
     assert row.split()[:4] == ['misplaced_first', 'error', '1', '30'] and KINDS['misplaced_first'][1] in row
+    assert 'episode 1, step 0' in row
     assert cli.main(['audit', str(path), '--json']) == 1
     assert '"rows": [\n   30\n  ]' in capsys.readouterr().out
     assert cli.main(['audit', str(path), '--task', 'cup_catch-proprio']) == 2
