@@ -199,6 +199,25 @@ def test_an_image_and_the_vector_beside_it_are_both_seen(make):
     np.testing.assert_array_equal(record['vector'], [0.5, -1, 0, 1])
 
 
+@pytest.mark.parametrize('value, reward, words', [
+    ([0, np.nan], 1, 'its observation is nan at step 2 of an episode; it must be finite'),
+    ([-1e300, 0], 1, 'its observation is -1e+300 at step 2 of an episode; it must be finite'),
+    ([0, 0, 0], 1, 'observes 3 numbers at step 2 of an episode; its observation space has 2'),
+    ([0, 0], np.nan, 'its reward is nan at step 2 of an episode; it must be finite'),
+    ([0, 0], 1e300, 'its reward is 1e+300 at step 2 of an episode; it must be finite'),
+])  # fmt: skip
+@pytest.mark.filterwarnings('error')
+def test_what_no_agent_can_learn_from_is_one_line_with_its_step(make, monkeypatch, value, reward, words):
+    env = make(UNIT, np.zeros(2))
+    for _ in range(2):  # steps are counted in each episode
+        reset(env)
+        step(env, [1, 0])
+    monkeypatch.setattr(env.probe, 'step', lambda action: (np.array(value), reward, False, False, {}))
+    with pytest.raises(UserError) as caught:
+        step(env, [1, 0])
+    assert str(caught.value) == f"task='gym:Probe-v0': {words}"
+
+
 PICTURE = spaces.Box(0, 255, (8, 8, 3), np.uint8)
 
 
