@@ -133,6 +133,7 @@ def test_with_an_error_in_the_audit_nothing_is_trained(command, capsys):
         (recording(), ['--env', 'recording:v3-a2-l69'], 'cannot be played'),
         (recording(), ['--workers', '-1'], 'workers=-1: must be from 1'),
         (recording(), ['--output', '/proc/version'], "output=/proc/version: must be a folder"),
+        (recording(), ['--output', '/proc/new'], 'output=/proc/new: must be a folder that can be written'),
         (recording(is_last=lambda last: last & (np.arange(len(last)) < len(last) - 1)), [], 'ends with is_last'),
         (recording(episodes=1, length=40), [], 'length=64: must be at most 40'),
         ({'image': np.zeros((9, 8, 8, 3), np.uint8)} | {k: v[:9] for k, v in recording().items() if k != 'vector'},

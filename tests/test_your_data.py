@@ -93,7 +93,7 @@ def test_the_commands_of_the_page_are_commands(line, tmp_path, capsys):
             assert args[0] == 'export-dataset' and cli.main(args) == 2
         seen.add(args[0])
     assert seen == {'train', 'audit', 'export-dataset'} and not (tmp_path / 'runs').exists()
-    assert 'RUN/spec.json: missing' in capsys.readouterr().err
+    assert 'RUN: is neither the folder of a run' in capsys.readouterr().err
 
 
 def test_the_code_of_the_page_runs(tmp_path):

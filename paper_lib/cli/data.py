@@ -1,6 +1,7 @@
 """Commands for recordings: what is wrong with one, and how one leaves this library."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,7 +83,7 @@ class ExportDataset:
         from paper_lib.data import export
         from paper_lib.data.store import Store, finished
 
-        path = Path(self.path).expanduser()
+        path = Path(os.path.expanduser(self.path))
         export.write(finished(self.run, Store(self.runs).root), path)
         print(f'done: {path}')
 
@@ -98,13 +99,13 @@ class Restore:
         from paper_lib.data import export
         from paper_lib.data.store import Store
 
-        run = export.restore(Path(self.path).expanduser(), Store(self.runs))
+        run = export.restore(Path(os.path.expanduser(self.path)), Store(self.runs))
         print(f'done: {run.path}')
 
 
 def is_run(name: str, root: Path) -> bool:
     """Whether a name is that of a run's folder, or a run's id below a root."""
-    return any((path / 'spec.json').exists() for path in (Path(name).expanduser(), root / name))
+    return any((path / 'spec.json').exists() for path in (Path(os.path.expanduser(name)), root / name))
 
 
 def refuse_run(name: str, root: Path) -> None:

@@ -1,7 +1,7 @@
 """The command that says what a recording is worth to agents that only learn from it."""
 
 import dataclasses
-import os
+import tempfile
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -47,8 +47,10 @@ class Diagnose:
         order = self.order()
         folder = self.output or paths.root() / 'build' / 'diagnose'
         existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise UserError(f'output={folder}: must be a folder that can be written')
+        try:
+            tempfile.TemporaryFile(dir=existing).close()
+        except OSError:
+            raise UserError(f'output={folder}: must be a folder that can be written') from None
         found = diagnose(order, Store(self.runs), lambda line: end(0, line))
         page = write(found, folder)
         print(f'{found.verdict.verdict}: {" ".join(found.verdict.reasons)}')

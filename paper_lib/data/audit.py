@@ -251,7 +251,7 @@ def _rewards(reward: np.ndarray, episodes: Episodes) -> Iterator[Finding]:
     if len(given) and (given == given[0]).all():
         kind = 'zero_rewards' if given[0] == 0 else 'constant_rewards'
         yield _finding(kind, np.flatnonzero(arrived), f'every reward is {given[0]:g}')
-    at_reset = episodes.firsts[reward[episodes.firsts] != 0]
+    at_reset = episodes.firsts[np.isfinite(reward[episodes.firsts]) & (reward[episodes.firsts] != 0)]
     if len(at_reset):
         value = f'reward is {reward[at_reset[0]]:g} where is_first is true'
         yield _finding('reward_at_reset', at_reset, value)
@@ -281,7 +281,7 @@ def _actions(steps: Steps, flags: np.ndarray, discrete: bool | None, of_run: boo
         row += len(piece)
     broken, outside, unclear = np.concatenate(broken), np.concatenate(outside), np.concatenate(unclear)
     if discrete is None:
-        discrete = size > 1 and len(unclear) + len(broken) < 0.5 * len(flags)
+        discrete = size > 1 and len(unclear) + len(broken) < used.sum()
     if len(broken):
         yield _finding('action_not_finite', broken, 'an action is not finite')
     if discrete:

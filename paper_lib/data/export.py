@@ -50,30 +50,32 @@ def write(run: Finished, path: Path) -> None:
     episodes = cut(flags, steps.sequences)
     length = steps.rows // steps.sequences
     discrete = is_one_hot(steps, flags)
-    listed, single = [], []
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    with files.guard(path):
+    try:
+        with files.guard(path):
+            (temporary / 'data').mkdir(parents=True)
+        listed, single = [], []
+        for begin, end in zip(episodes.firsts, episodes.lasts):
+            env, first, last = int(begin // length), int(begin % length), int(end % length)
+            arrays = {key: array[first : last + 1, env] for key, array in replay.arrays.items()}
+            is_open = not arrays['flags'][-1] & LAST
+            if first == last:  # of no transition: Minari cannot read it
+                values = {key: array[0].tolist() for key, array in arrays.items()}
+                single.append({'env': env, 'row': first, 'values': values})
+                continue
+            _write_episode(temporary / 'data' / str(len(listed)), len(listed), arrays, discrete)
+            listed.append([env, first, last - first + 1, bool(is_open)])
+        ours = {
+            'spec': plain.to_plain(run.spec), 'provenance': run.provenance(),
+            'like': _plain_like(steps.like), 'discrete': discrete,
+            'episodes': listed, 'single': single,
+        }  # fmt: skip
+        metadata = _metadata(run, steps.like, listed, discrete) | {OURS: ours}
+        files.write_bytes(temporary / 'data' / METADATA, json.dumps(metadata, indent=1).encode())
+        with files.guard(path):
+            temporary.rename(path)
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        (temporary / 'data').mkdir(parents=True)
-    for begin, end in zip(episodes.firsts, episodes.lasts):
-        env, first, last = int(begin // length), int(begin % length), int(end % length)
-        arrays = {key: array[first : last + 1, env] for key, array in replay.arrays.items()}
-        is_open = not arrays['flags'][-1] & LAST
-        if first == last:  # of no transition: Minari cannot read it
-            values = {key: array[0].tolist() for key, array in arrays.items()}
-            single.append({'env': env, 'row': first, 'values': values})
-            continue
-        _write_episode(temporary / 'data' / str(len(listed)), len(listed), arrays, discrete)
-        listed.append([env, first, last - first + 1, bool(is_open)])
-    ours = {
-        'spec': plain.to_plain(run.spec), 'provenance': run.provenance(),
-        'like': _plain_like(steps.like), 'discrete': discrete,
-        'episodes': listed, 'single': single,
-    }  # fmt: skip
-    metadata = _metadata(run, steps.like, listed, discrete) | {OURS: ours}
-    files.write_bytes(temporary / 'data' / METADATA, json.dumps(metadata, indent=1).encode())
-    with files.guard(path):
-        temporary.rename(path)
 
 
 def restore(path: Path, store: Store) -> Finished:

@@ -41,13 +41,14 @@ def read(name: str | Path, wanted: Wanted | None = None) -> Steps:
         if files := sorted(path.glob('*.npz')):
             return folder_of_episodes(path, files, wanted)
         raise UserError(f'{path}: is no dataset; must be {ALLOWED}')
-    if path.exists():
+    if path.suffix == '.npz' and path.exists():
         archive = Archive(path)
         is_flat = FLAT.keys() & archive.kinds.keys() and 'is_first' not in archive.kinds
         return flat(archive, wanted) if is_flat else ours(archive)
     if folder := minari.data_folder(minari.installed(str(name))):
         return minari.read(folder, wanted)
-    raise UserError(f'{name}: does not exist; must be {ALLOWED}')
+    reason = 'is no dataset' if path.exists() else 'does not exist'
+    raise UserError(f'{name}: {reason}; must be {ALLOWED}')
 
 
 def title(name: str) -> str:
@@ -328,4 +329,4 @@ def _vectors(actions: np.ndarray, size: int, where: str, row: int) -> np.ndarray
     """(n, A) float32 actions of (n, A) or (n,) numbers, or of (n,) numbers of actions."""
     if not _are_indices(actions, size):
         return single_precision(actions.reshape(len(actions), -1))
-    return one_hot(actions.reshape(-1).astype(np.int64), size, where, row)
+    return one_hot(actions.reshape(-1), size, f'{where}action: ', row)

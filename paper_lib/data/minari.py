@@ -63,7 +63,7 @@ class Space(NamedTuple):
             return single_precision(values)
         parts = []
         for column, (count, start) in enumerate(zip(self.sizes, self.starts)):
-            parts.append(one_hot(values[:, column].astype(np.int64) - start, count, where, 0))
+            parts.append(one_hot(values[:, column] - start, count, where, 0))
         return np.concatenate(parts, axis=1)
 
 
@@ -121,7 +121,8 @@ def read(folder: Path, wanted: Wanted) -> Steps:
         if key == 'reward':
             return np.append(np.float32(0), single_precision(values(index, ('rewards',), NUMBER, steps).reshape(-1)))
         if key == 'action':
-            actions = _actions(values(index, ('actions',), control, steps), control, where)
+            chosen = values(index, ('actions',), control, steps)
+            actions = _actions(chosen, control, f'{where}actions of episode {index}: ')
             return np.append(actions, np.zeros((1, control.size), np.float32), axis=0)
         if key == 'place':
             return values(index, ('infos', 'place'), _place(metadata), steps + 1)
@@ -129,7 +130,9 @@ def read(folder: Path, wanted: Wanted) -> Steps:
             return picture(values(index, ('observations', *images[0].path), images[0], steps + 1), wanted.side)
         flat = []
         for space in parts:
-            flat.append(space.flat(values(index, ('observations', *space.path), space, steps + 1), where))
+            path = ('observations', *space.path)
+            name = f'{where}{"/".join(path)} of episode {index}: '
+            flat.append(space.flat(values(index, path, space, steps + 1), name))
         return np.concatenate(flat, axis=1)
 
     def pieces(key: str) -> Iterator[np.ndarray]:
@@ -206,10 +209,10 @@ def _leaves(space: Any, where: str, path: tuple[str, ...] = ()) -> Iterator[Spac
                 yield from _leaves(inner, where, (*path, f'_index_{index}'))
         else:
             yield _leaf(space, kind, path)
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError):
         name = '/'.join(path) or 'a space'
-        allowed = 'Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these'
-        raise UserError(f'{where}{name} is of the kind {kind}; must be {allowed}') from None
+        allowed = 'Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these, as Minari writes them'
+        raise UserError(f'{where}{name} of the kind {kind} cannot be used; must be {allowed}') from None
 
 
 def _leaf(space: dict[str, Any], kind: str | None, path: tuple[str, ...]) -> Space:

@@ -129,13 +129,13 @@ def packed_flags(first: np.ndarray, last: np.ndarray, terminal: np.ndarray) -> n
     return first * FIRST + last * LAST + terminal * TERMINAL
 
 
-def one_hot(indices: np.ndarray, count: int, where: str, row: int) -> np.ndarray:
-    """(n, count) float32 from (n,) integers. Raises UserError, with the row, for one that is out of range."""
-    wrong = np.flatnonzero((indices < 0) | (indices >= count))
+def one_hot(values: np.ndarray, count: int, where: str, row: int) -> np.ndarray:
+    """(n, count) float32 from (n,) whole numbers. Raises UserError, with the row, for any other number."""
+    wrong = np.flatnonzero(~np.isin(values, np.arange(count)))
     if len(wrong):
-        value = indices[wrong[0]]
-        raise UserError(f'{where}action of row {row + int(wrong[0])} is {value}; must be from 0 to {count - 1}')
-    return np.eye(count, dtype=np.float32)[indices]
+        value = values[wrong[0]]
+        raise UserError(f'{where}row {row + int(wrong[0])} is {value}; must be a whole number from 0 to {count - 1}')
+    return np.eye(count, dtype=np.float32)[values.astype(np.int64)]
 
 
 def single_precision(values: np.ndarray) -> np.ndarray:

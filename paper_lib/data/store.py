@@ -53,6 +53,8 @@ def finished(name: str | Path, root: Path) -> 'Finished':
     """
     path = Path(os.path.expanduser(name))
     path = path if (path / 'spec.json').exists() else root / name
+    if not (path / 'spec.json').exists():
+        raise RunError(f'{name}: is neither the folder of a run nor the id of one in {root}')
     spec = writer.read_spec(path / 'spec.json')
     return Store(path.resolve().parent).require(spec)
 

@@ -173,8 +173,9 @@ def test_rewards_a_row_too_early_or_not_finite():
     arrays = record(WALKER)
     early = arrays | {'reward': np.roll(arrays['reward'], -1)}
     assert set(findings(early)['reward_at_reset'].rows) <= set(np.flatnonzero(arrays['is_first']))
-    arrays['reward'][[5, 70]] = [np.nan, np.inf]
-    assert findings(arrays)['reward_not_finite'].rows == (5, 70)
+    arrays['reward'][[0, 5, 70]] = [np.nan, np.nan, np.inf]
+    found = findings(arrays)
+    assert found['reward_not_finite'].rows == (0, 5, 70) and 'reward_at_reset' not in found
 
 
 def test_observations_that_are_constant_or_not_finite():
@@ -205,6 +206,14 @@ def test_actions_outside_their_bounds_or_never_used():
     assert findings(arrays)['unused_action'].value == 'of 3 discrete actions these are never chosen: 1'
     arrays['action'][[3, 4]] = [[0.5, 0.5, 0], [1, 1, 0]]
     assert findings(arrays, discrete=True)['action_not_one_hot'].rows == (3, 4)
+
+
+def test_actions_of_short_episodes_are_not_called_discrete():
+    arrays = {key: array.reshape(EPISODES, STEPS, *array.shape[1:])[:, :2] for key, array in record(WALKER).items()}
+    arrays = {key: array.reshape(-1, *array.shape[2:]) for key, array in arrays.items()}
+    arrays['is_last'] = ~arrays['is_first']
+    arrays['is_first'][-1] = arrays['is_last'][-2] = True  # the last two episodes have one step each
+    assert not {'action_not_one_hot', 'unused_action'} & findings(arrays).keys()
 
 
 def test_truncation_that_is_stored_as_termination():

@@ -117,6 +117,16 @@ def test_what_cannot_be_exported_or_restored(trained, tmp_path):
     assert cli.main(['export-dataset', 'no_run', str(tmp_path / 'new')]) == 2 and not (tmp_path / 'new').exists()
 
 
+def test_what_is_interrupted_leaves_nothing(trained, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export.files, 'write_bytes', stop)
+    with pytest.raises(KeyboardInterrupt):
+        export.write(Store(trained).require(toy.SPEC), tmp_path / 'out')
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_dataset_of_other_bytes_restores_nothing(tmp_path):
     toy.train(tmp_path / 'runs')
     store = Store(tmp_path / 'runs')

@@ -220,7 +220,9 @@ def bad_files(folder):
     np.savez(folder / 'next.npz', **flat, next_observations=arrays['vector'][:, :2])
     yield folder / 'next.npz', 'next_observations: has shape (21, 2)'
     np.savez(folder / 'index.npz', **flat | {'actions': np.arange(rows) - 2})
-    yield folder / 'index.npz', 'action of row 0 is -2; must be from 0 to 18'
+    yield folder / 'index.npz', 'action: row 0 is -2; must be a whole number from 0 to 18'
+    (folder / 'flat.hdf5').write_bytes(b'of D4RL')
+    yield folder / 'flat.hdf5', 'is no dataset; must be an .npz file'
     (folder / 'nothing').mkdir()
     yield folder / 'nothing', 'is no dataset'
     yield folder / 'gone.npz', 'does not exist; must be an .npz file'
@@ -233,6 +235,10 @@ def bad_files(folder):
     (folder / 'spaces').mkdir()
     (folder / 'spaces/metadata.json').write_text(json.dumps({'data_format': 'arrow'}))
     yield folder / 'spaces', 'has no observation_space'
+    (folder / 'listed').mkdir()
+    listed = json.dumps({'type': 'Dict', 'subspaces': [1]})
+    (folder / 'listed/metadata.json').write_text(json.dumps({'observation_space': listed, 'action_space': listed}))
+    yield folder / 'listed', 'a space of the kind Dict cannot be used; must be Box'
     nothing = json.dumps({'type': 'Dict', 'subspaces': {}})
     for name, words in (('observation', 'actions must be Discrete or a Box'), ('action', 'observes nothing')):
         box = json.dumps({'type': 'Box', 'dtype': 'float32', 'shape': [1], 'low': [-1], 'high': [1]})
@@ -378,3 +384,14 @@ def test_where_the_task_has_several_actions_one_column_has_their_numbers(dtype, 
     np.savez(tmp_path / 'mine.npz', **arrays | {'actions': arrays['actions'].astype(dtype)})
     found = whole(formats.read(tmp_path / 'mine.npz', Wanted(actions=3)))['action']
     assert found.shape[1] == 3 and set(found.sum(1)) == {0, 1}
+
+
+@pytest.mark.parametrize('value', [0.5, np.nan, 3])
+def test_where_the_task_has_several_actions_other_numbers_are_refused(value, tmp_path):
+    recorded.write_ogbench(tmp_path / 'mine.npz', episodes(discrete=True))
+    arrays = dict(np.load(tmp_path / 'mine.npz'))
+    actions = arrays['actions'].astype(np.float64)
+    actions[2] = value
+    np.savez(tmp_path / 'mine.npz', **arrays | {'actions': actions})
+    with pytest.raises(UserError, match=f'action: row 2 is {value}.*; must be a whole number from 0 to 2'):
+        whole(formats.read(tmp_path / 'mine.npz', Wanted(actions=3)))

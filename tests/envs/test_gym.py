@@ -201,7 +201,6 @@ def test_an_image_and_the_vector_beside_it_are_both_seen(make):
 
 @pytest.mark.parametrize('value, reward, words', [
     ([0, np.nan], 1, 'its observation is nan at step 2 of an episode; it must be finite'),
-    ([-1e300, 0], 1, 'its observation is -1e+300 at step 2 of an episode; it must be finite'),
     ([0, 0, 0], 1, 'observes 3 numbers at step 2 of an episode; its observation space has 2'),
     ([0, 0], np.nan, 'its reward is nan at step 2 of an episode; it must be finite'),
     ([0, 0], 1e300, 'its reward is 1e+300 at step 2 of an episode; it must be finite'),
