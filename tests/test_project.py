@@ -141,6 +141,7 @@ def test_links_lead_somewhere(page):
 def test_readme_is_short_and_leads_to_every_page():
     text = (ROOT / 'README.md').read_text()
     assert len(text.splitlines()) <= 150
+    assert 'figures/laptop/index.html' in text.splitlines()[2]
     assert not [page.name for page in PAGES[1:] if f'docs/{page.name}' not in text]
 
 

@@ -23,8 +23,8 @@ BEGINS = {
 READING = """Grey: places in the recording that all three agents learned from; darker places were visited more often.
     White: places that the recording never visits. The colour of a path and of the bars below it is the loss of the
     agent's own world model, from {low:.2g} (dark blue) to {high:.2g} (yellow). Dashed red: what the agent imagined
-    at the last multiple of {every} steps, {ahead} steps ahead. White dot: the present step. A dashed
-    path begins where the model believes the agent to be, which may be away from the white dot."""
+    at the last multiple of {every} steps, {ahead} steps ahead. Yellow dot: the start. White dot: the present step. A
+    dashed path begins where the model believes the agent to be, which may be away from the white dot."""
 ORIGIN = """Each path is one episode, played by the weights in <code>figures/weights</code> with sampled actions.
     <code>paper-lib starts</code> plays them again. Runs: {runs}."""
 PAIR = """One episode of one pair (pair seed {pair_seed}) shows what can happen, but cannot decide a claim. {scores}"""

@@ -34,18 +34,18 @@ QUESTION = """An agent with a world model collects its own data and learns a tas
     another agent learn the task as well if it has the same data but never acts? It learns from the finished
     recording (<b>Passive</b>), or from the batches of Active in the same order (<b>Tandem</b>). The paper says that
     it does not."""
-CAUTION = """There is one row for each claim: its primary row. The estimate is the mean over tasks of the mean
-    difference within pairs of runs. (For C12 it is a rank correlation; for P2 and P3 it is a share of steps
-    that should be above 0.5; their rows were defined after three pairs, when only the steps of the first pair
-    had been looked at. They could hardly fail, since by definition most steps of any agent are usual.) P9 follows
-    from C1 where Passive is level with Active at first. Value errors are in units of Active's mean discounted return,
-    reward errors in units of its mean reward of a step, and world-model losses are compared by the log of their
-    ratio. A claim is supported only if the whole interval lies inside the range that the claim names, and
-    contradicted only if it lies wholly outside; in both cases p, adjusted for
-    all claims, must be below 0.05 (C10 is exact and has no p). The interval is that of a
-    sign-flip test. Undecided is no evidence against a claim, and a row of fewer pairs than are planned is an interim
-    result. P5 is an experiment that the paper leaves for future work; its direction is ours. {glossary} explains the
-    words."""
+CAUTION = """There is one row for each claim: its primary row. {results} say what it compares, and have all other rows.
+    The estimate is the mean over tasks of the mean difference within pairs of runs. (For C10 it is the smallest
+    distance of a curve of scores from Active's; for C12 it is a rank correlation; for P2 and P3 it is a share of steps
+    that should be above 0.5; their rows were defined after three pairs, when only the steps of the first pair had been
+    looked at. They could hardly fail, since by definition most steps of any agent are usual.) P9 follows from C1 where
+    Passive is level with Active at first. Value errors are in units of Active's mean discounted return, reward errors
+    in units of its mean reward of a step, and world-model losses are compared by the log of their ratio. A claim is
+    supported only if the whole interval lies inside the range that the claim names, and contradicted only if it lies
+    wholly outside; in both cases p, adjusted for all claims, must be below 0.05 (C10 is exact and has no p). The
+    interval is that of a sign-flip test. Undecided is no evidence against a claim, and a row of fewer pairs than are
+    planned is an interim result. P5 is an experiment that the paper leaves for future work; its direction is ours.
+    {glossary} explains the words."""
 COMMANDS = """# Install what is needed (1.6 GB), and draw these figures; {trains}.
 make figures{scale}
 export PATH=$PWD/.venv/bin:$PATH
@@ -65,8 +65,8 @@ paper-lib diagnose mine.npz"""
 OWN_DATA = """A recording is an <code>.npz</code> file of our arrays, of OGBench or of D4RL, a folder of ExORL
     or V-D4RL, or a dataset of Minari. {data} shows the formats by example, and {diagnose} says how a diagnosis
     comes about."""
-NUMBERING = """The numbers are those of the preprint, and in brackets those of the published version. A figure is
-    partial if some of the runs that it is about have not been trained yet."""
+NUMBERING = """The numbers are those of the preprint, and in brackets those of the published version where they differ.
+    A figure is partial if some of the runs that it is about have not been trained yet."""
 
 
 def write(scale: str) -> Path:
@@ -83,6 +83,7 @@ def render(folder: Path, scale: str) -> str:
     came_out = conclusion.conclude(scale, primary)
     points = ''.join(f'<li>{html.escape(point)}</li>' for point in came_out.points)
     texts = {name: _page_text(folder, name) for name in catalogue.CLAIMS}
+    results = documents.link('results', 'The results')
     parts = [
         layout.heading(1, html.escape(paper.TITLE)),
         f'<p class="small">Companion to the paper by {", ".join(paper.AUTHORS)} ({paper.VENUE}). {_links()}</p>',
@@ -91,12 +92,13 @@ def render(folder: Path, scale: str) -> str:
         f'<p class="missing">{html.escape(known.warning)}</p>' if known.warning else '',
         _figure(folder, 'figure_1'),
         _clickable(scale),
+        layout.heading(2, 'The claims, and what came out here'),
+        outcomes.as_html(primary, compared=False),
+        f'<p class="small">{unwrapped(CAUTION).format(results=results, glossary=_glossary("The glossary"))}</p>',
+        layout.heading(2, 'The result in numbers') if points else '',
         f'<ul>{points}</ul>' if points else '',
         _figure(folder, 'figure_stopped'),
         _beyond(known),
-        layout.heading(2, 'The claims, and what came out here'),
-        outcomes.as_html(primary),
-        f'<p class="small">{unwrapped(CAUTION).format(glossary=_glossary("The glossary"))}</p>',
         layout.heading(2, RUN_IT),
         _run_it(known),
         layout.heading(2, 'Figures'),

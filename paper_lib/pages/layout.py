@@ -105,4 +105,5 @@ def export(cells: list[Any], metadata: Any) -> str:
     body, _ = exporter.from_notebook_node(new_notebook(cells=cells, metadata=metadata))
     body = re.sub(r' id="cell-id=[^"]*"', '', body)
     body = re.sub('<td>(?=[^<]{0,20}</td>)', '<td class="short">', body)
+    body = re.sub('<td( style="[^"]*")?>(?=[^<]{21,}</td>)', r'<td class="long"\1>', body)
     return re.sub('<h([123])>(.*?)</h[123]>', lambda found: heading(int(found[1]), found[2]), body)

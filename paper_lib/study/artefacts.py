@@ -25,8 +25,8 @@ def listing(scale: str = 'laptop', draw: bool = False) -> list[dict[str, Any]]:
     """One row per figure and table of the paper, each with what only this library has of it.
 
     Columns: figure (its number in the preprint), published (that in the published version), shows (its title), file (of
-    this scale), notebook, and the scales whose archive has a run of it, with the number of its planned agents that have
-    one. With `draw`, also the seconds from the data to the files at this scale.
+    this scale), notebook, and the scales whose archive has a run of it: whether a figure is complete there, and how
+    many of its planned agents have a run. With `draw`, also the seconds from the data to the files at this scale.
     """
     chosen = scales.get(scale)
     archived = {known.name: _chapters(known) for known in scales.SCALES.values()}
@@ -73,7 +73,10 @@ def _chapters(scale: Scale) -> dict[str, _Chapter]:
 
 
 def _scales(entry: Entry, chapters_of: dict[str, dict[str, _Chapter]]) -> str:
-    """The scales that have runs of an entry, as 'laptop (2 of 3)' for two of three agents."""
+    """The scales that have runs of an entry, as 'laptop (partial, 2 of 3)' for two of three agents.
+
+    Tasks of which no run is planned or archived are left out.
+    """
     words = []
     for scale, chapters in chapters_of.items():
         if entry.chapter in chapters:
@@ -81,8 +84,11 @@ def _scales(entry: Entry, chapters_of: dict[str, dict[str, _Chapter]]) -> str:
             shown = entry.part(specs, optional, exploratory)
             found = {spec.agent for spec in shown if spec.run_id in archived}
             if found:
+                begun = {spec.task for spec in shown if spec.run_id in archived or spec.run_id not in optional}
+                state = entry.state_of([spec for spec in shown if spec.task in begun], optional, archived)
                 planned = {spec.agent for spec in shown}
-                words.append(f'{scale} ({len(found)} of {len(planned)})')
+                counts = f'{len(found)} of {len(planned)}'
+                words.append(f'{scale} ({f"{state}, " if entry.is_figure else ""}{counts})')
     return ', '.join(words)
 
 

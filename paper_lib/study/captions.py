@@ -1,5 +1,6 @@
 """What stands below figures and tables: what is shown, of which runs, and in what they differ from the paper's."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -21,8 +22,9 @@ NORMALISED = """Scores are normalised per task: 0 is the score of random actions
 NORMALISED_LOSS = 'Losses are normalised per task: 1 is the mean final loss of the Active runs.'
 SCHEDULES = """{fixed}: data are added at this rate, but none at the end of training, so the total is a little less.
     {adaptive}: data are added only if the OOD ratio is above the number in the name."""
-WEIGHTS = """Large marks: means; a line joins neighbouring weights that have runs. Dots: seeds. Bars: 95 % bootstrap
-    interval of the mean, if there are four seeds or more. Dashed: {active.label} at weight 0."""
+WEIGHTS = """Large marks: means{joined}. Dots: seeds. Bars: 95 % bootstrap interval of the mean, if there are four seeds
+    or more. Dashed: {active.label} at weight 0."""
+JOINED = '; a line joins neighbouring weights that have runs'
 BASELINE = 'Dashed: mean of the {active.label} agent, which collects for the task.'
 NOT_KNOWN = MappingProxyType({'yes': 'them', 'all': 'them'})
 MEAN_OVER = 'tasks with the same budget (that of most agents; of several, that on which claims are tested)'
@@ -46,6 +48,8 @@ def _words(frames: Frames) -> dict[str, Any]:
         'known_pair': claims.KNOWN_PAIR,
         'last': published.LAST,
         'margin': comparisons.MARGIN,
+        'mean_column': _mean_column(frames),
+        'mean_normalised': f'Only scores are normalised. {unwrapped(NORMALISED)}' if _mean_column(frames) else '',
         'mean_over': MEAN_OVER,
         'normalised': unwrapped(NORMALISED),
         'normalised_loss': NORMALISED_LOSS,
@@ -57,11 +61,27 @@ def _words(frames: Frames) -> dict[str, Any]:
         'stretch': episodes.STRETCH,
         'stretches': _stretches(frames),
         'share': f'{100 * stats.LAST:g} %',
-        'weights': unwrapped(WEIGHTS).format(**agents.AGENTS),
+        'weights': unwrapped(WEIGHTS).format(**agents.AGENTS, joined=JOINED if _has_neighbours(frames) else ''),
         'within': WITHIN,
         'world_models': '. '.join(f'{row.label}: {row.about}' for row in models),
     }
     return agents.AGENTS | shared
+
+
+def _mean_column(frames: Frames) -> str:
+    """A sentence on the last column of a grid; '' where there is one task, and so no mean over tasks."""
+    return f'Last column: mean over {MEAN_OVER}, and its 95 % interval ({WITHIN}).' if len(frames.tasks) > 1 else ''
+
+
+def _has_neighbours(frames: Frames) -> bool:
+    """Whether agents that learn in the same way have run on one task at two neighbouring weights of exploration."""
+    archived = set(zip(frames.runs.agent, frames.runs.task))
+    families = [agents.family(name) for name in agents.group('weights') if not agents.exploration_weight(name)]
+    for task, family in itertools.product(frames.tasks, families):
+        has_run = [(agent, task) in archived for agent in family]
+        if any(lower and higher for lower, higher in itertools.pairwise(has_run)):
+            return True
+    return False
 
 
 def _first_seeds(frames: Frames) -> str:
@@ -112,7 +132,7 @@ def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) 
     scheduled = [spec for spec in frames.specs if spec.run_id not in frames.optional or spec not in absent]
     what = [
         f'**{entry.title}.**' if entry.title else '',
-        unwrapped(entry.text).format(**_words(frames)),
+        unwrapped(entry.text.format(**_words(frames))),
         f'Scale {frames.scale}: {_tasks(frames.tasks)}. {seeds(frames)}.',
         exploratory(frames),
         fewer_pairs(frames) if '{band}' in entry.text or '{weights}' in entry.text else '',

@@ -75,17 +75,22 @@ class Entry:
         return agents.group(*(self.about or self.wanted))
 
     def state(self, frames: Frames) -> str:
-        """One of STATES, for the frames that are shown.
+        """One of STATES, for the frames that are shown."""
+        return self.state_of(frames.specs, frames.optional, set(frames.runs.run_id))
+
+    def state_of(self, specs: Sequence[RunSpec], optional: Collection[str], archived: Collection[str]) -> str:
+        """One of STATES, for the runs that are shown. `optional` and `archived` are ids of runs.
 
         It is complete if all agents have runs on all tasks, all that is planned has run, and so have the optional pairs
         of the agents that it is about.
         """
-        if not frames.archived_agents & set(self.subject):
+        have_run = {(spec.agent, spec.task) for spec in specs if spec.run_id in archived}
+        if not {agent for agent, _ in have_run} & set(self.subject):
             return SUBJECT_MISSING
-        archived = set(zip(frames.runs.agent, frames.runs.task))
-        wanted = set(itertools.product(self.agents, frames.tasks))
-        lacks_pairs = any(spec.agent in self.subject for spec in frames.optional_missing)
-        return COMPLETE if wanted <= archived and not frames.missing and not lacks_pairs else PARTIAL
+        wanted = set(itertools.product(self.agents, {spec.task for spec in specs}))
+        lacking = [spec for spec in specs if spec.run_id not in archived]
+        are_needed = [spec for spec in lacking if spec.run_id not in optional or spec.agent in self.subject]
+        return PARTIAL if are_needed or not wanted <= have_run else COMPLETE
 
     def warning(self, frames: Frames) -> str:
         """What stands on the face of a figure whose subject is missing; '' if it is there."""
@@ -235,13 +240,13 @@ ROWS = (
         ('compared', 'exploration', 'interacting'),
         _draws('overview.glance'),
         title='The whole study at a glance',
-        text="""(a) Where the data of an agent come from. (b) The tasks of the paper, some of which it has with numbers
-        and with pictures; those of (c-e) are framed. (c-e) Final score of (c) offline agents on {active.label}'s data,
-        (d, hatched) agents on data of pure exploration, and (e) agents that add data of their own. 1 is
-        {active.label} of the same pair (dashed). The distance from it is in units of what {active.label} gains over
-        random actions, as in the claims. Bar: mean over tasks. Black line: its 95 % bootstrap interval ({within}).
-        White marks: mean of each task. Dotted: {passive.label} of the pairs that the panel shows. Tasks on which
-        {active.label} is no better than random are left out.""",
+        text="""(a) Where the data of an agent come from. (b) The tasks of the paper, which observes some of them both
+        as numbers and as pictures; those of (c-e) are framed. (c-e) Final score of (c) offline agents on
+        {active.label}'s data, (d, hatched) agents on data of pure exploration, and (e) agents that add data of their
+        own. 1 is {active.label} of the same pair (dashed). The distance from it is in units of what {active.label}
+        gains over random actions, as in the claims. Bar: mean over tasks. Black line: its 95 % bootstrap interval
+        ({within}). White marks: mean of each task. Dotted: {passive.label} of the pairs that the panel shows. Tasks on
+        which {active.label} is no better than random are left out.""",
         tested=True,
         about=('compared',),
     ),
@@ -621,9 +626,8 @@ ROWS = (
         ),
         title='Thresholds of the adaptive schedule',
         text="""Passive adds data of its own if its OOD ratio is above a threshold. Rows: episode score, OOD ratio, and
-        the added environment steps in percent of those in the source's replay. Last column: mean over {mean_over}, and
-        its 95 % interval ({within}). Only scores are normalised. {normalised} Only pairs in which another threshold
-        than that of {passive_auto.label} is planned are shown. {baseline} {band}""",
+        the added environment steps in percent of those in the source's replay. {mean_column} {mean_normalised} Only
+        pairs in which another threshold than that of {passive_auto.label} is planned are shown. {baseline} {band}""",
         tasks=SWEPT,
         named=(),
         about=('thresholds',),
@@ -638,10 +642,10 @@ ROWS = (
         title='An agent that stops acting half-way',
         text="""Until half of the environment steps, {active_stopped.label} is {active.label}. Then it adds nothing to
         its replay, and learns on from what is there, with as many updates as before. Upper row: episode score. Lower
-        row: world-model loss on its own evaluation episodes. Last column: mean over {mean_over}, and its 95 % interval
-        ({within}). Normalised is by the Active runs shown: a score is 0 for random actions and 1 for their mean final
-        score, a loss is 1 for their mean final loss. (The row of P5 has the units of the pairs that Passive has.) Grey
-        line: half of the steps. Only pairs in which {active_stopped.label} is planned are shown. {band}""",
+        row: world-model loss on its own evaluation episodes. {mean_column} Normalised is by the Active runs shown: a
+        score is 0 for random actions and 1 for their mean final score, a loss is 1 for their mean final loss. (The row
+        of P5 has the units of the pairs that Passive has.) Grey line: half of the steps. Only pairs in which
+        {active_stopped.label} is planned are shown. {band}""",
         tasks=scales.MAIN,
         about=('stopped',),
         paired=('stopped',),

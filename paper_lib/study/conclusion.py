@@ -202,7 +202,7 @@ def of_claims(ids: tuple[str, ...], scale: str, seeds: int = 0) -> dict[str, lis
     for verdict, words in VERDICTS.items():
         points = []
         for row in primary[primary.verdict == verdict].to_dict('records'):
-            numbers = f' ({row["statistic"]}: {verdicts.estimate(row)}, {_pairs(row)})' if row['pairs'] else ''
+            numbers = f' ({verdicts.estimate(row)}, {_pairs(row)})' if row['pairs'] else ''
             points.append(f'{row["id"]}: {row["claim"].rstrip(".")}{numbers}.')
         if points:
             found[words.capitalize()] = points
@@ -221,7 +221,7 @@ def of_trigger(table: pd.DataFrame) -> str:
         own = of_agent.loc[trigger]
         if not own.pairs:
             continue
-        others = [f'{name} {row.score:.2f}' for name, row in of_agent.iterrows() if name != trigger and row.pairs]
+        others = [f'{name}: {row.score:.2f}' for name, row in of_agent.iterrows() if name != trigger and row.pairs]
         parts.append(
             f'On {tasks.get(task).short} it ends at {own.score:.2f}, and added data at {own.collections:.3g} of '
             f'{own["at most"]:.0f} times ({_pairs(own)}; {", ".join(others)}).'

@@ -77,7 +77,7 @@ def _draw_medians(axes: Axes, frames: Frames, names: Sequence[str]) -> None:
         rows.append([row['agent'], *(_count(row[name]) for name in columns)])
     axes.axis('off')
     axes.set_title('Median visits')
-    widths = [0.4, *[0.6 / len(columns)] * len(columns)]
+    widths = [0.31, *[0.69 / len(columns)] * len(columns)]
     look = {'bbox': [0, 0.05, 1, 0.9], 'edges': 'horizontal', 'colWidths': widths}
     table = axes.table(rows, colLabels=['', *columns.values()], **look)
     table.auto_set_font_size(False)

@@ -60,7 +60,7 @@ def _draw_target(axes: Axes, rows: pd.DataFrame, target: str) -> None:
         )
         axes.plot(end.value, place, 'o', ms=5, color='black', zorder=4, label='mean, at the end' if is_first else None)
         axes.plot(
-            at_all_moments(rows, measure, target), place, 'o', ms=5, mfc='white', mec='black', zorder=3,
+            at_all_moments(rows, measure, target), place, 'o', ms=8, mfc='white', mec='black', zorder=3,
             label='mean, at all moments' if is_first else None,
         )  # fmt: skip
     axes.axvline(CHANCE, color='black', lw=0.8)

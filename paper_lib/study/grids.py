@@ -16,7 +16,7 @@ from paper_lib.contract import agents, quantities
 from paper_lib.study import panels, reference, stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.names import counted
-from paper_lib.study.style import GREY, THEIRS, context
+from paper_lib.study.style import FAINT, GREY, THEIRS, context
 
 WIDEST = 4  # panels in a row, so that type is legible in a column of a paper
 WIDEST_OF_MANY = 6  # where there would be more than two rows
@@ -187,6 +187,7 @@ def _draw_mean(axes: Axes, frames: Frames, column: str, content: Curves) -> str:
         panels.line(axes, agent, panels.name(frames, agent), curve.env_step.to_numpy(), curve.value, is_faded)
         if not is_faded:
             panels.band(axes, agent, curve.env_step, curve.low.astype(float), curve.high.astype(float))
+    axes.set_xlim(left=0)
     panels.steps(axes)
     fewest, most = means.tasks.min(), means.tasks.max()
     count = f'{most}' if fewest == most else f'{fewest}-{most}'
@@ -276,7 +277,6 @@ def _draw_parts(axes: Axes, parts: dict[str, Part]) -> None:
             left=part.start,
             height=0.6,
             color=agents.get(agent).color,
-            alpha=part.share,
             hatch='' if part.share == 1 else '////',
             ec='white',
             lw=0,
@@ -285,7 +285,7 @@ def _draw_parts(axes: Axes, parts: dict[str, Part]) -> None:
     axes.set(xlim=(0, 1), yticks=[-index for index in range(len(parts))], xticks=[0, 0.5, 1])
     axes.set_yticklabels([agents.get(agent).label for agent in parts])
     axes.set_xticklabels(['start of training', 'half of the environment steps', 'end'])
-    axes.set_title("what is learned from, of Active's final replay (hatched: a uniform half)", fontsize=9)
+    axes.set_title("the part of Active's final replay that each agent learns from", fontsize=9)
     axes.grid(False)
 
 
@@ -315,7 +315,8 @@ def _mark_untrained(axes: Axes, finals: pd.DataFrame) -> None:
     trained = {agents.exploration_weight(agent) for agent in finals.agent}
     for place, weight in enumerate(agents.family('active').values()):
         if trained and weight not in trained:
-            axes.axvspan(place - 0.3, place + 0.3, color=GREY, alpha=0.35, lw=0, zorder=0)
+            # Above the dashed line, which would strike the words out.
+            axes.axvspan(place - 0.3, place + 0.3, color=FAINT, lw=0, zorder=2)
             text = {'rotation': 90, 'ha': 'center', 'va': 'center', 'fontsize': 8, 'color': THEIRS}
             axes.text(place, 0.5, 'no run yet', transform=axes.get_xaxis_transform(), **text)
 

@@ -40,23 +40,26 @@ class Outcome:
         for heading, points in self.points.items():
             items = ''.join(f'<li>{html.escape(point)}</li>' for point in points)
             if heading.lower() in (claims.SUPPORTED, claims.CONTRADICTED):
-                shown.append(f'<p>{heading}:</p><ul>{items}</ul>')
+                shown.append(f'<p>{heading} (with the estimate and its 95 % interval):</p><ul>{items}</ul>')
             else:
                 summary = f'{heading}: {counted(len(points), "claim")}'
                 shown.append(f'<details><summary>{summary}</summary><ul>{items}</ul></details>')
         return f'<div class="outcome">{"".join(shown)}</div>'
 
 
-def as_html(frame: pd.DataFrame) -> str:
-    """Rows of `claims.table`. Those with too few pairs or none stand below the others, and open on a click."""
+def as_html(frame: pd.DataFrame, compared: bool = True) -> str:
+    """Rows of `claims.table`. Those with too few pairs or none stand below the others, and open on a click.
+
+    Without `compared`, a row does not say what it compares.
+    """
     has_runs = frame.pairs > 0
     is_waiting = np.array([claims.waits(*row) for row in zip(frame.verdict, frame.pairs, frame.p)], bool)
     judged, waiting, lacking = frame[has_runs & ~is_waiting], frame[is_waiting], frame[~has_runs]
-    text = _table(judged) if len(judged) else '<p>None of these claims has pairs enough for a test yet.</p>'
+    text = _table(judged, compared) if len(judged) else '<p>None of these claims has pairs enough for a test yet.</p>'
     if len(waiting):
-        text += _folded('undecided for want of pairs', waiting, _table(waiting))
+        text += _folded('undecided for want of pairs', waiting, _table(waiting, compared))
     if len(lacking):
-        text += _folded('no runs yet', lacking, _wanting(lacking))
+        text += _folded('no runs yet', lacking, _wanting(lacking, compared))
     return text
 
 
@@ -64,24 +67,23 @@ def _folded(state: str, frame: pd.DataFrame, content: str) -> str:
     return f'<details><summary>{state}: {counted(len(frame), "row")}</summary>{content}</details>'
 
 
-def _table(frame: pd.DataFrame) -> str:
+def _table(frame: pd.DataFrame, compared: bool) -> str:
     head = ''.join(f'<th>{heading}</th>' for heading in HEADINGS)
     lines = []
     last = ''
     for row in frame.to_dict('records'):
-        lines.append(_line(row, named=row['id'] != last))
+        lines.append(_line(row, row['id'] != last, compared))
         last = row['id']
     return f'<table class="claims"><tr>{head}</tr>{"".join(lines)}</table>'
 
 
-def _line(row: dict[str, Any], named: bool) -> str:
+def _line(row: dict[str, Any], named: bool, compared: bool) -> str:
     """One row. A claim is named in the first of its rows only."""
     claim = f'<b>{row["id"]}</b> {html.escape(row["claim"])}' if named else f'<b>{row["id"]}</b>'
-    details = _details(row)
     look = claims.SECONDARY if row['row'] == claims.SECONDARY else row['verdict']
     cells = [
         f'<span class="{look}">{row["verdict"]}</span>',
-        f'{claim}<small>{details}</small>',
+        f'{claim}{_details(row) if compared else ""}',
         estimate(row),
         probability(row['p']),
         probability(row['adjusted_p']),
@@ -92,14 +94,16 @@ def _line(row: dict[str, Any], named: bool) -> str:
     return f'<tr>{"".join(marked)}</tr>'
 
 
-def _wanting(frame: pd.DataFrame) -> str:
+def _wanting(frame: pd.DataFrame, compared: bool) -> str:
     """Rows without runs, and what they need."""
     lines = []
     for row in frame.to_dict('records'):
-        lines.append(f'<li><b>{row["id"]}</b> {html.escape(row["claim"])} <small>{_details(row)}</small></li>')
+        details = _details(row) if compared else ''
+        lines.append(f'<li><b>{row["id"]}</b> {html.escape(row["claim"])} {details}</li>')
     return f'<ul>{"".join(lines)}</ul>'
 
 
 def _details(row: dict[str, Any]) -> str:
-    """What a row compares, and what came out."""
-    return html.escape(f'{row["row"]}: {row["statistic"]}. {row["words"]}')
+    """What a row compares, and what came out, in small letters."""
+    text = f'{row["row"]}: {row["statistic"]}. {row["words"]}'
+    return f'<small>{html.escape(text)}</small>'

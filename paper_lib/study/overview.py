@@ -22,7 +22,7 @@ WIDEST = 8  # pictures in a row
 MARKERS = 'osD^vP*X<>h'  # of tasks
 # Agent -> what it acts in, and what it learns from.
 DRAWN = {
-    'active': ('environment', 'its replay'),
+    'active': ('environment', "Active's replay"),
     'passive': ('', "Active's final\nreplay, batches\nof its own"),
     'tandem': ('', "Active's batches,\nin their order"),
     'passive_10': ('environment,\nsometimes', "Active's replay\nand own data"),
@@ -65,7 +65,9 @@ def _agents(figure):
 
     for name, (acts, reads) in DRAWN.items():
         width = 1.6 if acts else 1.0
-        colored = {'boxstyle': 'round', 'fc': agents.get(name).color, 'ec': 'white', 'hatch': _hatch(name)}
+        # A hatch is seen only around the words, so that it needs a wider frame.
+        frame = 'round,pad=0.7' if _hatch(name) else 'round'
+        colored = {'boxstyle': frame, 'fc': agents.get(name).color, 'ec': 'white', 'hatch': _hatch(name)}
         named = text | {'fontweight': 'bold', 'color': 'white', 'bbox': colored}
         agent = axes.text(left + 0.5 * width, 0.88, agents.get(name).label, **named)
         agent.set_path_effects([withStroke(linewidth=4, foreground=agents.get(name).color)])

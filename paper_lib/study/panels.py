@@ -32,6 +32,7 @@ NOTE = 0.16  # inches of a line below the panels
 NOTE_LETTERS = 15  # of a note in an inch
 WARNING_LETTERS = 9  # of the warning in an inch
 BAND_SEEDS = 4  # seeds from which on a band is drawn: the interval of three values is just their range
+SIZES = {'*': 10}  # of a marker that is small beside the others of its size
 BLACK_OUTLINE = [matplotlib.patheffects.withStroke(linewidth=3.2, foreground='black')]
 WHITE_OUTLINE = [matplotlib.patheffects.withStroke(linewidth=2.6, foreground='white')]
 
@@ -196,13 +197,14 @@ def curves(
         if seeds >= BAND_SEEDS:
             low, high = stats.interval(values)
             band(axes, agent, at, low, high)
+    axes.set_xlim(left=0)
     steps(axes)
 
 
 def line(axes: Axes, agent: str, label: str, x: Sequence, y: Sequence, faded: bool = False) -> None:
     """A line in the colour of an agent, with its markers or, if `faded`, dashed."""
     look = agents.get(agent)
-    markers = {'marker': look.marker, 'markevery': max(1, len(x) // 10), 'ms': 6}
+    markers = {'marker': look.marker, 'markevery': max(1, len(x) // 10), 'ms': SIZES.get(look.marker, 6)}
     shape = {'ls': '--'} if faded else markers
     axes.plot(x, y, label=label, color=look.color, mec='white', mew=0.6, zorder=3, **shape)
 

@@ -117,8 +117,8 @@ def compared(frames: Frames) -> pd.DataFrame:
         has_interval = np.isfinite([found.low, found.high]).all()
         low, high = (found.low, found.high) if has_interval else (np.nan, np.nan)
         rows.append({
-            'against': agents.get(each.baseline).label, 'difference of': each.words,
+            'verdict': verdict, 'against': agents.get(each.baseline).label, 'difference of': each.words,
             'asked': claims.within(each.above, each.below), 'mean': found.value, 'low': low, 'high': high,
-            'pairs': found.n, 'verdict': verdict,
+            'pairs': found.n,
         })  # fmt: skip
     return pd.DataFrame(rows)

@@ -72,12 +72,12 @@ def table(frames: Frames) -> pd.DataFrame:
             result = verdict(score, spec.task)
         rows.append(
             {
+                'result': result,
                 'task': spec.task,
                 'seed': spec.seed,
                 f'mean of last {LAST} evaluations': score,
                 'published at 250K': _range(spec.task),
                 'alarm below': ALARM[spec.task],
-                'result': result,
             }
         )
     return pd.DataFrame(rows)

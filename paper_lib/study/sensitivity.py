@@ -46,7 +46,7 @@ def claims_at(frames: Frames, share: float, random: Callable[[str], float]) -> p
 def table(frames: Frames, random: Callable[[str], float] = reference.random_score) -> pd.DataFrame:
     """C1 for every share and summary, each row as if it were the only one.
 
-    Columns: final, summary, agent (compared with Active), estimate, low, high, pairs, verdict, choice.
+    Columns: verdict, final, summary, agent (compared with Active), estimate, low, high, pairs, choice.
     """
     (claim,) = (claim for claim in claims.every_claim() if claim.id == 'C1')
     of_finals = [row for row in claim.rows if comparisons.WHEN['areas'] not in row.statistic]
@@ -58,9 +58,9 @@ def table(frames: Frames, random: Callable[[str], float] = reference.random_scor
                 values = comparisons.split_by_task(row.values(runs))
                 found = summary(values)
                 rows.append({
+                    'verdict': claims.verdict(found.low, found.high, row.above, row.below),
                     'final': f'last {share:.0%}', 'summary': name, 'agent': agents.get(row.agents[0]).label,
                     'estimate': found.value, 'low': found.low, 'high': found.high, 'pairs': found.n,
-                    'verdict': claims.verdict(found.low, found.high, row.above, row.below),
                     'choice': 'as used' if (share, name) == USED else '',
                 })  # fmt: skip
     return pd.DataFrame(rows)

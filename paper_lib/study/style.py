@@ -6,6 +6,7 @@ import matplotlib
 import matplotlib.style
 
 GREY = '#c8c8c8'  # never visited
+FAINT = '#ececec'  # where nothing has run
 THEIRS = '#707070'  # published by others
 YELLOW = '#ece133'  # where an episode starts
 ALERT = '#b00000'  # warnings and limits

@@ -11,6 +11,7 @@ import pandas as pd
 from paper_lib.contract.scales import Scale
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study import archive, claims, paths, plan, scales
+from paper_lib.study.names import counted
 
 TESTED = {'study': tuple(claims.TEXTS), 'toy_maze': claims.MAZE}  # chapter of the archive -> the claims that it tests
 
@@ -123,7 +124,7 @@ def _plain(frame: pd.DataFrame, chapter: str) -> list[dict[str, Any]]:
     """The rows of `claims.table` as `rows` gives them."""
     found = []
     for row in frame.to_dict('records'):
-        on = 'maze' if chapter == 'toy_maze' else f'{row["tasks"]} tasks'
+        on = 'maze' if chapter == 'toy_maze' else counted(row['tasks'], 'task')
         numbers = {name: _finite(row[name]) for name in ('estimate', 'low', 'high', 'p', 'adjusted_p')}
         kept = {name: row[name] for name in ('id', 'claim', 'row', 'statistic', 'asked')}
         found.append(kept | {'on': on} | numbers | {name: row[name] for name in ('pairs', 'planned', 'verdict')})

@@ -105,6 +105,12 @@ def test_a_claim_is_named_in_words_once_and_its_verdict_comes_first(verdicts):
     assert '-0.40 [-0.60, -0.20]' in text
 
 
+def test_the_front_page_leaves_out_what_a_row_compares(verdicts):
+    row = verdicts[verdicts.id == 'C1']
+    assert row.statistic.item() in outcomes.as_html(row)
+    assert row.statistic.item() not in outcomes.as_html(row, compared=False)
+
+
 def test_rows_with_too_few_pairs_open_on_a_click(verdicts):
     row = verdicts[verdicts.id == 'C1']
     few = row.assign(verdict=claims.UNDECIDED, pairs=5)

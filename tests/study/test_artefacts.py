@@ -27,7 +27,7 @@ def test_a_scale_counts_where_its_archive_has_a_run_that_is_shown(make_store):
     one = [spec for spec in specs if (spec.agent, spec.task) == ('tandem', 'breakout-vision')]
     archive.add(one, make_store(one), paths.archive('smoke'), 'study')
     found = {row['figure']: row['scales (agents)'] for row in artefacts.listing()}
-    assert (found['Fig. 3'], found['Fig. 8'], found['Fig. 2']) == ('smoke (1 of 3)', '', '')
+    assert (found['Fig. 3'], found['Fig. 8'], found['Fig. 2']) == ('smoke (partial, 1 of 3)', '', '')
 
 
 def test_seconds_are_measured_when_asked_for(monkeypatch, make_store):

@@ -155,8 +155,8 @@ def test_claims_are_told_in_words_by_their_verdict(archived):
     found = conclusion.of_claims(('C1', 'C5'), SCALE)
     assert list(found) == ['Supported', 'Without runs']
     (first,) = found['Supported']
-    assert first.startswith('C1: Offline agents end with a lower score than the Active agent (Passive against Active: ')
-    assert first.endswith(' pairs).')
+    assert first.startswith('C1: Offline agents end with a lower score than the Active agent (-')
+    assert first.endswith('], 10 pairs).')
     assert found['Without runs'] == [f'C5: {claims.TEXTS["C5"]}']
 
 
@@ -165,6 +165,6 @@ def test_the_trigger_is_told_beside_the_other_agents_of_its_pairs():
     rows = [trigger | {'collections': 7.0, 'at most': 14.0}]
     rows += [{'task': 'walker_walk-proprio', 'agent': 'Passive', 'pairs': 1, 'score': 0.39}]
     text = conclusion.of_trigger(pd.DataFrame(rows))
-    assert 'On walker_walk it ends at 1.29, and added data at 7 of 14 times (1 pair; Passive 0.39).' in text
+    assert 'On walker_walk it ends at 1.29, and added data at 7 of 14 times (1 pair; Passive: 0.39).' in text
     rows[0]['pairs'] = 0
     assert conclusion.of_trigger(pd.DataFrame(rows)) == ''

@@ -194,6 +194,20 @@ def test_agents_without_a_run_are_grey_in_the_legend(study):
     assert grey == {'Passive-suboptimal (no run yet)', 'Passive-half (no run yet)'}
 
 
+def test_a_caption_tells_of_lines_between_weights_only_where_they_are(study):
+    found = FIGURES['figure_7'].of(study)
+    ends = [agent for agent in FIGURES['figure_7'].agents if agents.exploration_weight(agent) in (0, 1)]
+    assert 'a line joins neighbouring weights' in caption('figure_7', found)
+    assert 'a line joins' not in caption('figure_7', dataclasses.replace(found.of(ends), specs=found.specs))
+
+
+def test_a_caption_tells_of_a_mean_over_tasks_only_where_there_are_several(study):
+    found = FIGURES['figure_S1'].of(study)
+    assert 'Last column: mean over tasks' in caption('figure_S1', found)
+    of_one = caption('figure_S1', found.of(found.tasks[:1], 'task'))
+    assert not [words for words in ('Last column', 'normalised') if words in of_one]
+
+
 def test_a_task_without_runs_is_named(study):
     task, others = 'breakout-vision', ['cup_catch-proprio', 'window-open-proprio']
     optional = frozenset(spec.run_id for spec in study.specs if spec.task == task)

@@ -79,7 +79,7 @@ def test_verdict(score, task, expected):
 
 def test_table_takes_the_last_five_evaluations_up_to_250k():
     table = published.table(study(920.0 + np.resize([-2, -1, 0, 1, 2], len(STEPS)), LAPTOP[:4]))
-    assert list(table) == ['task', 'seed', 'mean of last 5 evaluations', 'published at 250K', 'alarm below', 'result']
+    assert list(table) == ['result', 'task', 'seed', 'mean of last 5 evaluations', 'published at 250K', 'alarm below']
     assert table.task.tolist() == [WALKER] * 3 + [CUP] * 3
     assert table['mean of last 5 evaluations'].tolist()[:4] == [920.0] * 4
     assert table['published at 250K'].unique().tolist() == ['827 to 946', '918 to 999']
