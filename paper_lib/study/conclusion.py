@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -17,6 +17,7 @@ from paper_lib.study.verdicts import number, probability
 ASKED = 'Can it be seen without acting?'  # before the sentences of `without_acting`
 COMPARED = agents.group('compared')
 NAMED = 4  # tasks that are named; more are counted
+FUTURE_WORK = 'P5'  # the claim about the experiment that the paper leaves for future work
 UNITS = '0: random actions, 1: Active'  # of scores
 # Outcome -> its words, and whether the paper says that it is higher for Passive.
 OUTCOMES = {
@@ -49,8 +50,8 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     """What came out at a scale. `primary` is the table of the primary rows of all claims.
 
     The points: in how many pairs Passive is behind; where Tandem ends; each task alone, and the whole of training; how
-    many pairs of what size are finished, and how well Active learned; what the maze shows; the verdicts on the claims,
-    and which of them are interim.
+    many pairs of what size are finished, and how well Active learned; what the maze shows; the verdicts on the claims;
+    the experiment that the paper leaves for future work; and which of the other verdicts are interim.
     """
     (effect,) = primary[primary.id == 'C1'].to_dict('records')
     if not effect['pairs']:
@@ -67,6 +68,7 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
         f'{_state(done, entry, scale)} {_level(values)}'.strip(),
         maze(scale, has_units=False),
         _verdicts(primary, done < entry.pairs),
+        _stopped(primary, scale),
         _interim(primary, scale),
     ]
     answer = ANSWERS[effect['verdict']].format(where=_where(entry))
@@ -296,16 +298,29 @@ def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
     return f'{"So far, of" if is_interim else "Of"} {len(primary)} claims, {listed(parts)}.'
 
 
+def _stopped(primary: pd.DataFrame, scale: str) -> str:
+    """What came out of the experiment that the paper leaves for future work; '' without runs."""
+    (row,) = primary[primary.id == FUTURE_WORK].to_dict('records')
+    if not row['pairs']:
+        return ''
+    return f'What the paper leaves for future work: {_verdict_on(row, scale)}.'
+
+
 def _interim(primary: pd.DataFrame, scale: str) -> str:
-    """Which verdicts rest on a part of the planned pairs; '' if none does."""
-    found = []
+    """Which other verdicts rest on a part of the planned pairs; '' if none does."""
     is_decided = primary.verdict.isin((claims.SUPPORTED, claims.CONTRADICTED)) & primary.p.notna()
-    for row in primary[is_decided & (primary.planned > primary.pairs)].to_dict('records'):
-        words = row['claim'][0].lower() + row['claim'][1:].rstrip('.')
-        have_run = f'of which {verdicts.of_planned(row)} planned pairs have run'
-        numbers = '; '.join(filter(None, [verdicts.estimate(row), _of_tasks(row['id'], scale)]))
-        found.append(f'{row["id"]} ({words}), {have_run}, is {row["verdict"]}: {numbers}')
+    is_part = (primary.planned > primary.pairs) & (primary.id != FUTURE_WORK)
+    found = [_verdict_on(row, scale) for row in primary[is_decided & is_part].to_dict('records')]
     return f'Interim: {"; ".join(found)}.' if found else ''
+
+
+def _verdict_on(row: dict[str, Any], scale: str) -> str:
+    """A claim with its pairs, its verdict and its estimates, of all tasks and of each task alone."""
+    words = row['claim'][0].lower() + row['claim'][1:].rstrip('.')
+    is_part = row['planned'] > row['pairs']
+    pairs = f'{verdicts.of_planned(row)} planned pairs' if is_part else _pairs(row)
+    numbers = '; '.join(filter(None, [verdicts.estimate(row), _of_tasks(row['id'], scale)]))
+    return f'{row["id"]} ({words}) is {row["verdict"]} by {pairs}: {numbers}'
 
 
 def _of_tasks(claim: str, scale: str) -> str:

@@ -96,8 +96,8 @@ def test_a_verdict_by_a_part_of_the_planned_pairs_is_called_interim(archived):
     pairs_of = verdicts.progress(SCALE)
     assert pairs_of['C1'] == (20, 20, 6) and pairs_of['C11'] == (20, 0, 6)
     words = 'offline agents end with a lower score than the Active agent'
-    state = 'of which 10 of 24 planned pairs have run, is supported: -0.'
-    assert f'Interim: C1 ({words}), {state}' in said(planned=24)
+    state = 'is supported by 10 of 24 planned pairs: -0.'
+    assert f'Interim: C1 ({words}) {state}' in said(planned=24)
 
 
 def test_the_maze_is_told_beside(archived, make_store):
