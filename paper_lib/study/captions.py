@@ -7,7 +7,18 @@ from typing import Any
 
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import claims, comparisons, episodes, parameters, published, scales, stats, steps, supplement
+from paper_lib.study import (
+    claims,
+    comparisons,
+    episodes,
+    parameters,
+    published,
+    scales,
+    stats,
+    steps,
+    supplement,
+    visitation,
+)
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
@@ -55,6 +66,7 @@ def _words(frames: Frames) -> dict[str, Any]:
         'normalised_loss': NORMALISED_LOSS,
         'outlier': OUTLIER,
         'schedules': unwrapped(schedules),
+        'published_visits': listed([f'{visits:g}' for visits in visitation.PUBLISHED.values()]),
         'percentile': steps.PERCENTILE,
         'pictures': _pictures(frames),
         'smooth': episodes.SMOOTH,
@@ -238,12 +250,19 @@ def fewer_pairs(frames: Frames) -> str:
 
 
 def _seeds(numbers: Sequence[int]) -> str:
-    """Pair seeds in words: 'pair seed 10', 'pair seeds 10 to 15', 'pair seeds 10, 12'."""
+    """Pair seeds in words: 'pair seed 10', 'pair seeds 10, 12 to 15'."""
     if len(numbers) == 1:
         return f'pair seed {numbers[0]}'
-    if list(numbers) == list(range(numbers[0], numbers[0] + len(numbers))):
-        return f'pair seeds {numbers[0]} to {numbers[-1]}'
-    return f'pair seeds {", ".join(map(str, numbers))}'
+    return f'pair seeds {", ".join(_spans(numbers))}'
+
+
+def _spans(numbers: Sequence[int]) -> list[str]:
+    """Rising numbers, those that follow on each other as one: [1, 3, 4, 5] -> ['1', '3 to 5']."""
+    spans = []
+    for _, span in itertools.groupby(enumerate(numbers), key=lambda at: at[1] - at[0]):
+        members = [number for _, number in span]
+        spans += map(str, members) if len(members) < 3 else [f'{members[0]} to {members[-1]}']
+    return spans
 
 
 def in_paper(entry: Entry, frames: Frames) -> str:

@@ -262,8 +262,8 @@ ROWS = (
         start in the dotted square, and the red circle is the goal. Upper row: the path over the number of states per
         1 cm cell in the replay that the agent learned from (logarithmic colours; grey: never visited). Lower row: the
         path, coloured by world-model loss (logarithmic colours). Table: the median of that number over the distinct
-        cells of the path; the median of this over all final episodes and seeds; the paper's number (1M steps, size S,
-        cell size not stated).""",
+        cells of the path; the median of this over all final episodes and seeds; the preprint's number (1M steps, size
+        S, cell size not stated; in the published version {published_visits}).""",
     ),
     Entry(
         'figure_2_walker',
@@ -301,7 +301,8 @@ ROWS = (
         title='The maze: how well the replay covers a path',
         text="""Median number of states per 1 cm cell in the replay that the agent learned from, over the distinct
         cells of a path of the final evaluation. shown: the path of Fig. 2 (pair seed {first}). Then the median and the
-        mean over all final episodes and seeds, and the paper's number (1M steps, size S, cell size not stated).""",
+        mean over all final episodes and seeds, and the preprint's number (1M steps, size S, cell size not stated; in
+        the published version {published_visits}).""",
     ),
     Entry(
         'figure_3',
