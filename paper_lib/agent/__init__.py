@@ -9,7 +9,9 @@ world_model   encoder, recurrent model, heads, and the loss of Eq. 4
 actor_critic  behaviour learning in imagination
 plan2explore  the ensemble whose disagreement is a reward
 probe         the autoencoder of the policy input
+optim         the optimisers
 measures      measures of degradation, which watch the agent and do not change it
+across        what several models of a recording predict for an agent
 dreamer       one update of all networks, acting, and measuring whole episodes
 kernels       fast versions of formulas, each beside the plain formula with the same result
 
