@@ -211,11 +211,11 @@ class Store:
 
     def batches(self, spec: RunSpec) -> np.ndarray:
         """(updates, B) int32 window starts, read-only."""
-        return self.require(spec).log('batches.bin', (spec.schedule.updates, spec.model.batch))
+        return self.require(spec).batches()
 
     def lengths(self, spec: RunSpec) -> np.ndarray:
         """(updates,) int32 number of replay rows at each update, read-only."""
-        return self.require(spec).log('lengths.bin', (spec.schedule.updates,))
+        return self.require(spec).lengths()
 
 
 class Finished:
@@ -316,8 +316,16 @@ class Finished:
         """The arrays of an .npz file of the run."""
         return files.read_npz(self.file(name))[0]
 
-    def log(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """One of the batch logs: an int32 array of this shape, read-only."""
+    def batches(self) -> np.ndarray:
+        """As `Store.batches`."""
+        return self._log('batches.bin', (self.spec.schedule.updates, self.spec.model.batch))
+
+    def lengths(self) -> np.ndarray:
+        """As `Store.lengths`."""
+        return self._log('lengths.bin', (self.spec.schedule.updates,))
+
+    def _log(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """An int32 array of this shape, read-only."""
         return files.memory_map(self.file(name), shape, np.int32)
 
     def replay(self) -> Replay:
@@ -332,5 +340,4 @@ class Finished:
         """How many rows of its replay the run wrote. A run that adds data when it must may write fewer than it has."""
         if self.spec.data == 'own':
             return self.spec.own_rows
-        lengths = self.log('lengths.bin', (self.spec.schedule.updates,))
-        return int(lengths.max()) - self.spec.source_rows
+        return int(self.lengths().max()) - self.spec.source_rows

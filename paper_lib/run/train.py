@@ -131,9 +131,7 @@ def make_lane(run: Run, recording: Finished | Recording | None, spaces: envs.Spa
     if recorded_replay:
         like = {key: (array.shape[2:], array.dtype) for key, array in recorded_replay.arrays.items()}
         check_fits(f'{spec.source_id}: ', like, spec.task, layout)
-    batches = None
-    if spec.data == 'batches':
-        batches = recording.log('batches.bin', (spec.schedule.updates, spec.model.batch))
+    batches = recording.batches() if spec.data == 'batches' else None
     return Lane(spec, run, sources.learned_from(spec, recorded_replay, own_replay), batches)
 
 
