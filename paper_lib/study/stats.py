@@ -42,6 +42,7 @@ def iqm(x: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(x).all(-1), inner.mean(-1), np.nan)
 
 
+@functools.lru_cache(maxsize=16)
 def resamples(*sizes: int) -> list[np.ndarray]:
     """For each stratum of n values: indices (R, n) of R resamples, drawn with replacement.
 
