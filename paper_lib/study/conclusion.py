@@ -96,7 +96,7 @@ def without_acting(table: pd.DataFrame) -> list[str]:
         f'(which gain less than {offline.LEAST_GAIN:g} of what Active gains) from others with an AUROC of at least '
         f'{offline.GOOD:g} on every task ({own.pairs.iloc[0]} pairs; chance: {offline.CHANCE:g}){which}.',
         'Active is among the others, since by definition it has not degraded.',
-        _among_offline(own['offline agents'].dropna()),
+        _among_offline(own['offline agents'].dropna(), works.index),
         f'The OOD ratio, which takes episodes in the environment, has {_auroc(rival)}, and {beaten}.',
     ]
     later = []
@@ -105,18 +105,24 @@ def without_acting(table: pd.DataFrame) -> list[str]:
             later.append(f'the {quantities.get(name).words} has {row["later agents"]:.2f}')
     if later:
         later.append(f'the OOD ratio {rival["later agents"]:.2f}')
-        sentences.append(f'If only agents count that were trained after that was first seen, {listed(later)}.')
+        first = listed([agents.get(name).label for name in offline.SEEN])
+        sentences.append(f'Without {first}, on whose runs the measures were first looked at, {listed(later)}.')
     return list(filter(None, sentences))
 
 
-def _among_offline(values: pd.Series) -> str:
-    """The highest AUROC of any measure among offline agents, and whether it is good; '' if none is known."""
+def _among_offline(values: pd.Series, works: pd.Index) -> str:
+    """The highest AUROC of any measure among offline agents, whether it is good, and those of the measures that work.
+
+    It is '' if none is known.
+    """
     if values.empty:
         return ''
     state = 'no measure reaches that on average' if values.max() < offline.GOOD else 'the highest AUROC is good too'
     digits = 2 if (round(values.max(), 2) < offline.GOOD) == (values.max() < offline.GOOD) else 3
-    best = f'highest: {values.max():.{digits}f}, the {quantities.get(values.idxmax()).words}'
-    return f'Among offline agents alone {state} ({best}).'
+    parts = [f'highest: {values.max():.{digits}f}, the {quantities.get(values.idxmax()).words}']
+    for name in works.intersection(values.index).drop(values.idxmax(), errors='ignore'):
+        parts.append(f'the {quantities.get(name).words}: {values[name]:.2f}')
+    return f'Among offline agents alone {state} ({"; ".join(parts)}).'
 
 
 def _auroc(row: pd.Series) -> str:

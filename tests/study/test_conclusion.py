@@ -139,8 +139,10 @@ def test_measures_that_work_are_named_from_the_best_on():
         'promised over best recorded return, AUROC 0.85 [0.75, 0.89].'
     )
     best = 'the effective share of the recording'
-    assert among == f'Among offline agents alone the highest AUROC is good too (highest: 0.85, {best}).'
+    other = 'the promised over best recorded return: 0.75'
+    assert among == f'Among offline agents alone the highest AUROC is good too (highest: 0.85, {best}; {other}).'
     assert rival.endswith(f'AUROC 0.80 [0.70, 0.84], and is beaten by {best}.')
+    assert later.startswith('Without Active, Passive and Tandem, on whose runs the measures were first looked at, ')
     assert later.endswith(f', {best} has 0.75, the promised over best recorded return has 0.65 and the OOD ratio 0.60.')
     rows[1] |= {'verdict': offline.FAILS, 'offline agents': 0.7, 'later agents': np.nan}
     rows[0] |= {'later agents': np.nan}
