@@ -69,7 +69,7 @@ class Finding:
     severity: str
     count: int  # how many rows it concerns
     rows: tuple[int, ...]  # the first of them
-    places: tuple[str, ...]  # the episode of each of these, and the step in it; none in the replay of a run
+    places: tuple[str, ...]  # the episode of each of these, and the step in it; none if several envs recorded
     value: str  # what was found there
     advice: str
 
