@@ -240,13 +240,13 @@ ROWS = (
         ('compared', 'exploration', 'interacting'),
         _draws('overview.glance'),
         title='The whole study at a glance',
-        text="""(a) Where the data of an agent come from. (b) The tasks of the paper, which observes some of them both
-        as numbers and as pictures; those of (c-e) are framed. (c-e) Final score of (c) offline agents on
-        {active.label}'s data, (d, hatched) agents on data of pure exploration, and (e) agents that add data of their
-        own. 1 is {active.label} of the same pair (dashed). The distance from it is in units of what {active.label}
-        gains over random actions, as in the claims. Bar: mean over tasks. Black line: its 95 % bootstrap interval
-        ({within}). White marks: mean of each task. Dotted: {passive.label} of the pairs that the panel shows. Tasks on
-        which {active.label} is no better than random are left out.""",
+        text="""(a) Where the data of an agent come from. (b) The tasks of the paper, some of which it has both as
+        numbers and as pictures; those of (c-e) are framed. (c-e) Final score of (c) offline agents on {active.label}'s
+        data, (d, hatched) agents on data of pure exploration, and (e) agents that add data of their own. 1 is
+        {active.label} of the same pair (dashed). The distance from it is in units of what {active.label} gains over
+        random actions, as in the claims. Bar: mean over tasks. Black line: its 95 % bootstrap interval ({within}).
+        White marks: mean of each task. Dotted: {passive.label} of the pairs that the panel shows. Tasks on which
+        {active.label} is no better than random are left out.""",
         tested=True,
         about=('compared',),
     ),
