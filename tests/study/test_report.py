@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from paper_lib.contract.errors import UserError
-from paper_lib.study import archive, conclusion, paths, plan, report, scales
+from paper_lib.study import archive, conclusion, paths, plan, report, scales, verdicts
 
 ENTRY = conclusion.main_entry(report.SCALE)
 MAIN, FIRST = ENTRY.tasks, ENTRY.first
@@ -80,3 +80,15 @@ def test_only_blocks_are_written(monkeypatch):
     assert report.filled(text) == report.filled(new) == new
     with pytest.raises(UserError, match="block='anser': must be one of answer; did you mean 'answer'"):
         report.filled(text.replace('answer', 'anser'))
+
+
+def test_c11_rests_on_walker_walk(monkeypatch):
+    monkeypatch.delenv('PAPER_LIB_FIGURES')
+    words = 'C11 rests on walker_walk: on cheetah_run alone its interval holds 0.'
+    assert words in (paths.root() / 'README.md').read_text()
+    rows = []
+    for task in ('walker_walk-proprio', 'cheetah_run-proprio'):
+        table = verdicts.table('study', scales.get(report.SCALE), ('C11',), secondary=False, task=task)
+        rows.append(table.iloc[0])
+    walker, cheetah = rows
+    assert walker.high < 0 and cheetah.low < 0 < cheetah.high
