@@ -706,12 +706,13 @@ ROWS = (
         title='Offline measures in numbers',
         text="""The AUROC of the figure above for both targets (degraded: its panel a; outside: b) at the end of
         training, with its 95 % interval and the lowest one of a task; over all moments (returns in other models are
-        known only at the end); of the offline agents alone; of the later agents alone, which were trained after the
-        measures had been looked at. rank correlation: Spearman's, within tasks, of the measure with the gain; the
-        effective share and the return in other models, of which degraded agents should have less, are turned round.
-        other task: the threshold that is best on all other tasks, applied to the task left out; its balanced accuracy.
-        verdict: a measure works if its AUROC is at least 0.8 on every task and its interval lies above 0.5, and fails
-        otherwise. With fewer than five pairs on each of two tasks there is no verdict.""",
+        known only at the end); of the offline agents alone; of the later agents alone (all but {active.label},
+        {passive.label} and {tandem.label}), which were trained after the measures had been looked at. rank correlation:
+        Spearman's, within tasks, of the measure with the gain; the effective share and the return in other models, of
+        which degraded agents should have less, are turned round. other task: the threshold that is best on all other
+        tasks, applied to the task left out; its balanced accuracy. verdict: a measure works if its AUROC is at least
+        0.8 on every task and its interval lies above 0.5, and fails otherwise. With fewer than five pairs on each of
+        two tasks there is no verdict.""",
         tasks=scales.MAIN,
     ),
     Entry(
