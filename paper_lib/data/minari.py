@@ -63,7 +63,8 @@ class Space(NamedTuple):
             return single_precision(values)
         parts = []
         for column, (count, start) in enumerate(zip(self.sizes, self.starts)):
-            parts.append(one_hot(values[:, column] - start, count, where, 0))
+            values_of = values[:, column].astype(np.float64)  # exact, and no difference overflows
+            parts.append(one_hot(values_of - start, count, where, 0))
         return np.concatenate(parts, axis=1)
 
 

@@ -643,10 +643,10 @@ ROWS = (
         title='An agent that stops acting half-way',
         text="""Until half of the environment steps, {active_stopped.label} is {active.label}. Then it adds nothing to
         its replay, and learns on from what is there, with as many updates as before. Upper row: episode score. Lower
-        row: world-model loss on its own evaluation episodes. {mean_column} Normalised is by the Active runs shown: a
-        score is 0 for random actions and 1 for their mean final score, a loss is 1 for their mean final loss. (The row
-        of P5 has the units of the pairs that Passive has.) Grey line: half of the steps. Only pairs in which
-        {active_stopped.label} is planned are shown. {band}""",
+        row: world-model loss on its own evaluation episodes. {mean_column} Where values are
+        normalised, it is by the Active runs shown: a score is 0 for random actions and 1 for their mean final score, a
+        loss is 1 for their mean final loss. (The row of P5 has the units of the pairs that Passive has.) Grey line:
+        half of the steps. Only pairs in which {active_stopped.label} is planned are shown. {band}""",
         tasks=scales.MAIN,
         about=('stopped',),
         paired=('stopped',),
