@@ -268,7 +268,7 @@ def test_no_two_steps_share_their_random_numbers(store, monkeypatch):
     prefill = prefill[(prefill != 0).any(1)]  # no action after a last step
     assert len(np.unique(prefill, axis=0)) == len(prefill) > 300
     monkeypatch.setattr(dreamer, 'train_chunk', lambda nets, state, batches, values, keys: jax.random.key_data(keys))
-    monkeypatch.setattr(dreamer, 'policy', lambda nets, params, carry, obs, key: jax.random.key_data(key))
+    monkeypatch.setattr(dreamer, 'act', lambda nets, params, carry, obs, key: jax.random.key_data(key))
     monkeypatch.setattr(dreamer, 'assess', lambda nets, params, episodes, key: jax.random.key_data(key))
     program, keys = lanes.Program(group_networks(), 1), lanes.keys([smoke.ACTIVE], 'train')
     updates = [program.chunk({}, {'reward': np.zeros((1, 3))}, {}, keys, first)[0] for first in (0, 3)]
