@@ -133,10 +133,13 @@ def finals(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
 def bars(axes: Axes, runs: pd.DataFrame, names: Sequence[str], tasks: Sequence[str]) -> None:
     """Mean over tasks of each of these agents, its 95 % interval beside the dots of its tasks, and Passive's mean.
 
-    `runs` is the table of `relative`. Passive's mean is over the pairs that the panel shows. An agent without a run has
-    an empty place.
+    `runs` is the table of `relative`. Active is shown in the pairs that another agent of the panel has, and Passive's
+    mean is over the pairs that the panel shows. An agent without a run has an empty place.
     """
     here = runs[runs.agent.isin(names)]
+    compared = here.loc[here.agent != 'active', PAIR].drop_duplicates()
+    if len(compared):
+        here = here.merge(compared, on=PAIR)
     values = {}
     for (name, task), own in here.groupby(['agent', 'task']):
         values.setdefault(name, {})[task] = own.score.to_numpy()
