@@ -53,10 +53,10 @@ class Audit:
         from paper_lib.data import formats
         from paper_lib.data.audit import audit
         from paper_lib.data.steps import of_replay
-        from paper_lib.data.store import Store, finished
+        from paper_lib.data.store import Store, finished, folder_of
 
         root = Store(self.runs).root
-        if is_run(self.data, root):
+        if folder_of(self.data, root):
             run = finished(self.data, root)
             if self.task and tasks.get(self.task).id != run.spec.task:
                 raise UserError(f'task={self.task!r}: {self.data} is a run of {run.spec.task}; leave --task out')
@@ -103,14 +103,11 @@ class Restore:
         print(f'done: {run.path}')
 
 
-def is_run(name: str, root: Path) -> bool:
-    """Whether a name is that of a run's folder, or a run's id below a root."""
-    return any((path / 'spec.json').exists() for path in (Path(os.path.expanduser(name)), root / name))
-
-
 def refuse_run(name: str, root: Path) -> None:
     """Raise UserError for the name of a run where a dataset is needed."""
-    if is_run(name, root):
+    from paper_lib.data.store import folder_of
+
+    if folder_of(name, root):
         raise UserError(f'{name}: is a run; `paper-lib export-dataset RUN FOLDER` makes a dataset of its replay')
 
 

@@ -25,7 +25,8 @@ LEAST = 5  # episodes in which a pattern must show, to be one
 MOST = 2 / 3  # of them
 RARE = 0.001  # share of ordinary rows with a jump as large as one that tells a single reset
 SEEN = 0.8  # share of borders at which resets must be told so, before single ones are called shifted
-STRAYS = 3, 0.02  # least number of shifted borders, and their least share: fewer may be chance
+STRAYS = 3  # single shifted borders that are told at least; fewer may be chance
+STRAY_SHARE = 0.02  # and so many of all borders
 
 REPAIR = 'repair or remove these episodes'
 FLAG = 'set is_first exactly in the row after an is_last'
@@ -168,7 +169,7 @@ def _shifted(steps: Steps, episodes: Episodes) -> Iterator[Finding]:
         yield _finding('shifted_flags', inner[wrong], value)
         return
     strays = _strays(jumps, near, episodes)
-    if strays.sum() >= max(STRAYS[0], STRAYS[1] * len(inner)):
+    if strays.sum() >= max(STRAYS, STRAY_SHARE * len(inner)):
         value = f'at {strays.sum()} of {len(inner)} borders observations jump beside is_first, and not there'
         yield _finding('shifted_flags', inner[strays], value)
     elif shift or not stands_out:

@@ -63,8 +63,8 @@ class Space(NamedTuple):
             return single_precision(values)
         parts = []
         for column, (count, start) in enumerate(zip(self.sizes, self.starts)):
-            values_of = values[:, column].astype(np.float64)  # exact, and no difference overflows
-            parts.append(one_hot(values_of - start, count, where, 0))
+            chosen = values[:, column].astype(np.float64)  # a difference of small integers may overflow
+            parts.append(one_hot(chosen - start, count, where, 0))
         return np.concatenate(parts, axis=1)
 
 

@@ -46,14 +46,19 @@ def default_root() -> Path:
     return checkout / 'runs' if (checkout / 'pyproject.toml').exists() else Path('runs')
 
 
+def folder_of(name: str | Path, root: Path) -> Path | None:
+    """The folder of the run that is named by its folder, or by its id below a root; None for any other name."""
+    named = (Path(os.path.expanduser(name)), root / name)
+    return next((path for path in named if (path / 'spec.json').exists()), None)
+
+
 def finished(name: str | Path, root: Path) -> 'Finished':
     """The finished run in a folder of this name, or of this id below a root.
 
     Raises RunError as `Store.require` does.
     """
-    path = Path(os.path.expanduser(name))
-    path = path if (path / 'spec.json').exists() else root / name
-    if not (path / 'spec.json').exists():
+    path = folder_of(name, root)
+    if path is None:
         raise RunError(f'{name}: is neither the folder of a run nor the id of one in {root}')
     spec = writer.read_spec(path / 'spec.json')
     return Store(path.resolve().parent).require(spec)

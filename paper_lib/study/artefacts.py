@@ -87,8 +87,9 @@ def _scales(entry: Entry, chapters_of: dict[str, dict[str, _Chapter]]) -> str:
                 begun = {spec.task for spec in shown if spec.run_id in archived or spec.run_id not in optional}
                 state = entry.state_of([spec for spec in shown if spec.task in begun], optional, archived)
                 planned = {spec.agent for spec in shown}
-                counts = f'{len(found)} of {len(planned)}'
-                words.append(f'{scale} ({f"{state}, " if entry.is_figure else ""}{counts})')
+                parts = [state] if entry.is_figure else []
+                parts.append(f'{len(found)} of {len(planned)}')
+                words.append(f'{scale} ({", ".join(parts)})')
     return ', '.join(words)
 
 

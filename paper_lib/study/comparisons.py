@@ -206,12 +206,13 @@ def correlations(finals: pd.DataFrame) -> pd.Series:
     """
     by_pair = {}
     columns = ['wm_loss', 'score']
-    ranks = finals.groupby(PAIR)[columns].rank()
+    values = finals[columns].to_numpy(float)
+    ranks = finals.groupby(PAIR)[columns].rank().to_numpy()
     for pair, places in finals.groupby(PAIR).indices.items():
-        of_pair = ranks.to_numpy()[places].T
         if len(places) < 3:
             continue
-        if not finite(finals[columns].to_numpy()[places]):
+        of_pair = ranks[places].T
+        if not finite(values[places]):
             by_pair[pair] = np.nan
         elif any(len(set(of_column)) == 1 for of_column in of_pair):
             by_pair[pair] = 0.0
