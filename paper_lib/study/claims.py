@@ -34,6 +34,7 @@ from paper_lib.study.comparisons import (
     split_by_task,
     without_pair,
 )
+from paper_lib.study.scales import MAIN
 
 LEVEL = 0.05  # rate of wrong verdicts: of one row, and with Holm's correction of all primary rows together
 KNOWN_PAIR = 10  # its result was known when it was decided which claims get further pairs
@@ -95,13 +96,18 @@ def every_claim() -> list[Claim]:
         other_thresholds.append(compared(agent, 'passive_10', 'added', below=0.0))
     on_early = functools.partial(only_on, chosen=solved_early, words='tasks that Active solves early')
     on_freeway = functools.partial(only_on, chosen=freeway_tasks, words='freeway')
+    on_main = functools.partial(only_on, chosen=lambda runs: list(MAIN), words='walker_walk and cheetah_run')
+    lower_scores = tuple(compared(agent, below=0.0) for agent in offline)
+    higher_losses = tuple(compared_loss(agent, above=0.0) for agent in offline)
+    higher_errors = tuple(compared_value_error(agent, above=0.0) for agent in offline)
     rows = {
         'C1': (
-            *(compared(agent, below=0.0) for agent in offline),
+            *lower_scores,
             *(compared(agent, below=0.0, table='areas') for agent in offline),
+            *map(on_main, lower_scores),
         ),
-        'C2': tuple(compared_loss(agent, above=0.0) for agent in offline),
-        'C3': tuple(compared_value_error(agent, above=0.0) for agent in offline),
+        'C2': (*higher_losses, *map(on_main, higher_losses)),
+        'C3': (*higher_errors, *map(on_main, higher_errors)),
         'C4': (
             compared('passive_half', 'passive_expert', above=0.0),
             compared_loss('passive_half', 'passive_expert', below=0.0),
