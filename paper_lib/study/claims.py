@@ -9,7 +9,7 @@ import typing
 import numpy as np
 import pandas as pd
 
-from paper_lib.contract import agents
+from paper_lib.contract import agents, tasks
 from paper_lib.study import reference, stats, steps
 from paper_lib.study.comparisons import (
     EARLY,
@@ -34,11 +34,13 @@ from paper_lib.study.comparisons import (
     split_by_task,
     without_pair,
 )
+from paper_lib.study.names import listed
 from paper_lib.study.scales import MAIN
 
 LEVEL = 0.05  # rate of wrong verdicts: of one row, and with Holm's correction of all primary rows together
 KNOWN_PAIR = 10  # its result was known when it was decided which claims get further pairs
 MAZE = ('C1', 'C2', 'C3')  # what the toy maze can test
+ON_MAIN = listed([tasks.get(name).short for name in MAIN])
 KNOWN = 'share of the steps with little reward whose world-model loss is not unusual'
 UNSEEN = 'share of the steps with an unusual world-model loss whose reconstruction loss is not unusual'
 PRIMARY, SECONDARY = 'primary', 'secondary'
@@ -96,7 +98,7 @@ def every_claim() -> list[Claim]:
         other_thresholds.append(compared(agent, 'passive_10', 'added', below=0.0))
     on_early = functools.partial(only_on, chosen=solved_early, words='tasks that Active solves early')
     on_freeway = functools.partial(only_on, chosen=freeway_tasks, words='freeway')
-    on_main = functools.partial(only_on, chosen=lambda runs: list(MAIN), words='walker_walk and cheetah_run')
+    on_main = functools.partial(only_on, chosen=lambda runs: list(MAIN), words=ON_MAIN)
     lower_scores = tuple(compared(agent, below=0.0) for agent in offline)
     higher_losses = tuple(compared_loss(agent, above=0.0) for agent in offline)
     higher_errors = tuple(compared_value_error(agent, above=0.0) for agent in offline)

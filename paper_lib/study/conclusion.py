@@ -1,13 +1,12 @@
 """What came out, in sentences and points: the front page and README.md both say them."""
 
-import itertools
 import math
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from paper_lib.contract import agents, quantities, tasks
-from paper_lib.contract.scales import Planned
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study import archive, claims, offline, paths, plan, price, scales, stats, verdicts
 from paper_lib.study.names import counted, listed, word
@@ -16,7 +15,8 @@ from paper_lib.study.verdicts import number, probability
 
 ASKED = 'Can it be seen without acting?'  # before the sentences of `without_acting`
 COMPARED = agents.group('compared')
-NAMED = 4  # tasks that are named; more are counted
+NAMED = 4  # tasks that a sentence names; more are counted
+LISTED = 8  # tasks whose estimates are listed
 FUTURE_WORK = 'P5'  # the claim about the experiment that the paper leaves for future work
 UNITS = '0: random actions, 1: Active'  # of scores
 # Outcome -> its words, and whether the paper says that it is higher for Passive.
@@ -34,7 +34,7 @@ VERDICTS = {
 ANSWERS = {
     claims.SUPPORTED: 'On average over {where}, an agent that never acts learns less well, as the paper says.',
     claims.CONTRADICTED: 'On average over {where}, an agent that never acts learns better, unlike in the paper.',
-    claims.UNDECIDED: "The paper's effect on the score has not been shown at this scale.",
+    claims.UNDECIDED: "The paper's effect on the score has not been shown over {where}.",
 }
 
 
@@ -49,29 +49,31 @@ class Conclusion(NamedTuple):
 def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     """What came out at a scale. `primary` is the table of the primary rows of all claims.
 
-    The points: in how many pairs Passive is behind; where Tandem ends; each task alone, and the whole of training; how
-    many pairs of what size are finished, and how well Active learned; what the maze shows; the verdicts on the claims;
-    the experiment that the paper leaves for future work; and which of the other verdicts are interim.
+    The points: what the main tasks say alone; in how many pairs Passive is behind; where Tandem ends; each task alone,
+    and the whole of training; how many pairs of what size are finished, and how well Active learned; what the maze
+    shows; the verdicts on the claims, and which of them are interim; and the experiment that the paper leaves for
+    future work.
     """
     (effect,) = primary[primary.id == 'C1'].to_dict('records')
     if not effect['pairs']:
         return Conclusion('No pair of Passive and Active has run yet at this scale.')
-    entry = main_entry(scale)
     values = finals(scale)
-    done = finished(values, entry)
+    counts = progress(values, scale)
     rows = verdicts.table('study', scales.get(scale), ('C1', 'P9'))
     secondary = rows[(rows.row == claims.SECONDARY) & (rows.pairs > 0)]
+    names = list(dict.fromkeys(values.task))
     points = [
+        _main_tasks(secondary, effect),
         _signs(values),
         _tandem(secondary),
-        f'{_by_task(entry, scale)} {_throughout(secondary)}'.strip(),
-        f'{_state(done, entry, scale)} {_level(values)}'.strip(),
+        f'{_by_task(names, scale)} {_throughout(secondary)}'.strip(),
+        f'{_state(counts, scale)} {_level(values)}'.strip(),
         maze(scale, has_units=False),
-        _verdicts(primary, done < entry.pairs),
+        _verdicts(primary, any(pairs.finished < pairs.planned for pairs in counts)),
+        _interim(primary),
         _stopped(primary, scale),
-        _interim(primary, scale),
     ]
-    answer = ANSWERS[effect['verdict']].format(where=_where(entry))
+    answer = ANSWERS[effect['verdict']].format(where=_where(names))
     return Conclusion(answer, _effect(effect), tuple(filter(None, points)))
 
 
@@ -141,46 +143,60 @@ def scores(run_ids: list[str], scale: str) -> str:
     return f'Final scores of its runs, means over the last evaluations: {", ".join(parts)}.'
 
 
-def main_entry(scale: str) -> Planned:
-    """The entry of a scale's plan that the primary claims are about first."""
-    entries = scales.get(scale).planned
-    return next(entry for entry in entries if entry.chapter == 'study' and not entry.optional and not entry.exploratory)
-
-
 def finals(scale: str) -> pd.DataFrame:
-    """The final values of COMPARED: one row per run on the tasks of `main_entry` that has a result."""
+    """The final values of COMPARED in the pairs that have Active and Passive: one row per run, in the plan's order."""
     folder = paths.archive(scale)
-    planned = plan.specs('study', scales.get(scale), exploratory=False)
-    main_tasks = main_entry(scale).tasks
-    wanted = {spec.run_id for spec in planned if spec.task in main_tasks and spec.agent in COMPARED}
+    planned = plan.specs('study', scales.get(scale), optional=True, exploratory=False)
+    order = {name: place for place, name in enumerate(dict.fromkeys(spec.task for spec in planned))}
+    wanted = {spec.run_id for spec in planned if spec.agent in COMPARED} & archive.ids(folder, 'study')
     metrics = archive.table(folder, 'study', 'metrics')
-    return stats.final(metrics[metrics.run_id.isin(wanted & archive.ids(folder, 'study'))], *OUTCOMES)
+    found = stats.final(metrics[metrics.run_id.isin(wanted)], *OUTCOMES)
+    is_pair = found.groupby(['task', 'pair_seed']).agent.transform(lambda names: {'active', 'passive'} <= {*names})
+    return found[is_pair.astype(bool)].sort_values('task', key=lambda names: names.map(order), kind='stable')
 
 
-def finished(values: pd.DataFrame, entry: Planned) -> int:
-    """How many pair seeds have a result of all of COMPARED on every task of the entry."""
-    wanted = set(itertools.product(entry.tasks, COMPARED))
-    found = values.groupby('pair_seed')[['task', 'agent']].apply(lambda rows: set(zip(rows.task, rows.agent)))
-    return sum(wanted <= runs for runs in found)
+class Pairs(NamedTuple):
+    """How many pairs of COMPARED an entry of the plan has on each of its tasks, and how many of them are finished."""
+
+    tasks: tuple[str, ...]
+    planned: int
+    finished: int
 
 
-def _state(done: int, entry: Planned, scale: str) -> str:
+def progress(values: pd.DataFrame, scale: str) -> list[Pairs]:
+    """The pairs of every entry of the study's plan that has all of COMPARED, in runs that are not exploratory.
+
+    A pair seed is finished if `values`, as `finals` gives them, have all of its runs on every task of the entry.
+    """
+    found = []
+    for entry in scales.get(scale).planned:
+        if entry.chapter != 'study' or entry.exploratory or not {*COMPARED} <= {*agents.group(*entry.agents)}:
+            continue
+        own = values[values.task.isin(entry.tasks)].groupby('pair_seed').run_id.nunique()
+        own = own.reindex(range(entry.first, entry.first + entry.pairs))
+        finished = int((own == len(entry.tasks) * len(COMPARED)).sum())
+        found.append(Pairs(entry.tasks, entry.pairs, finished))
+    return found
+
+
+def _state(counts: list[Pairs], scale: str) -> str:
     """How many of the planned pairs are finished, on which tasks, and how long a run is."""
-    if entry.pairs == 1:
-        state = f'There is one pair on each of {_where(entry)}'
-    else:
-        pairs = f'{word(entry.pairs)} planned pairs on each of {_where(entry)} are finished'
-        state = f'All {pairs}' if done >= entry.pairs else f'This is an interim result: {word(done)} of {pairs}'
-    steps = scales.get(scale).values(entry.tasks[0], 'active', 'study').get('budget', RunSpec.budget)
+    is_interim = any(pairs.finished < pairs.planned for pairs in counts)
+    parts = []
+    for pairs in counts:
+        each = 'each of ' if len(pairs.tasks) > 1 else ''
+        planned = ' planned pairs' if not parts else ''
+        parts.append(f'{word(pairs.finished)} of {word(pairs.planned)}{planned} on {each}{_where(pairs.tasks)}')
+    steps = scales.get(scale).values(counts[0].tasks[0], 'active', 'study').get('budget', RunSpec.budget)
     is_smaller = steps < RunSpec.budget
     paper = f' (the paper: {len(PAPER_TASKS)} tasks, larger models, 1M steps)' if is_smaller else ''
-    return f'{state}, with {steps:,} environment steps a run{paper}.'
+    start = 'This is an interim result: finished' if is_interim else 'Finished'
+    return f'{start} are {listed(parts)}, with {steps:,} environment steps a run{paper}.'
 
 
-def _where(entry: Planned) -> str:
-    """The tasks of an entry or, where there are many, their number."""
-    names = [task.rpartition('-')[0] for task in entry.tasks]
-    return listed(names) if len(names) <= NAMED else f'{len(names)} tasks'
+def _where(names: Collection[str]) -> str:
+    """The names of tasks or, where there are many, their number."""
+    return listed([tasks.get(name).short for name in names]) if len(names) <= NAMED else f'{word(len(names))} tasks'
 
 
 def _distance(row: dict | pd.Series) -> str:
@@ -312,12 +328,15 @@ def _stopped(primary: pd.DataFrame, scale: str) -> str:
     return f'What the paper leaves for future work: {_verdict_on(row, scale)}.'
 
 
-def _interim(primary: pd.DataFrame, scale: str) -> str:
+def _interim(primary: pd.DataFrame) -> str:
     """Which other verdicts rest on a part of the planned pairs; '' if none does."""
     is_decided = primary.verdict.isin((claims.SUPPORTED, claims.CONTRADICTED)) & primary.p.notna()
     is_part = (primary.planned > primary.pairs) & (primary.id != FUTURE_WORK)
-    found = [_verdict_on(row, scale) for row in primary[is_decided & is_part].to_dict('records')]
-    return f'Interim: {"; ".join(found)}.' if found else ''
+    claims_of = {}
+    for row in primary[is_decided & is_part].to_dict('records'):
+        claims_of.setdefault(verdicts.of_planned(row), []).append(row['id'])
+    parts = [f'{listed(ids)} ({pairs} pairs)' for pairs, ids in claims_of.items()]
+    return f'Of these verdicts some are interim, since more pairs are planned: {", ".join(parts)}.' if parts else ''
 
 
 def _verdict_on(row: dict[str, Any], scale: str) -> str:
@@ -330,58 +349,78 @@ def _verdict_on(row: dict[str, Any], scale: str) -> str:
 
 
 def _of_tasks(claim: str, scale: str) -> str:
-    """The primary row of a claim on each task alone; '' where there are too many to name."""
-    parts = []
-    names = main_entry(scale).tasks
-    for task in names if len(names) <= NAMED else ():
+    """The primary row of a claim on each task alone; '' where one task has pairs, or too many to list."""
+    parts = [_on(task, row) for task, row in _task_rows(claim, scales.get(scale).tasks('study'), scale).items()]
+    return listed(parts) if len(parts) > 1 else ''
+
+
+def _task_rows(claim: str, names: Collection[str], scale: str) -> dict[str, dict[str, Any]]:
+    """Task -> the primary row of a claim on it alone, of the tasks with pairs; none where there are too many tasks."""
+    found = {}
+    for task in names if len(names) <= LISTED else ():
         (row,) = verdicts.table('study', scales.get(scale), (claim,), secondary=False, task=task).to_dict('records')
         if row['pairs']:
-            parts.append(_on(task, row))
-    return listed(parts) if parts else ''
+            found[task] = row
+    return found
 
 
-def _on(task: str, row: dict | pd.Series) -> str:
-    """The estimate of a row on one task, as '-0.34 on walker_walk (p 0.002)'."""
-    return f'{number(row["estimate"])} on {tasks.get(task).short} (p {probability(row["p"])})'
+def _on(task: str, row: dict[str, Any]) -> str:
+    """The estimate of a row on one task, as '-0.34 on walker_walk (p 0.002)'; of too few pairs, with their number."""
+    test = _pairs(row) if claims.too_few(row['pairs']) else f'p {probability(row["p"])}'
+    return f'{number(row["estimate"])} on {tasks.get(task).short} ({test})'
 
 
-def _by_task(entry: Planned, scale: str) -> str:
-    """The primary rows of C1 and C2 on each task alone; '' where there is one task, or there are too many to name."""
-    if not 1 < len(entry.tasks) <= NAMED:
+def _by_task(names: list[str], scale: str) -> str:
+    """The primary rows of C1 and C2 on each task alone; '' where there is one task, or there are too many to list."""
+    scores, losses = _task_rows('C1', names, scale), _task_rows('C2', names, scale)
+    if len(scores) < 2 or scores.keys() != losses.keys():
         return ''
-    differences = []
-    ratios = []
-    for task in entry.tasks:
-        rows = verdicts.table('study', scales.get(scale), ('C1', 'C2'), secondary=False, task=task).set_index('id')
-        score, loss = rows.loc['C1'], rows.loc['C2']
-        if not (score.pairs and loss.pairs):
-            return ''
-        differences.append(_on(task, score))
-        ratios.append(f'{math.exp(loss.estimate):.1f}')
+    differences = [_on(task, row) for task, row in scores.items()]
+    ratios = [f'{math.exp(row["estimate"]):.1f}' for row in losses.values()]
     return (
         f'Task by task the difference is {listed(differences)}, and the world-model loss is {listed(ratios)} times '
         'that of Active.'
     )
 
 
+def _main_tasks(secondary: pd.DataFrame, effect: dict[str, Any]) -> str:
+    """The secondary row of C1 on the main tasks alone; '' where there are no others."""
+    passive = _of(secondary, 'C1', 'passive')
+    rows = passive[passive.statistic.str.endswith(f'({claims.ON_MAIN})')]
+    if rows.empty or rows.pairs.iloc[0] == effect['pairs']:
+        return ''
+    row = rows.iloc[0]
+    return (
+        f'On {claims.ON_MAIN} alone, the first tasks of the study, Passive ends {_distance(row)} '
+        f'Active ({_details(row)}).'
+    )
+
+
 def _tandem(secondary: pd.DataFrame) -> str:
     """The secondary row of C1 on where Tandem ends; '' without its runs."""
-    rows = secondary[(secondary.id == 'C1') & secondary.statistic.str.startswith(agents.get('tandem').label)]
+    rows = _of(secondary, 'C1', 'tandem')
     if rows.empty:
         return ''
-    row = rows.iloc[0]  # the second one is about the whole of training
-    interval = _interval(row) or 'no interval'
-    test = f'{interval}; p {probability(row.p)}, {_pairs(row)}; a secondary row, which decides no claim'
-    return f'Tandem ends {_distance(row)} Active ({test}).'
+    row = rows.iloc[0]  # the others are about the whole of training, and the main tasks
+    return f'Tandem ends {_distance(row)} Active ({_details(row)}; a secondary row, which decides no claim).'
+
+
+def _of(rows: pd.DataFrame, claim: str, agent: str) -> pd.DataFrame:
+    """The rows of a claim on this agent."""
+    return rows[(rows.id == claim) & rows.statistic.str.startswith(agents.get(agent).label)]
+
+
+def _details(row: pd.Series) -> str:
+    """How sure a secondary row is, as '-0.71 to -0.20; p 0.012, 20 pairs'."""
+    return f'{_interval(row) or "no interval"}; p {probability(row["p"])}, {_pairs(row)}'
 
 
 def _throughout(secondary: pd.DataFrame) -> str:
     """The secondary rows of C1 over the whole of training and of P9 over its first half; '' without their runs."""
-    found = secondary[secondary.statistic.str.startswith(agents.get('passive').label)].set_index('id')
-    if set(found.index) != {'C1', 'P9'}:
+    area, first = _of(secondary, 'C1', 'passive'), _of(secondary, 'P9', 'passive')
+    if area.empty or first.empty:
         return ''
-    area, first = verdicts.estimate(found.loc['C1']), verdicts.estimate(found.loc['P9'])
     return (
-        f'Over the whole of training the score differs by {area}, and over its first half, where the paper has Passive '
-        f'ahead, by {first}.'
+        f'Over the whole of training the score differs by {verdicts.estimate(area.iloc[0])}, and over its first half, '
+        f'where the paper has Passive ahead, by {verdicts.estimate(first.iloc[0])}.'
     )

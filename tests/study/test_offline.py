@@ -173,12 +173,3 @@ def test_the_rank_correlation_is_within_tasks():
     first = pd.DataFrame({'task': 't', 'promise_ratio': [1, 2, 3], 'gain': [3, 2, 1]})
     second = first.assign(task='u', promise_ratio=first.promise_ratio + 100, gain=first.gain + 100)
     assert offline.rank_correlation(pd.concat([first, second]), 'promise_ratio') == pytest.approx(-1)
-
-
-def test_the_agent_that_notebook_6_calls_unseen_is_in_the_archive_without_measures():
-    metrics = pd.read_parquet(Path(__file__).parents[2] / 'figures/data/laptop/study_metrics.parquet')
-    pair = metrics[(metrics.task == 'cup_catch-proprio') & (metrics.pair_seed == 2)]  # the third pair
-    ends = {agent: rows.sort_values('env_step').tail(6) for agent, rows in pair.groupby('agent')}
-    assert ends['passive'].score.mean() < 0.8 * ends['active'].score.mean()
-    assert ends['passive'].ood_ratio.mean() == pytest.approx(1, abs=0.1)
-    assert pair[[*set(DIRECTIONS) & set(pair.columns) - {RIVAL}]].isna().all(axis=None)

@@ -199,13 +199,13 @@ LATER_AGENTS = ('active_stopped', 'tandem_alpha_1e-2', 'tandem_alpha_1e-4', *sca
 IDS = {
     ('smoke', 'base_agent'): '09228b36e5cd0312', ('smoke', 'toy_maze'): 'e83d91d8f26d38ba',
     ('smoke', 'study'): '64b72d7145fe4818', ('laptop', 'base_agent'): '578ecc16eb97ef0f',
-    ('laptop', 'toy_maze'): 'cf8a93c06a1da950', ('laptop', 'study'): '68bea25beebd2388',
+    ('laptop', 'toy_maze'): 'cf8a93c06a1da950', ('laptop', 'study'): '3aa166d436c8814d',
     ('paper', 'base_agent'): '0a0aa772402a80f6', ('paper', 'toy_maze'): 'ed88001b7a412f52',
     ('paper', 'study'): 'd130c6bf8ee38899',
 }  # fmt: skip
 
 ALL_IDS = {
-    ('smoke', 'study'): '29ec08d3335a3bd0', ('laptop', 'study'): '421288adca7f8e46',
+    ('smoke', 'study'): '29ec08d3335a3bd0', ('laptop', 'study'): 'ac2569a8d7bdd657',
     ('paper', 'study'): 'ef55d14e9428844f',
 }  # fmt: skip
 

@@ -177,9 +177,9 @@ def test_another_schedule_than_the_papers_is_named():
 
 
 def test_tasks_are_named_where_only_some_have_the_schedule_of_the_paper():
-    specs = [plan.make('passive_10', task, 0, scales.get('laptop')) for task in (WALKER, 'cup_catch-proprio')]
+    specs = [plan.make('passive_10', task, 0, scales.get('laptop')) for task in (WALKER, 'breakout-vision')]
     assert published.schedules(specs) == [
-        f'Passive + 10 % adds 200 steps every 2,000 on {WALKER}, and 2,000 steps every 20,000 on cup_catch-proprio; '
+        f'Passive + 10 % adds 200 steps every 2,000 on {WALKER}, and 2,000 steps every 20,000 on breakout-vision; '
         'in the paper 2,000 steps every 20,000.'
     ]
 
