@@ -55,8 +55,8 @@ class Rule:
 
 
 def learn(rows: pd.DataFrame) -> Rule:
-    """The rule that moments of known runs give; there is at least one run."""
-    last = rows[rows.is_last]
+    """The rule that moments of known runs give; there is at least one run. Tasks with too few pairs do not count."""
+    last = rows[offline.is_judged(rows) & rows.is_last]
     pairs = last.groupby('task').pair_seed.nunique()
     judged = {name: offline.judge(last, name, DEGRADED) for name in MEASURES}
     by_task = {name: found.by_task for name, found in judged.items()}

@@ -17,6 +17,8 @@ from paper_lib.study.offline import (
     RIVAL,
     TARGETS,
     at_all_moments,
+    estimate,
+    is_judged,
     judge,
     moments,
     of_measured_runs,
@@ -47,6 +49,8 @@ def draw(frames: Frames, names: Sequence[str]) -> Figure:
 
 def _draw_target(axes: Axes, rows: pd.DataFrame, target: str) -> None:
     """A row per measure."""
+    counts = is_judged(rows)
+    rows, further = rows[counts], rows[~counts & rows.is_last]
     last = rows[rows.is_last]
     for place, measure in enumerate(DIRECTIONS):
         if measure == RIVAL and target == OUTSIDE:
@@ -62,6 +66,10 @@ def _draw_target(axes: Axes, rows: pd.DataFrame, target: str) -> None:
         axes.plot(
             at_all_moments(rows, measure, target), place, 'o', ms=8, mfc='white', mec='black', zorder=3,
             label='mean, at all moments' if is_first else None,
+        )  # fmt: skip
+        axes.plot(
+            estimate(further, measure, target), place, 'x', ms=5, color=THEIRS, zorder=3,
+            label='further tasks, at the end' if is_first and len(further) else None,
         )  # fmt: skip
     axes.axvline(CHANCE, color='black', lw=0.8)
     axes.axvline(GOOD, color='black', lw=0.8, ls=':')

@@ -232,8 +232,16 @@ def tell(rows: pd.DataFrame, measure: str, target: str, threshold: float) -> Tol
 
 
 def reaches(found: Judged) -> bool:
-    """Whether the AUROC of a measure is good on every task, and not that of a measure that tells nothing."""
-    return all(value >= GOOD for value in found.by_task.values()) and found.low > CHANCE
+    """Whether the AUROC is good on every task that has one, and not that of a measure that tells nothing."""
+    known = [value for value in found.by_task.values() if np.isfinite(value)]
+    return len(known) >= FEWEST_TASKS and min(known) >= GOOD and found.low > CHANCE
+
+
+def is_judged(rows: pd.DataFrame) -> pd.Series:
+    """Whether a moment is of a task with FEWEST_PAIRS pairs or more; all count if fewer than FEWEST_TASKS have them."""
+    pairs = rows.groupby('task').pair_seed.transform('nunique')
+    has_enough = pairs >= FEWEST_PAIRS
+    return has_enough | (rows.task[has_enough].nunique() < FEWEST_TASKS)
 
 
 def verdict(end: Judged, against: np.ndarray, pairs: int, tasks: int) -> str:
@@ -264,7 +272,7 @@ def of_measured_runs(frames: Frames) -> pd.DataFrame:
 
 COLUMNS = [
     'target', 'measure', 'AUROC', 'low', 'high', 'lowest task', 'all moments', 'offline agents', 'later agents',
-    'rank correlation', 'other task', 'pairs', 'verdict',
+    'further tasks', 'rank correlation', 'other task', 'pairs', 'verdict',
 ]  # fmt: skip
 
 
@@ -273,12 +281,13 @@ def table(frames: Frames) -> pd.DataFrame:
 
     AUROC, low, high and `lowest task` are of all agents at the end, `all moments` of all agents, `offline agents` and
     `later agents` (all but SEEN) of these alone at the end. `other task` is `elsewhere`. `pairs` counts those of all
-    tasks.
+    tasks. `further tasks` is of the tasks with too few pairs, which no other column shows.
     """
     metrics = of_measured_runs(frames)
     if metrics.empty:
         return pd.DataFrame(columns=COLUMNS)
-    rows = moments(metrics, reference.random_score)
+    every = moments(metrics, reference.random_score)
+    rows, further = every[is_judged(every)], every[~is_judged(every)]
     last = rows[rows.is_last]
     pairs = last.groupby('task').pair_seed.nunique()
     rival = judge(last, RIVAL, DEGRADED)
@@ -294,10 +303,11 @@ def table(frames: Frames) -> pd.DataFrame:
                 'target': target,
                 'measure': measure,
                 'AUROC': end.value, 'low': end.low, 'high': end.high,
-                'lowest task': min(end.by_task.values()),
+                'lowest task': pd.Series(end.by_task).min(),
                 'all moments': at_all_moments(rows, measure, target),
                 'offline agents': estimate(last[last.agent.map(is_offline)], measure, target),
                 'later agents': estimate(last[~last.agent.isin(SEEN)], measure, target),
+                'further tasks': estimate(further[further.is_last], measure, target),
                 'rank correlation': rank_correlation(last, measure),
                 'other task': elsewhere(last, measure, target),
                 'pairs': int(pairs.sum()),

@@ -49,13 +49,13 @@ def test_pairs_and_their_signs_are_counted(archived):
     archived(2)
     text = said()
     assert (
-        'interim result: finished are two of ten planned pairs on each of walker_walk and cheetah_run and none of five on '
-        'each of cup_catch, reacher_hard, button-press and window-open, with 60,000 environment steps a run'
+        'interim result: finished are two of ten planned pairs on each of walker_walk and cheetah_run and none of five '
+        'on each of cup_catch, reacher_hard, button-press and window-open, with 60,000 environment steps a run'
     ) in text
     assert 'a lower score in 4 of 4 pairs, a higher world-model loss in 4 of 4 pairs and a higher value error' in text
     assert 'The Active agents of these pairs end at 3 to 3 % of the highest possible score.' in text
     assert text.startswith(
-        "The paper's effect on the score has not been shown over walker_walk and cheetah_run. In 2 pairs, Passive ends on "
+        "The paper's effect on the score has not been shown over walker_walk and cheetah_run. In 2 pairs, Passive ends "
     )
     assert 'toy maze' not in text
     assert 'too few pairs for an interval' in text
@@ -91,9 +91,8 @@ def test_with_all_pairs_it_is_no_interim_result_and_tells_the_verdicts(archived)
     archived(10, others=5)
     text = said()
     assert text.startswith('On average over six tasks, an agent that never acts learns less')
-    where = 'cup_catch, reacher_hard, button-press and window-open'
-    assert 'Finished are ten of ten planned pairs on each of walker_walk and cheetah_run and five of five on each' in text
-    assert f'on each of {where}, with' in text and 'interim' not in text
+    assert 'Finished are ten of ten planned pairs on each of walker_walk and cheetah_run and five of five on ' in text
+    assert 'on each of cup_catch, reacher_hard, button-press and window-open, with' in text and 'interim' not in text
     assert 'Of 21 claims, five are supported, one is undecided and 15 are without runs.' in text
 
 
@@ -102,8 +101,9 @@ def test_the_main_tasks_stand_alone_beside_the_others(archived, monkeypatch):
     archived(10, others=2)
     text = said()
     assert 'In 28 pairs, Passive ends' in text
-    assert 'On walker_walk and cheetah_run alone, the first tasks of the study, Passive ends 0.32 below Active (-0.3' in text
-    assert 'p 1.0e-05, 20 pairs)' in text and ' on cup_catch (2 pairs), -' in text and ' on reacher_hard (2 pairs), -' in text
+    first = 'On walker_walk and cheetah_run alone, the first tasks of the study, Passive ends 0.32 below Active (-0.3'
+    assert first in text and 'p 1.0e-05, 20 pairs)' in text
+    assert ' on cup_catch (2 pairs), -' in text and ' on reacher_hard (2 pairs), -' in text
 
 
 def test_a_verdict_by_a_part_of_the_planned_pairs_is_called_interim(archived):

@@ -52,6 +52,14 @@ def test_no_verdict_with_fewer_than_five_pairs_on_two_tasks(pairs):
     assert f'{pairs[0]} pairs of t0' in found.reasons[0] and '5 pairs of each of 2 tasks' in found.reasons[0]
 
 
+def test_a_task_with_four_pairs_does_not_count():
+    """SAYS is turned round on it."""
+    turned = {SAYS: lambda rows: np.where(rows.task == 't2', -rows[DEGRADED], rows[DEGRADED])}
+    rule = diagnosis.learn(known((5, 5, 4), **turned))
+    assert rule.working == (SAYS,) and rule.left_out == 1 and set(rule.pairs) == {'t0', 't1'}
+    assert diagnosis.learn(known((5, 5, 5), **turned)).working == ()
+
+
 def test_no_verdict_if_no_measure_works_on_every_task():
     """SAYS is turned round on the second task, so that it says nothing of a task that it has not seen."""
     rule = diagnosis.learn(known(**{SAYS: lambda rows: np.where(rows.task == 't0', rows[DEGRADED], -rows[DEGRADED])}))

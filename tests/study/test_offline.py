@@ -1,7 +1,6 @@
 """Measures without the environment: targets, couples, intervals and verdicts, from numbers that fit a page."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -149,6 +148,13 @@ def test_a_threshold_is_chosen_on_the_other_tasks():
     assert np.isnan(offline.elsewhere(easy, 'promise_ratio', DEGRADED))
 
 
+def test_a_task_counts_once_it_has_five_pairs_and_all_do_where_fewer_than_two_have():
+    values = [(seed, bad, 0) for seed in range(5) for bad in (0, 1)]
+    rows = pd.concat([at_the_end(values, 't'), at_the_end(values, 'u'), at_the_end(values[:8], 'v')])
+    assert offline.is_judged(rows).groupby(rows.task).agg(set).to_dict() == {'t': {True}, 'u': {True}, 'v': {False}}
+    assert offline.is_judged(rows[rows.task != 'u']).all()
+
+
 def judged(value, low, by_task):
     return Judged(value, low, 1.0, by_task, np.full(3, value))
 
@@ -161,6 +167,7 @@ def judged(value, low, by_task):
         (judged(0.9, 0.6, {'t': 0.79, 'u': 1.0}), np.full(3, 0.1), 5, 2, offline.FAILS),
         (judged(0.9, 0.5, {'t': 0.9, 'u': 0.9}), np.full(3, 0.1), 5, 2, offline.FAILS),
         (judged(0.9, 0.6, {'t': 0.9, 'u': np.nan}), np.full(3, 0.1), 5, 2, offline.FAILS),
+        (judged(0.9, 0.6, {'t': 0.9, 'u': 0.8, 'v': np.nan}), np.full(3, 0.1), 5, 3, offline.BEATS),
         (judged(0.9, 0.6, {'t': 0.9, 'u': 0.9}), np.full(3, 0.1), 4, 2, offline.TOO_FEW),
         (judged(0.9, 0.6, {'t': 0.9}), np.full(3, 0.1), 9, 1, offline.TOO_FEW),
     ],
