@@ -26,6 +26,7 @@ from paper_lib.study import (
     published,
     rates,
     scales,
+    screening,
     tables,
     verdicts,
 )
@@ -186,6 +187,10 @@ class Book:
         if catalogue.chapter_of(self.name) == 'toy_maze':
             return outcomes.Outcome([conclusion.maze(self.scale, seeds)])
         return outcomes.Outcome(points=conclusion.of_claims(catalogue.CLAIMS[self.name], self.scale, seeds))
+
+    def screening(self) -> tables.Table:
+        """Which tasks Active learns at scale laptop."""
+        return screening.table()
 
     def claims(self) -> tables.Table:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""
