@@ -16,7 +16,8 @@ from paper_lib.contract.errors import UserError
 from paper_lib.contract.pictures import is_picture
 from paper_lib.data import minari
 from paper_lib.data.columns import Archive, Columns, Kind
-from paper_lib.data.steps import FLAGS, Steps, Wanted, one_hot, packed_flags, picture, single_precision
+from paper_lib.data.replay import packed_flags
+from paper_lib.data.steps import FLAGS, Steps, Wanted, one_hot, picture, single_precision
 
 NUMBERS = ('action', 'reward', *FLAGS)
 AXES = {'vector': 'ND', 'image': 'NHWC', 'action': 'NA', 'reward': 'N'} | dict.fromkeys(FLAGS, 'N')

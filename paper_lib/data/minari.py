@@ -24,7 +24,8 @@ import numpy as np
 
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.pictures import is_picture
-from paper_lib.data.steps import Steps, Wanted, one_hot, packed_flags, picture, single_precision
+from paper_lib.data.replay import packed_flags
+from paper_lib.data.steps import Steps, Wanted, one_hot, picture, single_precision
 
 FORMATS = ('hdf5', 'arrow', 'parquet')
 METADATA = 'metadata.json'

@@ -17,6 +17,12 @@ from paper_lib.contract.errors import RunError
 FIRST, LAST, TERMINAL = 1, 2, 4  # bits of a step's flags
 
 
+def packed_flags(first: np.ndarray, last: np.ndarray, terminal: np.ndarray) -> np.ndarray:
+    """(n,) uint8 flags from (n,) bools each."""
+    first, last, terminal = (np.asarray(flag, bool).astype(np.uint8) for flag in (first, last, terminal))
+    return first * FIRST + last * LAST + terminal * TERMINAL
+
+
 class Replay:
     """One raw time-major file per key, (rows, envs, ...), memory-mapped; `layout.json` says what they hold.
 
@@ -85,10 +91,7 @@ class Replay:
         for key, array in self.arrays.items():
             if key != 'flags':
                 array[row] = step[key]
-        first = np.asarray(step['is_first'], np.uint8)
-        last = np.asarray(step['is_last'], np.uint8)
-        terminal = np.asarray(step['is_terminal'], np.uint8)
-        self.arrays['flags'][row] = first * FIRST + last * LAST + terminal * TERMINAL
+        self.arrays['flags'][row] = packed_flags(step['is_first'], step['is_last'], step['is_terminal'])
 
     def flush(self) -> None:
         """Put everything that is written on the disk."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.pictures import nearest
-from paper_lib.data.replay import FIRST, LAST, TERMINAL, Replay
+from paper_lib.data.replay import FIRST, LAST, Replay
 
 PIECE = 2**22  # bytes of a piece, about
 OBSERVED = ('vector', 'image')
@@ -121,12 +121,6 @@ def is_one_hot(steps: Steps, flags: np.ndarray) -> bool:
         if not ((chosen == 1).sum(1) == 1).all() or (chosen != 0).sum() != len(chosen):
             return False
     return True
-
-
-def packed_flags(first: np.ndarray, last: np.ndarray, terminal: np.ndarray) -> np.ndarray:
-    """(n,) uint8 flags of a replay from (n,) bools each."""
-    first, last, terminal = (np.asarray(flag, bool).astype(np.uint8) for flag in (first, last, terminal))
-    return first * FIRST + last * LAST + terminal * TERMINAL
 
 
 def one_hot(values: np.ndarray, count: int, where: str, row: int) -> np.ndarray:
