@@ -34,17 +34,17 @@ class Rule:
 class Planned:
     """Runs of one chapter: every agent (names or groups) on every task, with `pairs` pair seeds from `first` on.
 
-    Optional runs are trained only if a user asks for them. Exploratory runs are drawn, but no claim is tested on them.
+    The first `unasked` pairs are planned; None: all. The others are optional, and are trained only if a user asks for
+    them. Exploratory runs are drawn, but no claim is tested on them.
     """
 
     chapter: str  # 'base_agent', 'toy_maze', or 'study' for all other notebooks
     tasks: tuple[str, ...]
     agents: tuple[str, ...]
     pairs: int
-    optional: bool = False
     first: int = 0
+    unasked: int | None = None
     exploratory: bool = False
-    finished: int = 0  # so many of the pairs, the first ones, are planned, and the others optional; 0: all are planned
 
 
 @dataclasses.dataclass(frozen=True)

@@ -268,10 +268,7 @@ def every(scale: scales.Scale, seeds: int, store: Any) -> list[Book]:
     """All notebooks of a scale, with training on. It is much faster than to open one after the other."""
     chosen = parameters.check({'scale': scale.name, 'train': 'yes', 'seeds': seeds})
     chapters = {chapter: plan.specs(chapter, scale, seeds, optional=True) for chapter in scale.chapters}
-    if any(entry.optional or entry.finished for entry in scale.planned):
-        planned = plan.planned(scale, seeds)
-    else:
-        planned = frozenset(spec.run_id for specs in chapters.values() for spec in specs)
+    planned = plan.planned(scale, seeds)
     return [_open(name, chosen, chapters, planned, store) for name in catalogue.CLAIMS]
 
 

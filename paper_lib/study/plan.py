@@ -72,7 +72,7 @@ def specs(
 ) -> list[RunSpec]:
     """The planned runs of a chapter, sources first. With `optional`, the optional runs too.
 
-    `seeds` > 0 replaces the number of pairs of every entry, but without `optional` there are no more than `finished`.
+    `seeds` > 0 replaces the number of pairs of every entry, but without `optional` there are no more than `unasked`.
     Without `exploratory`, the runs that no claim is tested on are left out. Raises UserError for an unknown chapter.
     """
     online = []
@@ -80,11 +80,11 @@ def specs(
     for agent in agents.AGENTS:
         for task in scale.tasks(chapter):
             for entry in _planned_as(chapter, scale, agent, task):
-                if (entry.optional and not optional) or (entry.exploratory and not exploratory):
+                if entry.exploratory and not exploratory:
                     continue
                 pairs = seeds or entry.pairs
-                if entry.finished and not optional:
-                    pairs = min(pairs, entry.finished)
+                if entry.unasked is not None and not optional:
+                    pairs = min(pairs, entry.unasked)
                 for seed in range(entry.first, entry.first + pairs):
                     spec = make(agent, task, seed, scale, chapter)
                     if spec.source:

@@ -25,6 +25,7 @@ BEYOND = ('passive_auto_offline',)  # agents that the paper does not have
 MIXES = tuple(f'{kind}_mixed{weight}' for kind in ('active', 'passive', 'tandem') for weight in ('_10', '', '_90'))
 # The two tasks of each suite that Active learned best in the screening of docs/protocol.md, without the main ones.
 FURTHER = ('cup_catch-proprio', 'reacher_hard-proprio', 'button-press-proprio', 'window-open-proprio')
+ON_FURTHER = ('passive_10', 'passive_auto', 'active_expl', 'passive_expl')  # agents there besides the compared ones
 TESTED = MAIN + FURTHER
 PICTURE_TASKS = ('breakout-vision',)
 # One task of each suite.
@@ -148,25 +149,22 @@ LAPTOP_SCALE = Scale(
         compared=5,
         explorers=2,
         study=(
-            # Tiers T1 to T4 of docs/protocol.md, which gives the reasons for the pair seeds.
+            # T1 of docs/protocol.md, which gives the reasons for the pair seeds.
             Planned('study', MAIN, ('compared',), 10, first=10),
-            Planned('study', MAIN, LONG, 10, first=10, finished=1),
-            Planned('study', MAIN, OF_NEW_PAIRS, 1, first=10, finished=1),
-            Planned('study', MAIN, OF_NEW_PAIRS, 9, first=30, optional=True),
-            Planned('study', MAIN, SHORT, 6, first=10, finished=1),
-            Planned('study', MAIN, ALPHAS, 2, first=20, optional=True),
-            Planned('study', MAIN, (*THRESHOLDS, 'passive_auto'), 3, first=20, optional=True),
-            Planned('study', MAIN[:1], (*MIXES, 'active_expl'), 3, first=20, optional=True),
-            Planned('study', MAIN, BEYOND, 6, first=10, finished=1),
-            Planned('study', FURTHER, ('compared',), 5, first=40, optional=True),
-            Planned(
-                'study',
-                FURTHER,
-                ('passive_10', 'passive_auto', 'active_expl', 'passive_expl'),
-                3,
-                first=40,
-                optional=True,
-            ),
+            # T2, of which pair 10 alone is trained unasked.
+            Planned('study', MAIN, LONG, 10, first=10, unasked=1),
+            Planned('study', MAIN, OF_NEW_PAIRS, 1, first=10, unasked=1),
+            Planned('study', MAIN, OF_NEW_PAIRS, 9, first=30, unasked=0),
+            Planned('study', MAIN, SHORT, 6, first=10, unasked=1),
+            Planned('study', MAIN, BEYOND, 6, first=10, unasked=1),
+            # T3.
+            Planned('study', FURTHER, ('compared',), 5, first=40, unasked=0),
+            Planned('study', FURTHER, ON_FURTHER, 3, first=40, unasked=0),
+            # T4.
+            Planned('study', MAIN, ALPHAS, 2, first=20, unasked=0),
+            Planned('study', MAIN, (*THRESHOLDS, 'passive_auto'), 3, first=20, unasked=0),
+            Planned('study', MAIN[:1], (*MIXES, 'active_expl'), 3, first=20, unasked=0),
+            # Older pairs.
             Planned('study', PICTURE_TASKS, ('core',), 3, exploratory=True),
         ),
     ),
@@ -179,7 +177,7 @@ PAPER_SCALE = Scale(
         base=3,
         compared=3,
         explorers=3,
-        study=(*_everything(PAPER_TASKS, 3), Planned('study', PAPER_TASKS, BEYOND, 3, optional=True)),
+        study=(*_everything(PAPER_TASKS, 3), Planned('study', PAPER_TASKS, BEYOND, 3, unasked=0)),
     ),
     trains=False,
 )

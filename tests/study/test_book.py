@@ -265,7 +265,7 @@ def test_what_came_out_is_of_as_many_pairs_as_are_asked_for(make_store):
 
 def test_pairs_that_are_not_finished_are_not_planned_by_any_notebook():
     smoke = scales.get('smoke')
-    begun = Planned('study', ('cup_catch-proprio',), ('active',), 3, first=10, finished=1)
+    begun = Planned('study', ('cup_catch-proprio',), ('active',), 3, first=10, unasked=1)
     scale = dataclasses.replace(smoke, planned=(*smoke.planned, begun))
     assert len(plan.specs('study', scale, optional=True)) == len(plan.specs('study', scale)) + 2
     for opened in book.every(scale, 0, None):

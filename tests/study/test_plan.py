@@ -286,14 +286,15 @@ def test_pairs_begin_at_the_first_seed_of_their_entry_and_exploratory_ones_can_b
 
 
 def test_pairs_that_are_not_finished_are_optional():
-    scale = dataclasses.replace(SMOKE, planned=(Planned('study', (TASK,), ('active',), 4, first=10, finished=3),))
+    scale = dataclasses.replace(SMOKE, planned=(Planned('study', (TASK,), ('active',), 4, first=10, unasked=3),))
     assert [spec.pair_seed for spec in plan.specs('study', scale)] == [10, 11, 12]
     assert [spec.pair_seed for spec in plan.specs('study', scale, optional=True)] == [10, 11, 12, 13]
     assert [spec.pair_seed for spec in plan.specs('study', scale, seeds=1)] == [10]
 
 
 RULES = Scale(
-    'own', '', planned=(Planned('toy_maze', (TASK,), ('all',), 1), Planned('toy_maze', (TASK,), ('alphas',), 2, True)),
+    'own', '',
+    planned=(Planned('toy_maze', (TASK,), ('all',), 1), Planned('toy_maze', (TASK,), ('alphas',), 2, unasked=0)),
     rules=(
         Rule({'budget': 600_000, 'chunk': 20, 'ratio': 0.25, 'model': {'deter': 16, 'units': 8}}),
         Rule({'ratio': 0.2, 'model': {'deter': 32}}, tasks=(TASK,)),
