@@ -137,12 +137,8 @@ def _finite(number: float) -> float | None:
 
 def words(row: dict[str, Any]) -> dict[str, str]:
     """The numbers of a row as a reader sees them: the estimate with its interval, both p-values, pairs, verdict."""
-    interval = 'no interval'  # of so few pairs no test refuses any mean
-    if row['low'] is not None:
-        interval = f'[{number(row["low"])}, {number(row["high"])}]'
-    estimate = '' if row['estimate'] is None else f'{number(row["estimate"])} {interval}'
     return {
-        'estimate, 95 % interval': estimate,
+        'estimate, 95 % interval': estimate(row),
         'p': probability(row['p']),
         'adjusted p': probability(row['adjusted_p']),
         'pairs': of_planned(row),
@@ -169,8 +165,10 @@ def number(value: float) -> str:
 
 
 def estimate(row: dict[str, Any]) -> str:
-    """The estimate of a row with its interval, if the row has one."""
+    """The estimate of a row with its interval, which too few pairs do not have; '' without an estimate."""
+    if pd.isna(row['estimate']):
+        return ''
     value = number(row['estimate'])
-    if not math.isfinite(row['low']) or not math.isfinite(row['high']):
+    if row['low'] is None or not math.isfinite(row['low']):
         return value
     return f'{value} [{number(row["low"])}, {number(row["high"])}]'
