@@ -36,13 +36,11 @@ def setting(specs: list[RunSpec]) -> dict[str, Any]:
 
 def code() -> str:
     """Hash of the files of code that a run is trained with. It depends on their comments too."""
-    root = pathlib.Path(paper_lib.__file__).parent
-    files = set(root.glob('*.py'))
-    for room in ROOMS:
-        files |= set((root / room).rglob('*.py'))
+    package = pathlib.Path(paper_lib.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(path.read_bytes())
+    for room in ROOMS:
+        for path in sorted((package / room).rglob('*.py')):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
