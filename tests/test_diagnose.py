@@ -47,7 +47,7 @@ def command(tmp_path, monkeypatch):
     monkeypatch.setattr(order.ensure, 'ensure', ensured)
     monkeypatch.setattr(Store, 'metrics', metrics)
     monkeypatch.setattr(order, 'across', lambda specs, store: [{'return_across_15': 2.0 + spec.seed} for spec in specs])
-    monkeypatch.setattr(order.diagnosis_report.diagnosis_panels, 'png', lambda figure: b'')
+    monkeypatch.setattr(order.diagnosis_report.drawing, 'png', lambda figure: b'')
     monkeypatch.setattr(order.reference, 'random_scores', lambda ids, episodes: [{'mean': '0.500'}])
 
     def run(arrays, *options):

@@ -1,7 +1,6 @@
 """The figures of the interactive parts, drawn from arrays and data frames."""
 
 import html
-import io
 from typing import NamedTuple
 
 import numpy as np
@@ -29,10 +28,7 @@ class Imagination(NamedTuple):
 
 def as_html(figure: Figure, text: str) -> str:
     """A figure as HTML with a line of text below it. Equal figures give equal HTML."""
-    buffer = io.BytesIO()
-    with context():
-        figure.savefig(buffer, format='png', metadata={'Software': None})
-    return drawing.as_html(buffer.getvalue(), text, html.escape(text))
+    return drawing.as_html(drawing.png(figure), text, html.escape(text))
 
 
 def _row(count: int, scale: str) -> tuple[Figure, np.ndarray]:

@@ -2,9 +2,7 @@
 
 import dataclasses
 import math
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -165,9 +163,8 @@ class Book:
             return _part(entry, rows, tasks, agents)
         caption = self.caption(entry, rows)
         path = paths.drawings(self.scale) / name
-        drawing.save(entry.make(rows), path, drawing.provenance(rows))
+        png = drawing.save(entry.make(rows), path, drawing.provenance(rows))
         paths.write(path.with_name(f'{name}.md'), f'{caption}\n'.encode())
-        png = path.with_name(f'{name}.png').read_bytes()
         return drawing.Drawing(png, caption)
 
     def table(self, name: str) -> tables.Table:
@@ -217,10 +214,7 @@ def _part(entry: Entry, rows: Frames, tasks: Sequence[str], names: Sequence[str]
         raise UserError(f'agents={tuple(names)}: must be some of {", ".join(entry.agents)}')
     shown = [name for name in entry.agents if name in chosen | {'active'}]
     part = rows.of(shown).of(tasks or rows.tasks, key='task')
-    with tempfile.TemporaryDirectory(prefix='paper-lib-') as folder:
-        path = Path(folder) / entry.name
-        drawing.save(entry.draw(part, shown), path, drawing.provenance(part))
-        png = path.with_name(f'{entry.name}.png').read_bytes()
+    png = drawing.png(entry.draw(part, shown), drawing.provenance(part))
     return drawing.Drawing(png, captions.caption(entry, part))
 
 

@@ -1,6 +1,5 @@
 """The two figures of a diagnosis: what the recording covers, and its agents among the known runs."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_lib.contract import agents, quantities
-from paper_lib.study import drawing, offline
+from paper_lib.study import offline
 from paper_lib.study.coverage import PARTS, Coverage
 from paper_lib.study.diagnosis import MEASURES
 from paper_lib.study.offline import DEGRADED, DIRECTIONS
@@ -20,15 +19,6 @@ COLUMNS = 3
 NARROW = 5  # an axis whose ends differ by a smaller factor is not logarithmic
 WIDE = 100  # one whose ends differ by a larger factor has ticks at powers of ten alone
 OWN = agents.get('passive').color
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as a file, without a date: equal data give equal bytes."""
-    with context():
-        drawing.lay_out(figure)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format='png', metadata={'Software': None})
-        return buffer.getvalue()
 
 
 def covered(cover: Coverage) -> Figure:

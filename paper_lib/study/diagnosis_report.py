@@ -143,7 +143,7 @@ def _coverage(cover: Coverage) -> list[str]:
         f'{EXPERT} of the range of returns. Exploration-like steps belong to episodes below {POOR} of it, and their '
         'distance is above the median. Both compare episodes of this recording; the best of them may still be poor.'
     )
-    figure = drawing.as_html(diagnosis_panels.png(diagnosis_panels.covered(cover)), 'Coverage', text)
+    figure = drawing.as_html(drawing.png(diagnosis_panels.covered(cover)), 'Coverage', text)
     return ['<h2>Coverage</h2>', _table(pd.DataFrame(rows, columns=['what', 'value'])), figure]
 
 
@@ -160,7 +160,7 @@ def _measures(diagnosis: Diagnosis) -> list[str]:
     return [
         '<h2>Measures beside known runs</h2>',
         f'<p>Offline agents were trained on the recording with the seeds {html.escape(seeds)}.</p>',
-        drawing.as_html(diagnosis_panels.png(panels), 'Measures', html.escape(text)),
+        drawing.as_html(drawing.png(panels), 'Measures', html.escape(text)),
         _table(table(diagnosis.known, diagnosis.agents)),
     ]
 

@@ -19,29 +19,37 @@ from paper_lib.study import paths, style, tables
 from paper_lib.study.frames import Frames
 
 
-def provenance(frames: Frames) -> dict[str, str]:
-    """Scale, a hash of the ids of the runs in the figure, and the code's version."""
+def provenance(frames: Frames) -> str:
+    """Scale, a hash of the ids of the runs in the figure, and the code's version, in words for the file's metadata."""
     ids = '\n'.join(sorted(frames.runs.run_id))
     digest = hashlib.sha256(ids.encode()).hexdigest()
-    return {'scale': frames.scale, 'runs': digest[:16], 'code': paper_lib.__version__}
+    return f'scale={frames.scale} runs={digest[:16]} code={paper_lib.__version__}'
 
 
-def save(figure: Figure, path: Path, provenance: dict[str, str]) -> None:
-    """Write path.png and path.pdf with the provenance in their metadata and no dates: equal data, equal bytes."""
-    words = ' '.join(f'{key}={value}' for key, value in provenance.items())
-    metadata = {
-        'png': {'Software': None, 'Description': words},
-        'pdf': {'CreationDate': None, 'Producer': None, 'Creator': 'paper-lib', 'Keywords': words},
-    }
+def save(figure: Figure, path: Path, provenance: str) -> bytes:
+    """Write path.png and path.pdf with the provenance in their metadata, equal data as equal bytes; returns the PNG."""
+    picture = png(figure, provenance)
+    metadata = {'CreationDate': None, 'Producer': None, 'Creator': 'paper-lib', 'Keywords': provenance}
+    paths.write(path.with_name(f'{path.name}.png'), picture)
+    paths.write(path.with_name(f'{path.name}.pdf'), _encoded(figure, 'pdf', metadata))
+    return picture
+
+
+def png(figure: Figure, provenance: str | None = None) -> bytes:
+    """The figure as PNG with the provenance in its metadata and no date: equal data give equal bytes."""
     with style.context():
-        lay_out(figure)
-        for suffix, entries in metadata.items():
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix, metadata=entries)
-            paths.write(path.with_name(f'{path.name}.{suffix}'), buffer.getvalue())
+        _lay_out(figure)
+    return _encoded(figure, 'png', {'Software': None, 'Description': provenance})
 
 
-def lay_out(figure: Figure) -> None:
+def _encoded(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
+    buffer = io.BytesIO()
+    with style.context():
+        figure.savefig(buffer, format=kind, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _lay_out(figure: Figure) -> None:
     """Place the axes once and for all, to a millionth of the figure.
 
     The solver of constrained layouts gives places whose last bits differ from call to call.

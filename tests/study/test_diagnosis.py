@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paper_lib.study import coverage, diagnosis, diagnosis_panels, diagnosis_report, offline
+from paper_lib.study import coverage, diagnosis, diagnosis_panels, diagnosis_report, drawing, offline
 from paper_lib.study.diagnosis import CANNOT_TELL, DEGRADES, HOLDS, MEASURES, Verdict
 from paper_lib.study.offline import DEGRADED, DIRECTIONS
 
@@ -180,14 +180,14 @@ def made(cover, **changes):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Figures take most of the time of a page."""
-    monkeypatch.setattr(diagnosis_report.diagnosis_panels, 'png', lambda figure: b'')
+    monkeypatch.setattr(diagnosis_report.drawing, 'png', lambda figure: b'')
 
 
 def test_both_figures_are_drawn(cover):
     rows = known()
     covered = diagnosis_panels.covered(dataclasses.replace(cover, by_return=(None, *cover.by_return[1:])))
     placed = diagnosis_panels.placed(rows, made(cover).agents)
-    assert all(diagnosis_panels.png(figure).startswith(b'\x89PNG') for figure in (covered, placed))
+    assert all(drawing.png(figure).startswith(b'\x89PNG') for figure in (covered, placed))
     shown = [axes for axes in placed.axes if axes.axison]
     assert [axes.get_title('left') for axes in shown] == [offline.words(name) for name in MEASURES]
 
