@@ -84,7 +84,7 @@ def describe(name: str, task: str, steps: Steps | dict[str, Any]) -> Dataset:
     """
     steps = formats.ours(Arrays(steps)) if isinstance(steps, dict) else steps
     digest = hashlib.sha256()
-    for key in sorted((*steps.like, 'reward', 'flags')):
+    for key in sorted(steps.layout):
         shape, dtype = steps.layout[key]
         digest.update(f'{key} {np.dtype(dtype).str} {(steps.rows, 1, *shape)}'.encode())
         row = 0

@@ -19,13 +19,12 @@ import numpy as np
 from paper_lib.contract import files, plain
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.data.minari import METADATA, Columnar, Space, metadata_of, reading
-from paper_lib.data.replay import FIRST, LAST, TERMINAL, Replay
+from paper_lib.data.replay import ALWAYS, FIRST, LAST, TERMINAL, Replay
 from paper_lib.data.steps import OBSERVED, cut, is_one_hot, of_replay
 from paper_lib.data.store import Finished, Store
 
 VERSION = '0.5.4'  # of Minari, whose format this is
 OURS = 'paper_lib'  # our part of the metadata
-REST = ('reward', 'flags')  # the keys that every replay has
 SHAPE = {
     OURS: {
         'spec': dict,
@@ -157,7 +156,7 @@ def _column(values: np.ndarray) -> Any:
 
 def _rebuild(path: Path, layout: dict[str, Any], folder: Path, ours: dict[str, Any]) -> None:
     """Write all steps of a dataset into a new replay of this layout."""
-    like = {key: (tuple(shape), dtype) for key, (shape, dtype) in layout['keys'].items() if key not in REST}
+    like = {key: (tuple(shape), dtype) for key, (shape, dtype) in layout['keys'].items() if key not in ALWAYS}
     replay = Replay.create(path, like, layout['rows'], layout['envs'])
     episodes = Columnar(folder, 'arrow')
     for single in ours['single']:

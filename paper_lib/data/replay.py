@@ -14,6 +14,7 @@ import numpy as np
 from paper_lib.contract import files
 from paper_lib.contract.errors import RunError
 
+ALWAYS = {'reward': ((), 'float32'), 'flags': ((), 'uint8')}  # the keys that every step has: shape and dtype
 FIRST, LAST, TERMINAL = 1, 2, 4  # bits of a step's flags
 
 
@@ -65,7 +66,7 @@ class Replay:
         path = Path(path)
         layout_path = path / 'layout.json'
         keys = {}
-        for key, (shape, dtype) in {**like, 'reward': ((), 'float32'), 'flags': ((), 'uint8')}.items():
+        for key, (shape, dtype) in (like | ALWAYS).items():
             keys[key] = [list(shape), np.dtype(dtype).str]
         layout = {'rows': rows, 'envs': envs, 'keys': keys}
         if not layout_path.exists():

@@ -11,7 +11,7 @@ import numpy as np
 
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.pictures import nearest
-from paper_lib.data.replay import FIRST, LAST, Replay
+from paper_lib.data.replay import ALWAYS, FIRST, LAST, Replay
 
 PIECE = 2**22  # bytes of a piece, about
 OBSERVED = ('vector', 'image')
@@ -40,8 +40,8 @@ class Steps:
 
     @property
     def layout(self) -> dict[str, tuple[tuple[int, ...], str]]:
-        """As `like`, with the two keys that all steps have."""
-        return self.like | {'reward': ((), 'float32'), 'flags': ((), 'uint8')}
+        """As `like`, with the keys that all steps have."""
+        return self.like | ALWAYS
 
     def whole(self, key: str) -> np.ndarray:
         """All values of a key at once, (N, ...): for keys with a number a step."""
@@ -105,7 +105,7 @@ def of_replay(replay: Replay, rows: int) -> Steps:
 
     like = {}
     for key, array in replay.arrays.items():
-        if key not in ('reward', 'flags'):
+        if key not in ALWAYS:
             like[key] = (array.shape[2:], array.dtype.str)
     return Steps(f'{replay.path}: ', rows * replay.envs, like, read, sequences=replay.envs)
 
