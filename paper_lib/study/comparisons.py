@@ -53,11 +53,7 @@ class Row(typing.NamedTuple):
     listed: typing.Callable[[Runs], str] | None = None  # words that are added to the statistic
 
 
-def _outcome(runs: Runs, column: str, table: str) -> pd.DataFrame:
-    """The table of `Runs` with the values of a quantity. Losses are not normalised, but compared by their ratio."""
-    return runs.finals if column in ('wm_loss', 'added') else getattr(runs, table)
-
-
+# How a row of a comparison is worded: columns that are no quantity, and tables of `Runs`.
 WORDS = {'added': 'environment steps added, percent', 'reward_error': 'predicted - collected reward of a step'}
 WHEN = {'normalised': 'final', 'areas': 'area under the curve of', 'early': 'first half of training:'}
 
@@ -68,13 +64,15 @@ def compared(
 ) -> Row:  # fmt: skip
     """Difference of a quantity between two agents of the same pair. World-model losses have a log ratio instead.
 
-    `table` names the table of `Runs` that the values are taken from.
+    `table` names the table of `Runs` that the values are taken from. Losses and added steps, which are not normalised,
+    are always taken from `finals`.
     """
     is_loss = column == 'wm_loss'
     compare = stats.log_ratio if is_loss else stats.difference
 
     def values(runs):
-        pairs = stats.pairs(_outcome(runs, column, table), agent, baseline, column)
+        rows = runs.finals if column in ('wm_loss', 'added') else getattr(runs, table)
+        pairs = stats.pairs(rows, agent, baseline, column)
         if column == 'reward_error' and pairs.isna().all(axis=None):
             pairs = pairs[:0]  # the runs did not record it
         return pd.Series(compare(pairs), pairs.index, dtype=float)
