@@ -49,6 +49,11 @@ class Task:
         return self.obs != 'proprio'
 
     @property
+    def side(self) -> int:
+        """Pixels per side of the image that is observed; 0 where vectors alone are."""
+        return self.image if self.has_image else 0
+
+    @property
     def rendered(self) -> bool:
         """Whether its observations have images that MuJoCo draws."""
         return self.has_image and suite_of(self).rendered

@@ -10,7 +10,6 @@ import functools
 from paper_lib.contract import quantities, tasks
 from paper_lib.contract.plane import CELLS
 from paper_lib.contract.spec import ModelSpec, RunSpec
-from paper_lib.contract.tasks import Task
 
 GB = 10**9
 # A task's vector and action are known to its simulator alone. No task of the study has more numbers.
@@ -83,18 +82,14 @@ def _convolutions(depth: int, side: int) -> tuple[int, int]:
     return 2 * multiplications, 16 * before
 
 
-def _pictures(task: Task) -> int:
-    return task.image if task.has_image else 0
-
-
 def seconds(spec: RunSpec, machine: Machine) -> float:
     """Seconds of updates, collection and evaluation of one run, as one of as many lanes as fill the device."""
     task = tasks.get(spec.task)
     share = float(spec.like.w_expl > 0)
     if spec.like.expl_until:
         share = min(1.0, spec.like.expl_until / spec.like.budget)
-    plain = operations(spec.model, False, _pictures(task))
-    exploring = operations(spec.model, True, _pictures(task))
+    plain = operations(spec.model, False, task.side)
+    exploring = operations(spec.model, True, task.side)
     updating = spec.schedule.updates * (share * exploring + (1 - share) * plain) / (machine.teraflops * 1e12)
     evaluated = spec.budget // spec.eval_every * spec.eval_episodes * task.limit
     rate = STEPS_OF_PICTURES if task.rendered else STEPS_OF_STATES
@@ -104,16 +99,16 @@ def seconds(spec: RunSpec, machine: Machine) -> float:
 
 def memory(spec: RunSpec, lanes: int, machine: Machine) -> int:
     """Bytes of the host: docs/performance.md has 1.5 GB of the small models, 14 GB of the largest."""
-    exploring = operations(spec.model, spec.like.w_expl > 0, _pictures(tasks.get(spec.task)))
     if machine.gpu:  # arrays of updates are on the device; each lane has its simulators and pages of its replay
         return 8 * GB + lanes * 2 * GB
-    return 2 * GB + int(lanes * exploring / 1e12 * 12 * GB)
+    update = operations(spec.model, spec.like.w_expl > 0, tasks.get(spec.task).side)
+    return 2 * GB + int(lanes * update / 1e12 * 12 * GB)
 
 
 def disk(spec: RunSpec) -> int:
     """Bytes of the finished run: its replay, batch log, metrics, weights and last episodes."""
     task = tasks.get(spec.task)
-    side = _pictures(task)
+    side = task.side
     step = 4 * (ACTION + 2) + (3 * side**2 if side else 4 * VECTOR)
     replay = spec.own_rows * task.envs * step
     log = 4 * spec.schedule.updates * (spec.model.batch + 1)

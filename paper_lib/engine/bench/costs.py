@@ -98,8 +98,7 @@ def online(spec: RunSpec) -> RunSpec:
 
 
 def program_of(spec: RunSpec) -> Program:
-    task = tasks.get(spec.task)
-    return Program(spec.model, spec.like.w_expl > 0, task.image if task.has_image else 0)
+    return Program(spec.model, spec.like.w_expl > 0, tasks.get(spec.task).side)
 
 
 def loop_of(spec: RunSpec) -> Loop:
