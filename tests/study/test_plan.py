@@ -270,8 +270,8 @@ def test_planned_runs_are_not_the_optional_ones():
     assert {spec.agent for spec in specs if spec.pair_seed > 10} == set(agents.group('compared'))
     in_the_second_tier = {*scales.LONG, *scales.OF_NEW_PAIRS, *scales.SHORT, *scales.BEYOND}
     assert {spec.agent for spec in specs if spec.pair_seed == 10} == {*agents.group('compared'), *in_the_second_tier}
-    assert len(specs) == 63 + 6 * 10 + 2 * len(in_the_second_tier)
-    assert len(plan.specs('study', laptop, optional=True)) == 441
+    assert len(specs) == 21 + 6 * 10 + 2 * len(in_the_second_tier)
+    assert len(plan.specs('study', laptop, optional=True)) == 507
 
 
 def test_pairs_begin_at_the_first_seed_of_their_entry_and_exploratory_ones_can_be_left_out():
