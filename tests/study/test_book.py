@@ -263,7 +263,7 @@ def test_what_came_out_is_of_as_many_pairs_as_are_asked_for(make_store):
     assert '; 1 pair,' in make(make_store([]), '1_toy_maze', train='no', seeds=1).outcome()._repr_html_()
 
 
-def test_pairs_that_are_not_finished_are_not_planned_by_any_notebook():
+def test_pairs_beyond_those_trained_unasked_are_planned_by_no_notebook():
     smoke = scales.get('smoke')
     begun = Planned('study', ('cup_catch-proprio',), ('active',), 3, first=10, unasked=1)
     scale = dataclasses.replace(smoke, planned=(*smoke.planned, begun))

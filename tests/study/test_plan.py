@@ -285,7 +285,7 @@ def test_pairs_begin_at_the_first_seed_of_their_entry_and_exploratory_ones_can_b
     assert {spec.pair_seed for spec in plan.specs('study', scale)} == {0, 10, 11, 12}
 
 
-def test_pairs_that_are_not_finished_are_optional():
+def test_pairs_beyond_those_trained_unasked_are_optional():
     scale = dataclasses.replace(SMOKE, planned=(Planned('study', (TASK,), ('active',), 4, first=10, unasked=3),))
     assert [spec.pair_seed for spec in plan.specs('study', scale)] == [10, 11, 12]
     assert [spec.pair_seed for spec in plan.specs('study', scale, optional=True)] == [10, 11, 12, 13]
