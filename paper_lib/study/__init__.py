@@ -41,6 +41,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         'figures',
         'forest',
         'tables',
+        'screening',
         'outcomes',
         'drawing',
         'diagnosis_panels',
