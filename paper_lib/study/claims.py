@@ -28,6 +28,7 @@ from paper_lib.study.comparisons import (
     finite,
     freeway_tasks,
     of_steps,
+    on_tasks,
     only_on,
     smallest_distance,
     solved_early,
@@ -98,7 +99,7 @@ def every_claim() -> list[Claim]:
         other_thresholds.append(compared(agent, 'passive_10', 'added', below=0.0))
     on_early = functools.partial(only_on, chosen=solved_early, words='tasks that Active solves early')
     on_freeway = functools.partial(only_on, chosen=freeway_tasks, words='freeway')
-    on_main = functools.partial(only_on, chosen=lambda runs: list(MAIN), words=ON_MAIN)
+    on_main = functools.partial(on_tasks, names=MAIN, words=ON_MAIN)
     lower_scores = tuple(compared(agent, below=0.0) for agent in offline)
     higher_losses = tuple(compared_loss(agent, above=0.0) for agent in offline)
     higher_errors = tuple(compared_value_error(agent, above=0.0) for agent in offline)
@@ -253,7 +254,7 @@ def table(
     traces: pd.DataFrame | None = None,
     secondary: bool = True,
 ) -> pd.DataFrame:
-    """One row per comparison of the claims `ids`, also of comparisons without runs.
+    """One row per comparison of the claims `ids`, also of comparisons without runs, but not of parts without pairs.
 
     Columns: id, claim, row (primary or secondary), statistic, asked (where the mean lies if the claim holds), estimate
     (`stats.mean_of_tasks`), low, high (its 95 % interval), p (`stats.p_of_range`), adjusted_p (Holm, over the primary
@@ -272,7 +273,9 @@ def table(
         claim_rows = claim.rows if is_whole else claim.rows[:1]  # Holm's correction needs all primary rows
         for row in claim_rows:
             kind = PRIMARY if primary and row is claim.rows[0] else SECONDARY
-            rows.append({'id': claim.id, 'claim': claim.text, 'row': kind} | outcome(row, runs))
+            found = outcome(row, runs)
+            if found['pairs'] or not row.is_part:
+                rows.append({'id': claim.id, 'claim': claim.text, 'row': kind} | found)
     results = pd.DataFrame(rows, columns=[*COLUMNS, 'limits', 'tests'])
     is_corrected = (results.row == PRIMARY) & results.tests
     results['adjusted_p'] = results.adjusted_p.astype(float)

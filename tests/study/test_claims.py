@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from paper_lib.contract import agents
-from paper_lib.study import claims, comparisons, power, stats
+from paper_lib.study import claims, comparisons, power, scales, stats
 
 ACTIVE = {'score': 200.0, 'wm_loss': 1.0, 'value_error': 0.0}
 WORSE = {'score': 50.0, 'wm_loss': 3.0, 'value_error': 8.0}
@@ -133,6 +133,17 @@ def test_what_took_part_in_the_choice_of_a_claim_can_be_left_out():
     every, rest = found.iloc[0], found[found.statistic.str.endswith(f'(without pair {claims.KNOWN_PAIR})')].iloc[0]
     assert (every.pairs, rest.pairs) == (8, 7)
     assert rest.estimate == pytest.approx((50 + 0.01 * np.arange(1, 8).mean() - 200) / 200)
+
+
+def test_the_main_tasks_have_a_row_of_their_own_once_there_are_others():
+    main = study(ACTIVE, WORSE).assign(task=scales.MAIN[0])
+    other = study(ACTIVE, ACTIVE, pairs=4).assign(task='other')
+    on_main = f'({claims.ON_MAIN})'
+    assert not claims.table(main, ids=('C1',)).statistic.str.endswith(on_main).any()
+    found = claims.table(pd.concat([main, other]), ids=('C1',))
+    passive, tandem = [row for row in found.itertuples() if row.statistic.endswith(on_main)]
+    assert (found.pairs[0], passive.pairs, passive.tasks) == (12, 8, 1) and tandem.pairs == 8
+    assert passive.estimate == pytest.approx(claims.table(main, ids=('C1',)).estimate[0])
 
 
 def test_the_area_under_the_curve_is_a_row_of_its_own():
@@ -289,7 +300,7 @@ def test_one_pair_decides_what_is_no_matter_of_intervals():
 
 def test_the_same_world_model():
     found = rows(runs({'tandem_same_wm': 0.5, 'passive_frozen_wm': 1.5}), 'C11')
-    assert [row.verdict for row in found] == ['supported', 'contradicted', 'no runs']
+    assert [row.verdict for row in found] == ['supported', 'contradicted']
 
 
 def test_rank_correlations_by_hand():
