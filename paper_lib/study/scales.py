@@ -114,7 +114,7 @@ LAPTOP_TRIGGERS = tuple(
     Rule({'interact_below': share}, tasks=(task,), agents=BEYOND) for task, share in LAPTOP_SHARES.items()
 )
 
-# Of an older study, with an eighth of that ratio: on pictures an update costs more. The encoder of vectors, which
+# Of an older study, with a sixteenth of that train ratio: on pictures an update costs more. The encoder of vectors, which
 # pictures do not have, is v1's.
 LAPTOP_EXPLORATORY = Rule({
     'model': {
