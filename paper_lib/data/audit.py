@@ -44,6 +44,10 @@ KINDS = {  # what can be found: its severity, and what to do
     'vector_not_finite': (ERROR, REPAIR),
     'action_not_one_hot': (ERROR, 'give the chosen action a 1 and all others a 0'),
     'constant_image': (ERROR, 'look at it: rendering may have failed'),
+    'no_end_marked': (
+        WARNING,
+        'mark the last row of each episode, or the last row of the file if it really is one episode',
+    ),
     'action_outside': (WARNING, 'scale actions from their bounds to [-1, 1]; environments cut them there'),
     'zero_rewards': (WARNING, 'compare with the returns that were logged; nothing is learned from such rewards'),
     'constant_rewards': (
@@ -91,6 +95,7 @@ def audit(
     ranges = {key: _range(steps, key) for key in steps.observed}
     looked = [
         _structure(flags, steps.sequences, of_run),
+        _unmarked(steps),
         _shifted(steps, episodes),
         _rewards(reward, episodes),
         _actions(steps, flags, discrete, of_run),
@@ -141,6 +146,12 @@ def _structure(flags: np.ndarray, sequences: int, of_run: bool) -> Iterator[Find
     ends = np.arange(1, sequences + 1) * (len(flags) // sequences) - 1
     if len(rows := ends[~last[ends]]) and not of_run:
         yield _finding('open_end', rows, 'the recording ends in the middle of an episode')
+
+
+def _unmarked(steps: Steps) -> Iterator[Finding]:
+    if steps.unmarked:
+        value = f'no row is marked in {" or ".join(steps.unmarked)}, so that all {steps.rows:,} steps are one episode'
+        yield _finding('no_end_marked', [0], f'{steps.where}{value}')
 
 
 def _shifted(steps: Steps, episodes: Episodes) -> Iterator[Finding]:

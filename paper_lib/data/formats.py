@@ -22,6 +22,7 @@ from paper_lib.data.steps import FLAGS, Steps, Wanted, one_hot, picture, single_
 NUMBERS = ('action', 'reward', *FLAGS)
 AXES = {'vector': 'ND', 'image': 'NHWC', 'action': 'NA', 'reward': 'N'} | dict.fromkeys(FLAGS, 'N')
 FLAT = {'observations': 'ND|NHWC|NHW', 'actions': 'NA|N', 'terminals': 'N'}
+ENDS = ('terminals', 'timeouts')  # mark the last rows of episodes
 FLAT_OPTIONAL = {'rewards': 'N', 'timeouts': 'N', 'next_observations': FLAT['observations']}
 EPISODE = {'observation': 'ND|NHWC|NHW', 'image': 'NHWC|NHW', 'action': 'NA|N', 'reward': 'N|NA', 'discount': 'N|NA'}
 MOST_ACTIONS = 1000  # discrete ones, where their number is seen from the data
@@ -114,13 +115,15 @@ def flat(archive: Archive, wanted: Wanted) -> Steps:
     episode becomes a step of its own. `terminals` alone says that an episode ends, not that the
     task terminates it: no step is terminal. With an array `timeouts` beside it (D4RL), an end
     in `terminals` is a termination, and one in `timeouts` is none. The last row of the file is
-    an end, marked or not. Missing rewards are 0. Integer actions become one-hot. Continuous
-    actions are taken as they are.
+    an end, marked or not; if no row is marked, the file is one episode, and `Steps.unmarked` says
+    so. Missing rewards are 0. Integer actions become one-hot. Continuous actions are taken as
+    they are.
     """
     missing = [name for name in FLAT if name not in archive.kinds]
     if missing:
         given = ', '.join(sorted(archive.kinds))
-        raise UserError(f'{archive.where}flat transitions have {", ".join(FLAT)}; this file has {given}')
+        raise UserError(f'{archive.where}flat transitions have {", ".join(FLAT)}, which marks the last row of each '
+                        f'episode; this file has {given}')  # fmt: skip
     axes = {name: letters for name, letters in (FLAT | FLAT_OPTIONAL).items() if name in archive.kinds}
     archive.check(axes)
     observed, following = (archive.kinds.get(name) for name in ('observations', 'next_observations'))
@@ -129,7 +132,7 @@ def flat(archive: Archive, wanted: Wanted) -> Steps:
     rows = _FlatRows(archive, wanted.side, _action_size(archive, 'actions', wanted))
     key = _observation(archive, 'observations')
     like = {key: _like(observed.shape[1:], key, wanted.side), 'action': ((rows.size,), 'float32')}
-    return Steps(archive.where, rows.count, like, rows.read)
+    return Steps(archive.where, rows.count, like, rows.read, unmarked=rows.unmarked)
 
 
 class _FlatRows:
@@ -141,9 +144,11 @@ class _FlatRows:
         terminals = self._marks('terminals')
         timeouts = self._marks('timeouts') if 'timeouts' in archive.kinds else np.zeros_like(terminals)
         self.ends = terminals | timeouts
+        is_marked = self.ends.any()
+        self.unmarked = () if is_marked else tuple(name for name in ENDS if name in archive.kinds)
         self.ends[-1] = True
         self.starts = np.append(True, self.ends[:-1])
-        if self.behind and 'timeouts' not in archive.kinds:
+        if self.behind and not ('timeouts' in archive.kinds and is_marked):
             self._check_ends()
         self.terminal = terminals & ('timeouts' in archive.kinds)
         self.count = len(self.ends) + int(self.ends.sum()) * self.behind

@@ -242,6 +242,27 @@ def test_episodes_that_repeat(piece, monkeypatch):
     assert found.rows == (180,) and 'the first of them that of row 0' in found.value
 
 
+@pytest.mark.parametrize('names', [('terminals',), ('terminals', 'timeouts')])
+@pytest.mark.parametrize('following', [False, True])
+def test_a_flat_file_without_a_marked_end(names, following, tmp_path, capsys):
+    """It is one episode, unless next observations show that it is not. One that marks its last row means it."""
+    arrays, path = record(WALKER), tmp_path / 'mine.npz'
+    flat = {'observations': arrays['vector'], 'actions': arrays['action'], 'rewards': arrays['reward']}
+    if following:
+        flat['next_observations'] = np.roll(arrays['vector'], -1, axis=0)
+    rows = len(arrays['reward'])
+    np.savez(path, **flat, **dict.fromkeys(names, np.zeros(rows)))
+    found = {each.kind: each for each in audit(formats.read(path), 2)}
+    assert found['few_episodes'].count == 1  # the premise: nothing else is said of the missing ends
+    value = f'{path}: no row is marked in {" or ".join(names)}, so that all {rows + following:,} steps are one episode'
+    assert found['no_end_marked'].value == value and found['no_end_marked'].rows == (0,)
+    assert cli.main(['audit', str(path)]) == 0 and 'no_end_marked' in capsys.readouterr().out
+    for name in names:
+        marked = dict.fromkeys(names, np.zeros(rows)) | {name: np.arange(rows) == rows - 1}
+        np.savez(path, **flat, **marked)
+        assert 'no_end_marked' not in {each.kind for each in audit(formats.read(path), 2)}
+
+
 def test_episodes_that_are_short_or_few():
     arrays = record(CARTPOLE)
     found = findings(arrays, length=20)['short_episode']

@@ -357,6 +357,15 @@ def test_an_end_that_only_the_next_observation_shows_is_named(piece, tmp_path, m
     assert_same(formats.read(tmp_path / 'mine.npz'), ours(episodes()))
 
 
+def test_ends_that_timeouts_could_mark_and_do_not(tmp_path):
+    recorded.write_d4rl(tmp_path / 'mine.npz', episodes())
+    arrays = dict(np.load(tmp_path / 'mine.npz'))
+    marks = {name: np.zeros_like(arrays[name]) for name in ('terminals', 'timeouts')}
+    np.savez(tmp_path / 'mine.npz', **arrays | marks)
+    with pytest.raises(UserError, match='those of 2 rows, the first of them row 3'):
+        formats.read(tmp_path / 'mine.npz')
+
+
 @pytest.mark.parametrize(('value', 'words'), [(10**9, 'the highest is 1000000000'), (-1, 'the highest is -1')])
 def test_so_many_actions_no_agent_has(value, words, tmp_path):
     recorded.write_ogbench(tmp_path / 'mine.npz', episodes(discrete=True))
