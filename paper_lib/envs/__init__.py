@@ -32,7 +32,7 @@ def build(task: tasks.Task, seed: int | tuple[int, ...], **options: Any) -> Env:
     """As `make`, for a task that its suite need not list, e.g. the vision variant of a proprio task."""
     suite = tasks.suite_of(task)
     packages.load(suite.packages)
-    return Env(suite.simulator(task, **options), task.repeat, task.limit, seed)
+    return Env(suite.simulator(task, **options), task, seed)
 
 
 def drawn_by(task_id: str, **options: Any) -> str:

@@ -5,6 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from paper_lib.contract.errors import UserError
+from paper_lib.contract.tasks import Task
+
+LARGEST = float(np.finfo(np.float32).max)
+
 
 @dataclasses.dataclass(frozen=True)
 class Spaces:
@@ -34,15 +39,15 @@ class Env:
     of it, bit for bit.
     """
 
-    def __init__(self, simulator: Any, repeat: int, limit: int, seed: int | tuple[int, ...]):
-        """`repeat` is in control steps per agent step, `limit` in agent steps per episode; seeds are not negative."""
+    def __init__(self, simulator: Any, task: Task, seed: int | tuple[int, ...]):
+        """Of the task, its id, its repeat and its limit count; seeds are not negative."""
         self.spaces = simulator.spaces
         self.episode = 0
         self._simulator = simulator
-        self._repeat = repeat
-        self._limit = limit
+        self._task = task
         self._seed = seed
-        self._left = 0  # agent steps until the end of the episode
+        self._steps = 0  # agent steps of this episode
+        self._over = True
 
     def step(self, action: dict) -> dict:
         """Take {'action': (A,), 'reset': bool}; a reset starts the next episode and ignores the action.
@@ -50,29 +55,32 @@ class Env:
         Returns `vector`, `image` or both, `reward` (float32, summed over the action repeat),
         `is_first`, `is_last`, `is_terminal`. The time limit ends an episode without making
         it terminal. Raises ValueError for an action of another shape or not finite,
-        RuntimeError after `is_last`.
+        RuntimeError after `is_last`, and UserError, one line, for a reward or an observation that
+        is not finite and for a vector of another length than its spaces have.
         """
         if action['reset']:
             return self._reset()
-        if not self._left:
+        if self._over:
             raise RuntimeError('the episode is over or none has begun: step with reset=True first')
         return self._advance(self._decode(action['action']))
 
     def _reset(self):
         self._simulator.reset(np.random.SeedSequence(self._seed, spawn_key=(self.episode,)))
         self.episode += 1
-        self._left = self._limit
+        self._steps = 0
+        self._over = False
         return self._record(0.0, is_first=True)
 
     def _advance(self, action):
         total = 0.0
-        for _ in range(self._repeat):
+        for _ in range(self._task.repeat):
             reward, last, terminal = self._simulator.act(action)
             total += reward
             if last:
                 break
-        self._left = 0 if last else self._left - 1
-        return self._record(total, is_last=not self._left, is_terminal=bool(terminal))
+        self._steps += 1
+        self._over = bool(last) or self._steps == self._task.limit
+        return self._record(total, is_last=self._over, is_terminal=bool(terminal))
 
     def _decode(self, action):
         action = np.asarray(action, np.float64)
@@ -84,4 +92,19 @@ class Env:
 
     def _record(self, reward, is_first=False, is_last=False, is_terminal=False):
         flags = {'is_first': is_first, 'is_last': is_last, 'is_terminal': is_terminal}
-        return self._simulator.observe() | {'reward': np.float32(reward)} | flags
+        seen = self._simulator.observe()
+        self._check(seen, reward)
+        return seen | {'reward': np.float32(reward)} | flags
+
+    def _check(self, seen, reward):
+        """Raise UserError for what no agent can learn from, before anything does."""
+        if not abs(reward) <= LARGEST:
+            raise self._error(f'its reward is {reward} at step', 'it must be finite')
+        for values in seen.values():
+            if values.dtype.kind == 'f' and not (finite := np.isfinite(values)).all():
+                raise self._error(f'its observation is {values[~finite][0]} at step', 'it must be finite')
+        if 'vector' in seen and len(seen['vector']) != (size := sum(self.spaces.vector)):
+            raise self._error(f'observes {len(seen["vector"])} numbers at step', f'its observation space has {size}')
+
+    def _error(self, what, wanted):
+        return UserError(f'task={self._task.id!r}: {what} {self._steps} of an episode; {wanted}')

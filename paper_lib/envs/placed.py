@@ -19,7 +19,7 @@ def maze(spec: RunSpec, x: float, y: float) -> Env:
             self._qpos[:] = x, y
 
     task = tasks.get(spec.task)
-    return Env(Placed(task, **spec.options), task.repeat, task.limit, 0)
+    return Env(Placed(task, **spec.options), task, 0)
 
 
 def walker(spec: RunSpec, angle: float, speed: float) -> Env:
@@ -43,7 +43,7 @@ def walker(spec: RunSpec, angle: float, speed: float) -> Env:
             self._step = self._step._replace(observation=self._env.task.get_observation(physics))
 
     task = tasks.get(spec.task)
-    return Env(Placed(task, **spec.options), task.repeat, task.limit, 0)
+    return Env(Placed(task, **spec.options), task, 0)
 
 
 def _lowest(physics: Any) -> float:
