@@ -48,6 +48,7 @@ KINDS = {  # what can be found: its severity, and what to do
         WARNING,
         'mark the last row of each episode, or the last row of the file if it really is one episode',
     ),
+    'no_transition': (WARNING, 'remove these episodes; if they are many, the marks of ends may be inverted'),
     'action_outside': (WARNING, 'scale actions from their bounds to [-1, 1]; environments cut them there'),
     'zero_rewards': (WARNING, 'compare with the returns that were logged; nothing is learned from such rewards'),
     'constant_rewards': (
@@ -102,7 +103,7 @@ def audit(
         *[_observations(key, ranges[key]) for key in steps.observed],
         _endings(flags, episodes, limit),
         _repeated(steps, episodes),
-        _sizes(episodes, length),
+        _sizes(episodes, length, of_run),
     ]
     findings = [_numbered(finding, steps, episodes) for found in looked for finding in found]
     return sorted(findings, key=lambda finding: (ERROR, WARNING, NOTE).index(finding.severity))
@@ -374,7 +375,10 @@ def _repeated(steps: Steps, episodes: Episodes) -> Iterator[Finding]:
         yield _finding('repeated_episode', episodes.firsts[again], value)
 
 
-def _sizes(episodes: Episodes, length: int) -> Iterator[Finding]:
+def _sizes(episodes: Episodes, length: int, of_run: bool) -> Iterator[Finding]:
+    if len(single := np.flatnonzero(episodes.lengths == 1)) and not of_run:
+        value = f'{len(single)} of {len(episodes.lengths)} episodes have a single step: no action and no reward'
+        yield _finding('no_transition', episodes.firsts[single], value)
     if len(short := np.flatnonzero(episodes.lengths < length)):
         shortest = episodes.lengths[short].min()
         value = f'{len(short)} of {len(episodes.lengths)} episodes are shorter than {length} steps, '

@@ -80,7 +80,12 @@ def test_flags_that_are_shifted_by_one(task, shift):
     firsts = np.append(True, ends[:-1])
     consistent = arrays | {'is_last': ends, 'is_first': firsts, 'is_terminal': np.zeros_like(ends)}
     consistent['reward'] = arrays['reward'] * ~firsts
-    assert findings(consistent).keys() - clean <= {'shifted_flags', 'short_episode', 'action_not_one_hot'}
+    assert findings(consistent).keys() - clean <= {
+        'shifted_flags',
+        'short_episode',
+        'action_not_one_hot',
+        'no_transition',
+    }
     for found in (findings(rolled), findings(consistent)):
         assert f'1 row {"after" if shift == -1 else "before"} is_first' in found['shifted_flags'].value
         assert set(found['shifted_flags'].rows) <= set(borders(arrays) + shift)
@@ -261,6 +266,18 @@ def test_a_flat_file_without_a_marked_end(names, following, tmp_path, capsys):
         marked = dict.fromkeys(names, np.zeros(rows)) | {name: np.arange(rows) == rows - 1}
         np.savez(path, **flat, **marked)
         assert 'no_end_marked' not in {each.kind for each in audit(formats.read(path), 2)}
+
+
+def test_marks_of_ends_that_are_inverted(tmp_path):
+    arrays, path = record(WALKER), tmp_path / 'mine.npz'
+    flat = {'observations': arrays['vector'], 'actions': arrays['action'], 'rewards': arrays['reward']}
+    np.savez(path, **flat, terminals=~arrays['is_last'])
+    steps = formats.read(path)
+    found = {each.kind: each for each in audit(steps, 2)}['no_transition']
+    rows = len(arrays['reward'])
+    assert found.count == rows - 2 * (EPISODES - 1) and found.rows[:3] == (0, 1, 2)  # two steps where no end is marked
+    assert 'no_transition' not in findings(arrays)
+    assert 'no_transition' not in {each.kind for each in audit(steps, 2, of_run=True)}
 
 
 def test_episodes_that_are_short_or_few():
