@@ -220,6 +220,42 @@ def test_what_no_agent_can_learn_from_is_one_line_with_its_step(make, monkeypatc
 PICTURE = spaces.Box(0, 255, (8, 8, 3), np.uint8)
 
 
+@pytest.mark.parametrize('space, good, bad, words', [
+    (PICTURE, np.zeros((8, 8, 3), np.uint8), np.zeros((9, 9, 3), np.uint8), 'image of shape (9, 9, 3) and type uint8'),
+    (PICTURE, np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 0.5), 'image of shape (8, 8, 3) and type float64'),
+    (spaces.Dict(a=UNIT, b=UNIT), {'a': np.zeros(2), 'b': np.zeros(2)}, {'a': np.zeros(2)}, "KeyError: 'b'"),
+    (spaces.Discrete(3), 2, 7, 'index 7 is out of bounds'),
+])  # fmt: skip
+def test_an_observation_that_does_not_fit_its_space_is_one_line(make, space, good, bad, words):
+    env = make(space, good)
+    reset(env)
+    step(env, [1, 0])
+    env.probe.value = bad
+    with pytest.raises(UserError) as caught:
+        step(env, [1, 0])
+    text = str(caught.value)
+    assert text.startswith("task='gym:Probe-v0': observes what its observation space has not (") and words in text
+
+
+@pytest.mark.parametrize('reward', [None, 'one', np.ones(2)])
+def test_a_reward_that_is_no_number_is_one_line(make, monkeypatch, reward):
+    env = make(UNIT, np.zeros(2))
+    reset(env)
+    monkeypatch.setattr(env.probe, 'step', lambda action: (np.zeros(2), reward, False, False, {}))
+    with pytest.raises(UserError, match=r"task='gym:Probe-v0': its reward is .*; it must be a number"):
+        step(env, [1, 0])
+
+
+def test_an_environment_without_spaces_is_one_line(monkeypatch):
+    class Bare(gymnasium.Env):
+        pass
+
+    monkeypatch.delitem(gymnasium.registry, 'Bare-v0', raising=False)
+    gymnasium.register('Bare-v0', Bare)
+    with pytest.raises(UserError, match="task='gym:Bare-v0': .*no attribute 'observation_space'"):
+        envs.make('gym:Bare-v0', 0)
+
+
 @pytest.mark.parametrize('observation, action, words', [
     (spaces.Dict(a=PICTURE, b=UNIT, c=PICTURE), None, 'observes 2 images; an agent takes one'),
     (spaces.Box(0, 255, (4, 84, 84), np.uint8), None, 'uint8 of shape (4, 84, 84); must be uint8 of H x W'),

@@ -55,6 +55,7 @@ class Simulator:
     """Simulator of one environment; see base.Env for its methods."""
 
     def __init__(self, task: Task):
+        self._task = task
         self._env = _make(task.name)
         self._image, self._parts = _entries(self._env.observation_space, task.id)
         self._control = self._env.action_space
@@ -75,7 +76,10 @@ class Simulator:
 
     def act(self, action: np.ndarray | int) -> tuple[float, bool, bool]:
         self._observation, reward, terminated, truncated, _ = self._env.step(self._decode(action))
-        return float(reward), bool(terminated or truncated), bool(terminated)
+        try:
+            return float(reward), bool(terminated or truncated), bool(terminated)
+        except (TypeError, ValueError):
+            raise UserError(f'task={self._task.id!r}: its reward is {reward!r}; it must be a number') from None
 
     def _decode(self, action):
         """The environment's own action for an index, or for a vector (A,) in [-1, 1]."""
@@ -86,17 +90,28 @@ class Simulator:
         return value.astype(space.dtype).clip(space.low, space.high)
 
     def observe(self) -> dict[str, np.ndarray]:
+        """Raises UserError for an observation that does not fit the observation space."""
+        try:
+            seen = {'image': self._pixels()} if self._image else {}
+            if self._parts:
+                seen['vector'] = self._vector()
+        except (LookupError, TypeError, ValueError) as error:
+            reason = f'{type(error).__name__}: {error}'
+            raise UserError(f'task={self._task.id!r}: observes what its observation space has not ({reason})') from None
+        return seen
+
+    def _pixels(self):
+        pixels, space = np.asarray(self._image.of(self._observation)), self._image.space
+        if pixels.shape != space.shape or pixels.dtype != space.dtype:
+            raise ValueError(f'image of shape {pixels.shape} and type {pixels.dtype}')
+        return np.broadcast_to(np.atleast_3d(pixels)[self._rows, self._columns], self.spaces.image).copy()
+
+    def _vector(self):
         from gymnasium.spaces import flatten
 
-        seen = {}
-        if self._image:
-            cells = np.atleast_3d(self._image.of(self._observation))[self._rows, self._columns]
-            seen['image'] = np.broadcast_to(cells, self.spaces.image).copy()
-        if self._parts:
-            parts = [flatten(entry.space, entry.of(self._observation)) for entry in self._parts]
-            with np.errstate(over='ignore'):  # what is too large is refused as infinite
-                seen['vector'] = np.concatenate(parts).astype(np.float32)
-        return seen
+        parts = [flatten(entry.space, entry.of(self._observation)) for entry in self._parts]
+        with np.errstate(over='ignore'):  # what is too large is refused as infinite
+            return np.concatenate(parts).astype(np.float32)
 
 
 def find(task_id: str) -> Task | None:
@@ -132,6 +147,8 @@ def _make(name) -> 'gymnasium.Env':
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # what is wrong with an id is said below, in one line
             env = gymnasium.make(name, disable_env_checker=True)
+        for needed in ('observation_space', 'action_space'):
+            getattr(env, needed)
     except Exception as error:  # whatever the environment's own code raises
         raise UserError(f'task={task_id!r}: {" ".join(str(error).split()) or type(error).__name__}') from error
     if env.spec.id != name.rpartition(':')[2]:
