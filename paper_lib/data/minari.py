@@ -30,6 +30,7 @@ from paper_lib.data.steps import Steps, Wanted, one_hot, picture, single_precisi
 FORMATS = ('hdf5', 'arrow', 'parquet')
 METADATA = 'metadata.json'
 LONGEST = 2**26  # bytes of metadata.json
+MOST_VALUES = 10_000  # of a Discrete space, which becomes one-hot
 
 # What h5py, pyarrow and PIL raise for files that are damaged or of another kind.
 _DAMAGED = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, IndexError)
@@ -103,6 +104,8 @@ def read(folder: Path, wanted: Wanted) -> Steps:
         lengths = [episodes.length(index) for index in range(episodes.count)]
     if not lengths:
         raise UserError(f'{where}holds no episodes')
+    if min(lengths) < 1:
+        raise UserError(f'{where}episode {int(np.argmin(lengths))} has no transition; remove it')
 
     def values(index: int, path: tuple[str, ...], space: Space, count: int) -> np.ndarray:
         found = episodes.array(index, path, space)
@@ -210,7 +213,11 @@ def _leaves(space: Any, where: str, path: tuple[str, ...] = ()) -> Iterator[Spac
             for index, inner in enumerate(space['subspaces']):
                 yield from _leaves(inner, where, (*path, f'_index_{index}'))
         else:
-            yield _leaf(space, kind, path)
+            leaf = _leaf(space, kind, path)
+            if wrong := [count for count in leaf.sizes if not 1 <= count <= MOST_VALUES]:
+                raise UserError(f'{where}a space of the kind {kind} has {wrong[0]} values; '
+                                f'must be from 1 to {MOST_VALUES}')  # fmt: skip
+            yield leaf
     except (LookupError, TypeError, ValueError, OverflowError, AttributeError):
         name = '/'.join(path) or 'a space'
         allowed = 'Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these, as Minari writes them'
@@ -235,6 +242,7 @@ def _leaf(space: dict[str, Any], kind: str | None, path: tuple[str, ...]) -> Spa
 
 FLAG = Space((), 'Box', (), 'bool')
 NUMBER = Space((), 'Box', (), 'float64')
+UNNUMBERED = 'episodes must be numbered from 0, without a gap'
 
 
 # Files.
@@ -269,6 +277,8 @@ class Hdf5:
             raise UserError(f'{path}: missing')
         self._file = h5py.File(path, 'r')
         self.count = len([name for name in self._file if name.startswith('episode_')])
+        if not all(f'episode_{index}' in self._file for index in range(self.count)):
+            raise UserError(f'{path}: {UNNUMBERED}')
 
     def length(self, index: int) -> int:
         """The number of transitions of an episode."""
@@ -290,7 +300,7 @@ class Columnar:
         numbers = sorted(int(path.name) for path in folder.iterdir() if path.is_dir() and path.name.isdecimal())
         self.count = len(numbers)
         if numbers != [*range(self.count)]:
-            raise UserError(f'{folder}: episodes must be numbered from 0, without a gap')
+            raise UserError(f'{folder}: {UNNUMBERED}')
         self._folder = folder
         self._extension = extension
 

@@ -246,6 +246,11 @@ def bad_files(folder):
         (folder / name).mkdir()
         (folder / name / 'metadata.json').write_text(json.dumps(spaces | {'data_format': 'arrow'}))
         yield folder / name, words
+    for count in (0, -2, 10**9):
+        spaces = {'observation_space': box, 'action_space': json.dumps({'type': 'Discrete', 'n': count, 'start': 0})}
+        (folder / f'of {count}').mkdir()
+        (folder / f'of {count}/metadata.json').write_text(json.dumps(spaces | {'data_format': 'arrow'}))
+        yield folder / f'of {count}', f'a space of the kind Discrete has {count} values; must be from 1 to 10000'
 
 
 def test_what_cannot_be_read_is_one_line_that_names_the_file(tmp_path):
@@ -258,7 +263,9 @@ def test_what_cannot_be_read_is_one_line_that_names_the_file(tmp_path):
     assert not (tmp_path / 'runs').exists()
 
 
-@pytest.mark.parametrize('damage', ['cut', 'empty', 'gone', 'group', 'lengths', 'wide', 'narrow', 'early'])
+@pytest.mark.parametrize(
+    'damage', ['cut', 'empty', 'gone', 'group', 'lengths', 'wide', 'narrow', 'early', 'gap', 'none']
+)
 def test_a_damaged_minari_dataset_is_one_line(damage, spaces, tmp_path):
     import h5py
 
@@ -267,6 +274,13 @@ def test_a_damaged_minari_dataset_is_one_line(damage, spaces, tmp_path):
     if damage == 'group':
         with h5py.File(path, 'a') as file:
             del file['episode_1/actions']
+    elif damage == 'gap':
+        with h5py.File(path, 'a') as file:
+            file.move('episode_1', 'episode_7')
+    elif damage == 'none':
+        with h5py.File(path, 'a') as file:
+            del file['episode_1/rewards']
+            file['episode_1/rewards'] = np.zeros(0)
     elif damage in ('lengths', 'wide', 'narrow', 'early'):
         with h5py.File(path, 'a') as file:
             if damage == 'lengths':
@@ -283,7 +297,8 @@ def test_a_damaged_minari_dataset_is_one_line(damage, spaces, tmp_path):
         path.write_bytes(path.read_bytes()[: 3000 if damage == 'cut' else 0])
     with pytest.raises(UserError) as caught:
         datasets.add(tmp_path / 'runs', 'mine', TASK, formats.read(tmp_path / 'mine'))
-    assert str(tmp_path / 'mine') in str(caught.value) and '\n' not in str(caught.value)
+    words = {'gap': 'numbered from 0, without a gap', 'none': 'episode 1 has no transition'}.get(damage, '')
+    assert str(tmp_path / 'mine') in str(caught.value) and '\n' not in str(caught.value) and words in str(caught.value)
     assert not (tmp_path / 'runs').exists()
 
 
