@@ -114,8 +114,8 @@ LAPTOP_TRIGGERS = tuple(
     Rule({'interact_below': share}, tasks=(task,), agents=BEYOND) for task, share in LAPTOP_SHARES.items()
 )
 
-# Of an older study, with a sixteenth of that train ratio: on pictures an update costs more. The encoder of vectors, which
-# pictures do not have, is v1's.
+# Of an older study, with a sixteenth of that train ratio, since an update on pictures costs more. The encoder of
+# vectors, which pictures do not have, is v1's.
 LAPTOP_EXPLORATORY = Rule({
     'model': {
         'deter': 128, 'units': 128, 'layers': 1, 'mlp_units': 1024, 'mlp_layers': 5, 'stoch': 16, 'cnn_depth': 4,
