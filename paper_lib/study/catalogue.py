@@ -709,7 +709,8 @@ ROWS = (
         training, with its 95 % interval and the lowest one of a task; over all moments (returns in other models are
         known only at the end); of the offline agents alone; of the later agents alone (all but {active.label},
         {passive.label} and {tandem.label}), which were trained after the measures had been looked at; on further tasks,
-        which have fewer than five pairs and are in no other column. rank correlation:
+        which have fewer than five pairs and are in no other column but the next one. unseen: of the degraded agents of
+        all tasks whose OOD ratio is 1.35 or less, so that the adaptive schedule does not see them. rank correlation:
         Spearman's, within tasks, of the measure with the gain; the effective share and the return in other models, of
         which degraded agents should have less, are turned round. other task: the threshold that is best on all other
         tasks, applied to the task left out; its balanced accuracy. verdict: a measure works if its AUROC is at least

@@ -109,7 +109,23 @@ def without_acting(table: pd.DataFrame) -> list[str]:
         later.append(f'the OOD ratio {rival["later agents"]:.2f}')
         first = listed([agents.get(name).label for name in offline.SEEN])
         sentences.append(f'Without {first}, on whose runs the measures were first looked at, {listed(later)}.')
-    return list(filter(None, sentences))
+    return list(filter(None, sentences + _beyond(of_target, works.index)))
+
+
+def _beyond(of_target: pd.DataFrame, works: pd.Index) -> list[str]:
+    """What the measures that work say on tasks that do not count yet, and of agents that the trigger does not see."""
+    starts = {
+        'further tasks': f'On further tasks, with fewer than {word(offline.FEWEST_PAIRS)} pairs each,',
+        'unseen': f'For degraded agents whose OOD ratio is {offline.THRESHOLD:g} or less, on all tasks,',
+    }
+    sentences = []
+    for column, start in starts.items():
+        values = of_target.loc[works, column].dropna()
+        if len(values):
+            parts = [f'the {quantities.get(name).words} has {value:.2f}' for name, value in values.items()]
+            parts.append(f'the OOD ratio {of_target.loc[offline.RIVAL, column]:.2f}')
+            sentences.append(f'{start} {listed(parts)}.')
+    return sentences
 
 
 def _among_offline(values: pd.Series, works: pd.Index) -> str:

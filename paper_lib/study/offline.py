@@ -272,7 +272,7 @@ def of_measured_runs(frames: Frames) -> pd.DataFrame:
 
 COLUMNS = [
     'target', 'measure', 'AUROC', 'low', 'high', 'lowest task', 'all moments', 'offline agents', 'later agents',
-    'further tasks', 'rank correlation', 'other task', 'pairs', 'verdict',
+    'further tasks', 'unseen', 'rank correlation', 'other task', 'pairs', 'verdict',
 ]  # fmt: skip
 
 
@@ -281,7 +281,8 @@ def table(frames: Frames) -> pd.DataFrame:
 
     AUROC, low, high and `lowest task` are of all agents at the end, `all moments` of all agents, `offline agents` and
     `later agents` (all but SEEN) of these alone at the end. `other task` is `elsewhere`. `pairs` counts those of all
-    tasks. `further tasks` is of the tasks with too few pairs, which no other column shows.
+    tasks. `further tasks` is of the tasks with too few pairs, which no other column shows but `unseen`: that is of the
+    degraded runs of all tasks whose OOD ratio does not show it, at the end.
     """
     metrics = of_measured_runs(frames)
     if metrics.empty:
@@ -289,6 +290,7 @@ def table(frames: Frames) -> pd.DataFrame:
     every = moments(metrics, reference.random_score)
     rows, further = every[is_judged(every)], every[~is_judged(every)]
     last = rows[rows.is_last]
+    unseen = every[every.is_last & ((every[DEGRADED] == 0) | (every[OUTSIDE] == 0))]
     pairs = last.groupby('task').pair_seed.nunique()
     rival = judge(last, RIVAL, DEGRADED)
     found = []
@@ -308,6 +310,7 @@ def table(frames: Frames) -> pd.DataFrame:
                 'offline agents': estimate(last[last.agent.map(is_offline)], measure, target),
                 'later agents': estimate(last[~last.agent.isin(SEEN)], measure, target),
                 'further tasks': estimate(further[further.is_last], measure, target),
+                'unseen': estimate(unseen, measure, target) if target == DEGRADED else np.nan,
                 'rank correlation': rank_correlation(last, measure),
                 'other task': elsewhere(last, measure, target),
                 'pairs': int(pairs.sum()),

@@ -145,8 +145,9 @@ def test_measures_that_work_are_named_from_the_best_on():
     ):
         values = {'AUROC': auroc, 'low': auroc - 0.1, 'high': auroc + 0.04, 'pairs': 12, 'verdict': verdict}
         values |= {'offline agents': auroc - 0.1, 'later agents': auroc - 0.2}
+        values |= {'further tasks': auroc - 0.3, 'unseen': np.nan}
         rows.append({'target': offline.DEGRADED, 'measure': measure} | values)
-    first, _, among, rival, later = conclusion.without_acting(pd.DataFrame(rows))
+    first, _, among, rival, later, further = conclusion.without_acting(pd.DataFrame(rows))
     assert first.startswith('Of three measures that take no step in the environment, two tell degraded agents')
     assert first.endswith(
         ' on every task (12 pairs; chance: 0.5): the effective share of the recording, AUROC 0.95 [0.85, 0.99]; the '
@@ -158,8 +159,10 @@ def test_measures_that_work_are_named_from_the_best_on():
     assert rival.endswith(f'AUROC 0.80 [0.70, 0.84], and is beaten by {best}.')
     assert later.startswith('Without Active, Passive and Tandem, on whose runs the measures were first looked at, ')
     assert later.endswith(f', {best} has 0.75, the promised over best recorded return has 0.65 and the OOD ratio 0.60.')
+    assert further.startswith(f'On further tasks, with fewer than five pairs each, {best} has')
+    assert further.endswith(' 0.65, the promised over best recorded return has 0.55 and the OOD ratio 0.50.')
     rows[1] |= {'verdict': offline.FAILS, 'offline agents': 0.7, 'later agents': np.nan}
-    rows[0] |= {'later agents': np.nan}
+    rows[0] |= {'later agents': np.nan, 'further tasks': np.nan}
     first, _, among, rival = conclusion.without_acting(pd.DataFrame(rows))
     assert 'environment, one tells degraded agents' in first
     assert among.startswith('Among offline agents alone no measure reaches that on average (highest: 0.75, the ')
