@@ -161,7 +161,8 @@ def test_jobs_that_cannot_be_asked_for_are_not_said_to_be_cancelled(call, tmp_pa
 
 def test_a_refused_cancellation_is_an_error(call, tmp_path, monkeypatch):
     name = queue.prefix(tmp_path / 'runs/jobs')
-    answers = {'squeue': f'echo "{name}|7|PENDING|rule_work_wildcards_job_0a|0:00|"', 'scancel': 'echo no >&2; exit 1'}
+    job = f'{name}|7|PENDING|rule_work_wildcards_job_0a|0:00||None'
+    answers = {'squeue': f'echo "{job}"', 'scancel': 'echo no >&2; exit 1'}
     for program, answer in answers.items():
         (tmp_path / program).write_text(f'#!/bin/sh\n{answer}\n')
         (tmp_path / program).chmod(0o755)

@@ -23,6 +23,7 @@ from paper_lib.data.lease import Busy, Lease
 from paper_lib.data.store import Store
 from paper_lib.engine import jobs, queue, workflow
 from paper_lib.engine.jobs import Job
+from paper_lib.engine.queue import Queued
 from paper_lib.engine.site import Site
 from paper_lib.engine.workflow import Step, folder, is_done
 
@@ -124,7 +125,7 @@ def _unfinished(ready: list[Step], code: int, store: Store) -> str:
 
 def alive(todo: Iterable[Step], site: Site, store: Store) -> set[str]:
     """Ids of the steps that something may still be working on: by the queue, or by the leases of their runs."""
-    queued = {each.step for each in queue.jobs(site, folder(store)) or ()}
+    queued = {each.step for each in _queued(site, store) or ()}
     runs = set()  # those of jobs that were planned in another way, too
     for name in queued:
         with contextlib.suppress(RunError):
@@ -134,6 +135,14 @@ def alive(todo: Iterable[Step], site: Site, store: Store) -> set[str]:
         is_held = any(spec.run_id in runs or store.status(spec) == 'running' for spec in step.specs)
         if step.id in queued or is_held:
             found.add(step.id)
+    return found
+
+
+def _queued(site: Site, store: Store) -> list[Queued] | None:
+    """What `queue.jobs` returns. Jobs that it would hold for ever are taken out, and are gone the next time."""
+    found = queue.jobs(site, folder(store))
+    with contextlib.suppress(UserError):
+        queue.cancel([each for each in found or () if each.reason == queue.HELD])
     return found
 
 
@@ -182,7 +191,7 @@ def _round(program: str, plan: Path, ready: list[Step], site: Site, store: Store
                     _interrupt(process)
                     _check_stop(store)
                 driver.check()
-                queued = queue.jobs(site, folder(store))
+                queued = _queued(site, store)
                 if queued is None or queued or alive(ready, site, store):
                     last_seen = time.monotonic()
                     patience = QUESTIONS * site.seconds

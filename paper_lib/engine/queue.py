@@ -10,6 +10,7 @@ from paper_lib.engine import site
 from paper_lib.engine.site import Site
 
 MARK = '_wildcards_'  # before the id of a job in the comment that Snakemake's executor gives it
+HELD = 'launch failed requeued held'  # why a job waits that a node failed to begin: Slurm never starts it again
 
 
 class Queued(NamedTuple):
@@ -20,6 +21,7 @@ class Queued(NamedTuple):
     step: str  # the id of the job or notebook
     elapsed: str  # since it began
     node: str
+    reason: str = ''  # why it waits, in the queue's words
 
 
 def prefix(folder: Path) -> str:
@@ -32,7 +34,7 @@ def jobs(where: Site, folder: Path) -> list[Queued] | None:
     if where.engine != 'slurm' or not shutil.which('squeue'):
         return None
     try:
-        answer = site.ask(['squeue', '--me', '--noheader', '--format=%j|%i|%T|%k|%M|%N'])
+        answer = site.ask(['squeue', '--me', '--noheader', '--format=%j|%i|%T|%k|%M|%N|%r'])
     except UserError:
         return None
     return None if answer.returncode else parse(answer.stdout, prefix(folder))
@@ -43,9 +45,9 @@ def parse(text: str, name: str) -> list[Queued]:
     found = []
     for line in text.splitlines():
         fields = line.strip().split('|')
-        if len(fields) == 6 and fields[0].startswith(name) and MARK in fields[3]:
-            _, number, state, comment, elapsed, node = fields
-            found.append(Queued(number, state, comment.partition(MARK)[2], elapsed, node))
+        if len(fields) == 7 and fields[0].startswith(name) and MARK in fields[3]:
+            _, number, state, comment, elapsed, node, reason = fields
+            found.append(Queued(number, state, comment.partition(MARK)[2], elapsed, node, reason.replace('_', ' ')))
     return found
 
 

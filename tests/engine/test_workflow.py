@@ -133,6 +133,24 @@ def test_jobs_of_an_earlier_command_are_left_alone_until_they_have_ended(world, 
     assert world.rounds[1] == [FIRST.id, AFTER_FIRST.id, 'notebook_1_toy_maze']
 
 
+def test_a_job_that_the_queue_will_never_start_is_taken_out_and_submitted_again(world, steps, store, monkeypatch):
+    world.done = {OTHER, smoke.PASSIVE, FOLLOWER}
+    world.queue = [
+        Queued('7', 'PENDING', FIRST.id, '0:00', '', queue.HELD),
+        Queued('8', 'PENDING', 'notebook_1_toy_maze', '0:00', '', 'JobHeldUser'),
+    ]
+    cancelled = []
+
+    def cancel(jobs):
+        cancelled.extend(each.number for each in jobs)
+        world.queue = [each for each in world.queue if each not in jobs]
+
+    monkeypatch.setattr(queue, 'cancel', cancel)
+    world.act = [finish(world), finish(world)]
+    submit(steps, store)
+    assert cancelled == ['7'] and world.rounds == [[FIRST.id], ['notebook_1_toy_maze']]
+
+
 def test_what_has_failed_is_not_submitted_again_and_again_while_an_earlier_job_goes_on(world, steps, store):
     world.queue = [Queued('7', 'RUNNING', FIRST.id, '1:00', 'n1')]
     world.act = [lambda *_: 1, finish(world)]
@@ -247,12 +265,13 @@ def test_a_marker_of_a_run_that_was_deleted_counts_for_nothing(world, steps, sto
 
 def test_the_queue_is_read_by_the_names_of_this_stores_jobs(tmp_path):
     name = queue.prefix(tmp_path)
-    text = f'{name}_5f|12|RUNNING|rule_work_wildcards_job_0a|1:02|n1\n'
-    text += f'{name}_5f|13|PENDING|rule_notebook_wildcards_notebook_1_toy_maze|0:00|\n'
-    text += 'paper-lib-other_5f|14|RUNNING|rule_work_wildcards_job_0b|1:02|n1\nmine|15|RUNNING|(null)|0:01|n2\n'
+    text = f'{name}_5f|12|RUNNING|rule_work_wildcards_job_0a|1:02|n1|None\n'
+    text += f'{name}_5f|13|PENDING|rule_notebook_wildcards_notebook_1_toy_maze|0:00||Resources\n'
+    text += 'paper-lib-other_5f|14|RUNNING|rule_work_wildcards_job_0b|1:02|n1|None\n'
+    text += 'mine|15|RUNNING|(null)|0:01|n2|None\n'
     assert queue.parse(text, name) == [
-        Queued('12', 'RUNNING', 'job_0a', '1:02', 'n1'),
-        Queued('13', 'PENDING', 'notebook_1_toy_maze', '0:00', ''),
+        Queued('12', 'RUNNING', 'job_0a', '1:02', 'n1', 'None'),
+        Queued('13', 'PENDING', 'notebook_1_toy_maze', '0:00', '', 'Resources'),
     ]
     assert queue.prefix(tmp_path / 'other') != name
 
