@@ -57,12 +57,12 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def until(condition, seconds: float, what: str):
-    """The first true value of the condition. Fails if there is none in time."""
+def until(condition, seconds: float, what: str, log=str):
+    """The first true value of the condition. Fails if there is none in time, with what `log` returns then."""
     limit = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > limit:
-            raise AssertionError(f'not within {seconds:.0f} s: {what}')
+            raise AssertionError(f'not within {seconds:.0f} s: {what}\n{log()}')
         time.sleep(0.2)
     return value
 
@@ -106,6 +106,7 @@ class Slurm:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.log = folder / 'slurmctld.log'
         self.environment = os.environ | {'SLURM_CONF': str(folder / 'slurm.conf')}
 
     def __enter__(self):
@@ -179,7 +180,7 @@ class Slurm:
             'SlurmdSpoolDir': self.folder / 'spool.%n',
             'SlurmctldPidFile': self.folder / 'slurmctld.pid',
             'SlurmdPidFile': self.folder / 'slurmd.%n.pid',
-            'SlurmctldLogFile': self.folder / 'slurmctld.log',
+            'SlurmctldLogFile': self.log,
             'SlurmdLogFile': self.folder / 'slurmd.%n.log',
             'ProctrackType': 'proctrack/linuxproc',
             'TaskPlugin': 'task/none',
@@ -239,7 +240,11 @@ class Slurm:
         return self.ask('sinfo', '--noheader', '--partition=main', f'--nodes={node}', '--format=%T').strip()
 
     def mend(self) -> None:
-        """What an administrator does with nodes that Slurm takes out of use after a fault."""
+        """What an administrator does with nodes that Slurm takes out of use after a fault.
+
+        A controller that was killed knows the jobs as they were up to 5 s earlier. It may start one on the node where
+        it runs already, and drains that node.
+        """
         for node in NODES:
             if self.state(node).startswith(('drain', 'down')):
                 self.ask('scontrol', 'update', f'NodeName={node}', 'State=RESUME')

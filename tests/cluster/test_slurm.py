@@ -88,6 +88,7 @@ class Study:
         """(its process, its job, the node of that) once a run is being written."""
 
         def find():
+            self.slurm.mend()
             for pid in self.writers():
                 environment = Path(f'/proc/{pid}/environ')
                 try:
@@ -102,24 +103,22 @@ class Study:
                 self.again()
             return None
 
-        return rig.until(find, 300, f'a run that is written\n{self.log()}')
+        return rig.until(find, 300, 'a run that is written', self.log)
 
     def unfinished(self):
         return [spec for spec in self.specs if self.store.status(spec) != 'done']
 
     def finish(self, seconds):
         limit = time.monotonic() + seconds
-        while True:
-            try:
-                code = self.driver.wait(max(1, limit - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                raise AssertionError(f'not finished\n{self.log()}') from None
-            if code == 0:
-                return
-            self.again()
+        while (code := self.driver.poll()) != 0:
+            assert time.monotonic() < limit, f'not finished\n{self.log()}'
+            if code is not None:
+                self.again()
+            self.slurm.mend()
+            time.sleep(1)
 
     def log(self):
-        paths = [self.folder / 'driver.log', self.folder / 'runs/jobs/snakemake.log']
+        paths = [self.folder / 'driver.log', self.folder / 'runs/jobs/snakemake.log', self.slurm.log]
         texts = [path.read_text()[-3000:] for path in paths if path.exists()]
         return '\n'.join([*texts, self.slurm.ask('squeue'), self.slurm.ask('sinfo')])
 
@@ -191,9 +190,12 @@ def preempted(study):
     slurm = study.slurm
     line = ['--partition=urgent', '--nodes=2', '--exclusive', '--wrap=sleep 3', '--output=/dev/null', '--parsable']
     number = slurm.ask('sbatch', *line).strip()
-    rig.until(
-        lambda: slurm.ask('squeue', '-h', '-j', number, '-t', 'all', '-o', '%T').strip() == 'COMPLETED', 90, 'urgent'
-    )
+
+    def completed():
+        slurm.mend()
+        return slurm.ask('squeue', '-h', '-j', number, '-t', 'all', '-o', '%T').strip() == 'COMPLETED'
+
+    rig.until(completed, 90, 'urgent', study.log)
 
 
 def time_limit_reached(study):
@@ -207,7 +209,7 @@ def cancelled(study):
     """By the command for it: nothing of the study is left in the queue, and who drives it says why it ended."""
     study.waits_for_a_writer()
     driver = workflow.folder(study.store) / 'driver.json'
-    rig.until(lambda: lease.alive(driver), 120, f'a driver that has begun\n{study.log()}')
+    rig.until(lambda: lease.alive(driver), 120, 'a driver that has begun', study.log)
     assert study.give('cancel').wait(120) == 0, study.log()
     assert study.driver.wait(60) == 2, study.log()
     assert 'cancelled by' in study.log()
