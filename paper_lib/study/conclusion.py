@@ -34,7 +34,7 @@ VERDICTS = {
 ANSWERS = {
     claims.SUPPORTED: 'On average over {where}, an agent that never acts learns less well, as the paper says.',
     claims.CONTRADICTED: 'On average over {where}, an agent that never acts learns better, unlike in the paper.',
-    claims.UNDECIDED: "The paper's effect on the score has not been shown over {where}.",
+    claims.UNDECIDED: "Over {where}, the paper's effect on the score has not been shown.",
 }
 
 
@@ -49,10 +49,10 @@ class Conclusion(NamedTuple):
 def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     """What came out at a scale. `primary` is the table of the primary rows of all claims.
 
-    The points: what the main tasks say alone; in how many pairs Passive is behind; where Tandem ends; each task alone,
-    and the whole of training; how many pairs of what size are finished, and how well Active learned; what the maze
-    shows; the verdicts on the claims, and which of them are interim; and the experiment that the paper leaves for
-    future work.
+    Where other tasks than the main ones have pairs, the main ones are told alone first. The points: in how many pairs
+    Passive is behind; where Tandem ends; each task alone, and the whole of training; how many pairs of what size are
+    finished, and how well Active learned; what the maze shows; the verdicts on the claims, and which of them are
+    interim; and the experiment that the paper leaves for future work.
     """
     (effect,) = primary[primary.id == 'C1'].to_dict('records')
     if not effect['pairs']:
@@ -63,7 +63,6 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     secondary = rows[(rows.row == claims.SECONDARY) & (rows.pairs > 0)]
     names = list(dict.fromkeys(values.task))
     points = [
-        _main_tasks(secondary, effect),
         _signs(values),
         _tandem(secondary),
         f'{_by_task(names, scale)} {_throughout(secondary)}'.strip(),
@@ -73,8 +72,14 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
         _interim(primary),
         _stopped(primary, scale),
     ]
-    answer = ANSWERS[effect['verdict']].format(where=_where(names))
-    return Conclusion(answer, _effect(effect), tuple(filter(None, points)))
+    passive = _of(secondary, 'C1', 'passive')
+    on_main = passive[passive.statistic.str.endswith(f'({claims.ON_MAIN})')].to_dict('records')
+    told = [(claims.ON_MAIN, row) for row in on_main] + [(_where(names), effect)]
+    answers = [ANSWERS[row['verdict']].format(where=where) for where, row in told]
+    effects = []
+    for where, row in told:
+        effects.append(_effect(row, f' on {where}' if on_main else '', '' if effects else f'{UNITS}; '))
+    return Conclusion(' '.join(answers), ' '.join(effects), tuple(filter(None, points)))
 
 
 def without_acting(table: pd.DataFrame) -> list[str]:
@@ -225,14 +230,16 @@ def _interval(row: dict | pd.Series) -> str:
     return f'{number(row["low"])} to {number(row["high"])}' if math.isfinite(row['low']) else ''
 
 
-def _effect(row: dict) -> str:
-    """The outcome of claim C1."""
+def _effect(row: dict[str, Any], where: str, units: str) -> str:
+    """A row on the final score of Passive."""
     interval = 'too few pairs for an interval'
     if _interval(row):
         interval = f'95 % interval of the difference {_interval(row)}'
-    test = f'p {probability(row["p"])}, and {probability(row["adjusted_p"])} adjusted for all claims'
+    test = f'p {probability(row["p"])}'
+    if row['row'] == claims.PRIMARY:
+        test += f', and {probability(row["adjusted_p"])} adjusted for all claims'
     distance = f'{_distance(row)} the Active agent from whose data it learned'
-    return f'In {_pairs(row)}, Passive ends on average {distance} ({UNITS}; {interval}; {test}).'
+    return f'In {_pairs(row)}{where}, Passive ends on average {distance} ({units}{interval}; {test}).'
 
 
 def of_claims(ids: tuple[str, ...], scale: str, seeds: int = 0) -> dict[str, list[str]]:
@@ -396,19 +403,6 @@ def _by_task(names: list[str], scale: str) -> str:
     return (
         f'Task by task the difference is {listed(differences)}, and the world-model loss is {listed(ratios)} times '
         'that of Active.'
-    )
-
-
-def _main_tasks(secondary: pd.DataFrame, effect: dict[str, Any]) -> str:
-    """The secondary row of C1 on the main tasks alone; '' where there are no others."""
-    passive = _of(secondary, 'C1', 'passive')
-    rows = passive[passive.statistic.str.endswith(f'({claims.ON_MAIN})')]
-    if rows.empty or rows.pairs.iloc[0] == effect['pairs']:
-        return ''
-    row = rows.iloc[0]
-    return (
-        f'On {claims.ON_MAIN} alone, the first tasks of the study, Passive ends {_distance(row)} '
-        f'Active ({_details(row)}).'
     )
 
 

@@ -31,9 +31,8 @@ def archived(specs, make_store):
 def test_the_answer_begins_in_bold(make_store):
     archived(pairs(2), make_store)
     lines = report.answer().splitlines()
-    assert lines[0].startswith(
-        "**The paper's effect on the score has not been shown over walker_walk and cheetah_run.** In 2"
-    )
+    words = "**Over walker_walk and cheetah_run, the paper's effect on the score has not been shown.** In 2"
+    assert lines[0].startswith(words)
     assert max(map(len, lines)) <= 128
 
 
