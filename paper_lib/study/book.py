@@ -1,6 +1,7 @@
 """A notebook of the study as one object: what its cells call."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -116,6 +117,7 @@ class Book:
             dropped = archive.add(specs, self.store, folder, chapter)
             for run_id, reason in dropped.items():
                 print(f'dropped from figures/data: {run_id}, as {reason}')
+        vars(self).pop('_obstacles', None)  # they are computed again, from the new runs
         counts = self.state().groupby([*self._row_keys, 'state'], sort=False).size()
         return tables.Counted(counts.unstack(fill_value=0))
 
@@ -148,7 +150,15 @@ class Book:
         """What stands below a figure or a table."""
         if not rows.missing and not rows.optional_missing:
             return captions.caption(entry, rows)
-        return captions.caption(entry, rows, {train: self.cost(train) for train in ('yes', 'all')})
+        return captions.caption(entry, rows, {train: self.cost(train) for train in ('yes', 'all')}, self._obstacles)
+
+    @functools.cached_property
+    def _obstacles(self) -> dict[str, str]:
+        """The claims of the notebook that no run of the scale can decide, and why."""
+        own = catalogue.CLAIMS[self.name]
+        if not own:
+            return {}
+        return {claim: reason for claim, reason in verdicts.waiting(self.scale).items() if reason and claim in own}
 
     def figure(self, name: str, tasks: Sequence[str] = (), agents: Sequence[str] = ()) -> drawing.Drawing:
         """Draw a figure from the archive and save it as PNG, PDF and caption.

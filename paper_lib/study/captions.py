@@ -38,6 +38,7 @@ WEIGHTS = """Large marks: means{joined}. Dots: seeds. Bars: 95 % bootstrap inter
 JOINED = '; a line joins neighbouring weights that have runs'
 BASELINE = 'Dashed: mean of the {active.label} agent, which collects for the task.'
 NOT_KNOWN = MappingProxyType({'yes': 'them', 'all': 'them'})
+NONE = MappingProxyType({})
 MEAN_OVER = 'tasks with the same budget (that of most agents; of several, that on which claims are tested)'
 LISTED = 6  # tasks that a caption lists; more are counted
 
@@ -135,10 +136,13 @@ def _pictures(frames: Frames) -> str:
     )
 
 
-def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) -> str:
+def caption(
+    entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN, obstacles: Mapping[str, str] = NONE
+) -> str:  # fmt: skip
     """Two paragraphs: what is shown, of which runs; then how these are made, and in what they differ from v1.
 
-    `costs` says what the notebook trains that shows the entry, by its parameter `train`: 'yes' or 'all'.
+    `costs` says what the notebook trains that shows the entry, by its parameter `train`: 'yes' or 'all'. `obstacles`
+    has the claims of the notebook that no run of the scale can decide, and why.
     """
     absent = {*frames.missing, *frames.optional_missing}
     scheduled = [spec for spec in frames.specs if spec.run_id not in frames.optional or spec not in absent]
@@ -159,6 +163,7 @@ def caption(entry: Entry, frames: Frames, costs: Mapping[str, str] = NOT_KNOWN) 
         *dict.fromkeys(published.collected_for(spec) for spec in frames.specs),
         *published.schedules(scheduled),
         _optional_missing(entry, frames, costs['all']),
+        _cannot_decide(entry, frames, obstacles),
         _differences(frames),
     ]
     return '\n\n'.join(' '.join(filter(None, sentences)) for sentences in (what, how))
@@ -184,6 +189,18 @@ def _optional_missing(entry: Entry, frames: Frames, cost: str) -> str:
         labels.append('further pairs')
     command = training(entry.notebook, frames.scale, 'all')
     return f'Optional, not trained: {", ".join(labels)}. `{command}` trains {cost}.'
+
+
+def _cannot_decide(entry: Entry, frames: Frames, obstacles: Mapping[str, str]) -> str:
+    """Which claims about agents of the entry stay undecided when the missing runs are trained, and why."""
+    if entry.chapter != 'study' or not (frames.missing or frames.optional_missing):
+        return ''
+    parts = []
+    for claim in claims.every_claim():
+        compared = set(claim.rows[0].agents) - {'active'}
+        if claim.id in obstacles and compared & set(entry.subject):
+            parts.append(f'{claim.id} ({claim.text.rstrip(".")}): {obstacles[claim.id]}')
+    return f'No run of this scale, optional ones included, can decide {"; ".join(parts)}.' if parts else ''
 
 
 def training(notebook: str, scale: str, train: str) -> str:

@@ -157,11 +157,9 @@ def maze_finals() -> str:
 
 def training() -> str:
     """For every notebook, the claims that its runs can decide, and what it costs to train all that it lacks."""
-    waiting = {}  # why runs of the plan cannot decide it, '' if they can -> ids of claims
-    pairs_of = verdicts.progress(SCALE)
-    for row in verdicts.primary(SCALE):
-        if row['verdict'] in (claims.NO_RUNS, claims.UNDECIDED) or row['planned'] > row['pairs']:
-            waiting.setdefault(verdicts.obstacle(row, pairs_of[row['id']]), []).append(row['id'])
+    waiting = {}  # why no run of the scale can decide it, '' if runs can -> ids of claims
+    for claim, reason in verdicts.waiting(SCALE).items():
+        waiting.setdefault(reason, []).append(claim)
     decidable = waiting.pop('', [])
     rows = []
     for name, tested in catalogue.CLAIMS.items():

@@ -84,6 +84,16 @@ def _progress(specs: list[RunSpec], archived: Collection[str]) -> dict[str, Prog
     return found
 
 
+def waiting(scale: str) -> dict[str, str]:
+    """Claims that are undecided or lack planned pairs -> why no run of the scale can decide them; '' if runs can."""
+    pairs_of = progress(scale)
+    found = {}
+    for row in primary(scale):
+        if row['verdict'] in (claims.NO_RUNS, claims.UNDECIDED) or row['planned'] > row['pairs']:
+            found[row['id']] = obstacle(row, pairs_of[row['id']])
+    return found
+
+
 def obstacle(row: dict[str, Any], pairs: Progress) -> str:
     """Why the runs that are planned and have no result yet cannot decide a primary row of `rows`; '' if they can."""
     if row['verdict'] == claims.NO_RUNS and pairs.finished:

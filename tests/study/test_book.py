@@ -237,6 +237,15 @@ def test_what_a_command_trains_is_counted_with_the_sources(specs, make_store):
     assert maze.cost('yes').startswith(f'{len(lacking)} runs, about ')
 
 
+def test_a_caption_names_the_claims_that_no_run_of_the_scale_can_decide(make_store):
+    remedies = make(make_store([]), '4_remedies', scale='laptop')
+    of_weights, of_schedules = [remedies.caption(entry, remedies.frames(entry)) for entry in remedies.entries
+                                if entry.name in ('figure_7', 'figure_8')]  # fmt: skip
+    too_few = f'can decide C6 ({claims.TEXTS["C6"][:-1]}): too few pairs are planned.'
+    assert too_few in of_weights
+    assert 'can decide' not in of_schedules
+
+
 @pytest.mark.parametrize('name', [name for name in catalogue.CLAIMS if name != 'maze'])
 @pytest.mark.parametrize(
     'has_result',
