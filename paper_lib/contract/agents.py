@@ -255,6 +255,11 @@ def group(*wanted: str) -> list[str]:
     return [name for name, row in AGENTS.items() if name in words or not words.isdisjoint(row.groups)]
 
 
+def is_in(name: str, *wanted: str) -> bool:
+    """Whether `group(*wanted)` has the agent of this name. The words of `wanted` are not checked."""
+    return EVERY in wanted or name in wanted or not set(wanted).isdisjoint(get(name).groups)
+
+
 def exploration_weight(name: str) -> float:
     """Weight of the exploration reward (w_expl) in what the data of this agent are collected for."""
     row = get(name)

@@ -21,11 +21,14 @@ class Rule:
     agents: tuple[str, ...] = ()
     chapter: str = ''
 
+    def __post_init__(self):
+        agents.group(*self.agents)  # raises UserError for a word that is neither a name nor a group
+
     def matches(self, task: str, agent: str, chapter: str) -> bool:
         """Whether the rule gives this run values."""
         return (
             (not self.tasks or task in self.tasks)
-            and (not self.agents or agent in agents.group(*self.agents))
+            and (not self.agents or agents.is_in(agent, *self.agents))
             and self.chapter in ('', chapter)
         )
 
@@ -45,6 +48,9 @@ class Planned:
     first: int = 0
     unasked: int | None = None
     exploratory: bool = False
+
+    def __post_init__(self):
+        agents.group(*self.agents)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +95,7 @@ class Scale:
     def chapter_of(self, task: str, agent: str) -> str:
         """The first chapter that plans this agent on this task, else the first with the task, else ''."""
         with_task = [entry for entry in self.planned if task in entry.tasks]
-        with_both = [entry for entry in with_task if agent in agents.group(*entry.agents)]
+        with_both = [entry for entry in with_task if agents.is_in(agent, *entry.agents)]
         for entry in (*with_both, *with_task):
             return entry.chapter
         return ''

@@ -99,7 +99,7 @@ def _planned_as(chapter: str, scale: Scale, agent: str, task: str) -> list[Plann
     """The entries of a chapter's plan that have this agent on this task: of those with equal `first` the last one."""
     found = {}
     for entry in scale.planned:
-        if entry.chapter == chapter and task in entry.tasks and agent in agents.group(*entry.agents):
+        if entry.chapter == chapter and task in entry.tasks and agents.is_in(agent, *entry.agents):
             found[entry.first] = entry
     return list(found.values())
 

@@ -138,9 +138,10 @@ def sign_flips(values: dict[str, np.ndarray]) -> SignFlips:
     """
     groups = [np.asarray(differences, float) for differences in values.values() if len(differences)]
     x = np.concatenate(groups)
-    weights = np.concatenate([np.full(len(group), 1 / (len(groups) * len(group))) for group in groups])
+    sizes = tuple(map(len, groups))
+    weights = _weights(sizes)
     sums = _sums_over_sets(x * weights)
-    shares = _sums_over_sets(weights)
+    shares = _shares(sizes)
     total = float((x * weights).sum())  # not a product of BLAS, whose last bits depend on the processor
     with np.errstate(divide='ignore', invalid='ignore'):
         inside = sums / shares
@@ -150,6 +151,17 @@ def sign_flips(values: dict[str, np.ndarray]) -> SignFlips:
     low[shares == 0] = -np.inf
     high[shares == 0] = np.inf
     return SignFlips(total, low, high, rounding=1e-12 * float(np.abs(x).max()))
+
+
+def _weights(sizes: tuple[int, ...]) -> np.ndarray:
+    """The weights of the pairs of tasks with so many pairs, (n,)."""
+    return np.concatenate([np.full(size, 1 / (len(sizes) * size)) for size in sizes])
+
+
+@functools.lru_cache(maxsize=4)
+def _shares(sizes: tuple[int, ...]) -> np.ndarray:
+    """Sums of these weights over the sets, (sets,); most claims are tested on equally many pairs."""
+    return _sums_over_sets(_weights(sizes))
 
 
 def _sums_over_sets(x: np.ndarray) -> np.ndarray:

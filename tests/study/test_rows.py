@@ -64,6 +64,14 @@ def test_a_group_is_in_the_order_of_the_table_and_a_wrong_one_is_named():
     assert agents.group('all') == list(agents.AGENTS)
     with pytest.raises(UserError, match="group='comparde': no agent has this name or is in a group of it"):
         agents.group('comparde')
+    for names in (('tandem', 'core'), ('weights',), ('all',)):
+        assert [name for name in agents.AGENTS if agents.is_in(name, *names)] == agents.group(*names)
+
+
+@pytest.mark.parametrize('made', [lambda names: Rule({}, agents=names), lambda names: Planned('study', (), names, 1)])
+def test_a_scale_with_a_wrong_group_is_not_made(made):
+    with pytest.raises(UserError, match="group='comparde'"):
+        made(('comparde',))
 
 
 def test_every_source_is_an_agent_that_collects():
