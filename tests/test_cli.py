@@ -131,6 +131,7 @@ def test_help_groups_all_commands_by_their_readers(capsys):
     (['clams'], "command='clams': must be one of .*; did you mean 'claims'"),
     (['runs', '--agent', 'pasive'], "agent='pasive': must be one of .*; did you mean 'passive'"),
     (['runs', '--task', 'walker_wlk-proprio'], "task='walker_wlk-proprio': .*; did you mean 'walker_walk-proprio'"),
+    (['runs', '--task', 'walker'], "task='walker': must be one of .*; did you mean 'walker_walk-proprio'"),
     (['runs', '--state', 'archve'], "state='archve': must be one of .*; did you mean 'archived'"),
     (['notebooks', '2_valdation'], "notebook='2_valdation': must be one of .*; did you mean '2_validation'"),
     (['claims', '--scal', 'smoke'], 'Unrecognized options: --scal, smoke; Perhaps you meant: --scale STR'),

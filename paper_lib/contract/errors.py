@@ -41,8 +41,10 @@ class RunError(UserError):
 
 
 def hint(name: str, known: Collection[str]) -> str:
-    """'; did you mean ...?' if a known name is close, else ''."""
-    near = difflib.get_close_matches(str(name), known, n=1)
+    """'; did you mean ...?' if a known name is close or begins with this one, else ''."""
+    name = str(name)
+    near = difflib.get_close_matches(name, known, n=1)
+    near += [each for each in known if name and each.startswith(name)]
     return f'; did you mean {near[0]!r}?' if near else ''
 
 
