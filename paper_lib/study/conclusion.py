@@ -104,7 +104,8 @@ def without_acting(table: pd.DataFrame) -> list[str]:
         f'{offline.GOOD:g} on every task ({own.pairs.iloc[0]} pairs; chance: {offline.CHANCE:g}){which}.',
         'Active is among the others, since by definition it has not degraded.',
         _among_offline(own['offline agents'].dropna(), works.index),
-        f'The OOD ratio, which takes episodes in the environment, has {_auroc(rival)}, and {beaten}.',
+        'The OOD ratio (the loss on episodes that the agent plays over that on recorded ones) has '
+        f'{_auroc(rival)}, and {beaten}.',
     ]
     later = []
     for name, row in works.iterrows():
@@ -338,7 +339,7 @@ def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
             of_them = f'{word(waiting)} of them ' if waiting < len(rows) else ''
             notes = [f' ({of_them}for want of pairs)'] if waiting else []
             exact = rows[rows.p.isna() & (rows.pairs > 0)]
-            notes += [f' ({row.id}, which is exact, by {_pairs(row)})' for _, row in exact.iterrows()]
+            notes += [f' ({row.id}, which needs no test, by {_pairs(row)})' for _, row in exact.iterrows()]
             parts.append(f'{word(len(rows))} {"is" if len(rows) == 1 else "are"} {words}{"".join(notes)}')
     return f'{"So far, of" if is_interim else "Of"} {len(primary)} claims, {listed(parts)}.'
 
