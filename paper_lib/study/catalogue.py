@@ -244,9 +244,9 @@ ROWS = (
         numbers and as pictures; those of (c-e) are framed. (c-e) Final score of (c) offline agents on {active.label}'s
         data, (d, hatched) agents on data of pure exploration, and (e) agents that add data of their own. 1 is
         {active.label} of the same pair (dashed). The distance from it is in units of what {active.label} gains over
-        random actions, as in the claims. Bar: mean over tasks. Black line: its 95 % bootstrap interval ({within}).
-        White marks: mean of each task. Dotted: {passive.label} of the pairs that the panel shows. Tasks on which
-        {active.label} is no better than random are left out.""",
+        random actions, as in the claims. Bar: mean over tasks. Black line: its 95 % interval, by the sign-flip test of
+        the claims (fewer than six pairs have none). White marks: mean of each task. Dotted: {passive.label} of the
+        pairs that the panel shows. Tasks on which {active.label} is no better than random are left out.""",
         tested=True,
         about=('compared',),
     ),

@@ -172,10 +172,11 @@ def _draw_passive(axes: Axes, runs: pd.DataFrame) -> None:
 
 def _draw_bar(axes: Axes, x: float, name: str, of_tasks: dict[str, np.ndarray], tasks: Sequence[str]) -> None:
     """The bar of an agent, hatched if it learns from exploration; its interval on the left and a dot per task."""
-    found = stats.over_tasks([np.asarray(own, float)[None] for own in of_tasks.values()])
+    found = stats.mean_of_tasks({task: own - 1 for task, own in of_tasks.items()})
     look = {'color': agents.get(name).color, 'alpha': 0.6, 'hatch': _hatch(name), 'ec': 'white', 'lw': 0}
-    axes.bar(x, found['value'], width=0.8, **look)
-    axes.vlines(x - 0.3, found['low'], found['high'], color='black', lw=1.6, zorder=4)
+    axes.bar(x, 1 + found.value, width=0.8, **look)
+    if np.isfinite(found.low):
+        axes.vlines(x - 0.3, 1 + found.low, 1 + found.high, color='black', lw=1.6, zorder=4)
     places = np.linspace(-0.12, 0.3, max(2, len(tasks)))
     for place, marker, task in zip(places, itertools.cycle(MARKERS), tasks):
         if task in of_tasks:

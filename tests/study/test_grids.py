@@ -262,6 +262,19 @@ def test_a_bar_of_few_pairs_is_beside_the_active_agents_of_these_pairs(study):
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([1, 0.5])
 
 
+def test_a_bar_has_the_interval_of_the_claim():
+    """Four pairs of one task and two of another, which weigh as much."""
+    rng = np.random.default_rng(0)
+    pairs = pd.DataFrame({'task': ['a'] * 4 + ['b'] * 2, 'pair_seed': range(6), 'score': rng.normal(0.5, 0.2, 6)})
+    runs = pd.concat([pairs.assign(agent='passive'), pairs.assign(agent='active', score=1.0)])
+    axes = Figure().subplots()
+    overview.bars(axes, runs, ['active', 'passive'], ['a', 'b'])
+    expected = stats.mean_of_tasks({task: own.score.to_numpy() - 1 for task, own in pairs.groupby('task')})
+    (line,) = axes.collections[-1].get_segments()
+    assert line[:, 1] == pytest.approx([1 + expected.low, 1 + expected.high])
+    assert axes.patches[-1].get_height() == pytest.approx(1 + expected.value)
+
+
 def test_the_glance_leaves_out_exploratory_tasks_if_there_are_others(study):
     entry = catalogue.ENTRIES['figure_1']
     assert entry.of(dataclasses.replace(study, exploratory=tuple(TASKS[1:]))).tasks == TASKS[:1]
