@@ -51,8 +51,8 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
 
     Where other tasks than the main ones have pairs, the main ones are told alone first. The points: in how many pairs
     Passive is behind; where Tandem ends; each task alone, and the whole of training; how many pairs of what size are
-    finished, and how well Active learned; what the maze shows; the verdicts on the claims, and which of them are
-    interim; and the experiment that the paper leaves for future work.
+    finished, and how well Active learned; what the maze shows; the verdicts on the claims; and the experiment that the
+    paper leaves for future work.
     """
     (effect,) = primary[primary.id == 'C1'].to_dict('records')
     if not effect['pairs']:
@@ -69,16 +69,15 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
         f'{_state(counts, scale)} {_level(values)}'.strip(),
         maze(scale, has_units=False),
         _verdicts(primary, any(pairs.finished < pairs.planned for pairs in counts)),
-        _interim(primary),
         _stopped(primary, scale),
     ]
     passive = _of(secondary, 'C1', 'passive')
     on_main = passive[passive.statistic.str.endswith(f'({claims.ON_MAIN})')].to_dict('records')
     told = [(claims.ON_MAIN, row) for row in on_main] + [(_where(names), effect)]
     answers = [ANSWERS[row['verdict']].format(where=where) for where, row in told]
-    effects = []
-    for where, row in told:
-        effects.append(_effect(row, f' on {where}' if on_main else '', '' if effects else f'{UNITS}; '))
+    effects = [_effect(told[0][1], f' on {told[0][0]}' if on_main else '')]
+    for where, row in told[1:]:
+        effects.append(f'In {_pairs(row)} on {where} it ends {_distance(row)} Active ({_test(row)}).')
     return Conclusion(' '.join(answers), ' '.join(effects), tuple(filter(None, points)))
 
 
@@ -107,31 +106,24 @@ def without_acting(table: pd.DataFrame) -> list[str]:
         'The OOD ratio (the loss on episodes that the agent plays over that on recorded ones) has '
         f'{_auroc(rival)}, and {beaten}.',
     ]
-    later = []
-    for name, row in works.iterrows():
-        if not math.isnan(row['later agents']):
-            later.append(f'the {quantities.get(name).words} has {row["later agents"]:.2f}')
-    if later:
-        later.append(f'the OOD ratio {rival["later agents"]:.2f}')
-        first = listed([agents.get(name).label for name in offline.SEEN])
-        sentences.append(f'Without {first}, on whose runs the measures were first looked at, {listed(later)}.')
-    return list(filter(None, sentences + _beyond(of_target, works.index)))
+    sentences += [_beyond(row, rival) for _, row in works.iterrows()]
+    return list(filter(None, sentences))
 
 
-def _beyond(of_target: pd.DataFrame, works: pd.Index) -> list[str]:
-    """What the measures that work say on tasks that do not count yet, and of agents that the trigger does not see."""
-    starts = {
-        'further tasks': f'On further tasks, with fewer than {word(offline.FEWEST_PAIRS)} pairs each,',
-        'unseen': f'For degraded agents whose OOD ratio is {offline.THRESHOLD:g} or less, on all tasks,',
+def _beyond(row: pd.Series, rival: pd.Series) -> str:
+    """What a measure says of other runs than those that it is judged by, beside the OOD ratio; '' without such runs."""
+    first = listed([agents.get(name).label for name in offline.SEEN])
+    columns = {
+        'later agents': f'without {first}, on whose runs the measures were first looked at',
+        'further tasks': f'on further tasks, with fewer than {word(offline.FEWEST_PAIRS)} pairs each',
+        'unseen': f'for degraded agents of all tasks whose OOD ratio is {offline.THRESHOLD:g} or less',
     }
-    sentences = []
-    for column, start in starts.items():
-        values = of_target.loc[works, column].dropna()
-        if len(values):
-            parts = [f'the {quantities.get(name).words} has {value:.2f}' for name, value in values.items()]
-            parts.append(f'the OOD ratio {of_target.loc[offline.RIVAL, column]:.2f}')
-            sentences.append(f'{start} {listed(parts)}.')
-    return sentences
+    parts = []
+    for column, where in columns.items():
+        if not math.isnan(row[column]):
+            parts.append(f'{row[column]:.2f} (OOD ratio: {rival[column]:.2f}) {where}')
+    words = quantities.get(row.name).words
+    return f'The {words} has {"; ".join(parts)}.' if parts else ''
 
 
 def _among_offline(values: pd.Series, works: pd.Index) -> str:
@@ -231,16 +223,19 @@ def _interval(row: dict | pd.Series) -> str:
     return f'{number(row["low"])} to {number(row["high"])}' if math.isfinite(row['low']) else ''
 
 
-def _effect(row: dict[str, Any], where: str, units: str) -> str:
-    """A row on the final score of Passive."""
+def _effect(row: dict[str, Any], where: str) -> str:
+    """A row on the final score of Passive, with the units of scores."""
+    distance = f'{_distance(row)} the Active agent from whose data it learned'
+    return f'In {_pairs(row)}{where}, Passive ends on average {distance} ({UNITS}; {_test(row)}).'
+
+
+def _test(row: dict[str, Any]) -> str:
+    """How sure a row is: its interval and its p, of a primary row also the adjusted one."""
     interval = 'too few pairs for an interval'
     if _interval(row):
         interval = f'95 % interval of the difference {_interval(row)}'
-    test = f'p {probability(row["p"])}'
-    if row['row'] == claims.PRIMARY:
-        test += f', and {probability(row["adjusted_p"])} adjusted for all claims'
-    distance = f'{_distance(row)} the Active agent from whose data it learned'
-    return f'In {_pairs(row)}{where}, Passive ends on average {distance} ({units}{interval}; {test}).'
+    adjusted = f', and {probability(row["adjusted_p"])} adjusted for all claims' if row['row'] == claims.PRIMARY else ''
+    return f'{interval}; p {probability(row["p"])}{adjusted}'
 
 
 def of_claims(ids: tuple[str, ...], scale: str, seeds: int = 0) -> dict[str, list[str]]:
@@ -352,17 +347,6 @@ def _stopped(primary: pd.DataFrame, scale: str) -> str:
     return f'What the paper leaves for future work: {_verdict_on(row, scale)}.'
 
 
-def _interim(primary: pd.DataFrame) -> str:
-    """Which other verdicts rest on a part of the planned pairs; '' if none does."""
-    is_decided = primary.verdict.isin((claims.SUPPORTED, claims.CONTRADICTED)) & primary.p.notna()
-    is_part = (primary.planned > primary.pairs) & (primary.id != FUTURE_WORK)
-    claims_of = {}
-    for row in primary[is_decided & is_part].to_dict('records'):
-        claims_of.setdefault(verdicts.of_planned(row), []).append(row['id'])
-    parts = [f'{listed(ids)} ({pairs} pairs)' for pairs, ids in claims_of.items()]
-    return f'Of these verdicts some are interim, since more pairs are planned: {", ".join(parts)}.' if parts else ''
-
-
 def _verdict_on(row: dict[str, Any], scale: str) -> str:
     """A claim with its pairs, its verdict and its estimates, of all tasks and of each task alone."""
     words = row['claim'][0].lower() + row['claim'][1:].rstrip('.')
@@ -402,8 +386,8 @@ def _by_task(names: list[str], scale: str) -> str:
     differences = [_on(task, row) for task, row in scores.items()]
     ratios = [f'{math.exp(row["estimate"]):.1f}' for row in losses.values()]
     return (
-        f'Task by task the difference is {listed(differences)}, and the world-model loss is {listed(ratios)} times '
-        'that of Active.'
+        f'Task by task the world-model loss is {listed(ratios)} times that of Active, and the difference of scores is '
+        f'{listed(differences)}.'
     )
 
 
@@ -432,6 +416,6 @@ def _throughout(secondary: pd.DataFrame) -> str:
     if area.empty or first.empty:
         return ''
     return (
-        f'Over the whole of training the score differs by {verdicts.estimate(area.iloc[0])}, and over its first half, '
-        f'where the paper has Passive ahead, by {verdicts.estimate(first.iloc[0])}.'
+        f'Over the whole of training it is {verdicts.estimate(area.iloc[0])}, over the first half, where the paper has '
+        f'Passive ahead, {verdicts.estimate(first.iloc[0])}.'
     )
