@@ -84,6 +84,14 @@ def test_pictures_are_drawn_of_a_task_that_is_seen_as_pictures():
     assert entry.over([plan.make('active', task, 0, scales.get('smoke')) for task in (CUP, BREAKOUT)]) == [BREAKOUT]
 
 
+def test_a_task_without_the_agents_that_a_figure_is_about_is_left_out():
+    runs = (('active', CUP), ('active', BREAKOUT), ('passive', CUP))
+    specs = [plan.make(*run, 0, scales.get('smoke')) for run in runs]
+    entry = catalogue.Entry('', '', 'study', ('active', 'passive'), None, about=('passive',))
+    assert entry.over(specs) == [CUP]
+    assert entry.over(specs, {specs[2].run_id}) == [CUP, BREAKOUT]  # an optional agent is planned nowhere
+
+
 def test_an_entry_takes_its_agents_and_tasks(study):
     found = FIGURES['figure_7'].of(study)
     assert {spec.task for spec in found.specs} == set(found.metrics.task) == {CUP}
