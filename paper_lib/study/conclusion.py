@@ -331,11 +331,12 @@ def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
         rows = primary[primary.verdict == verdict]
         if len(rows):
             waiting = sum(map(claims.waits, rows.verdict, rows.pairs, rows.p))
-            of_them = f'{word(waiting)} of them ' if waiting < len(rows) else ''
+            of_them = f'{word(waiting)} ' if waiting < len(rows) else ''
             notes = [f' ({of_them}for want of pairs)'] if waiting else []
             exact = rows[rows.p.isna() & (rows.pairs > 0)]
-            notes += [f' ({row.id}, which needs no test, by {_pairs(row)})' for _, row in exact.iterrows()]
-            parts.append(f'{word(len(rows))} {"is" if len(rows) == 1 else "are"} {words}{"".join(notes)}')
+            notes += [f' ({row.id} by {_pairs(row)})' for _, row in exact.iterrows()]
+            verb = '' if parts else 'is ' if len(rows) == 1 else 'are '
+            parts.append(f'{word(len(rows))} {verb}{words}{"".join(notes)}')
     return f'{"So far, of" if is_interim else "Of"} {len(primary)} claims, {listed(parts)}.'
 
 
