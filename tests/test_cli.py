@@ -216,7 +216,8 @@ def test_a_finished_run_needs_its_source_no_more(monkeypatch):
 def test_train_takes_the_values_of_the_first_chapter_that_has_the_task(capsys):
     task = ['train', '--task', 'cup_catch-proprio', '--dry-run']
     assert cli._parse(task).specs()[0] in plan.specs('base_agent', scales.get('laptop'))
-    assert cli._parse([*task, '--chapter', 'study']).specs()[0] in plan.specs('study', scales.get('laptop'))
+    pair = [*task, '--chapter', 'study', '--seed', '40']
+    assert cli._parse(pair).specs()[0] in plan.specs('study', scales.get('laptop'))
     assert cli.main(task) == 0
     words = 'cup_catch-proprio is trained in chapters base_agent, study; these are the values of base_agent'
     assert words in capsys.readouterr().err

@@ -161,7 +161,7 @@ def test_pages_name_targets_of_the_makefile_and_commands(page):
 
 def test_weights_are_there_for_every_task_that_an_interactive_part_plays():
     kept = {path.stem for path in (ROOT / 'figures/weights/laptop').iterdir()}
-    pairs = [weights.wanted('laptop', seed) for seed in (0, 1, 2, 10)]
+    pairs = [weights.wanted('laptop', seed) for seed in (0, 1, 10, 40)]
     whole = [spec for pair in pairs for spec in pair if {x.run_id for x in pair if x.task == spec.task} <= kept]
     assert {spec.run_id for spec in whole} == kept
     assert len(whole) == 3 * len({spec.task for pair in pairs for spec in pair})  # of one pair each
