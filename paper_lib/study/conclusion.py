@@ -19,6 +19,7 @@ NAMED = 4  # tasks that a sentence names; more are counted
 LISTED = 8  # tasks whose estimates are listed
 FUTURE_WORK = 'P5'  # the claim about the experiment that the paper leaves for future work
 UNITS = '0: random actions, 1: Active'  # of scores
+ASIDE = 'a secondary row, which decides no claim'
 # Outcome -> its words, and whether the paper says that it is higher for Passive.
 OUTCOMES = {
     'score': ('score', False),
@@ -62,22 +63,26 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     rows = verdicts.table('study', scales.get(scale), ('C1', 'P9'))
     secondary = rows[(rows.row == claims.SECONDARY) & (rows.pairs > 0)]
     names = list(dict.fromkeys(values.task))
+    of_tasks = _of_each_task(names, scale)
+    scored = [task for task, rows in of_tasks.items() if rows.loc['C1'].pairs] or names
     points = [
         _signs(values),
         _tandem(secondary),
-        f'{_by_task(names, scale)} {_throughout(secondary)}'.strip(),
+        f'{_by_task(of_tasks)} {_throughout(secondary)}'.strip(),
         f'{_state(counts, scale)} {_level(values)}'.strip(),
         maze(scale, has_units=False),
         _verdicts(primary, any(pairs.finished < pairs.planned for pairs in counts)),
-        _stopped(primary, scale),
+        _stopped(primary, of_tasks),
     ]
     passive = _of(secondary, 'C1', 'passive')
     on_main = passive[passive.statistic.str.endswith(f'({claims.ON_MAIN})')].to_dict('records')
-    told = [(claims.ON_MAIN, row) for row in on_main] + [(_where(names), effect)]
-    answers = [ANSWERS[row['verdict']].format(where=where) for where, row in told]
-    effects = [_effect(told[0][1], f' on {told[0][0]}' if on_main else '')]
-    for where, row in told[1:]:
-        effects.append(f'In {_pairs(row)} on {where} it ends {_distance(row)} Active ({_test(row)}).')
+    where = _where(scored)
+    answers = [ANSWERS[row['verdict']].format(where=claims.ON_MAIN) for row in on_main]
+    answers.append(ANSWERS[effect['verdict']].format(where=f'{where}{_with_few_pairs(values, scored, counts)}'))
+    effects = [_effect(row, f' on {claims.ON_MAIN}') for row in on_main] or [_effect(effect, '')]
+    if on_main:
+        all_tasks = f'In {_pairs(effect)} on {where} of equal weight it ends {_distance(effect)} Active'
+        effects.append(f'{all_tasks} ({_test(effect)}).')
     return Conclusion(' '.join(answers), ' '.join(effects), tuple(filter(None, points)))
 
 
@@ -213,6 +218,17 @@ def _where(names: Collection[str]) -> str:
     return listed([tasks.get(name).short for name in names]) if len(names) <= NAMED else f'{word(len(names))} tasks'
 
 
+def _with_few_pairs(values: pd.DataFrame, names: list[str], counts: list[Pairs]) -> str:
+    """How many of these tasks lack planned pairs, as ', four of which have 1 pair so far'; '' if none or all do."""
+    planned = {task: pairs.planned for pairs in counts for task in pairs.tasks}
+    finished = values.groupby('task').pair_seed.nunique()
+    few = [finished[task] for task in names if finished[task] < planned.get(task, 0)]
+    if not 0 < len(few) < len(names):
+        return ''
+    pairs = counted(few[0], 'pair') if len(set(few)) == 1 else f'{min(few)} to {max(few)} pairs'
+    return f', {word(len(few))} of which {"has" if len(few) == 1 else "have"} {pairs} so far'
+
+
 def _distance(row: dict | pd.Series) -> str:
     """How far from Active the agent of a row ends, as '0.12 below'."""
     return f'{number(abs(row["estimate"]))} {"below" if row["estimate"] < 0 else "above"}'
@@ -234,8 +250,9 @@ def _test(row: dict[str, Any]) -> str:
     interval = 'too few pairs for an interval'
     if _interval(row):
         interval = f'95 % interval of the difference {_interval(row)}'
-    adjusted = f', and {probability(row["adjusted_p"])} adjusted for all claims' if row['row'] == claims.PRIMARY else ''
-    return f'{interval}; p {probability(row["p"])}{adjusted}'
+    is_primary = row['row'] == claims.PRIMARY
+    kind = f', and {probability(row["adjusted_p"])} adjusted for all claims' if is_primary else f'; {ASIDE}'
+    return f'{interval}; p {probability(row["p"])}{kind}'
 
 
 def of_claims(ids: tuple[str, ...], scale: str, seeds: int = 0) -> dict[str, list[str]]:
@@ -340,55 +357,49 @@ def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
     return f'{"So far, of" if is_interim else "Of"} {len(primary)} claims, {listed(parts)}.'
 
 
-def _stopped(primary: pd.DataFrame, scale: str) -> str:
+def _stopped(primary: pd.DataFrame, of_tasks: dict[str, pd.DataFrame]) -> str:
     """What came out of the experiment that the paper leaves for future work; '' without runs."""
     (row,) = primary[primary.id == FUTURE_WORK].to_dict('records')
     if not row['pairs']:
         return ''
-    return f'What the paper leaves for future work: {_verdict_on(row, scale)}.'
-
-
-def _verdict_on(row: dict[str, Any], scale: str) -> str:
-    """A claim with its pairs, its verdict and its estimates, of all tasks and of each task alone."""
     words = row['claim'][0].lower() + row['claim'][1:].rstrip('.')
     is_part = row['planned'] > row['pairs']
     pairs = f'{verdicts.of_planned(row)} planned pairs' if is_part else _pairs(row)
-    numbers = '; '.join(filter(None, [verdicts.estimate(row), _of_tasks(row['id'], scale)]))
-    return f'{row["id"]} ({words}) is {row["verdict"]} by {pairs}: {numbers}'
+    found = {task: rows.loc[FUTURE_WORK] for task, rows in of_tasks.items() if rows.loc[FUTURE_WORK].pairs}
+    each = listed([_on(task, own) for task, own in found.items()]) if len(found) > 1 else ''
+    numbers = '; '.join(filter(None, [verdicts.estimate(row), each]))
+    return f'What the paper leaves for future work: {row["id"]} ({words}) is {row["verdict"]} by {pairs}: {numbers}.'
 
 
-def _of_tasks(claim: str, scale: str) -> str:
-    """The primary row of a claim on each task alone; '' where one task has pairs, or too many to list."""
-    parts = [_on(task, row) for task, row in _task_rows(claim, scales.get(scale).tasks('study'), scale).items()]
-    return listed(parts) if len(parts) > 1 else ''
-
-
-def _task_rows(claim: str, names: Collection[str], scale: str) -> dict[str, dict[str, Any]]:
-    """Task -> the primary row of a claim on it alone, of the tasks with pairs; none where there are too many tasks."""
+def _of_each_task(names: Collection[str], scale: str) -> dict[str, pd.DataFrame]:
+    """Task -> the primary rows of all claims on it alone, by id; {} where there are too many tasks to list."""
     found = {}
     for task in names if len(names) <= LISTED else ():
-        (row,) = verdicts.table('study', scales.get(scale), (claim,), secondary=False, task=task).to_dict('records')
-        if row['pairs']:
-            found[task] = row
+        rows = verdicts.table('study', scales.get(scale), verdicts.TESTED['study'], secondary=False, task=task)
+        found[task] = rows.set_index('id')
     return found
 
 
-def _on(task: str, row: dict[str, Any]) -> str:
+def _on(task: str, row: pd.Series) -> str:
     """The estimate of a row on one task, as '-0.34 on walker_walk (p 0.002)'; of too few pairs, with their number."""
     test = _pairs(row) if claims.too_few(row['pairs']) else f'p {probability(row["p"])}'
     return f'{number(row["estimate"])} on {tasks.get(task).short} ({test})'
 
 
-def _by_task(names: list[str], scale: str) -> str:
-    """The primary rows of C1 and C2 on each task alone; '' where there is one task, or there are too many to list."""
-    scores, losses = _task_rows('C1', names, scale), _task_rows('C2', names, scale)
-    if len(scores) < 2 or scores.keys() != losses.keys():
+def _by_task(of_tasks: dict[str, pd.DataFrame]) -> str:
+    """The primary rows of C1 and C2 on each task alone; '' where fewer than two tasks have a normalised score."""
+    scored = {task: rows for task, rows in of_tasks.items() if rows.loc['C1'].pairs}
+    if len(scored) < 2:
         return ''
-    differences = [_on(task, row) for task, row in scores.items()]
-    ratios = [f'{math.exp(row["estimate"]):.1f}' for row in losses.values()]
+    differences = [_on(task, rows.loc['C1']) for task, rows in scored.items()]
+    ratios = [f'{math.exp(rows.loc["C2"].estimate):.1f}' for rows in scored.values()]
+    others = [tasks.get(task).short for task in of_tasks if task not in scored]
+    left_out = ''
+    if others:
+        left_out = f' No score counts on {listed(others)}, where Active ends no better than random actions.'
     return (
         f'Task by task the world-model loss is {listed(ratios)} times that of Active, and the difference of scores is '
-        f'{listed(differences)}.'
+        f'{listed(differences)}.{left_out}'
     )
 
 
@@ -398,7 +409,7 @@ def _tandem(secondary: pd.DataFrame) -> str:
     if rows.empty:
         return ''
     row = rows.iloc[0]  # the others are about the whole of training, and the main tasks
-    return f'Tandem ends {_distance(row)} Active ({_details(row)}; a secondary row, which decides no claim).'
+    return f'Tandem ends {_distance(row)} Active ({_details(row)}; {ASIDE}).'
 
 
 def _of(rows: pd.DataFrame, claim: str, agent: str) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from paper_lib.contract.errors import UserError
-from paper_lib.study import archive, paths, plan, report, scales, verdicts
+from paper_lib.study import archive, claims, paths, plan, report, scales, verdicts
 
 MAIN = scales.MAIN
 FIRST = next(entry.first for entry in scales.get(report.SCALE).planned if entry.chapter == 'study')
@@ -28,10 +28,11 @@ def archived(specs, make_store):
     archive.add(specs, make_store(specs), paths.archive(report.SCALE), 'study')
 
 
-def test_the_answer_begins_in_bold(make_store):
+def test_the_answer_begins_in_bold(make_store, monkeypatch):
+    monkeypatch.setattr(claims, 'random', lambda chapter: lambda task: 0.0)
     archived(pairs(2), make_store)
     lines = report.answer().splitlines()
-    words = "**Over walker_walk and cheetah_run, the paper's effect on the score has not been shown.** In 2"
+    words = "**Over walker_walk and cheetah_run, the paper's effect on the score has not been shown.** In 4"
     assert lines[0].startswith(words)
     assert max(map(len, lines)) <= 128
 
