@@ -155,6 +155,23 @@ def test_a_task_counts_once_it_has_five_pairs_and_all_do_where_fewer_than_two_ha
     assert offline.is_judged(rows[rows.task != 'u']).all()
 
 
+def test_a_further_task_and_agents_that_the_adaptive_schedule_does_not_see_have_columns_of_their_own(monkeypatch):
+    """Degraded agents have more of the measure and are outside, but for the one pair of v, which is turned round."""
+    runs = []
+    for task, seed in (*itertools.product('tu', range(5)), ('v', 0)):
+        measure, ratio = (0.5, 1.3) if task == 'v' else (2.0, 1.4)
+        values = {'score': [50.0], 'promise_ratio': [measure], RIVAL: [ratio]}
+        runs.append(evaluations(f'{task}{seed}a', 'active', task, seed, score=[110.0]))
+        runs.append(evaluations(f'{task}{seed}p', 'passive', task, seed, **values))
+    monkeypatch.setattr(offline, 'of_measured_runs', lambda frames: pd.concat(runs))
+    monkeypatch.setattr(offline.reference, 'random_score', random)
+    found = offline.table(None).set_index(['target', 'measure'])
+    of_target = found.loc[(DEGRADED, 'promise_ratio')]
+    assert of_target[['AUROC', 'lowest task', 'further tasks', 'unseen']].tolist() == [1, 1, 0, 0]
+    assert of_target.pairs == 10 and of_target.verdict == offline.WORKS
+    assert found.loc[OUTSIDE].unseen.isna().all()
+
+
 def judged(value, low, by_task):
     return Judged(value, low, 1.0, by_task, np.full(3, value))
 
