@@ -23,7 +23,7 @@ ALPHAS = ('tandem_alpha_0', 'tandem_alpha_1e-4', 'tandem_alpha_1e-3', 'tandem_al
 THRESHOLDS = ('passive_auto_200', 'passive_auto_165', 'passive_auto_120')
 BEYOND = ('passive_auto_offline',)  # agents that the paper does not have
 MIXES = tuple(f'{kind}_mixed{weight}' for kind in ('active', 'passive', 'tandem') for weight in ('_10', '', '_90'))
-# The two tasks of each suite that Active learned best in the screening of docs/protocol.md, without the main ones.
+# The two tasks of the Control Suite and of Meta-World that Active learned best in the screening of docs/protocol.md.
 FURTHER = ('cup_catch-proprio', 'reacher_hard-proprio', 'button-press-proprio', 'window-open-proprio')
 TESTED = MAIN + FURTHER
 PICTURE_TASKS = ('breakout-vision',)
