@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from paper_lib.study import offline
+from paper_lib.study import forest, offline
 from paper_lib.study.offline import DEGRADED, DIRECTIONS, OUTSIDE, RIVAL, Couples, Judged
 
 
@@ -155,7 +156,8 @@ def test_a_task_counts_once_it_has_five_pairs_and_all_do_where_fewer_than_two_ha
     assert offline.is_judged(rows[rows.task != 'u']).all()
 
 
-def test_a_further_task_and_agents_that_the_adaptive_schedule_does_not_see_have_columns_of_their_own(monkeypatch):
+@pytest.fixture
+def with_a_further_task():
     """Degraded agents have more of the measure and are outside, but for the one pair of v, which is turned round."""
     runs = []
     for task, seed in (*itertools.product('tu', range(5)), ('v', 0)):
@@ -163,13 +165,26 @@ def test_a_further_task_and_agents_that_the_adaptive_schedule_does_not_see_have_
         values = {'score': [50.0], 'promise_ratio': [measure], RIVAL: [ratio]}
         runs.append(evaluations(f'{task}{seed}a', 'active', task, seed, score=[110.0]))
         runs.append(evaluations(f'{task}{seed}p', 'passive', task, seed, **values))
-    monkeypatch.setattr(offline, 'of_measured_runs', lambda frames: pd.concat(runs))
+    return pd.concat(runs)
+
+
+def test_further_tasks_and_agents_that_the_adaptive_schedule_does_not_see_have_columns(
+    with_a_further_task, monkeypatch
+):
+    monkeypatch.setattr(offline, 'of_measured_runs', lambda frames: with_a_further_task)
     monkeypatch.setattr(offline.reference, 'random_score', random)
     found = offline.table(None).set_index(['target', 'measure'])
     of_target = found.loc[(DEGRADED, 'promise_ratio')]
     assert of_target[['AUROC', 'lowest task', 'further tasks', 'unseen']].tolist() == [1, 1, 0, 0]
     assert of_target.pairs == 10 and of_target.verdict == offline.WORKS
     assert found.loc[OUTSIDE].unseen.isna().all()
+
+
+def test_a_further_task_has_a_mark_of_its_own(with_a_further_task):
+    axes = Figure().subplots()
+    forest._draw_target(axes, offline.moments(with_a_further_task, random), DEGRADED)
+    marks = {line.get_marker(): [*line.get_xdata()] for line in axes.lines if [*line.get_ydata()][:1] == [0]}
+    assert (marks['|'], marks['o'], marks['x']) == ([1, 1], [1], [0])
 
 
 def judged(value, low, by_task):

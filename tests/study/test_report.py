@@ -9,6 +9,7 @@ from paper_lib.contract.errors import UserError
 from paper_lib.study import archive, claims, paths, plan, report, scales, verdicts
 
 MAIN = scales.MAIN
+PAIRS = {'C1': 20, 'C2': 40}
 FIRST = next(entry.first for entry in scales.get(report.SCALE).planned if entry.chapter == 'study')
 
 
@@ -63,6 +64,14 @@ def test_runs_stand_with_the_commit_that_trained_them(make_store, monkeypatch):
     text = report.trained_by()
     assert f'| study | {MAIN[0]} | Active, Passive, Tandem: 10, 11 | 1234567 | c0de |  |' in text
     assert 'These 12 runs took 6 hours' in text
+
+
+def test_a_decided_claim_waits_for_the_rest_of_its_planned_pairs(monkeypatch):
+    rows = [{'id': name, 'verdict': claims.SUPPORTED, 'pairs': pairs, 'planned': 40} for name, pairs in PAIRS.items()]
+    monkeypatch.setattr(verdicts, 'primary', lambda scale: rows)
+    progress = {name: verdicts.Progress(planned=40, finished=pairs, needed=6) for name, pairs in PAIRS.items()}
+    monkeypatch.setattr(verdicts, 'progress', lambda scale: progress)
+    assert verdicts.waiting(report.SCALE) == {'C1': ''}
 
 
 def test_what_is_still_to_be_trained_is_counted_with_its_sources(make_store):
