@@ -398,8 +398,8 @@ def _by_task(of_tasks: dict[str, pd.DataFrame]) -> str:
     if others:
         left_out = f' No score counts on {listed(others)}, where Active ends no better than random actions.'
     return (
-        f'Task by task the world-model loss is {listed(ratios)} times that of Active, and the difference of scores is '
-        f'{listed(differences)}.{left_out}'
+        f'Task by task the difference is {listed(differences)}, and the world-model loss is {listed(ratios)} times '
+        f'that of Active.{left_out}'
     )
 
 
@@ -428,6 +428,6 @@ def _throughout(secondary: pd.DataFrame) -> str:
     if area.empty or first.empty:
         return ''
     return (
-        f'Over the whole of training it is {verdicts.estimate(area.iloc[0])}, over the first half, where the paper has '
-        f'Passive ahead, {verdicts.estimate(first.iloc[0])}.'
+        f'Over the whole of training the score differs by {verdicts.estimate(area.iloc[0])}, over the first half, '
+        f'where the paper has Passive ahead, by {verdicts.estimate(first.iloc[0])}.'
     )
