@@ -35,7 +35,7 @@ def setting(specs: list[RunSpec]) -> dict[str, Any]:
 
 
 def code() -> str:
-    """Hash of the files of code that a run is trained with. It depends on their comments too."""
+    """Hash of the files in ROOMS, with which runs are trained. It depends on their comments too."""
     package = pathlib.Path(paper_lib.__file__).parent
     digest = hashlib.sha256()
     for room in ROOMS:

@@ -79,7 +79,8 @@ class Simulator:
         try:
             return float(reward), bool(terminated or truncated), bool(terminated)
         except (TypeError, ValueError):
-            raise UserError(f'task={self._task.id!r}: its reward is {reward!r}; it must be a number') from None
+            wrong = ' '.join(repr(reward).split())
+            raise UserError(f'task={self._task.id!r}: its reward is {wrong}; it must be a number') from None
 
     def _decode(self, action):
         """The environment's own action for an index, or for a vector (A,) in [-1, 1]."""
