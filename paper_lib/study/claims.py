@@ -156,7 +156,7 @@ def every_claim() -> list[Claim]:
             on_early(compared('passive', 'passive_suboptimal', below=MARGIN)),
             on_early(compared('passive_half', 'passive_suboptimal', below=0.0)),
         ),
-        'P9': (falls_back(), compared('passive', above=0.0, table='early')),
+        'P9': (falls_back(), compared('passive', above=0.0, table='early'), on_main(falls_back())),
     }
     return [Claim(name, TEXTS[name], rows[name]) for name in TEXTS]
 

@@ -50,7 +50,7 @@ class Conclusion(NamedTuple):
 def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     """What came out at a scale. `primary` is the table of the primary rows of all claims.
 
-    Where other tasks than the main ones have pairs, the main ones are told alone first. The points: in how many pairs
+    Where other tasks than the main ones have pairs, the main ones are told alone too. The points: in how many pairs
     Passive is behind; where Tandem ends; each task alone, and the whole of training; how many pairs of what size are
     finished, and how well Active learned; what the maze shows; the verdicts on the claims; and the experiment that the
     paper leaves for future work.
@@ -77,12 +77,11 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     passive = _of(secondary, 'C1', 'passive')
     on_main = passive[passive.statistic.str.endswith(f'({claims.ON_MAIN})')].to_dict('records')
     where = _where(scored)
-    answers = [ANSWERS[row['verdict']].format(where=claims.ON_MAIN) for row in on_main]
-    answers.append(ANSWERS[effect['verdict']].format(where=f'{where}{_with_few_pairs(values, scored, counts)}'))
-    effects = [_effect(row, f' on {claims.ON_MAIN}') for row in on_main] or [_effect(effect, '')]
-    if on_main:
-        all_tasks = f'In {_pairs(effect)} on {where} of equal weight it ends {_distance(effect)} Active'
-        effects.append(f'{all_tasks} ({_test(effect)}).')
+    answers = [ANSWERS[effect['verdict']].format(where=f'{where}{_with_few_pairs(values, scored, counts)}')]
+    effects = [_effect(effect, f' on {where} of equal weight' if on_main else '')]
+    for row in on_main:
+        answers.append(ANSWERS[row['verdict']].format(where=f'{claims.ON_MAIN} alone'))
+        effects.append(f'In {_pairs(row)} on {claims.ON_MAIN} it ends {_distance(row)} Active ({_test(row)}).')
     return Conclusion(' '.join(answers), ' '.join(effects), tuple(filter(None, points)))
 
 
@@ -120,8 +119,7 @@ def _beyond(row: pd.Series, rival: pd.Series) -> str:
     first = listed([agents.get(name).label for name in offline.SEEN])
     columns = {
         'later agents': f'without {first}, on whose runs the measures were first looked at',
-        'further tasks': f'on further tasks, with fewer than {word(offline.FEWEST_PAIRS)} pairs each',
-        'unseen': f'for degraded agents of all tasks whose OOD ratio is {offline.THRESHOLD:g} or less',
+        'further tasks': 'on further tasks, which have too few pairs to confirm it',
     }
     parts = []
     for column, where in columns.items():
@@ -249,7 +247,7 @@ def _test(row: dict[str, Any]) -> str:
     """How sure a row is: its interval and its p, of a primary row also the adjusted one."""
     interval = 'too few pairs for an interval'
     if _interval(row):
-        interval = f'95 % interval of the difference {_interval(row)}'
+        interval = f'95 % interval {_interval(row)}'
     is_primary = row['row'] == claims.PRIMARY
     kind = f', and {probability(row["adjusted_p"])} adjusted for all claims' if is_primary else f'; {ASIDE}'
     return f'{interval}; p {probability(row["p"])}{kind}'
