@@ -108,7 +108,7 @@ class Entry:
 
         These are the paper's. If the chapter has none of them, they are as many others that fit: first those on which
         most of the agents are planned, then in the order of the chapter. A task on which half of these or fewer are
-        planned is not shown, nor one without an agent that the entry is about, if other tasks have one.
+        planned is not shown, nor one on which only agents are planned that the entry is not about.
         """
         names = []
         own = self.agents
@@ -118,7 +118,7 @@ class Entry:
             if spec.agent in own and spec.run_id not in optional:
                 planned[spec.task].add(spec.agent)
         names = list(dict.fromkeys(names))
-        names = [task for task in names if planned[task].intersection(self.subject)] or names
+        names = [task for task in names if not planned[task] or planned[task].intersection(self.subject)] or names
         if self.tested:
             names = [task for task in names if task not in exploratory] or names
         if self.tasks is None:
