@@ -4,20 +4,24 @@ Results are written whole or not at all. papermill alone would take the first ke
 would hide what the notebook reports meanwhile.
 """
 
+import concurrent.futures
 import contextlib
 import logging
 import os
 import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from paper_lib import machine
 from paper_lib.contract.errors import RunError, UserError, choose
 from paper_lib.study import paths
 
 LONGEST_FOLDER = 60  # letters of a folder for sockets: the path of a socket has at most 103
+_KERNELS = weakref.WeakSet()  # managers of the kernels of this process, some of which have ended
 EXPECTED = ('UserError', 'RunError', 'Busy')  # errors of a cell whose message says it all
 
 
@@ -57,27 +61,30 @@ def run(path: Path, values: dict[str, Any], runs: Path | None = None, output: Pa
 
 
 def run_all(
-    names: tuple[str, ...],
+    chosen: list[Path],
     values: dict[str, Any],
     runs: Path | None,
     output: Path | None,
     say: Callable[[str], None],
+    at_once: int = 1,
 ) -> list[UserError]:
-    """Run these notebooks, or all, one after the other, and write the other pages; returns what failed.
+    """Run these notebooks, `at_once` at a time, and write the other pages; returns what failed.
 
     Where one fails the next one still runs. `say` is told when a notebook begins and ends. Without `output` the
-    results are those of the scale. Raises UserError for an unknown name.
+    results are those of the scale. Notebooks that train should run one after the other: training takes all cores.
     """
-    failures = []
-    for path in find(names):
+
+    def attempt(path: Path) -> UserError | None:
         say(f'{path.stem}: running')
         try:
             page = run(path, values, runs, output)
         except UserError as error:
             say(f'{path.stem}: failed')
-            failures.append(error)
-        else:
-            say(f'{path.stem}: done, {page}')
+            return error
+        say(f'{path.stem}: done, {page}')
+        return None
+
+    failures = [error for error in _side_by_side(attempt, chosen, at_once) if error]
     if output is None:
         try:
             _write_pages(values['scale'])
@@ -101,9 +108,29 @@ def redraw(scale: str) -> None:
     The files in the repository were made in this way. Raises RunError for the first notebook that fails.
     """
     with tempfile.TemporaryDirectory(prefix='paper-lib-') as no_runs:
-        for path in find(()):
+
+        def draw(path: Path) -> None:
             run(path, {'scale': scale, 'train': 'no'}, Path(no_runs))
+
+        _side_by_side(draw, find(()), len(machine.cores()))
     _write_pages(scale)
+
+
+def _side_by_side(function: Callable[[Path], Any], chosen: list[Path], at_once: int) -> list[Any]:
+    """The results of a function that runs a notebook, `at_once` notebooks at a time.
+
+    After an error no other notebook begins. An interrupt ends the kernels too.
+    """
+    if at_once == 1:
+        return [function(path) for path in chosen]
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        try:
+            return list(pool.map(function, chosen))
+        except KeyboardInterrupt:  # or a termination, which is one
+            for manager in [*_KERNELS]:
+                if manager.has_kernel:
+                    manager.provisioner.process.kill()
+            raise
 
 
 def differences(scale: str) -> list[str]:
@@ -196,6 +223,10 @@ def kernel(sockets: Path, runs: Path | None) -> type:
     argv = [sys.executable, '-Xfrozen_modules=off', '-m', 'ipykernel_launcher', '-f', '{connection_file}']
 
     class Kernel(AsyncKernelManager):
+        def __init__(self, **options):
+            super().__init__(**options)
+            _KERNELS.add(self)
+
         kernel_spec = KernelSpec(argv=argv, env=env, display_name='Python 3', language='python')
 
         @default('transport')

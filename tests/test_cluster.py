@@ -49,7 +49,7 @@ def test_a_plan_has_a_row_per_notebook_and_one_of_all_together(call):
 
 
 def test_a_plan_counts_what_is_finished(call, monkeypatch):
-    done = book.every(scales.get('smoke'), 0, Store('none'))[0].needs()
+    done = book.every({'scale': 'smoke'}, Store('none'))[0].needs()
     monkeypatch.setattr(Store, 'status', lambda self, spec: 'done' if spec in done else 'missing')
     _, out, _ = call('cluster', 'plan', '0_base_agent', '--scale', 'smoke', '--json')
     (base, together) = json.loads(out)
@@ -60,7 +60,7 @@ def test_what_is_finished_of_a_job_is_counted_as_done_and_costs_nothing(call, mo
     """In the row of all notebooks as in each: a job of which one run is left has the price of that run."""
     command = ('cluster', 'plan', '1_toy_maze', '--scale', 'smoke', '--site', SLURM, '--json')
     before = json.loads(call(*command)[1])
-    needed = book.every(scales.get('smoke'), 0, Store('none'))[1].needs()
+    needed = book.every({'scale': 'smoke'}, Store('none'))[1].needs()
     done = {spec for spec in needed if not spec.source and spec.pair_seed == 0}
     monkeypatch.setattr(Store, 'status', lambda self, spec: 'done' if spec in done else 'missing')
     _, out, err = call(*command)
@@ -84,7 +84,7 @@ def test_a_plan_can_be_written_for_a_snakemake_of_ones_own(call, tmp_path):
 
 def test_runs_that_were_interrupted_are_planned_with_those_that_they_were_begun_with(call, tmp_path):
     """With other notebooks, or other lanes in the site file, a plan would group them in another way."""
-    needed = book.every(scales.get('smoke'), 0, Store('none'))[1].needs()
+    needed = book.every({'scale': 'smoke'}, Store('none'))[1].needs()
     programs = [program for job in jobs.plan(needed, lanes=2) for program in job.programs]
     lanes = next([second.run_id, first.run_id] for first, second in (each for each in programs if len(each) == 2))
     for run_id in lanes:
@@ -174,7 +174,7 @@ def test_a_refused_cancellation_is_an_error(call, tmp_path, monkeypatch):
 def test_status_is_that_of_the_runs_first(call, tmp_path, monkeypatch):
     """A source that failed, its followers that wait, and a run that two processes wrote."""
     monkeypatch.setenv('PATH', str(tmp_path))  # no squeue
-    (validation,) = (each for each in book.every(scales.get('smoke'), 0, Store('none')) if each.name == '2_validation')
+    (validation,) = (each for each in book.every({'scale': 'smoke'}, Store('none')) if each.name == '2_validation')
     first, second, *_ = [spec for spec in validation.needs() if not spec.source]
     store = Store(tmp_path / 'runs')
     store.path(first).mkdir(parents=True)

@@ -117,11 +117,11 @@ class _Common:
         """Raises UserError for a wrong name or value, and for a mistake in the site file."""
         from paper_lib.data.store import Store
         from paper_lib.engine import site as sites
-        from paper_lib.study import book, scales
+        from paper_lib.study import book
 
         site = sites.read(self.site) if self.site else sites.Site()
         store = Store(self.runs)
-        books = {each.name: each for each in book.every(scales.get(self.scale), self.seeds, store)}
+        books = {each.name: each for each in book.every({'scale': self.scale, 'seeds': self.seeds}, store)}
         chosen = [choose('notebook', name, books) for name in self.names or books]
         notebooks = {each.name: each.needs() for each in chosen}
         return _Study(notebooks, site, store)

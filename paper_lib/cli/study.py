@@ -29,15 +29,20 @@ class Notebooks:
     """folder of the pages and the executed notebooks, in place of figures/SCALE and build/SCALE"""
 
     def __call__(self) -> int:
-        from paper_lib import notebooks
-        from paper_lib.study import parameters
+        from paper_lib import machine, notebooks
+        from paper_lib.data.store import Store
+        from paper_lib.study import book, parameters
 
         types = {field.name: field.type for field in dataclasses.fields(parameters.Parameters)}
         values = {'scale': self.scale}
         for name, text in self.parameters:
             values[name] = convert(name, text, types.get(name, str))
         parameters.check(values)
-        failures = notebooks.run_all(self.names, values, self.runs, self.output, _say)
+        chosen = notebooks.find(self.names)
+        names = {path.stem for path in chosen}
+        trains = any(opened.to_train() for opened in book.every(values, Store(self.runs)) if opened.name in names)
+        at_once = 1 if trains else len(machine.cores())
+        failures = notebooks.run_all(chosen, values, self.runs, self.output, _say, at_once)
         if failures:
             return end(2, '\n'.join(f'error: {failure}' for failure in failures))
         return 0

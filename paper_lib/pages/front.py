@@ -118,7 +118,7 @@ def render(folder: Path, scale: str) -> str:
 
 def _run_it(scale: Scale) -> str:
     """The first commands, and where to read on."""
-    lacking = {spec.run_id for opened in book.every(scale, 0, None) for spec in opened.lacking('yes')}
+    lacking = {spec.run_id for opened in book.every({'scale': scale.name}, None) for spec in opened.lacking('yes')}
     trains = f'this trains {len(lacking)} runs first' if lacking else 'all runs that this needs are here'
     if not scale.trains:
         trains = 'docs/cluster.md says how to train them'

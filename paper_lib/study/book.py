@@ -268,11 +268,12 @@ def open(name: str, names: dict[str, Any], store: Any) -> Book:
     return _open(name, chosen, chapters, planned, store)
 
 
-def every(scale: scales.Scale, seeds: int, store: Any) -> list[Book]:
-    """All notebooks of a scale, with training on. It is much faster than to open one after the other."""
-    chosen = parameters.check({'scale': scale.name, 'train': 'yes', 'seeds': seeds})
-    chapters = {chapter: plan.specs(chapter, scale, seeds, optional=True) for chapter in scale.chapters}
-    planned = plan.planned(scale, seeds)
+def every(names: dict[str, Any], store: Any) -> list[Book]:
+    """All notebooks with these parameters, as `open`. It is much faster than to open one after the other."""
+    chosen = parameters.check(names)
+    scale = scales.get(chosen.scale)
+    chapters = {chapter: plan.specs(chapter, scale, chosen.seeds, optional=True) for chapter in scale.chapters}
+    planned = plan.planned(scale, chosen.seeds)
     return [_open(name, chosen, chapters, planned, store) for name in catalogue.CLAIMS]
 
 

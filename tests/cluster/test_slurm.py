@@ -18,7 +18,7 @@ import rig
 from paper_lib.data import attempts, lease
 from paper_lib.data.store import Store
 from paper_lib.engine import workflow
-from paper_lib.study import book, scales
+from paper_lib.study import book
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = """
@@ -45,7 +45,7 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / 'site.toml').write_text(SITE)
         self.store = Store(folder / 'runs')
-        (shown,) = (each for each in book.every(scales.get('smoke'), 0, self.store) if each.name == notebook)
+        (shown,) = (each for each in book.every({'scale': 'smoke'}, self.store) if each.name == notebook)
         self.specs = shown.needs()
         self.driver = None
 

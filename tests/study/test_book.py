@@ -272,10 +272,11 @@ def test_what_came_out_is_of_as_many_pairs_as_are_asked_for(make_store):
     assert '; 1 pair,' in make(make_store([]), '1_toy_maze', train='no', seeds=1).outcome()._repr_html_()
 
 
-def test_pairs_beyond_those_trained_unasked_are_planned_by_no_notebook():
+def test_pairs_beyond_those_trained_unasked_are_planned_by_no_notebook(monkeypatch):
     smoke = scales.get('smoke')
     begun = Planned('study', ('cup_catch-proprio',), ('active',), 3, first=10, unasked=1)
     scale = dataclasses.replace(smoke, planned=(*smoke.planned, begun))
     assert len(plan.specs('study', scale, optional=True)) == len(plan.specs('study', scale)) + 2
-    for opened in book.every(scale, 0, None):
+    monkeypatch.setitem(scales.SCALES, 'smoke', scale)
+    for opened in book.every({'scale': 'smoke'}, None):
         assert opened.planned == plan.planned(scale)
