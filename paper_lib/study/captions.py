@@ -11,6 +11,7 @@ from paper_lib.study import (
     claims,
     comparisons,
     episodes,
+    offline,
     parameters,
     published,
     scales,
@@ -22,7 +23,7 @@ from paper_lib.study import (
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.figures import OUTLIER
 from paper_lib.study.frames import Frames
-from paper_lib.study.names import listed, unwrapped
+from paper_lib.study.names import listed, unwrapped, word
 from paper_lib.study.paper import PAPER_TASKS
 
 WITHIN = f'from resampling within tasks; there is none if a task has fewer than {stats.FEWEST} seeds'
@@ -55,6 +56,8 @@ def _words(frames: Frames) -> dict[str, Any]:
         'at': published.AT,
         'band': unwrapped(BAND),
         'baseline': BASELINE.format(**agents.AGENTS),
+        'fewest': word(claims.FEWEST),
+        'fewest_measured': word(offline.FEWEST_PAIRS),
         'first': _first_seeds(frames),
         'hallucinates': episodes.HALLUCINATES,
         'known_pair': claims.KNOWN_PAIR,
@@ -64,6 +67,7 @@ def _words(frames: Frames) -> dict[str, Any]:
         'mean_normalised': f'Only scores are normalised. {unwrapped(NORMALISED)}' if _mean_column(frames) else '',
         'mean_over': MEAN_OVER,
         'normalised': unwrapped(NORMALISED),
+        'offline': offline,
         'normalised_loss': NORMALISED_LOSS,
         'outlier': OUTLIER,
         'schedules': unwrapped(schedules),

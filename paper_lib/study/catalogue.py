@@ -246,7 +246,7 @@ ROWS = (
         data, (d, hatched) agents on data of pure exploration, and (e) agents that add data of their own. 1 is
         {active.label} of the same pair (dashed). The distance from it is in units of what {active.label} gains over
         random actions, as in the claims. Bar: mean over tasks. Black line: its 95 % interval, by the sign-flip test of
-        the claims (fewer than six pairs have none). White marks: mean of each task. Dotted: {passive.label} of the
+        the claims (fewer than {fewest} pairs have none). White marks: mean of each task. Dotted: {passive.label} of the
         pairs that the panel shows. Tasks on which {active.label} is no better than random are left out.""",
         tested=True,
         about=('compared',),
@@ -690,13 +690,14 @@ ROWS = (
         _draws('forest.draw'),
         title='Which measures tell degraded agents from others',
         text="""Measures that take no step in an environment and, last, the OOD ratio of the paper, which takes
-        episodes. How well do they tell, within a task, (a) agents whose gain over random actions is below 0.8 of that
-        of the {active.label} agent of their pair, and (b) agents whose OOD ratio is above the paper's threshold?
-        AUROC: take one run of either kind at the same moment. It is the share of such couples in which the degraded
-        agent (b: the one with the higher OOD ratio) has the higher measure (in rows marked 'less': the lower one).
-        Returns in other models need final weights of a pair and are known of Active, Passive and Tandem at the end.
-        Line: chance (0.5). Dotted: what the protocol asks for (0.8). Bars: 95 % bootstrap interval over pairs. Further
-        tasks have fewer than five pairs, and count in no other mark.""",
+        episodes. How well do they tell, within a task, (a) agents whose gain over random actions is below
+        {offline.LEAST_GAIN:g} of that of the {active.label} agent of their pair, and (b) agents whose OOD ratio is
+        above the paper's threshold? AUROC: take one run of either kind at the same moment. It is the share of such
+        couples in which the degraded agent (b: the one with the higher OOD ratio) has the higher measure (in rows
+        marked 'less': the lower one). Returns in other models need final weights of a pair and are known of Active,
+        Passive and Tandem at the end. Line: chance ({offline.CHANCE:g}). Dotted: what the protocol asks for
+        ({offline.GOOD:g}). Bars: 95 % bootstrap interval over pairs. Further tasks have fewer than {fewest_measured}
+        pairs, and count in no other mark.""",
         tasks=scales.TESTED,
     ),
     Entry(
@@ -710,13 +711,14 @@ ROWS = (
         training, with its 95 % interval and the lowest one of a task; over all moments (returns in other models are
         known only at the end); of the offline agents alone; of the later agents alone (all but {active.label},
         {passive.label} and {tandem.label}), which were trained after the measures had been looked at; on further tasks,
-        which have fewer than five pairs and are in no other column but the next one. unseen: of the degraded agents of
-        all tasks whose OOD ratio is 1.35 or less, so that the adaptive schedule does not see them. rank correlation:
-        Spearman's, within tasks, of the measure with the gain; the effective share and the return in other models, of
-        which degraded agents should have less, are turned round. other task: the threshold that is best on all other
-        tasks, applied to the task left out; its balanced accuracy. verdict: a measure works if its AUROC is at least
-        0.8 on every task and its interval lies above 0.5, and fails otherwise. With fewer than five pairs on each of
-        two tasks there is no verdict.""",
+        which have fewer than {fewest_measured} pairs and are in no other column but the next one. unseen: of the
+        degraded agents of all tasks whose OOD ratio is {offline.THRESHOLD:g} or less, so that the adaptive schedule
+        does not see them. rank correlation: Spearman's, within tasks, of the measure with the gain; the effective share
+        and the return in other models, of which degraded agents should have less, are turned round. other task: the
+        threshold that is best on all other tasks, applied to the task left out; its balanced accuracy. verdict: a
+        measure works if its AUROC is at least {offline.GOOD:g} on every task and its interval lies above
+        {offline.CHANCE:g}, and fails otherwise. With fewer than {fewest_measured} pairs on each of two tasks there is
+        no verdict.""",
         tasks=scales.TESTED,
     ),
     Entry(

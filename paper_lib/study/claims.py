@@ -4,6 +4,7 @@ C1 to C12 are the claims of the paper; P1 to P9 are what its published version a
 """
 
 import functools
+import itertools
 import typing
 
 import numpy as np
@@ -28,12 +29,12 @@ from paper_lib.study.comparisons import (
     finite,
     freeway_tasks,
     of_steps,
-    on_tasks,
     only_on,
+    part_on,
+    part_without,
     smallest_distance,
     solved_early,
     split_by_task,
-    without_pair,
 )
 from paper_lib.study.names import listed
 from paper_lib.study.scales import MAIN
@@ -48,7 +49,7 @@ PRIMARY, SECONDARY = 'primary', 'secondary'
 NO_RUNS, SUPPORTED, CONTRADICTED, UNDECIDED = 'no runs', 'supported', 'contradicted', 'undecided'
 NOT_FINITE = 'A value is not a finite number.'
 COLUMNS = [
-    'id', 'claim', 'row', 'statistic', 'asked', 'estimate', 'low', 'high', 'p', 'adjusted_p', 'pairs', 'tasks',
+    'id', 'claim', 'row', 'part', 'statistic', 'asked', 'estimate', 'low', 'high', 'p', 'adjusted_p', 'pairs', 'tasks',
     'verdict', 'words', 'iqm', 'iqm_low', 'iqm_high',
 ]  # fmt: skip
 
@@ -99,7 +100,7 @@ def every_claim() -> list[Claim]:
         other_thresholds.append(compared(agent, 'passive_10', 'added', below=0.0))
     on_early = functools.partial(only_on, chosen=solved_early, words='tasks that Active solves early')
     on_freeway = functools.partial(only_on, chosen=freeway_tasks, words='freeway')
-    on_main = functools.partial(on_tasks, names=MAIN, words=ON_MAIN)
+    on_main = functools.partial(part_on, names=MAIN, words=ON_MAIN)
     lower_scores = tuple(compared(agent, below=0.0) for agent in offline)
     higher_losses = tuple(compared_loss(agent, above=0.0) for agent in offline)
     higher_errors = tuple(compared_value_error(agent, above=0.0) for agent in offline)
@@ -131,7 +132,7 @@ def every_claim() -> list[Claim]:
             *(distance(agent, lambda x: x > 0) for agent in tiny),
             *(compared(agent, below=0.0) for agent in tiny),
         ),
-        'C11': (*shared_model, without_pair(shared_model[0], KNOWN_PAIR)),
+        'C11': (*shared_model, part_without(shared_model[0], KNOWN_PAIR)),
         'C12': (
             correlation('Active, Passive and Tandem', 'compared'),
             correlation('all agents', agents.EVERY)._replace(listed=exceptions),
@@ -148,7 +149,7 @@ def every_claim() -> list[Claim]:
             stopped,
             compared_loss('active_stopped', above=0.0),
             compared_value_error('active_stopped', above=0.0),
-            without_pair(stopped, KNOWN_PAIR),
+            part_without(stopped, KNOWN_PAIR),
         ),
         'P6': (compared('passive_1', 'passive', below=0.0),),
         'P7': (on_freeway(compared('passive', below=0.0)), on_freeway(compared_loss('passive', below=0.0))),
@@ -256,13 +257,13 @@ def table(
 ) -> pd.DataFrame:
     """One row per comparison of the claims `ids`, also of comparisons without runs, but not of parts without pairs.
 
-    Columns: id, claim, row (primary or secondary), statistic, asked (where the mean lies if the claim holds), estimate
-    (`stats.mean_of_tasks`), low, high (its 95 % interval), p (`stats.p_of_range`), adjusted_p (Holm, over the primary
-    rows of all claims), pairs (same task and pair seed), tasks, verdict, words, and for comparison iqm, iqm_low,
-    iqm_high (interquartile mean of all pairs with its bootstrap interval). `random` gives the mean score of the uniform
-    random policy in a task. Without `primary` all rows are secondary, because the claims are judged by other metrics
-    than these. `traces` has the steps of the final episodes, for the claims about steps. Without `secondary` there is
-    only the first row of each claim.
+    Columns: id, claim, row (primary or secondary), part (of which pairs; '' of all), statistic, asked (where the mean
+    lies if the claim holds), estimate (`stats.mean_of_tasks`), low, high (its 95 % interval), p (`stats.p_of_range`),
+    adjusted_p (Holm, over the primary rows of all claims), pairs (same task and pair seed), tasks, verdict, words, and
+    for comparison iqm, iqm_low, iqm_high (interquartile mean of all pairs with its bootstrap interval). `random` gives
+    the mean score of the uniform random policy in a task. Without `primary` all rows are secondary, because the claims
+    are judged by other metrics than these. `traces` has the steps of the final episodes, for the claims about steps.
+    Without `secondary` there is only the first row of each claim.
     """
     runs = gather(metrics, random, traces)
     rows = []
@@ -274,8 +275,8 @@ def table(
         for row in claim_rows:
             kind = PRIMARY if primary and row is claim.rows[0] else SECONDARY
             found = outcome(row, runs)
-            if found['pairs'] or not row.is_part:
-                rows.append({'id': claim.id, 'claim': claim.text, 'row': kind} | found)
+            if found['pairs'] or not row.part:
+                rows.append({'id': claim.id, 'claim': claim.text, 'row': kind, 'part': row.part} | found)
     results = pd.DataFrame(rows, columns=[*COLUMNS, 'limits', 'tests'])
     is_corrected = (results.row == PRIMARY) & results.tests
     results['adjusted_p'] = results.adjusted_p.astype(float)
@@ -318,6 +319,9 @@ def outcome(row: Row, runs: Runs) -> dict[str, typing.Any]:
 def too_few(pairs: int) -> bool:
     """Whether a row with so many pairs is undecided whatever they show: even if all agree, p is not below LEVEL."""
     return 2.0 ** (1 - pairs) >= LEVEL
+
+
+FEWEST = next(pairs for pairs in itertools.count(1) if not too_few(pairs))  # that can decide a row
 
 
 def waits(verdict: str, pairs: int, p: float | None) -> bool:

@@ -51,7 +51,7 @@ class Row(typing.NamedTuple):
     below: float = np.inf
     exact: typing.Callable[[pd.Series], pd.Series] | None = None  # condition for every single value; then there is no p
     listed: typing.Callable[[Runs], str] | None = None  # words that are added to the statistic
-    is_part: bool = False  # of another row, without some of its pairs; it has no values where nothing is left out
+    part: str = ''  # the pairs that it has of another row; it has no values where it would have all of them
 
 
 # How a row of a comparison is worded: columns that are no quantity, and tables of `Runs`.
@@ -265,25 +265,25 @@ def only_on(row: Row, chosen: typing.Callable[[Runs], list[str]], words: str) ->
     return row._replace(statistic=f'{row.statistic} ({words})', values=values)
 
 
-def without_pair(row: Row, seed: int) -> Row:
-    """The same row without the pairs of this seed."""
+def part_without(row: Row, seed: int) -> Row:
+    """The part of a row without the pairs of this seed."""
     return _part(row, 'pair_seed', lambda seeds: seeds != seed, f'without pair {seed}')
 
 
-def on_tasks(row: Row, names: typing.Collection[str], words: str) -> Row:
-    """The same row on these tasks alone, where it has others too. `words` says which tasks these are."""
+def part_on(row: Row, names: typing.Collection[str], words: str) -> Row:
+    """The part of a row on these tasks. `words` says which tasks these are."""
     return _part(row, 'task', lambda tasks: tasks.isin(names), words)
 
 
 def _part(row: Row, level: str, is_kept: typing.Callable[[pd.Index], np.ndarray], words: str) -> Row:
-    """The same row on the pairs whose `level` of PAIR is kept."""
+    """The part of a row with the pairs whose `level` of PAIR is kept."""
 
     def values(runs):
         of_all_pairs = row.values(runs)
         kept = is_kept(of_all_pairs.index.get_level_values(level))
         return of_all_pairs[kept & ~np.all(kept)]
 
-    return row._replace(statistic=f'{row.statistic} ({words})', values=values, is_part=True)
+    return row._replace(statistic=f'{row.statistic} ({words})', values=values, part=words)
 
 
 def solved_early(runs: Runs) -> list[str]:

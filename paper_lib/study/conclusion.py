@@ -75,7 +75,7 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
         _stopped(primary, of_tasks),
     ]
     passive = _of(secondary, 'C1', 'passive')
-    on_main = passive[passive.statistic.str.endswith(f'({claims.ON_MAIN})')].to_dict('records')
+    on_main = passive[passive.part == claims.ON_MAIN].to_dict('records')
     where = _where(scored)
     answers = [ANSWERS[effect['verdict']].format(where=f'{where}{_with_few_pairs(values, scored, counts)}')]
     effects = [_effect(effect, f' on {where} of equal weight' if on_main else '')]
@@ -120,6 +120,7 @@ def _beyond(row: pd.Series, rival: pd.Series) -> str:
     columns = {
         'later agents': f'without {first}, on whose runs the measures were first looked at',
         'further tasks': 'on further tasks, which have too few pairs to confirm it',
+        'unseen': 'for degraded agents whose OOD ratio does not show it',
     }
     parts = []
     for column, where in columns.items():

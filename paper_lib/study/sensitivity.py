@@ -49,7 +49,7 @@ def table(frames: Frames, random: Callable[[str], float] = reference.random_scor
     Columns: verdict, final, summary, agent (compared with Active), estimate, low, high, pairs, choice.
     """
     (claim,) = (claim for claim in claims.every_claim() if claim.id == 'C1')
-    of_finals = [row for row in claim.rows if not row.is_part and comparisons.WHEN['areas'] not in row.statistic]
+    of_finals = [row for row in claim.rows if not row.part and comparisons.WHEN['areas'] not in row.statistic]
     rows = []
     for share in SHARES:
         runs = claims.gather(cut(of_tested_tasks(frames), share), random)

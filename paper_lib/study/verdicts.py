@@ -1,7 +1,6 @@
 """The claims tested on the archived runs of a scale."""
 
 import collections
-import itertools
 import math
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
@@ -74,12 +73,11 @@ def progress(scale: str) -> dict[str, Progress]:
 def _progress(specs: list[RunSpec], archived: Collection[str]) -> dict[str, Progress]:
     finished = [spec for spec in specs if spec.run_id in archived]
     in_plan = {spec.agent for spec in specs}
-    fewest = next(count for count in itertools.count(1) if not claims.too_few(count))
     found = {}
     for claim in claims.every_claim():
         row = claim.rows[0]
         names = in_plan.intersection(row.agents)
-        needed = 1 if row.exact else fewest
+        needed = 1 if row.exact else claims.FEWEST
         found[claim.id] = Progress(_pairs_with(names, specs), _pairs_with(names, finished), needed)
     return found
 

@@ -237,6 +237,20 @@ def test_an_observation_that_does_not_fit_its_space_is_one_line(make, space, goo
     assert text.startswith("task='gym:Probe-v0': observes what its observation space has not (") and words in text
 
 
+@pytest.mark.parametrize('method, old', [
+    ('reset', lambda: np.zeros(2)),
+    ('reset', lambda seed, options: np.zeros(3)),
+    ('step', lambda action: (np.zeros(2), 1.0, False, {})),
+])  # fmt: skip
+def test_the_interface_of_the_older_gym_is_one_line(make, monkeypatch, method, old):
+    env = make(UNIT, np.zeros(2))
+    reset(env)
+    monkeypatch.setattr(env.probe, method, old)
+    with pytest.raises(UserError, match=r"^task='gym:Probe-v0': must have the interface of Gymnasium 1: .*\)$"):
+        step(env, [1, 0])
+        reset(env)
+
+
 @pytest.mark.parametrize('reward', [None, 'one', np.ones(2)])
 def test_a_reward_that_is_no_number_is_one_line(make, monkeypatch, reward):
     env = make(UNIT, np.zeros(2))

@@ -11,6 +11,7 @@ nothing behind. Resumed runs and pairs of runs rely on this;
 `paper_lib.envs.check.check_reproducible` tests it.
 """
 
+import contextlib
 import dataclasses
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 PREFIX = 'gym:'
 PACKAGES = ('gymnasium==1.4.0',)
+# What Python says of an environment whose methods take or return what those of the older package gym did.
+OLD = ("unexpected keyword argument 'seed'", 'to unpack (expected 2', 'to unpack (expected 5')
 LIMIT = 1000  # steps of an episode if the environment sets no limit
 
 
@@ -72,10 +75,12 @@ class Simulator:
 
     def reset(self, seeds: np.random.SeedSequence) -> None:
         seed = int(seeds.generate_state(1)[0]) % 2**31  # some environments take no larger seed
-        self._observation, _ = self._env.reset(seed=seed)
+        with _of_today(self._task):
+            self._observation, _ = self._env.reset(seed=seed)
 
     def act(self, action: np.ndarray | int) -> tuple[float, bool, bool]:
-        self._observation, reward, terminated, truncated, _ = self._env.step(self._decode(action))
+        with _of_today(self._task):
+            self._observation, reward, terminated, truncated, _ = self._env.step(self._decode(action))
         try:
             return float(reward), bool(terminated or truncated), bool(terminated)
         except (TypeError, ValueError):
@@ -113,6 +118,19 @@ class Simulator:
         parts = [flatten(entry.space, entry.of(self._observation)) for entry in self._parts]
         with np.errstate(over='ignore'):  # what is too large is refused as infinite
             return np.concatenate(parts).astype(np.float32)
+
+
+@contextlib.contextmanager
+def _of_today(task: Task) -> Iterator[None]:
+    """Raise UserError for an environment that follows the older interface of gym."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if not any(words in str(error) for words in OLD):
+            raise
+        wanted = 'reset(seed=, options=) returns observation, info; step returns observation, reward, terminated, '
+        wanted += 'truncated, info'
+        raise UserError(f'task={task.id!r}: must have the interface of Gymnasium 1: {wanted} ({error})') from None
 
 
 def find(task_id: str) -> Task | None:
