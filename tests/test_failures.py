@@ -243,7 +243,7 @@ def test_folder_that_cannot_hold_runs_is_named(refused, tmp_path, args):
     path = tmp_path / 'file'
     path.write_text('')
     refused(*args, runs=path, words=[f'{path}: Not a directory; remove the cause'])
-    refused(*args, runs='', words=["folder='': must be the name of a folder"])
+    refused(*args, runs='', words=["path='': must be the name of a file or folder"])
 
 
 @pytest.mark.parametrize('args', [[*TRAIN, 'active'], [*TRAIN, 'active', '--dry-run'], ['runs', '--scale', 'smoke'],

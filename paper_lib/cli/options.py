@@ -116,7 +116,7 @@ Scale = Annotated[str, tyro.conf.arg(help='see `paper-lib scales`')]
 
 def _path(text: str) -> Path:
     if not text:
-        raise UserError("folder='': must be the name of a folder")
+        raise UserError("path='': must be the name of a file or folder")
     return Path(os.path.expanduser(text))  # shells do not expand `--runs=~/x`
 
 

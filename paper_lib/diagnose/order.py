@@ -58,7 +58,8 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
         f'findings of the audit: {len(findings)}')  # fmt: skip
     known = diagnosis.known()
     rule = diagnosis.learn(known) if len(known) else None
-    doubted = rule.doubts if rule else ()
+    own_doubts = doubts(order, discrete)
+    doubted = (*(rule.doubts if rule else (diagnosis.NO_KNOWN,)), *own_doubts)
     if doubted:
         say(f'the verdict will be {CANNOT_TELL!r}, whatever is measured: {" ".join(doubted)}')
     name = f'{order.name}_played' if order.env else order.name
@@ -75,7 +76,7 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
     for spec, of_all in zip(specs, across(specs, store), strict=True):
         measured = diagnosis.final(store.metrics(spec), diagnosis.MEASURES)
         agents.append({'seed': spec.seed, 'run_id': spec.run_id} | measured | of_all)
-    verdict = diagnosis.decide(rule, agents, doubts(order, discrete))
+    verdict = diagnosis.decide(rule, agents, own_doubts)
     return Diagnosis(**parts, verdict=verdict, agents=agents, check=played(order, specs, store, verdict, cover))
 
 

@@ -123,8 +123,7 @@ def _run_it(scale: Scale) -> str:
     if not scale.trains:
         trains = 'docs/cluster.md says how to train them'
     named = '' if scale.name == parameters.Parameters().scale else f' SCALE={scale.name}'
-    known = diagnosis.known()
-    today = ' (today it cannot tell)' if known.empty or diagnosis.learn(known).doubts else ''
+    today = ' (today it cannot tell)' if diagnosis.standing_doubts(diagnosis.known()) else ''
     commands = COMMANDS.format(scale=named, trains=trains, today=today)
     own = unwrapped(OWN_DATA).format(
         data=documents.link('your_data', 'Your data'), diagnose=documents.link('diagnose', 'Diagnosing a recording')

@@ -18,7 +18,6 @@ def _order(entry: Entry) -> tuple[bool, bool, int]:
 
 
 NUMBERED = sorted((entry for entry in catalogue.ENTRIES.values() if entry.number), key=_order)
-PAPER = [entry.name for entry in NUMBERED]
 
 
 def listing(scale: str = 'laptop', draw: bool = False) -> list[dict[str, Any]]:
@@ -31,9 +30,8 @@ def listing(scale: str = 'laptop', draw: bool = False) -> list[dict[str, Any]]:
     chosen = scales.get(scale)
     archived = {known.name: _chapters(known) for known in scales.SCALES.values()}
     rows = []
-    for name in PAPER:
-        entry = catalogue.ENTRIES[name]
-        parts = together(name)
+    for entry in NUMBERED:
+        parts = together(entry.name)
         suffix = 'png' if entry.is_figure else 'csv'
         row = {
             'figure': f'{"Fig." if entry.is_figure else "Table"} {entry.number}',

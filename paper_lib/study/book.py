@@ -130,21 +130,22 @@ class Book:
 
     def lacking(self, train: str) -> list[RunSpec]:
         """The runs that 'yes' or 'all' trains on a machine without runs: those not archived, after their sources."""
-        archived = set()
-        for chapter in self.runs_of:
-            archived |= archive.ids(paths.archive(self.scale), chapter)
         wanted = []
-        for spec in self.specs:
-            if spec.run_id not in archived and (train == 'all' or spec.run_id in self.planned):
-                wanted += [spec.source, spec] if isinstance(spec.source, RunSpec) else [spec]
+        for chapter, specs in self.runs_of.items():
+            archived = archive.ids(paths.archive(self.scale), chapter)
+            for spec in specs:
+                if spec.run_id not in archived and (train == 'all' or spec.run_id in self.planned):
+                    wanted += [spec.source, spec] if isinstance(spec.source, RunSpec) else [spec]
         return list(dict.fromkeys(wanted))
 
     def cost(self, train: str) -> str:
         """How many runs 'yes' or 'all' trains on a machine without runs, and the hours if archived runs tell them."""
-        specs = self.lacking(train)
-        hours = rates.hours(specs, rates.measured(scales.get(self.scale)))
-        told = '' if hours is None else f', about {math.ceil(hours)} hours of one core'
-        return f'{len(specs)} runs{told}'
+        return ', '.join(filter(None, [f'{len(self.lacking(train))} runs', self.hours(train)]))
+
+    def hours(self, train: str) -> str:
+        """How long the runs of `cost` take; '' if archived runs do not tell it."""
+        hours = rates.hours(self.lacking(train), rates.measured(scales.get(self.scale)))
+        return '' if hours is None else f'about {math.ceil(hours)} hours of one core'
 
     def caption(self, entry: Entry, rows: Frames) -> str:
         """What stands below a figure or a table."""
@@ -223,8 +224,9 @@ def _part(entry: Entry, rows: Frames, tasks: Sequence[str], names: Sequence[str]
     if not chosen & set(entry.agents):
         raise UserError(f'agents={tuple(names)}: must be some of {", ".join(entry.agents)}')
     shown = [name for name in entry.agents if name in chosen | {'active'}]
-    part = rows.of(shown).of(tasks or rows.tasks, key='task')
-    png = drawing.png(entry.draw(part, shown), drawing.provenance(part))
+    whole = rows.of(tasks or rows.tasks, key='task')  # all runs of a task set the units of its scores
+    part = whole.of(shown)
+    png = drawing.png(entry.draw(whole, shown), drawing.provenance(part))
     return drawing.Drawing(png, captions.caption(entry, part))
 
 

@@ -148,8 +148,8 @@ def caption(
     `costs` says what the notebook trains that shows the entry, by its parameter `train`: 'yes' or 'all'. `obstacles`
     has the claims of the notebook that no run of the scale can decide, and why.
     """
-    absent = {*frames.missing, *frames.optional_missing}
-    scheduled = [spec for spec in frames.specs if spec.run_id not in frames.optional or spec not in absent]
+    later = set(frames.optional_missing)
+    scheduled = [spec for spec in frames.specs if spec not in later]
     what = [
         f'**{entry.title}.**' if entry.title else '',
         unwrapped(entry.text.format(**_words(frames))),

@@ -205,9 +205,8 @@ FROZEN = ('hopper_hop-proprio', 'quadruped_run-proprio', 'cheetah_run-vision', '
 EPISODES = ('point_mass_maze-vision', 'cheetah_run-vision')
 PARTS = ('active', 'passive', 'parts')
 INTERACTING = ('active', 'passive', 'interacting')
-BOUGHT = ('active', 'passive', 'passive_50', 'passive_10', 'passive_auto', *scales.BEYOND)
+BOUGHT = ('active', *price.FIXED, 'passive_auto', price.AGENT)
 STARTS = ('compared', 'initial_weights')
-MIXED = tuple(name for name in agents.group('weights') if 0 < agents.exploration_weight(name) < 1)
 EXPLORED = ('active', 'exploration', 'passive_expl_same')
 
 ROWS = (
@@ -220,7 +219,7 @@ ROWS = (
         title='Our agent beside the published DreamerV3',
         text="""Episode score of our agent over the scores that the author of DreamerV3 published for v1 at size S
         (grey; danijar/dreamerv3 at commit 423291a). Dashed: mean of the published seeds. Black bar: their range at
-        250,000 steps. Dotted: an agent that ends below this line does not work as it should. Each of our points is the
+        {at:,} steps. Dotted: an agent that ends below this line does not work as it should. Each of our points is the
         mean of 4 evaluation episodes; each published point is one or two training episodes. {band} The losses, the
         actor's gradient (through the learned dynamics) and the number of updates per agent step (0.5) are v1's.""",
     ),
@@ -527,7 +526,7 @@ ROWS = (
         data, and {passive.label} and {tandem.label} learn from them. All are evaluated on the task. {weights}""",
         tasks=SWEPT[:1],
         named=SWEPT[:1],
-        about=MIXED,
+        about=scales.MIXES,
     ),
     Entry(
         'figure_S9',
@@ -539,7 +538,7 @@ ROWS = (
         text='Final score over w_expl, as in Fig. 7. {weights}',
         tasks=SWEPT,
         named=SWEPT,
-        about=MIXED,
+        about=scales.MIXES,
     ),
     Entry(
         'figure_8',
@@ -736,7 +735,7 @@ ROWS = (
         many steps as the recording has. Only pairs in which {passive_auto_offline.label} has run are shown.
         {normalised}""",
         tasks=scales.MAIN,
-        about=scales.BEYOND,
+        about=(price.AGENT,),
     ),
     Entry(
         'table_price',
@@ -750,7 +749,7 @@ ROWS = (
         steps: environment steps that it added. all steps: these and those of the evaluation episodes that its schedule
         needs. The percentages are of the environment steps in its recording. {normalised}""",
         tasks=scales.MAIN,
-        about=scales.BEYOND,
+        about=(price.AGENT,),
     ),
     Entry(
         'table_trigger',
@@ -765,7 +764,7 @@ ROWS = (
         outside, and undecided otherwise. docs/protocol_measures.md fixed the rows, and says what counts as success.
         {normalised}""",
         tasks=scales.MAIN,
-        about=scales.BEYOND,
+        about=(price.AGENT,),
     ),
 )
 ENTRIES: dict[str, Entry] = {row.name: row for row in ROWS}

@@ -49,8 +49,8 @@ PRIMARY, SECONDARY = 'primary', 'secondary'
 NO_RUNS, SUPPORTED, CONTRADICTED, UNDECIDED = 'no runs', 'supported', 'contradicted', 'undecided'
 NOT_FINITE = 'A value is not a finite number.'
 COLUMNS = [
-    'id', 'claim', 'row', 'part', 'statistic', 'asked', 'estimate', 'low', 'high', 'p', 'adjusted_p', 'pairs', 'tasks',
-    'verdict', 'words', 'iqm', 'iqm_low', 'iqm_high',
+    'id', 'claim', 'row', 'agent', 'table', 'part', 'statistic', 'asked', 'estimate', 'low', 'high', 'p', 'adjusted_p',
+    'pairs', 'tasks', 'verdict', 'words', 'iqm', 'iqm_low', 'iqm_high',
 ]  # fmt: skip
 
 
@@ -257,13 +257,13 @@ def table(
 ) -> pd.DataFrame:
     """One row per comparison of the claims `ids`, also of comparisons without runs, but not of parts without pairs.
 
-    Columns: id, claim, row (primary or secondary), part (of which pairs; '' of all), statistic, asked (where the mean
-    lies if the claim holds), estimate (`stats.mean_of_tasks`), low, high (its 95 % interval), p (`stats.p_of_range`),
-    adjusted_p (Holm, over the primary rows of all claims), pairs (same task and pair seed), tasks, verdict, words, and
-    for comparison iqm, iqm_low, iqm_high (interquartile mean of all pairs with its bootstrap interval). `random` gives
-    the mean score of the uniform random policy in a task. Without `primary` all rows are secondary, because the claims
-    are judged by other metrics than these. `traces` has the steps of the final episodes, for the claims about steps.
-    Without `secondary` there is only the first row of each claim.
+    Columns: id, claim, row (primary or secondary), agent (the first one), table and part (as in `Row`), statistic,
+    asked (where the mean lies if the claim holds), estimate (`stats.mean_of_tasks`), low, high (its 95 % interval), p
+    (`stats.p_of_range`), adjusted_p (Holm, over the primary rows of all claims), pairs (same task and pair seed),
+    tasks, verdict, words, and for comparison iqm, iqm_low, iqm_high (interquartile mean of all pairs with its bootstrap
+    interval). `random` gives the mean score of the uniform random policy in a task. Without `primary` all rows are
+    secondary, because the claims are judged by other metrics than these. `traces` has the steps of the final episodes,
+    for the claims about steps. Without `secondary` there is only the first row of each claim.
     """
     runs = gather(metrics, random, traces)
     rows = []
@@ -276,7 +276,8 @@ def table(
             kind = PRIMARY if primary and row is claim.rows[0] else SECONDARY
             found = outcome(row, runs)
             if found['pairs'] or not row.part:
-                rows.append({'id': claim.id, 'claim': claim.text, 'row': kind, 'part': row.part} | found)
+                what = {'agent': row.agents[0], 'table': row.table, 'part': row.part}
+                rows.append({'id': claim.id, 'claim': claim.text, 'row': kind} | what | found)
     results = pd.DataFrame(rows, columns=[*COLUMNS, 'limits', 'tests'])
     is_corrected = (results.row == PRIMARY) & results.tests
     results['adjusted_p'] = results.adjusted_p.astype(float)

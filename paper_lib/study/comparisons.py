@@ -51,6 +51,7 @@ class Row(typing.NamedTuple):
     below: float = np.inf
     exact: typing.Callable[[pd.Series], pd.Series] | None = None  # condition for every single value; then there is no p
     listed: typing.Callable[[Runs], str] | None = None  # words that are added to the statistic
+    table: str = ''  # of `Runs`, if all values are taken from one by `compared`
     part: str = ''  # the pairs that it has of another row; it has no values where it would have all of them
 
 
@@ -84,7 +85,7 @@ def compared(
     when = '' if column == 'added' else f'{WHEN[table]} '
     comparison = 'log ratio' if is_loss else 'difference'
     text = f'{label(agent)} against {label(baseline)}: {comparison} of {when}{words}'
-    return Row(text, (agent, baseline), values, above, below)
+    return Row(text, (agent, baseline), values, above, below, table=table)
 
 
 compared_loss = functools.partial(compared, column='wm_loss')

@@ -35,7 +35,7 @@ VERDICTS = {
 ANSWERS = {
     claims.SUPPORTED: 'On average over {where}, an agent that never acts learns less well, as the paper says.',
     claims.CONTRADICTED: 'On average over {where}, an agent that never acts learns better, unlike in the paper.',
-    claims.UNDECIDED: "Over {where}, the paper's effect on the score has not been shown.",
+    claims.UNDECIDED: 'Over {where}, it is undecided whether an agent that never acts learns less well.',
 }
 
 
@@ -74,8 +74,7 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
         _verdicts(primary, any(pairs.finished < pairs.planned for pairs in counts)),
         _stopped(primary, of_tasks),
     ]
-    passive = _of(secondary, 'C1', 'passive')
-    on_main = passive[passive.part == claims.ON_MAIN].to_dict('records')
+    on_main = _of(secondary, 'C1', 'passive', part=claims.ON_MAIN).to_dict('records')
     where = _where(scored)
     answers = [ANSWERS[effect['verdict']].format(where=f'{where}{_with_few_pairs(values, scored, counts)}')]
     effects = [_effect(effect, f' on {where} of equal weight' if on_main else '')]
@@ -96,7 +95,10 @@ def without_acting(table: pd.DataFrame) -> list[str]:
     own = of_target.drop(index=offline.RIVAL).sort_values('AUROC', ascending=False)
     works = own[own.verdict.isin((offline.WORKS, offline.BEATS))]
     beats = [f'the {quantities.get(name).words}' for name in own.index[own.verdict == offline.BEATS]]
-    found = [f'the {quantities.get(name).words}, {_auroc(row)}' for name, row in works.iterrows()]
+    found = [
+        f'the {quantities.get(name).words}, {_auroc(row)}, lowest of a task {row["lowest task"]:.3f}'
+        for name, row in works.iterrows()
+    ]
     rival = of_target.loc[offline.RIVAL]
     tell = 'tells' if len(works) == 1 else 'tell'
     which = f': {"; ".join(found)}' if found else ''
@@ -104,8 +106,9 @@ def without_acting(table: pd.DataFrame) -> list[str]:
     sentences = [
         f'Of {word(len(own))} measures that take no step in the environment, {word(len(works))} {tell} degraded agents '
         f'(which gain less than {offline.LEAST_GAIN:g} of what Active gains) from others with an AUROC of at least '
-        f'{offline.GOOD:g} on every task ({own.pairs.iloc[0]} pairs; chance: {offline.CHANCE:g}){which}.',
-        'Active is among the others, since by definition it has not degraded.',
+        f'{offline.GOOD:g} on each of {word(own.tasks.iloc[0])} tasks ({own.pairs.iloc[0]} pairs){which}.',
+        'AUROC is how often a measure ranks a degraded run above one that is not, among which Active is by definition '
+        f'(chance: {offline.CHANCE:g}).',
         _among_offline(own['offline agents'].dropna(), works.index),
         'The OOD ratio (the loss on episodes that the agent plays over that on recorded ones) has '
         f'{_auroc(rival)}, and {beaten}.',
@@ -119,7 +122,7 @@ def _beyond(row: pd.Series, rival: pd.Series) -> str:
     first = listed([agents.get(name).label for name in offline.SEEN])
     columns = {
         'later agents': f'without {first}, on whose runs the measures were first looked at',
-        'further tasks': 'on further tasks, which have too few pairs to confirm it',
+        'further tasks': f'on further tasks, which do not count before they have {word(offline.FEWEST_PAIRS)} pairs',
         'unseen': 'for degraded agents whose OOD ratio does not show it',
     }
     parts = []
@@ -407,23 +410,24 @@ def _tandem(secondary: pd.DataFrame) -> str:
     rows = _of(secondary, 'C1', 'tandem')
     if rows.empty:
         return ''
-    row = rows.iloc[0]  # the others are about the whole of training, and the main tasks
+    (row,) = rows.to_dict('records')
     return f'Tandem ends {_distance(row)} Active ({_details(row)}; {ASIDE}).'
 
 
-def _of(rows: pd.DataFrame, claim: str, agent: str) -> pd.DataFrame:
-    """The rows of a claim on this agent."""
-    return rows[(rows.id == claim) & rows.statistic.str.startswith(agents.get(agent).label)]
+def _of(rows: pd.DataFrame, claim: str, agent: str, table: str = 'normalised', part: str = '') -> pd.DataFrame:
+    """The row of a claim on this agent, if there is one, with values of a table of `comparisons.Runs`."""
+    return rows[(rows.id == claim) & (rows.agent == agent) & (rows.table == table) & (rows.part == part)]
 
 
-def _details(row: pd.Series) -> str:
+def _details(row: dict[str, Any]) -> str:
     """How sure a secondary row is, as '-0.71 to -0.20; p 0.012, 20 pairs'."""
     return f'{_interval(row) or "no interval"}; p {probability(row["p"])}, {_pairs(row)}'
 
 
 def _throughout(secondary: pd.DataFrame) -> str:
     """The secondary rows of C1 over the whole of training and of P9 over its first half; '' without their runs."""
-    area, first = _of(secondary, 'C1', 'passive'), _of(secondary, 'P9', 'passive')
+    area = _of(secondary, 'C1', 'passive', 'areas')
+    first = _of(secondary, 'P9', 'passive', 'early')
     if area.empty or first.empty:
         return ''
     return (

@@ -16,6 +16,7 @@ SCALE = 'laptop'  # of the known runs
 CHAPTER = 'study'
 MEASURES = tuple(name for name in DIRECTIONS if name != offline.RIVAL)  # those that take no step in an environment
 DEGRADES, HOLDS, CANNOT_TELL = 'degrades', 'holds', 'cannot tell'
+NO_KNOWN = 'There are no known runs to compare with.'
 
 
 def known() -> pd.DataFrame:
@@ -80,6 +81,11 @@ def learn(rows: pd.DataFrame) -> Rule:
         doubts=(),
     )
     return dataclasses.replace(rule, doubts=doubts(rule))
+
+
+def standing_doubts(known: pd.DataFrame) -> tuple[str, ...]:
+    """Why these known runs allow a verdict on no recording; () if they allow one."""
+    return learn(known).doubts if len(known) else (NO_KNOWN,)
 
 
 def best(values: dict[str, float]) -> str:
@@ -171,7 +177,7 @@ def decide(rule: Rule | None, values: list[dict[str, float]], doubts: tuple[str,
     It is open without a rule, with a doubt, the rule's or a further one, and if the agents disagree.
     """
     if rule is None:
-        return Verdict(CANNOT_TELL, 0, len(values), ('There are no known runs to compare with.', *doubts))
+        return Verdict(CANNOT_TELL, 0, len(values), (NO_KNOWN, *doubts))
     turned = [DIRECTIONS[rule.measure] * value[rule.measure] for value in values]
     flagged = sum(value > rule.threshold for value in turned)
     open_because = [*rule.doubts, *doubts]

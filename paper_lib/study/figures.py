@@ -90,7 +90,7 @@ def _count(value: float) -> str:
 
 def _draw_trajectories(figure: FigureBase, frames: Frames, names: Sequence[str]) -> None:
     """A column of two planes per agent: its path over the visits of the replay, and its path coloured by loss."""
-    upper, lower = figure.subplots(2, len(names))
+    upper, lower = figure.subplots(2, len(names), squeeze=False)
     paths = {}
     visits = {}
     for agent in names:
@@ -147,7 +147,7 @@ def maps(frames: Frames, names: Sequence[str]) -> Figure:
     """Visits of final replays; unvisited grey, cells above the 99th percentile dark red."""
     with context():
         figure = panels.new(frames, 9, 3.3)
-        row = figure.subplots(1, len(names))
+        row = figure.subplots(1, len(names), squeeze=False)[0]
         visits = _visits(frames, names)
         norm = _norm(list(visits.values()), 0, OUTLIER)
         colours = matplotlib.colormaps['viridis'].with_extremes(over='darkred')

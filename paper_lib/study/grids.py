@@ -295,7 +295,8 @@ def sweep(frames: Frames, names: Sequence[str]) -> Figure:
         figure = panels.new(frames, *_size(len(frames.tasks), 1.2))
         cells, wide = _cells(figure, frames.tasks)
         finals = stats.final(frames.metrics, 'score')
-        families = [agent for agent in names if agents.exploration_weight(agent) == 0]
+        finals = finals[finals.agent.isin(names)]
+        families = list(dict.fromkeys(next(iter(agents.family(name))) for name in names))
         for index, (task, (axes,)) in enumerate(zip(frames.tasks, cells, strict=True)):
             _draw_weights(axes, finals[finals.task == task], families)
             _mark_untrained(axes, finals[finals.task == task])

@@ -272,7 +272,7 @@ def of_measured_runs(frames: Frames) -> pd.DataFrame:
 
 COLUMNS = [
     'target', 'measure', 'AUROC', 'low', 'high', 'lowest task', 'all moments', 'offline agents', 'later agents',
-    'further tasks', 'unseen', 'rank correlation', 'other task', 'pairs', 'verdict',
+    'further tasks', 'unseen', 'rank correlation', 'other task', 'pairs', 'tasks', 'verdict',
 ]  # fmt: skip
 
 
@@ -281,8 +281,8 @@ def table(frames: Frames) -> pd.DataFrame:
 
     AUROC, low, high and `lowest task` are of all agents at the end, `all moments` of all agents, `offline agents` and
     `later agents` (all but SEEN) of these alone at the end. `other task` is `elsewhere`. `pairs` counts those of all
-    tasks. `further tasks` is of the tasks with too few pairs, which no other column shows but `unseen`: that is of the
-    degraded runs of all tasks whose OOD ratio does not show it, at the end.
+    `tasks` of these columns. `further tasks` is of the tasks with too few pairs, which no other column shows but
+    `unseen`: that is of the degraded runs of all tasks whose OOD ratio does not show it, at the end.
     """
     metrics = of_measured_runs(frames)
     if metrics.empty:
@@ -314,6 +314,7 @@ def table(frames: Frames) -> pd.DataFrame:
                 'rank correlation': rank_correlation(last, measure),
                 'other task': elsewhere(last, measure, target),
                 'pairs': int(pairs.sum()),
+                'tasks': len(pairs),
                 'verdict': verdict(end, against, int(pairs.min()), len(pairs)),
             })  # fmt: skip
     return pd.DataFrame(found, columns=COLUMNS)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from paper_lib.contract import agents
+from paper_lib.contract import agents, tasks
 from paper_lib.study import claims, grids, panels, reference, stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.names import counted
@@ -30,23 +30,26 @@ DRAWN = {
 }
 
 
-def glance(frames: Frames, _: Sequence[str]) -> Figure:
+def glance(frames: Frames, names: Sequence[str]) -> Figure:
     """(a) The agents; (b) all tasks, those shown here framed; (c-e) normalised mean final score of three groups."""
     with context():
         pictures = reference.pictures()
         figure = panels.new(frames, 7.5, 8.0)
         drawn, top, bottom = figure.subfigures(3, 1, height_ratios=[0.45, 1.15, 1])
         _agents(drawn)
-        groups = {title: agents.group(group) for title, group in BARS.items()}
-        widths = [len(names) for names in groups.values()]
-        grid = bottom.subplots(1, len(groups), sharey=True, width_ratios=widths)
+        groups = {}
+        for title, group in BARS.items():
+            if shown := [name for name in agents.group(group) if name in names]:
+                groups[title] = shown
+        widths = [len(shown) for shown in groups.values()]
+        grid = bottom.subplots(1, len(groups), sharey=True, squeeze=False, width_ratios=widths)[0]
         runs = relative(frames)
-        _montage(top, pictures, {task.rpartition('-')[0] for task in runs.task})
-        for axes, letter, (title, names) in zip(grid, 'cde', groups.items(), strict=True):
-            bars(axes, runs, names, frames.tasks)
+        _montage(top, pictures, {tasks.get(task).short for task in runs.task})
+        for axes, letter, (title, shown) in zip(grid, 'cde', groups.items(), strict=False):
+            bars(axes, runs, shown, frames.tasks)
             panels.label(axes, letter, title)
         grid[0].set_ylabel('final score (Active: 1)')
-        notes = panels.notes(frames, agents.group(*BARS.values())) + grids.unlearned(frames)
+        notes = panels.notes(frames, names) + grids.unlearned(frames)
         panels.legend(bottom, grid, notes, ncols=4)
         return figure
 

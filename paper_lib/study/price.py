@@ -10,10 +10,10 @@ import pandas as pd
 
 from paper_lib.contract import agents, quantities, tasks
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import claims, comparisons, reference, stats
+from paper_lib.study import claims, comparisons, reference, scales, stats
 from paper_lib.study.frames import Frames
 
-AGENT = 'passive_auto_offline'  # whose pairs are compared
+(AGENT,) = scales.BEYOND  # whose pairs are compared
 FIXED = ('passive', 'passive_10', 'passive_50')  # agents that ask nothing, by the data that they add
 OWN, ALL = 'own', 'all'  # the two counts
 

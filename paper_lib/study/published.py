@@ -76,7 +76,7 @@ def table(frames: Frames) -> pd.DataFrame:
                 'task': spec.task,
                 'seed': spec.seed,
                 f'mean of last {LAST} evaluations': score,
-                'published at 250K': _range(spec.task),
+                f'published at {AT // 1000}K': _range(spec.task),
                 'alarm below': ALARM[spec.task],
             }
         )

@@ -25,6 +25,7 @@ from paper_lib.study import (
     scales,
     screening,
     sealed,
+    sensitivity,
     tables,
     verdicts,
 )
@@ -131,6 +132,19 @@ def every_claim() -> str:
     return '\n'.join([*parts, '### Claims without runs', '', *waiting])
 
 
+def other_choices() -> str:
+    """How often C1 would be supported if final values were defined in another way."""
+    rows = sensitivity.table(_frames('table_sensitivity'))
+    passive = agents.get('passive').label
+    (used,) = rows[(rows.choice == sensitivity.AS_USED) & (rows.agent == passive)].verdict
+    counts = (rows.verdict == claims.SUPPORTED).groupby(rows.agent, sort=False).sum()
+    parts = [f'{word(count)} for {label}' for label, count in counts.items()]
+    return _wrapped([
+        f'Of {word(len(rows) // len(counts))} ways to define final values and to average them, each taken alone, C1 is '
+        f'{claims.SUPPORTED} in {listed(parts)}. With the one that the protocol fixed it is {used} for {passive}.'
+    ])  # fmt: skip
+
+
 def _table(rows: list[dict[str, Any]]) -> str:
     return tables.from_lines([list(rows[0]), *([str(value) for value in row.values()] for row in rows)])
 
@@ -156,7 +170,7 @@ def maze_finals() -> str:
 
 
 def training() -> str:
-    """For every notebook, the claims that its runs can decide, and what it costs to train all that it lacks."""
+    """For every notebook, what it costs to train all that it lacks, and the claims that this gives pairs to."""
     waiting = {}  # why no run of the scale can decide it, '' if runs can -> ids of claims
     for claim, reason in verdicts.waiting(SCALE).items():
         waiting.setdefault(reason, []).append(claim)
@@ -164,11 +178,12 @@ def training() -> str:
     rows = []
     for name, tested in catalogue.CLAIMS.items():
         opened = book.open(name, {'scale': SCALE, 'train': 'no'}, None)
-        if opened.lacking('all'):
-            runs, _, hours = opened.cost('all').partition(', ')
-            own = ', '.join(claim for claim in tested if claim in decidable)
+        if lacking := opened.lacking('all'):
+            is_judged = catalogue.chapter_of(name) == 'study'
+            own = ', '.join(claim for claim in tested if claim in decidable) if is_judged else ''
             command = f'`paper-lib notebooks {name} -p train all`'
-            rows.append({'command': command, 'trains': runs, 'takes': hours, 'claims that they may decide': own})
+            trains = {'trains': f'{len(lacking)} runs', 'takes': opened.hours('all')}
+            rows.append({'command': command} | trains | {'claims that get pairs': own})
     text = _table(rows) if rows else 'Every run that scale laptop plans has a result.\n'
     if waiting:
         others = '; '.join(f'{listed(ids)} ({reason})' for reason, ids in waiting.items())
@@ -225,8 +240,7 @@ def diagnosis_today() -> str:
     """What a diagnosis can say with the known runs of today."""
     from paper_lib.study import diagnosis
 
-    known = diagnosis.known()
-    doubts = diagnosis.learn(known).doubts if len(known) else ('There are no known runs to compare with.',)
+    doubts = diagnosis.standing_doubts(diagnosis.known())
     if doubts:
         return _wrapped([f'**Today every diagnosis ends with *{diagnosis.CANNOT_TELL}*.**', *doubts])
     return _wrapped(['**Today a diagnosis can end with each of the three verdicts.**'])
@@ -240,6 +254,7 @@ BLOCKS = {
     'finals': lambda: _of_entry('table_finals'),
     'offline_measures': offline_measures,
     'maze_finals': maze_finals,
+    'other_choices': other_choices,
     'base_agent': lambda: _of_entry('table_base_agent'),
     'figures': lambda: _table(artefacts.listing(SCALE)),
     'training': training,

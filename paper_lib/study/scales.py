@@ -1,6 +1,6 @@
 """The scales of the study: named values that fix model size, budgets and seeds of everything that is trained."""
 
-from paper_lib.contract import tasks
+from paper_lib.contract import agents, tasks
 from paper_lib.contract.errors import choose
 from paper_lib.contract.scales import Planned, Rule, Scale
 from paper_lib.contract.spec import ModelSpec
@@ -20,9 +20,8 @@ SHORT = (
     'passive_expl_same', 'passive_suboptimal', 'passive_same', 'passive_frozen_wm',
 )  # fmt: skip
 ALPHAS = ('tandem_alpha_0', 'tandem_alpha_1e-4', 'tandem_alpha_1e-3', 'tandem_alpha_1e-2')
-THRESHOLDS = ('passive_auto_200', 'passive_auto_165', 'passive_auto_120')
 BEYOND = ('passive_auto_offline',)  # agents that the paper does not have
-MIXES = tuple(f'{kind}_mixed{weight}' for kind in ('active', 'passive', 'tandem') for weight in ('_10', '', '_90'))
+MIXES = tuple(name for name in agents.group('weights') if 0 < agents.exploration_weight(name) < 1)
 # The two tasks of the Control Suite and of Meta-World that Active learned best in the screening of docs/protocol.md.
 FURTHER = ('cup_catch-proprio', 'reacher_hard-proprio', 'button-press-proprio', 'window-open-proprio')
 TESTED = MAIN + FURTHER
@@ -162,7 +161,7 @@ LAPTOP_SCALE = Scale(
             Planned('study', FURTHER, ('passive_10', 'active_expl', 'passive_expl'), 3, first=40, unasked=0),
             # T4.
             Planned('study', MAIN, ALPHAS, 2, first=20, unasked=0),
-            Planned('study', MAIN, (*THRESHOLDS, 'passive_auto'), 3, first=20, unasked=0),
+            Planned('study', MAIN, ('thresholds',), 3, first=20, unasked=0),
             Planned('study', MAIN[:1], (*MIXES, 'active_expl'), 3, first=20, unasked=0),
             # Older pairs.
             Planned('study', PICTURE_TASKS, ('core',), 3, exploratory=True),

@@ -16,8 +16,8 @@ def table() -> Table:
     caption = f"""**Which tasks Active learns at scale laptop.** One run of Active on each task, with the values of the
     study and pair seed {SEED}, which no compared run has. Active: mean score over the last fifth of its evaluations.
     share: how far this is on the way from random actions to the highest score; a task is included from {LEAST} on.
-    paper's trigger: percent of data that the adaptive schedule of the paper added there (Table S2). The rule, the
-    order and the highest scores were fixed before the first of these runs (docs/protocol.md)."""
+    data added in the paper: percent of data that the adaptive schedule of the paper added there (Table S2). The rule,
+    the order and the highest scores were fixed before the first of these runs (docs/protocol.md)."""
     return Table(rows(), ' '.join(caption.split()))
 
 
@@ -37,6 +37,6 @@ def rows() -> pd.DataFrame:
             'highest': f'{highest:,.0f}',
             'share': f'{share:.3f}',
             'included': 'yes' if share >= LEAST else 'no',
-            "paper's trigger": f'{supplement.PAPER[name]:.1f} %',
+            'data added in the paper': f'{supplement.PAPER[name]:.1f} %',
         })  # fmt: skip
     return pd.DataFrame(found).sort_values('share', ascending=False, ignore_index=True)

@@ -12,6 +12,7 @@ SHARES = (0.1, stats.LAST, 0.4)
 # Mean with the interval of the sign-flip test; interquartile mean with a bootstrap interval, which rliable gives too.
 SUMMARIES = {'mean': stats.mean_of_tasks, 'interquartile mean': stats.stratified}
 USED = (stats.LAST, 'mean')  # in every other table
+AS_USED = 'as used'
 IDS = ('C1', 'C2', 'C3')
 
 
@@ -40,7 +41,7 @@ def claims_at(frames: Frames, share: float, random: Callable[[str], float]) -> p
     Rows of the whole curve are left out, since a curve is cut to one value.
     """
     table = claims.table(cut(of_tested_tasks(frames), share), random, IDS)
-    return table[~table.statistic.str.contains(comparisons.WHEN['areas'], regex=False)].assign(row='recomputed')
+    return table[table.table != 'areas'].assign(row='recomputed')
 
 
 def table(frames: Frames, random: Callable[[str], float] = reference.random_score) -> pd.DataFrame:
@@ -49,7 +50,7 @@ def table(frames: Frames, random: Callable[[str], float] = reference.random_scor
     Columns: verdict, final, summary, agent (compared with Active), estimate, low, high, pairs, choice.
     """
     (claim,) = (claim for claim in claims.every_claim() if claim.id == 'C1')
-    of_finals = [row for row in claim.rows if not row.part and comparisons.WHEN['areas'] not in row.statistic]
+    of_finals = [row for row in claim.rows if not row.part and row.table != 'areas']
     rows = []
     for share in SHARES:
         runs = claims.gather(cut(of_tested_tasks(frames), share), random)
@@ -61,6 +62,6 @@ def table(frames: Frames, random: Callable[[str], float] = reference.random_scor
                     'verdict': claims.verdict(found.low, found.high, row.above, row.below),
                     'final': f'last {share:.0%}', 'summary': name, 'agent': agents.get(row.agents[0]).label,
                     'estimate': found.value, 'low': found.low, 'high': found.high, 'pairs': found.n,
-                    'choice': 'as used' if (share, name) == USED else '',
+                    'choice': AS_USED if (share, name) == USED else '',
                 })  # fmt: skip
     return pd.DataFrame(rows)

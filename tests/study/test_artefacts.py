@@ -31,7 +31,8 @@ def test_a_scale_counts_where_its_archive_has_a_run_that_is_shown(make_store):
 
 
 def test_seconds_are_measured_when_asked_for(monkeypatch, make_store):
-    monkeypatch.setattr(artefacts, 'PAPER', ['figure_S7', 'table_S1'])
+    two = [catalogue.ENTRIES[name] for name in ('figure_S7', 'table_S1')]
+    monkeypatch.setattr(artefacts, 'NUMBERED', two)
     rows = artefacts.listing('smoke', draw=True)
     assert all(row['seconds'] >= 0 for row in rows)
     assert rows[0]['seconds'] > 0

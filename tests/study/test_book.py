@@ -9,7 +9,7 @@ from matplotlib import pyplot
 from paper_lib.contract import agents
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.scales import Planned
-from paper_lib.study import archive, book, catalogue, claims, drawing, paths, plan, scales, tables, verdicts
+from paper_lib.study import archive, book, catalogue, claims, drawing, panels, paths, plan, scales, tables, verdicts
 
 
 @pytest.fixture(autouse=True)
@@ -208,6 +208,33 @@ def test_a_part_of_a_figure_is_drawn_and_not_saved(folder, make_store):
         study.figure('figure_3', tasks=['cup_cach-proprio'])
     with pytest.raises(UserError, match=r"agents=\('active_expl',\): must be some of active, passive, tandem"):
         study.figure('figure_3', agents=['active_expl'])
+
+
+def test_a_part_of_a_figure_keeps_the_units_of_the_whole(specs, make_store, monkeypatch):
+    """Scores are in units of all runs of a task, also of those that are not shown."""
+    seen = {}
+    entry = dataclasses.replace(
+        catalogue.ENTRIES['figure_2'], draw=lambda frames, names: seen.update({tuple(names): frames}) or pyplot.figure()
+    )
+    monkeypatch.setattr(catalogue, 'shown', lambda notebook: [entry])
+    maze = make(make_store(specs))
+    maze.archive()
+    maze.figure('figure_2', agents=['tandem'])
+    (names, frames), *_ = seen.items()
+    assert names == ('active', 'tandem') and set(frames.runs.agent) == {'active', 'passive', 'tandem'}
+
+
+@pytest.mark.parametrize('notebook, name, agent', [
+    ('1_toy_maze', 'figure_1', 'tandem'), ('maze', 'figure_2', 'active'), ('maze', 'figure_5', 'active'),
+    ('4_remedies', 'figure_7', 'passive_expl'),
+])  # fmt: skip
+def test_one_agent_alone_can_be_drawn(specs, make_store, monkeypatch, notebook, name, agent):
+    words = []
+    monkeypatch.setattr(panels, 'notes', lambda frames, names: words.append(names) or [])
+    opened = make(make_store(specs), notebook)
+    opened.archive()
+    assert opened.figure(name, agents=[agent]).png.startswith(b'\x89PNG')
+    assert all(list(names) in ([agent], ['active', agent]) for names in words)
 
 
 def test_frames_of_a_figure_by_its_name_become_a_plot_in_the_look_of_the_agents(specs, make_store):

@@ -270,7 +270,9 @@ def test_planned_runs_are_not_the_optional_ones():
     assert {spec.agent for spec in specs if 10 < spec.pair_seed < 40} == set(agents.group('compared'))
     in_the_second_tier = {*scales.LONG, *scales.OF_NEW_PAIRS, *scales.SHORT, *scales.BEYOND}
     assert {spec.agent for spec in specs if spec.pair_seed == 10} == {*agents.group('compared'), *in_the_second_tier}
-    assert len(specs) == 21 + 6 * 10 + 2 * len(in_the_second_tier) + 4 * 4  # pair 40: Active, three followers
+    further = [spec for spec in specs if spec.task in scales.FURTHER]
+    assert len(specs) - len(further) == 21 + 6 * 10 + 2 * len(in_the_second_tier)
+    assert {spec.agent for spec in further} == {*agents.group('compared'), 'passive_auto'}
     assert len(plan.specs('study', laptop, optional=True)) == 507
 
 

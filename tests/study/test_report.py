@@ -33,7 +33,9 @@ def test_the_answer_begins_in_bold(make_store, monkeypatch):
     monkeypatch.setattr(claims, 'random', lambda chapter: lambda task: 0.0)
     archived(pairs(2), make_store)
     lines = report.answer().splitlines()
-    words = "**Over walker_walk and cheetah_run, the paper's effect on the score has not been shown.** In 4"
+    words = (
+        '**Over walker_walk and cheetah_run, it is undecided whether an agent that never acts learns less well.** In 4'
+    )
     assert lines[0].startswith(words)
     assert max(map(len, lines)) <= 128
 
