@@ -2,7 +2,7 @@
 
 Exit codes:
     0    the command succeeded
-    1    the doctor or the audit found a problem
+    1    the doctor, the audit, a diagnosis or `verify` found a problem
     2    the command has a mistake, run data cannot be used, or the system refuses something, e.g. space on a disk;
          one line on stderr says what to do
     130  interrupted, and 143 terminated: training resumes with the same command

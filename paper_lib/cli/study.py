@@ -126,7 +126,7 @@ class Claims:
     json: Json = False
 
     def __call__(self) -> None:
-        from paper_lib.study import paths, verdicts
+        from paper_lib.study import claims, paths, verdicts
 
         rows = verdicts.rows(self.scale) if self.all else verdicts.primary(self.scale)
         tested = [row for row in rows if row['pairs']]
@@ -139,10 +139,11 @@ class Claims:
             compared = {name: row[name] for name in ('row', 'statistic', 'asked', 'on')} if self.all else {}
             table.append({'claim': f'{row["id"]}: {row["claim"]}'} | compared | verdicts.words(row))
         show(table, False, self.markdown)
-        print('\nNo runs yet:')
-        for row in rows:
-            if row['row'] == 'primary' and not row['pairs']:
-                print(f'  {row["id"]}: {row["claim"]}')
+        lacking = [row for row in rows if row['row'] == claims.PRIMARY and not row['pairs']]
+        if lacking:
+            print('\nNo runs yet:')
+        for row in lacking:
+            print(f'  {row["id"]}: {row["claim"]}')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -82,12 +82,17 @@ def _convolutions(depth: int, side: int) -> tuple[int, int]:
     return 2 * multiplications, 16 * before
 
 
+def exploring_share(spec: RunSpec) -> float:
+    """Share of a run's updates that train an explorer too."""
+    if spec.like.expl_until:
+        return spec.like.expl_until / spec.like.budget
+    return float(spec.like.w_expl > 0)
+
+
 def seconds(spec: RunSpec, machine: Machine) -> float:
     """Seconds of updates, collection and evaluation of one run, as one of as many lanes as fill the device."""
     task = tasks.get(spec.task)
-    share = float(spec.like.w_expl > 0)
-    if spec.like.expl_until:
-        share = min(1.0, spec.like.expl_until / spec.like.budget)
+    share = exploring_share(spec)
     plain = operations(spec.model, False, task.side)
     exploring = operations(spec.model, True, task.side)
     updating = spec.schedule.updates * (share * exploring + (1 - share) * plain) / (machine.teraflops * 1e12)

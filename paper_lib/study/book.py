@@ -73,7 +73,7 @@ class Book:
         return rows.iloc[archived_last].drop_duplicates('run_id').sort_index()
 
     def runs(self) -> tables.Counted:
-        """The state of every run: a row per agent, or per task and agent, and a column per pair seed."""
+        """The state of every run: a row per task, agent, or both if there are several, and a column per pair seed."""
         rows = self.state()
         order = [*agents.AGENTS, *dict.fromkeys(rows.task)]
         ranks = {name: rank for rank, name in enumerate(order)}

@@ -26,6 +26,7 @@ class Runs(typing.NamedTuple):
     """The tables that claims are computed from.
 
     In all tables but `finals`, scores are normalised, and tasks on which Active is no better than random are left out.
+    In `normalised` alone, errors of values and rewards are in units of Active, if there are several tasks.
     """
 
     finals: pd.DataFrame  # one row per run: means over its last evaluations

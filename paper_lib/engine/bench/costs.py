@@ -8,7 +8,7 @@ from typing import NamedTuple
 from paper_lib import machine
 from paper_lib.contract import tasks
 from paper_lib.contract.spec import ModelSpec, RunSpec
-from paper_lib.engine import ensure, jobs
+from paper_lib.engine import ensure, estimate, jobs
 from paper_lib.engine.bench.measure import Case, between_updates, updates
 from paper_lib.engine.bench.processes import alone, together
 
@@ -56,7 +56,7 @@ def predicted(specs: list[RunSpec], seconds: float) -> Seconds:
         resting = exploring._replace(explores=False)
         if resting not in programs:
             resting = exploring
-        share = exploring_share(spec)
+        share = estimate.exploring_share(spec)
         milliseconds = share * busy_milliseconds(Case(programs[exploring], seconds, lanes))
         milliseconds += (1 - share) * busy_milliseconds(Case(programs[resting], seconds, lanes))
         updating += spec.schedule.updates * milliseconds / 1e3
@@ -64,13 +64,6 @@ def predicted(specs: list[RunSpec], seconds: float) -> Seconds:
         between += spec.budget // spec.eval_every * cost.evaluate
         between += spec.own_rows * tasks.get(spec.task).envs * cost.collect
     return Seconds(updating, between)
-
-
-def exploring_share(spec: RunSpec) -> float:
-    """Share of a run's updates that train an explorer too."""
-    if spec.like.expl_until:
-        return spec.like.expl_until / spec.like.budget
-    return float(spec.like.w_expl > 0)
 
 
 @functools.cache
