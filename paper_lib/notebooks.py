@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,7 +36,7 @@ def find(names: tuple[str, ...]) -> list[Path]:
     known = {path.stem: path for path in sorted(folder().glob('*.ipynb'))}
     if not known:
         raise UserError(f'{folder()}: has no notebooks; run this from a checkout of the repository')
-    return [choose('notebook', Path(name).stem, known) for name in names or known]
+    return list(dict.fromkeys(choose('notebook', Path(name).stem, known) for name in names or known))
 
 
 def run(path: Path, values: dict[str, Any], runs: Path | None = None, output: Path | None = None) -> Path:
@@ -124,13 +125,28 @@ def _side_by_side(function: Callable[[Path], Any], chosen: list[Path], at_once: 
     if at_once == 1:
         return [function(path) for path in chosen]
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        futures = []
         try:
-            return list(pool.map(function, chosen))
+            for path in chosen:
+                futures.append(pool.submit(function, path))
+            concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
         except KeyboardInterrupt:  # or a termination, which is one
-            for manager in [*_KERNELS]:
-                if manager.has_kernel:
-                    manager.provisioner.process.kill()
+            logging.disable()  # else every kernel that is ended would be reported
+            _end(futures)
             raise
+        begun = [future for future in futures if not future.cancel()]
+    return [future.result() for future in begun]
+
+
+def _end(futures: list[concurrent.futures.Future]) -> None:
+    """End these calls. A kernel that is only about to start is ended once it has."""
+    for future in futures:
+        future.cancel()
+    while not all(future.done() for future in futures):
+        for manager in [*_KERNELS]:
+            if manager.has_kernel:
+                manager.provisioner.process.kill()
+        time.sleep(0.1)
 
 
 def differences(scale: str) -> list[str]:

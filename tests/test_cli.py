@@ -7,6 +7,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ import pytest
 import tqdm.auto
 
 import paper_lib
-from paper_lib import cli, notebooks
+from paper_lib import cli, machine, notebooks
 from paper_lib.cli import options
 from paper_lib.contract import agents, files, plain, tasks
 from paper_lib.contract.errors import RunError, UserError
@@ -398,6 +399,50 @@ def folder():
         yield Path(folder)
 
 
+@pytest.fixture
+def at_once(monkeypatch):
+    """Runs notebooks that only wait for each other; the highest number of them at a time is the last of the list."""
+    running, most = set(), [0]
+
+    def run(path, *_):
+        running.add(path)
+        time.sleep(0.2)
+        most.append(max(most[-1], len(running)))
+        running.remove(path)
+        return 'there.html'
+
+    monkeypatch.setattr(notebooks, 'run', run)
+    monkeypatch.setattr(machine, 'cores', lambda: [0, 1])
+    return most
+
+
+def test_notebooks_that_train_nothing_run_side_by_side(at_once):
+    names = ['0_base_agent', '1_toy_maze', '1_toy_maze', '2_validation']
+    assert cli.main(['notebooks', *names, '--scale', 'smoke', '-p', 'train', 'no']) == 0
+    assert at_once[-1] == 2 and len(at_once) == 4  # a name given twice is one notebook
+
+
+def test_notebooks_that_train_run_one_after_the_other(at_once):
+    assert cli.main(['notebooks', '0_base_agent', '1_toy_maze', '2_validation', '--scale', 'smoke']) == 0
+    assert at_once[-1] == 1 and len(at_once) == 4
+
+
+def test_no_notebook_begins_after_one_that_failed(monkeypatch):
+    begun = []
+
+    def run(path, *_):
+        begun.append(path.stem)
+        time.sleep(0.2 * len(begun))
+        if len(begun) == 2:
+            raise RunError(f'{path.stem}: broken')
+
+    monkeypatch.setattr(notebooks, 'run', run)
+    monkeypatch.setattr(machine, 'cores', lambda: [0, 1])
+    with pytest.raises(RunError, match='broken'):
+        notebooks.redraw('smoke')
+    assert len(begun) < len(NOTEBOOKS)
+
+
 @pytest.mark.parametrize('names', [['1_toy_maze'], ['1_toy_maze', '2_validation']], ids=len)
 def test_termination_leaves_nothing_behind(tmp_path, folder, names):
     args = [sys.executable, '-m', 'paper_lib.cli', 'notebooks', *names, '--scale', 'smoke', '-p', 'train', 'no']
@@ -409,6 +454,22 @@ def test_termination_leaves_nothing_behind(tmp_path, folder, names):
     command.terminate()
     _, err = command.communicate(timeout=60)
     assert (command.returncode, err) == (143, 'terminated; a training resumes with the same command\n')
+    assert not list(folder.glob('paper-lib-*'))
+
+
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_before_the_first_kernel_ends_all_notebooks(folder, number, code):
+    names = ['1_toy_maze', '2_validation', '3_deep_dive']
+    args = [sys.executable, '-m', 'paper_lib.cli', 'notebooks', *names, '--scale', 'smoke', '-p', 'train', 'no']
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
+    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
+    command = subprocess.Popen(args, env=os.environ | {'TMPDIR': str(folder)}, text=True, **pipes)
+    signal.signal(signal.SIGINT, handler)
+    assert command.stdout.readline().endswith(': running\n')
+    command.send_signal(number)
+    out, err = command.communicate(timeout=60)
+    assert command.returncode == code and ': done' not in out
+    assert err.endswith('a training resumes with the same command\n') and err.count('\n') == 1
     assert not list(folder.glob('paper-lib-*'))
 
 
@@ -568,18 +629,18 @@ def test_the_next_notebook_runs_when_one_fails(monkeypatch, capsys):
         return 'there.html'
 
     monkeypatch.setattr(notebooks, 'run', run)
-    assert cli.main(['notebooks', '0_base_agent', '1_toy_maze', '0_base_agent', '--scale', 'smoke']) == 2
+    assert cli.main(['notebooks', '0_base_agent', '1_toy_maze', '2_validation', '--scale', 'smoke']) == 2
     captured = capsys.readouterr()
     assert captured.out.splitlines()[1:4] == [
         '0_base_agent: failed',
         '1_toy_maze: running',
         '1_toy_maze: done, there.html',
     ]
-    assert captured.err == 'error: 0_base_agent: broken\n' * 2
+    assert captured.err == 'error: 0_base_agent: broken\nerror: 2_validation: broken\n'
     monkeypatch.setenv('PAPER_LIB_FIGURES', __file__)
     assert cli.main(['notebooks', '0_base_agent', '--scale', 'smoke']) == 2
-    captured = capsys.readouterr()
-    assert captured.out == '' and captured.err.startswith(f'error: {__file__}/')
+    broken, front = capsys.readouterr().err.splitlines()
+    assert broken == 'error: 0_base_agent: broken' and front.startswith(f'error: {__file__}/')
 
 
 def test_error_of_a_cell_is_one_line(tmp_path):

@@ -1,5 +1,6 @@
 """Commands that draw the study, and those that list what it is made of."""
 
+import contextlib
 import dataclasses
 from typing import Annotated
 
@@ -40,8 +41,11 @@ class Notebooks:
         parameters.check(values)
         chosen = notebooks.find(self.names)
         names = {path.stem for path in chosen}
-        trains = any(opened.to_train() for opened in book.every(values, Store(self.runs)) if opened.name in names)
-        at_once = 1 if trains else len(machine.cores())
+        at_once = 1
+        with contextlib.suppress(UserError):  # each notebook will say itself what is wrong
+            books = book.every(values, Store(self.runs))
+            if not any(opened.to_train() for opened in books if opened.name in names):
+                at_once = len(machine.cores())
         failures = notebooks.run_all(chosen, values, self.runs, self.output, _say, at_once)
         if failures:
             return end(2, '\n'.join(f'error: {failure}' for failure in failures))
@@ -49,7 +53,7 @@ class Notebooks:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(f'{line}\n', end='', flush=True)  # as one piece: notebooks run side by side
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,9 +57,9 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
     say(f'{steps.where}{cover.transitions:,} transitions in {cover.episodes:,} episodes; '
         f'findings of the audit: {len(findings)}')  # fmt: skip
     known = diagnosis.known()
-    rule = diagnosis.learn(known) if len(known) else None
+    rule = diagnosis.learn(known)
     own_doubts = doubts(order, discrete)
-    doubted = (*(rule.doubts if rule else (diagnosis.NO_KNOWN,)), *own_doubts)
+    doubted = (*diagnosis.standing_doubts(rule), *own_doubts)
     if doubted:
         say(f'the verdict will be {CANNOT_TELL!r}, whatever is measured: {" ".join(doubted)}')
     name = f'{order.name}_played' if order.env else order.name

@@ -123,7 +123,7 @@ def _run_it(scale: Scale) -> str:
     if not scale.trains:
         trains = 'docs/cluster.md says how to train them'
     named = '' if scale.name == parameters.Parameters().scale else f' SCALE={scale.name}'
-    today = ' (today it cannot tell)' if diagnosis.standing_doubts(diagnosis.known()) else ''
+    today = ' (today it cannot tell)' if diagnosis.standing_doubts(diagnosis.learn(diagnosis.known())) else ''
     commands = COMMANDS.format(scale=named, trains=trains, today=today)
     own = unwrapped(OWN_DATA).format(
         data=documents.link('your_data', 'Your data'), diagnose=documents.link('diagnose', 'Diagnosing a recording')

@@ -15,6 +15,7 @@ from paper_lib.study import (
     archive,
     captions,
     catalogue,
+    claims,
     conclusion,
     drawing,
     offline,
@@ -204,7 +205,7 @@ class Book:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""
         entry = catalogue.tested(self.name)
         rows = verdicts.table(entry.chapter, scales.get(self.scale), catalogue.CLAIMS[self.name], self.parameters.seeds)
-        saved = self._save(entry, rows)
+        saved = self._save(entry, rows.drop(columns=claims.KEYS))
         return outcomes.Claims(saved.frame, saved.caption)
 
     def _save(self, entry: Entry, table_rows: pd.DataFrame | None = None) -> tables.Table:

@@ -54,6 +54,9 @@ COLUMNS = [
 ]  # fmt: skip
 
 
+KEYS = ['agent', 'table', 'part']  # columns by which code finds a row of a claim about scores
+
+
 class Claim(typing.NamedTuple):
     """One claim in a sentence. The first of its rows is primary, the others are secondary."""
 

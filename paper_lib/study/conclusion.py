@@ -107,8 +107,8 @@ def without_acting(table: pd.DataFrame) -> list[str]:
         f'Of {word(len(own))} measures that take no step in the environment, {word(len(works))} {tell} degraded agents '
         f'(which gain less than {offline.LEAST_GAIN:g} of what Active gains) from others with an AUROC of at least '
         f'{offline.GOOD:g} on each of {word(own.tasks.iloc[0])} tasks ({own.pairs.iloc[0]} pairs){which}.',
-        'AUROC is how often a measure ranks a degraded run above one that is not, among which Active is by definition '
-        f'(chance: {offline.CHANCE:g}).',
+        'AUROC: of a degraded run and another one, how often the measure ranks the degraded one higher (chance: '
+        f'{offline.CHANCE:g}). Active counts as not degraded, by definition.',
         _among_offline(own['offline agents'].dropna(), works.index),
         'The OOD ratio (the loss on episodes that the agent plays over that on recorded ones) has '
         f'{_auroc(rival)}, and {beaten}.',
@@ -123,7 +123,6 @@ def _beyond(row: pd.Series, rival: pd.Series) -> str:
     columns = {
         'later agents': f'without {first}, on whose runs the measures were first looked at',
         'further tasks': f'on further tasks, which do not count before they have {word(offline.FEWEST_PAIRS)} pairs',
-        'unseen': 'for degraded agents whose OOD ratio does not show it',
     }
     parts = []
     for column, where in columns.items():
@@ -415,7 +414,7 @@ def _tandem(secondary: pd.DataFrame) -> str:
 
 
 def _of(rows: pd.DataFrame, claim: str, agent: str, table: str = 'normalised', part: str = '') -> pd.DataFrame:
-    """The row of a claim on this agent, if there is one, with values of a table of `comparisons.Runs`."""
+    """The rows of a claim that compare this agent by a table of `comparisons.Runs`: of C1 and P9 one row or none."""
     return rows[(rows.id == claim) & (rows.agent == agent) & (rows.table == table) & (rows.part == part)]
 
 

@@ -55,8 +55,10 @@ class Rule:
         return DIRECTIONS[self.measure] * self.threshold
 
 
-def learn(rows: pd.DataFrame) -> Rule:
-    """The rule that moments of known runs give; there is at least one run. Tasks with too few pairs do not count."""
+def learn(rows: pd.DataFrame) -> Rule | None:
+    """The rule that moments of known runs give; None without runs. Tasks with too few pairs do not count."""
+    if rows.empty:
+        return None
     last = rows[offline.is_judged(rows) & rows.is_last]
     pairs = last.groupby('task').pair_seed.nunique()
     judged = {name: offline.judge(last, name, DEGRADED) for name in MEASURES}
@@ -83,9 +85,9 @@ def learn(rows: pd.DataFrame) -> Rule:
     return dataclasses.replace(rule, doubts=doubts(rule))
 
 
-def standing_doubts(known: pd.DataFrame) -> tuple[str, ...]:
-    """Why these known runs allow a verdict on no recording; () if they allow one."""
-    return learn(known).doubts if len(known) else (NO_KNOWN,)
+def standing_doubts(rule: Rule | None) -> tuple[str, ...]:
+    """Why this rule allows a verdict on no recording; () if it allows one. None: there are no known runs."""
+    return rule.doubts if rule else (NO_KNOWN,)
 
 
 def best(values: dict[str, float]) -> str:

@@ -295,10 +295,9 @@ def sweep(frames: Frames, names: Sequence[str]) -> Figure:
         figure = panels.new(frames, *_size(len(frames.tasks), 1.2))
         cells, wide = _cells(figure, frames.tasks)
         finals = stats.final(frames.metrics, 'score')
-        finals = finals[finals.agent.isin(names)]
         families = list(dict.fromkeys(next(iter(agents.family(name))) for name in names))
         for index, (task, (axes,)) in enumerate(zip(frames.tasks, cells, strict=True)):
-            _draw_weights(axes, finals[finals.task == task], families)
+            _draw_weights(axes, finals[(finals.task == task) & finals.agent.isin(names)], families)
             _mark_untrained(axes, finals[finals.task == task])
             axes.set_ylabel('' if index % wide else 'final episode score')
             axes.set_xlabel('weight of exploration')

@@ -38,14 +38,15 @@ def glance(frames: Frames, names: Sequence[str]) -> Figure:
         drawn, top, bottom = figure.subfigures(3, 1, height_ratios=[0.45, 1.15, 1])
         _agents(drawn)
         groups = {}
-        for title, group in BARS.items():
-            if shown := [name for name in agents.group(group) if name in names]:
-                groups[title] = shown
+        for letter, (title, group) in zip('cde', BARS.items(), strict=True):
+            shown = [name for name in agents.group(group) if name in names]
+            if set(shown) - {'active'} or set(shown) == set(names):
+                groups[letter, title] = shown
         widths = [len(shown) for shown in groups.values()]
         grid = bottom.subplots(1, len(groups), sharey=True, squeeze=False, width_ratios=widths)[0]
         runs = relative(frames)
         _montage(top, pictures, {tasks.get(task).short for task in runs.task})
-        for axes, letter, (title, shown) in zip(grid, 'cde', groups.items(), strict=False):
+        for axes, ((letter, title), shown) in zip(grid, groups.items(), strict=True):
             bars(axes, runs, shown, frames.tasks)
             panels.label(axes, letter, title)
         grid[0].set_ylabel('final score (Active: 1)')

@@ -240,7 +240,7 @@ def diagnosis_today() -> str:
     """What a diagnosis can say with the known runs of today."""
     from paper_lib.study import diagnosis
 
-    doubts = diagnosis.standing_doubts(diagnosis.known())
+    doubts = diagnosis.standing_doubts(diagnosis.learn(diagnosis.known()))
     if doubts:
         return _wrapped([f'**Today every diagnosis ends with *{diagnosis.CANNOT_TELL}*.**', *doubts])
     return _wrapped(['**Today a diagnosis can end with each of the three verdicts.**'])

@@ -239,15 +239,22 @@ def test_an_observation_that_does_not_fit_its_space_is_one_line(make, space, goo
 
 @pytest.mark.parametrize('method, old', [
     ('reset', lambda: np.zeros(2)),
-    ('reset', lambda seed, options: np.zeros(3)),
+    ('reset', lambda seed, options: np.zeros(2)),
     ('step', lambda action: (np.zeros(2), 1.0, False, {})),
 ])  # fmt: skip
 def test_the_interface_of_the_older_gym_is_one_line(make, monkeypatch, method, old):
     env = make(UNIT, np.zeros(2))
     reset(env)
     monkeypatch.setattr(env.probe, method, old)
-    with pytest.raises(UserError, match=r"^task='gym:Probe-v0': must have the interface of Gymnasium 1: .*\)$"):
+    with pytest.raises(UserError, match=r"^task='gym:Probe-v0': must have the interface of Gymnasium 1: .*info$"):
         step(env, [1, 0])
+        reset(env)
+
+
+def test_a_mistake_of_the_environment_itself_is_no_older_gym(make, monkeypatch):
+    env = make(UNIT, np.zeros(2))
+    monkeypatch.setattr(env.probe, 'reset', lambda seed, options: np.zeros(2) + (lambda: 0)(seed=seed))
+    with pytest.raises(TypeError, match='lambda'):
         reset(env)
 
 

@@ -11,7 +11,6 @@ nothing behind. Resumed runs and pairs of runs rely on this;
 `paper_lib.envs.check.check_reproducible` tests it.
 """
 
-import contextlib
 import dataclasses
 import warnings
 from collections.abc import Iterator
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 PREFIX = 'gym:'
 PACKAGES = ('gymnasium==1.4.0',)
-# What Python says of an environment whose methods take or return what those of the older package gym did.
-OLD = ("unexpected keyword argument 'seed'", 'to unpack (expected 2', 'to unpack (expected 5')
 LIMIT = 1000  # steps of an episode if the environment sets no limit
 
 
@@ -75,12 +72,23 @@ class Simulator:
 
     def reset(self, seeds: np.random.SeedSequence) -> None:
         seed = int(seeds.generate_state(1)[0]) % 2**31  # some environments take no larger seed
-        with _of_today(self._task):
-            self._observation, _ = self._env.reset(seed=seed)
+        try:
+            found = self._env.reset(seed=seed)
+        except TypeError as error:
+            if "reset() got an unexpected keyword argument 'seed'" not in str(error):
+                raise
+            raise _outdated(self._task) from error
+        if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)):
+            raise _outdated(self._task)
+        self._observation = found[0]
 
     def act(self, action: np.ndarray | int) -> tuple[float, bool, bool]:
-        with _of_today(self._task):
+        try:
             self._observation, reward, terminated, truncated, _ = self._env.step(self._decode(action))
+        except ValueError as error:
+            if 'to unpack (expected 5' not in str(error):
+                raise
+            raise _outdated(self._task) from error
         try:
             return float(reward), bool(terminated or truncated), bool(terminated)
         except (TypeError, ValueError):
@@ -120,17 +128,10 @@ class Simulator:
             return np.concatenate(parts).astype(np.float32)
 
 
-@contextlib.contextmanager
-def _of_today(task: Task) -> Iterator[None]:
-    """Raise UserError for an environment that follows the older interface of gym."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        if not any(words in str(error) for words in OLD):
-            raise
-        wanted = 'reset(seed=, options=) returns observation, info; step returns observation, reward, terminated, '
-        wanted += 'truncated, info'
-        raise UserError(f'task={task.id!r}: must have the interface of Gymnasium 1: {wanted} ({error})') from None
+def _outdated(task: Task) -> UserError:
+    """The error of an environment that follows the interface of the older package gym."""
+    wanted = 'reset(seed=, options=) returns observation, info; step returns observation, reward, terminated, '
+    return UserError(f'task={task.id!r}: must have the interface of Gymnasium 1: {wanted}truncated, info')
 
 
 def find(task_id: str) -> Task | None:
