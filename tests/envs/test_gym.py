@@ -237,8 +237,15 @@ def test_an_observation_that_does_not_fit_its_space_is_one_line(make, space, goo
     assert text.startswith("task='gym:Probe-v0': observes what its observation space has not (") and words in text
 
 
+def old_reset():
+    return np.zeros(2)
+
+
+old_reset.__qualname__ = old_reset.__name__ = 'Probe.reset'  # what Python calls it in an error
+
+
 @pytest.mark.parametrize('method, old', [
-    ('reset', lambda: np.zeros(2)),
+    ('reset', old_reset),
     ('reset', lambda seed, options: np.zeros(2)),
     ('step', lambda action: (np.zeros(2), 1.0, False, {})),
 ])  # fmt: skip
