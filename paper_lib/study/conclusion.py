@@ -107,8 +107,8 @@ def without_acting(table: pd.DataFrame) -> list[str]:
         f'Of {word(len(own))} measures that take no step in the environment, {word(len(works))} {tell} degraded agents '
         f'(which gain less than {offline.LEAST_GAIN:g} of what Active gains) from others with an AUROC of at least '
         f'{offline.GOOD:g} on each of {word(own.tasks.iloc[0])} tasks ({own.pairs.iloc[0]} pairs){which}.',
-        'AUROC: of a degraded run and another one, how often the measure ranks the degraded one higher (chance: '
-        f'{offline.CHANCE:g}). Active counts as not degraded, by definition.',
+        f'(AUROC: how often it ranks a degraded run above another; chance: {offline.CHANCE:g}; Active is never '
+        'degraded.)',
         _among_offline(own['offline agents'].dropna(), works.index),
         'The OOD ratio (the loss on episodes that the agent plays over that on recorded ones) has '
         f'{_auroc(rival)}, and {beaten}.',
