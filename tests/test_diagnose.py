@@ -121,6 +121,14 @@ def test_with_an_error_in_the_audit_nothing_is_trained(command, capsys):
     assert capsys.readouterr().out.startswith('cannot tell: The audit found errors')
 
 
+def test_why_no_verdict_is_possible_is_said_before_anything_is_trained(command, capsys):
+    assert command(planted(recording()), '--budget', '20000') == 1
+    assert not command.trained
+    said = capsys.readouterr().err
+    assert "the verdict will be 'cannot tell', whatever is measured: " in said
+    assert 'other values than the known runs' in said
+
+
 @pytest.mark.parametrize(
     ('arrays', 'options', 'message'),
     [

@@ -119,7 +119,7 @@ def doubts(order: Order, discrete: bool) -> tuple[str, ...]:
     """Why these agents cannot be compared with the known runs."""
     found = []
     if order.scale != diagnosis.SCALE or order.budget is not None:
-        found.append('The agents were trained with other values than the known runs (see --scale and --budget).')
+        found.append('The agents have other values than the known runs (see --scale and --budget).')
     if discrete:
         found.append('Actions are discrete, and those of the known runs are continuous.')
     return tuple(found)

@@ -1,6 +1,7 @@
 """The paper's claims as statistics of the runs that exist. `docs/protocol.md` gives the reasons for the choice.
 
-C1 to C12 are the claims of the paper; P1 to P9 are what its published version adds.
+C1 to C12 are the claims of the paper; P1 to P9 are what its published version adds;
+P5 is an experiment that it leaves for future work, whose direction is ours.
 """
 
 import functools
