@@ -40,7 +40,7 @@ def test_a_plan_has_a_row_per_notebook_and_one_of_all_together(call):
     code, out, _ = call('cluster', 'plan', '--scale', 'smoke', '--site', SLURM, '--json')
     rows = json.loads(out)
     assert code == 0
-    assert [row['notebook'] for row in rows] == [*(each for each in book.catalogue.CLAIMS), 'together']
+    assert [row['notebook'] for row in rows] == [*(each for each in book.catalogue.NOTEBOOKS), 'together']
     together = rows[-1]
     assert together['runs'] == 124 and together['done'] == 0
     assert together['runs'] < sum(row['runs'] for row in rows[:-1])  # notebooks share runs

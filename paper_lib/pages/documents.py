@@ -54,7 +54,7 @@ def targets(body: str, folder: str, scale: str) -> str:
     pages = {
         path.relative_to(paths.root()).as_posix(): f'{layout.document(path.stem)}.html' for path in paths.documents()
     }
-    pages |= {f'notebooks/{name}.ipynb': f'{name}.html' for name in catalogue.CLAIMS}
+    pages |= {f'notebooks/{name}.ipynb': f'{name}.html' for name in catalogue.NOTEBOOKS}
 
     def target(found: re.Match) -> str:
         address, hash_mark, place = found[2].partition('#')

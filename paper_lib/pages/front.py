@@ -4,7 +4,7 @@ import html
 import re
 from pathlib import Path
 
-from paper_lib.contract import agents, tasks
+from paper_lib.contract import tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.scales import Scale
 from paper_lib.pages import documents, layout
@@ -19,14 +19,12 @@ from paper_lib.study import (
     paper,
     parameters,
     paths,
-    plan,
     scales,
     starts,
     tables,
     verdicts,
 )
 from paper_lib.study.catalogue import Entry
-from paper_lib.study.frames import Frames
 from paper_lib.study.names import listed, unwrapped
 
 RUN_IT = 'Run it, or try your own data'
@@ -82,7 +80,7 @@ def render(folder: Path, scale: str) -> str:
     primary = verdicts.primary_table(scale)
     came_out = conclusion.conclude(scale, primary)
     points = ''.join(f'<li>{html.escape(point)}</li>' for point in came_out.points)
-    texts = {name: _page_text(folder, name) for name in catalogue.CLAIMS}
+    texts = {name: _page_text(folder, name) for name in catalogue.NOTEBOOKS}
     results = documents.link('results', 'The results')
     parts = [
         layout.heading(1, html.escape(paper.TITLE)),
@@ -201,12 +199,10 @@ def _gallery(folder: Path, scale: str, texts: dict[str, str]) -> str:
     entries += [entry for entry in catalogue.ENTRIES.values() if entry not in entries]
     tiles = []
     without_runs = []  # come last
-    chapters: dict[str, Frames] = {}
+    standings = artefacts.standings(scales.get(scale))
     for entry in entries:
         if entry.is_figure and _has_files(folder, entry.name, 'png', 'md'):
-            if entry.chapter not in chapters:
-                chapters[entry.chapter] = _chapter(entry.chapter, scale)
-            state = entry.state(book.begun(entry.of(chapters[entry.chapter])))
+            state = standings[entry.name].state
             place = without_runs if state == catalogue.SUBJECT_MISSING else tiles
             place.append(_tile(folder, entry, state, texts[entry.notebook]))
     tiles += without_runs
@@ -222,13 +218,6 @@ def _tile(folder: Path, entry: Entry, state: str, text: str) -> str:
         f'<figure><a href="{name}.png">{image}</a><figcaption><b>{_number(entry)}</b> {_title(text, entry)}'
         f'<br><span class="{kind}">{state}</span> · {_files(name, "png", "pdf")}</figcaption></figure>'
     )
-
-
-def _chapter(chapter: str, scale: str) -> Frames:
-    """What the archive of a scale has of a chapter."""
-    known = scales.get(scale)
-    everything = Entry('', '', chapter, (agents.EVERY,), None)
-    return book.load(everything, plan.specs(chapter, known, optional=True), known, plan.planned(known))
 
 
 def _number(entry: Entry) -> str:
@@ -258,12 +247,9 @@ def _title(text: str, entry: Entry) -> str:
 def _tables(folder: Path, texts: dict[str, str]) -> str:
     """A line for every table that was written."""
     lines = []
-    for notebook in catalogue.CLAIMS:
-        entries = [entry for entry in catalogue.shown(notebook) if not entry.is_figure]
-        if catalogue.CLAIMS[notebook]:
-            entries.append(catalogue.tested(notebook))
-        for entry in entries:
-            if _has_files(folder, entry.name, 'csv', 'md'):
+    for notebook in catalogue.NOTEBOOKS:
+        for entry in catalogue.shown_and_tested(notebook):
+            if not entry.is_figure and _has_files(folder, entry.name, 'csv', 'md'):
                 place = _title(texts[notebook], entry)
                 files = _files(entry.name, 'csv', 'md', 'tex')
                 lines.append(f'<li><b>{_number(entry)}</b> {place} · {files}</li>')

@@ -32,7 +32,7 @@ def page(title: str, body: str, navigation: str = '') -> str:
 def order(scale: str) -> list[str]:
     """The pages of a scale by the stems of their files, in the order of reading."""
     clicks = [clickable(task) for task in starts.there(scale)]
-    return [FRONT, *catalogue.CLAIMS, *clicks, *(document(path.stem) for path in paths.documents())]
+    return [FRONT, *catalogue.NOTEBOOKS, *clicks, *(document(path.stem) for path in paths.documents())]
 
 
 def document(name: str) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from paper_lib.contract.scales import Scale
-from paper_lib.contract.spec import RunSpec
 from paper_lib.study import archive, catalogue, paper, paths, plan, scales
 from paper_lib.study.catalogue import Entry
 
@@ -28,7 +27,8 @@ def listing(scale: str = 'laptop', draw: bool = False) -> list[dict[str, Any]]:
     many of its planned agents have a run. With `draw`, also the seconds from the data to the files at this scale.
     """
     chosen = scales.get(scale)
-    archived = {known.name: _chapters(known) for known in scales.SCALES.values()}
+    archived = [known for known in scales.SCALES.values() if paths.archive(known.name).is_dir()]
+    standings_of = {known.name: standings(known) for known in archived}
     rows = []
     for entry in NUMBERED:
         parts = together(entry.name)
@@ -39,7 +39,7 @@ def listing(scale: str = 'laptop', draw: bool = False) -> list[dict[str, Any]]:
             'shows': entry.title,
             'file': ', '.join(f'{part.name}.{suffix}' for part in parts),
             'notebook': entry.notebook,
-            'scales (agents)': _scales(entry, archived),
+            'scales (agents)': _scales(entry, standings_of),
         }
         if draw:
             row['seconds'] = round(sum(_seconds(part, chosen) for part in parts), 1)
@@ -47,47 +47,41 @@ def listing(scale: str = 'laptop', draw: bool = False) -> list[dict[str, Any]]:
     return rows
 
 
-class _Chapter(NamedTuple):
-    """What a scale has of a chapter."""
+class Standing(NamedTuple):
+    """How far a figure or table is at a scale."""
 
-    specs: list[RunSpec]
-    optional: frozenset[str]
-    archived: set[str]
-    exploratory: list[str]
+    state: str  # one of `catalogue.STATES`
+    trained: int  # agents that have a run
+    planned: int  # all agents that it shows
 
 
-def _chapters(scale: Scale) -> dict[str, _Chapter]:
-    """Chapter -> what a scale has of it; empty where nothing is archived."""
-    if not paths.archive(scale.name).is_dir():
-        return {}
+def standings(scale: Scale) -> dict[str, Standing]:
+    """How far every figure and table is, by name. Tasks of which no run is planned or archived are left out."""
     planned = plan.planned(scale)
     found = {}
     for chapter in scale.chapters:
         specs = plan.specs(chapter, scale, optional=True)
         optional = frozenset(spec.run_id for spec in specs) - planned
-        ids = archive.ids(paths.archive(scale.name), chapter)
-        found[chapter] = _Chapter(specs, optional, ids, scale.exploratory(chapter))
+        archived = archive.ids(paths.archive(scale.name), chapter)
+        for entry in catalogue.ENTRIES.values():
+            if entry.chapter == chapter:
+                shown = entry.part(specs, optional, scale.exploratory(chapter))
+                begun = {spec.task for spec in shown if spec.run_id in archived or spec.run_id not in optional}
+                state = entry.state_of([spec for spec in shown if spec.task in begun], optional, archived)
+                trained = {spec.agent for spec in shown if spec.run_id in archived}
+                found[entry.name] = Standing(state, len(trained), len({spec.agent for spec in shown}))
     return found
 
 
-def _scales(entry: Entry, chapters_of: dict[str, dict[str, _Chapter]]) -> str:
-    """The scales that have runs of an entry, as 'laptop (partial, 2 of 3)' for two of three agents.
-
-    Tasks of which no run is planned or archived are left out.
-    """
+def _scales(entry: Entry, standings_of: dict[str, dict[str, Standing]]) -> str:
+    """The scales that have runs of an entry, as 'laptop (partial, 2 of 3)' for two of three agents."""
     words = []
-    for scale, chapters in chapters_of.items():
-        if entry.chapter in chapters:
-            specs, optional, archived, exploratory = chapters[entry.chapter]
-            shown = entry.part(specs, optional, exploratory)
-            found = {spec.agent for spec in shown if spec.run_id in archived}
-            if found:
-                begun = {spec.task for spec in shown if spec.run_id in archived or spec.run_id not in optional}
-                state = entry.state_of([spec for spec in shown if spec.task in begun], optional, archived)
-                planned = {spec.agent for spec in shown}
-                parts = [state] if entry.is_figure else []
-                parts.append(f'{len(found)} of {len(planned)}')
-                words.append(f'{scale} ({", ".join(parts)})')
+    for scale, known in standings_of.items():
+        if entry.name in known and known[entry.name].trained:
+            state, trained, planned = known[entry.name]
+            parts = [state] if entry.is_figure else []
+            parts.append(f'{trained} of {planned}')
+            words.append(f'{scale} ({", ".join(parts)})')
     return ', '.join(words)
 
 

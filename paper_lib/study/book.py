@@ -157,7 +157,7 @@ class Book:
     @functools.cached_property
     def _obstacles(self) -> dict[str, str]:
         """The claims of the notebook that no run of the scale can decide, and why."""
-        own = catalogue.CLAIMS[self.name]
+        own = catalogue.NOTEBOOKS[self.name].claims
         if not own:
             return {}
         return {claim: reason for claim, reason in verdicts.waiting(self.scale).items() if reason and claim in own}
@@ -193,9 +193,10 @@ class Book:
             bought = catalogue.ENTRIES['table_price'].make(self.frames('table_price'))
             return outcomes.Outcome([' '.join(found), conclusion.of_trigger(bought)])
         seeds = self.parameters.seeds
-        if catalogue.chapter_of(self.name) == 'toy_maze':
+        notebook = catalogue.NOTEBOOKS[self.name]
+        if notebook.chapter == 'toy_maze':
             return outcomes.Outcome([conclusion.maze(self.scale, seeds)])
-        return outcomes.Outcome(points=conclusion.of_claims(catalogue.CLAIMS[self.name], self.scale, seeds))
+        return outcomes.Outcome(points=conclusion.of_claims(notebook.claims, self.scale, seeds))
 
     def screening(self) -> tables.Table:
         """Which tasks Active learns at scale laptop."""
@@ -204,7 +205,8 @@ class Book:
     def claims(self) -> tables.Table:
         """Test the paper's claims that the notebook is about; saved as table_claims_NAME."""
         entry = catalogue.tested(self.name)
-        rows = verdicts.table(entry.chapter, scales.get(self.scale), catalogue.CLAIMS[self.name], self.parameters.seeds)
+        ids = catalogue.NOTEBOOKS[self.name].claims
+        rows = verdicts.table(entry.chapter, scales.get(self.scale), ids, self.parameters.seeds)
         saved = self._save(entry, rows.drop(columns=claims.KEYS))
         return outcomes.Claims(saved.frame, saved.caption)
 
@@ -227,7 +229,7 @@ def _part(entry: Entry, rows: Frames, tasks: Sequence[str], names: Sequence[str]
     shown = [name for name in entry.agents if name in chosen | {'active'}]
     whole = rows.of(tasks or rows.tasks, key='task')  # all runs of a task set the units of its scores
     part = whole.of(shown)
-    png = drawing.png(entry.draw(whole, shown), drawing.provenance(part))
+    png = drawing.png(entry.make(whole, shown), drawing.provenance(part))
     return drawing.Drawing(png, captions.caption(entry, part))
 
 
@@ -263,7 +265,7 @@ def open(name: str, names: dict[str, Any], store: Any) -> Book:
 
     Raises UserError for a wrong parameter and for a notebook that does not exist.
     """
-    choose('notebook', name, catalogue.CLAIMS)
+    choose('notebook', name, catalogue.NOTEBOOKS)
     chosen = parameters.check(names)
     scale = scales.get(chosen.scale)
     planned = plan.planned(scale, chosen.seeds)
@@ -277,7 +279,7 @@ def every(names: dict[str, Any], store: Any) -> list[Book]:
     scale = scales.get(chosen.scale)
     chapters = {chapter: plan.specs(chapter, scale, chosen.seeds, optional=True) for chapter in scale.chapters}
     planned = plan.planned(scale, chosen.seeds)
-    return [_open(name, chosen, chapters, planned, store) for name in catalogue.CLAIMS]
+    return [_open(name, chosen, chapters, planned, store) for name in catalogue.NOTEBOOKS]
 
 
 def _open(
@@ -288,8 +290,7 @@ def _open(
     store: Any,
 ) -> Book:
     """A notebook; `chapters` holds all runs of each chapter, the optional ones too."""
-    entries = catalogue.shown(name)
-    with_claims = [*entries, catalogue.tested(name)] if catalogue.CLAIMS[name] else entries
+    with_claims = catalogue.shown_and_tested(name)
     runs_of = {}
     for chapter in dict.fromkeys(entry.chapter for entry in with_claims):
         specs = chapters[chapter]
@@ -300,4 +301,4 @@ def _open(
             if entry.chapter == chapter:
                 shown.update(spec.run_id for spec in entry.part(specs, optional, exploratory))
         runs_of[chapter] = tuple(spec for spec in specs if spec.run_id in shown)
-    return Book(name, chosen, tuple(entries), runs_of, planned, store)
+    return Book(name, chosen, tuple(catalogue.shown(name)), runs_of, planned, store)

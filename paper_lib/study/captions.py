@@ -40,7 +40,8 @@ JOINED = '; a line joins neighbouring weights that have runs'
 BASELINE = 'Dashed: mean of the {active.label} agent, which collects for the task.'
 NOT_KNOWN = MappingProxyType({'yes': 'them', 'all': 'them'})
 NONE = MappingProxyType({})
-MEAN_OVER = 'tasks with the same budget (that of most agents; of several, that on which claims are tested)'
+MEAN_OVER = """tasks with the same budget (that of most agents; of several, that on which claims are tested) on which
+    all agents have run that the figure is about; others that lack one of these tasks are left out"""
 LISTED = 6  # tasks that a caption lists; more are counted
 
 
@@ -65,7 +66,7 @@ def _words(frames: Frames) -> dict[str, Any]:
         'margin': comparisons.MARGIN,
         'mean_column': _mean_column(frames),
         'mean_normalised': f'Only scores are normalised. {unwrapped(NORMALISED)}' if _mean_column(frames) else '',
-        'mean_over': MEAN_OVER,
+        'mean_over': unwrapped(MEAN_OVER),
         'normalised': unwrapped(NORMALISED),
         'offline': offline,
         'normalised_loss': NORMALISED_LOSS,
@@ -87,7 +88,9 @@ def _words(frames: Frames) -> dict[str, Any]:
 
 def _mean_column(frames: Frames) -> str:
     """A sentence on the last column of a grid; '' where there is one task, and so no mean over tasks."""
-    return f'Last column: mean over {MEAN_OVER}, and its 95 % interval ({WITHIN}).' if len(frames.tasks) > 1 else ''
+    if len(frames.tasks) == 1:
+        return ''
+    return f'Last column: mean over {unwrapped(MEAN_OVER)}, and its 95 % interval ({WITHIN}).'
 
 
 def _has_neighbours(frames: Frames) -> bool:

@@ -11,7 +11,7 @@ import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -157,9 +157,9 @@ class Entry:
         shown = self.part(frames.specs, frames.optional, frames.exploratory)
         return frames.of({spec.run_id for spec in shown}, 'run_id')
 
-    def make(self, frames: Frames) -> 'Figure | pd.DataFrame':
-        """The figure or the table of these frames."""
-        return self.draw(frames, self.agents)
+    def make(self, frames: Frames, names: Sequence[str] = ()) -> 'Figure | pd.DataFrame':
+        """The figure or the table of these frames, with these agents; without `names`, with all of its own."""
+        return self.draw(dataclasses.replace(frames, subject=tuple(self.subject)), names or self.agents)
 
 
 def _draw(function: str, frames: Frames, names: Sequence[str], **options: Any) -> 'Figure | pd.DataFrame':
@@ -768,23 +768,33 @@ ROWS = (
     ),
 )
 ENTRIES: dict[str, Entry] = {row.name: row for row in ROWS}
-# The claims that a notebook tests.
-CLAIMS: dict[str, tuple[str, ...]] = {
-    '0_base_agent': (),
-    '1_toy_maze': ('C1', 'C2', 'C3'),
-    '2_validation': ('C1', 'C2', 'C3', 'C12', 'P4', 'P7', 'P9'),
-    '3_deep_dive': ('C4', 'C9', 'C10', 'C11', 'P1', 'P2', 'P3', 'P8'),
-    '4_remedies': ('C5', 'C6', 'C7', 'C8', 'P6'),
-    '5_ablations': ('C8', 'P5'),
-    '6_offline_measure': (),
-}
-# What these claims ask: the titles of their tables.
-CLAIMS_TITLES = {
-    '1_toy_maze': 'Claims tested in the maze: whether offline agents fall behind',
-    '2_validation': 'Claims tested: whether offline agents fall behind on other tasks',
-    '3_deep_dive': 'Claims tested: why offline agents fall behind',
-    '4_remedies': 'Claims tested: whether exploration and data of its own help',
-    '5_ablations': 'Claims tested: whether the threshold matters, and acting to the end',
+
+
+class Notebook(NamedTuple):
+    """The claims that a notebook tests. The rows of its figures and tables name the notebook."""
+
+    claims: tuple[str, ...] = ()
+    title: str = ''  # of their table: what they ask
+    chapter: str = 'study'  # of the archive, whose runs they are tested on
+
+
+NOTEBOOKS: dict[str, Notebook] = {
+    '0_base_agent': Notebook(),
+    '1_toy_maze': Notebook(
+        ('C1', 'C2', 'C3'), 'Claims tested in the maze: whether offline agents fall behind', 'toy_maze'
+    ),
+    '2_validation': Notebook(
+        ('C1', 'C2', 'C3', 'C12', 'P4', 'P7', 'P9'),
+        'Claims tested: whether offline agents fall behind on other tasks',
+    ),
+    '3_deep_dive': Notebook(
+        ('C4', 'C9', 'C10', 'C11', 'P1', 'P2', 'P3', 'P8'), 'Claims tested: why offline agents fall behind'
+    ),
+    '4_remedies': Notebook(
+        ('C5', 'C6', 'C7', 'C8', 'P6'), 'Claims tested: whether exploration and data of its own help'
+    ),
+    '5_ablations': Notebook(('C8', 'P5'), 'Claims tested: whether the threshold matters, and acting to the end'),
+    '6_offline_measure': Notebook(),
 }
 CLAIMS_TEXT = """Each row compares runs of the same task and pair seed. A final value is the mean over the last
     {share} of the evaluations. estimate: mean over tasks of the mean over pairs, with its 95 % interval, which holds
@@ -802,21 +812,21 @@ def shown(notebook: str) -> list[Entry]:
     return [entry for entry in ENTRIES.values() if entry.notebook == notebook]
 
 
-def chapter_of(notebook: str) -> str:
-    """The chapter of the archive on which a notebook tests its claims."""
-    return 'toy_maze' if notebook == '1_toy_maze' else 'study'
-
-
 def tested(notebook: str) -> Entry:
     """The runs and the caption of a notebook's claims: agents that they are about, and those that its figures show.
 
     The table itself is made by `verdicts.table`: a verdict depends on the runs of all claims.
     """
-    chapter, ids = chapter_of(notebook), CLAIMS[notebook]
+    ids, title, chapter = NOTEBOOKS[notebook]
     rows = [row for claim in claims.every_claim() if claim.id in ids for row in claim.rows]
     wanted = {agent for row in rows for agent in row.agents}
     for entry in shown(notebook):
         if entry.is_figure and entry.chapter == chapter:
             wanted |= set(entry.agents)
     name = f'table_claims_{notebook.partition("_")[2]}'
-    return Entry(name, notebook, chapter, tuple(sorted(wanted)), None, CLAIMS_TITLES[notebook], CLAIMS_TEXT)
+    return Entry(name, notebook, chapter, tuple(sorted(wanted)), None, title, CLAIMS_TEXT)
+
+
+def shown_and_tested(notebook: str) -> list[Entry]:
+    """The figures and tables of a notebook, then the table of its claims if it tests any."""
+    return [*shown(notebook), tested(notebook)] if NOTEBOOKS[notebook].claims else shown(notebook)

@@ -41,6 +41,7 @@ class Frames:
     scale: str = ''
     warning: str = ''  # stands on every figure
     exploratory: tuple[str, ...] = ()  # tasks that no claim is tested on
+    subject: tuple[str, ...] = ()  # agents that the figure is about
 
     @functools.cached_property
     def missing(self) -> list[RunSpec]:

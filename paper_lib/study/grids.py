@@ -168,20 +168,15 @@ def _draw_task(axes: Axes, frames: Frames, task: str, column: str, content: Curv
 
 
 def _draw_mean(axes: Axes, frames: Frames, column: str, content: Curves) -> str:
-    """Mean over the tasks that all of these agents have; returns its title, which says how many these are."""
-    metrics = frames.metrics
-    recorded = metrics[metrics.agent.isin(content.names) & metrics[column].notna()]
-    shared = []
-    for task, rows in recorded.groupby('task'):
-        if rows.agent.nunique() == recorded.agent.nunique():
-            shared.append(task)
-    means = mean_curve(frames.of(shared, 'task'), column)
+    """Mean over `shared_tasks` of the agents that have all of them; returns its title, which counts these tasks."""
+    means = mean_curve(frames.of(shared_tasks(frames, content.names, column), 'task'), column)
     means = means[means.agent.isin(content.names)]
+    means = means[means.tasks == means.tasks.max()]
     title = 'normalised mean' if quantities.get(column).normalised else 'mean'
     if means.empty:
         panels.empty(axes, _why_no_mean(frames))
         return title
-    for agent in content.names:
+    for agent in _those_of(content.names, means):
         curve = means[means.agent == agent]
         is_faded = agent in content.faded
         panels.line(axes, agent, panels.name(frames, agent), curve.env_step.to_numpy(), curve.value, is_faded)
@@ -189,9 +184,19 @@ def _draw_mean(axes: Axes, frames: Frames, column: str, content: Curves) -> str:
             panels.band(axes, agent, curve.env_step, curve.low.astype(float), curve.high.astype(float))
     axes.set_xlim(left=0)
     panels.steps(axes)
-    fewest, most = means.tasks.min(), means.tasks.max()
-    count = f'{most}' if fewest == most else f'{fewest}-{most}'
-    return f'{title},\n{count} task{"s" if most > 1 else ""}'
+    return f'{title},\n{counted(means.tasks.max(), "task")}'
+
+
+def shared_tasks(frames: Frames, names: Sequence[str], column: str) -> list[str]:
+    """The tasks on which those of these agents have all run that the figure is about; all of them, if it is of none."""
+    about = set(names) & set(frames.subject) - {'active'}
+    metrics = frames.metrics
+    recorded = metrics[metrics.agent.isin(about or names) & metrics[column].notna()]
+    shared = []
+    for task, rows in recorded.groupby('task'):
+        if rows.agent.nunique() == recorded.agent.nunique():
+            shared.append(task)
+    return shared
 
 
 def _why_no_mean(frames: Frames) -> str:
@@ -388,6 +393,8 @@ def interaction(frames: Frames, names: Sequence[str]) -> Figure:
 def _of_adding_pairs(frames: Frames, adding: Sequence[str]) -> Frames:
     """The pairs of the agents that add data, with normalised scores: tasks of one budget on which Active learned.
 
+    All of these agents have run on them.
+
     The units are those of all pairs, those without an agent that adds data too.
     """
     metrics = percent(frames).metrics
@@ -395,7 +402,7 @@ def _of_adding_pairs(frames: Frames, adding: Sequence[str]) -> Frames:
     metrics = of_one_budget(metrics, 'score', frames.exploratory)
     metrics = stats.normalised(metrics, reference.random_score)
     pairs = dataclasses.replace(frames, metrics=metrics).of_pairs(adding)
-    return pairs.of(set(pairs.metrics.task), 'task')
+    return pairs.of(shared_tasks(pairs, adding, 'added'), 'task')
 
 
 def _draw_added(axes: Axes, agent: str, label: str, curve: pd.DataFrame) -> None:

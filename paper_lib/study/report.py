@@ -176,11 +176,11 @@ def training() -> str:
         waiting.setdefault(reason, []).append(claim)
     decidable = waiting.pop('', [])
     rows = []
-    for name, tested in catalogue.CLAIMS.items():
+    for name, notebook in catalogue.NOTEBOOKS.items():
         opened = book.open(name, {'scale': SCALE, 'train': 'no'}, None)
         if lacking := opened.lacking('all'):
-            is_judged = catalogue.chapter_of(name) == 'study'
-            own = ', '.join(claim for claim in tested if claim in decidable) if is_judged else ''
+            is_judged = notebook.chapter == 'study'
+            own = ', '.join(claim for claim in notebook.claims if claim in decidable) if is_judged else ''
             command = f'`paper-lib notebooks {name} -p train all`'
             trains = {'trains': f'{len(lacking)} runs', 'takes': opened.hours('all')}
             rows.append({'command': command} | trains | {'claims that get pairs': own})

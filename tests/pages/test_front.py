@@ -68,7 +68,7 @@ def test_it_leads_to_what_is_there(place):
 def test_figures_without_runs_of_their_subject_come_last(place, monkeypatch):
     drawn(place, figure_3__png='', figure_3__md='A.', figure_8__png='', figure_8__md='B.')
     states = {'figure_3': catalogue.SUBJECT_MISSING, 'figure_8': catalogue.COMPLETE}
-    monkeypatch.setattr(catalogue.Entry, 'state', lambda entry, frames: states.get(entry.name))
+    monkeypatch.setattr(catalogue.Entry, 'state_of', lambda entry, *runs: states.get(entry.name))
     text = front.write('smoke').read_text()
     assert 0 < text.index('"figure_8.png"') < text.index('"figure_3.png"')
 
@@ -91,7 +91,7 @@ def test_it_says_how_to_run_what_it_shows_and_how_many_runs_that_trains(place, v
     text = front.write('smoke').read_text()
     assert 'draw these figures; this trains' in text and '\nmake figures SCALE=smoke\n' in text
     trained = set()
-    for name in catalogue.CLAIMS:
+    for name in catalogue.NOTEBOOKS:
         trained |= set(book.open(name, {'scale': 'smoke'}, Store(tmp_path / 'runs')).to_train())
     assert f'trains {len(trained)} runs first' in text
     assert 'docs/cluster.md says how to train them' in front.render(place, 'paper')

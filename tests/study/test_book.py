@@ -27,7 +27,7 @@ def maze(monkeypatch):
     """A notebook about the maze alone."""
     names = ('figure_2', 'figure_2_curves', 'figure_5', 'figure_5_curves', 'table_visitation')
     maze, others = [catalogue.ENTRIES[name] for name in names], catalogue.shown
-    monkeypatch.setitem(catalogue.CLAIMS, 'maze', ())
+    monkeypatch.setitem(catalogue.NOTEBOOKS, 'maze', catalogue.Notebook())
     monkeypatch.setattr(catalogue, 'shown', lambda notebook: maze if notebook == 'maze' else others(notebook))
 
 
@@ -95,7 +95,7 @@ def test_figure_and_table_are_saved_with_caption(folder, specs, make_store):
     assert (saved / 'table_claims_toy_maze.tex').exists()
 
 
-@pytest.mark.parametrize('name', catalogue.CLAIMS)
+@pytest.mark.parametrize('name', catalogue.NOTEBOOKS)
 def test_every_table_and_caption_can_be_made_of_nothing_and_of_all(make_store, name):
     empty = make(make_store([]), name)
     for found in (empty, make(make_store(empty.specs), name)):
@@ -106,8 +106,8 @@ def test_every_table_and_caption_can_be_made_of_nothing_and_of_all(make_store, n
             assert 'Scale smoke' in found.caption(entry, part)
             if not entry.is_figure:
                 assert 'Scale smoke' in found.table(entry.name.removeprefix('table_')).caption
-        if catalogue.CLAIMS[name]:
-            assert set(found.claims().frame.id) == set(catalogue.CLAIMS[name])
+        if catalogue.NOTEBOOKS[name].claims:
+            assert set(found.claims().frame.id) == set(catalogue.NOTEBOOKS[name].claims)
 
 
 def test_dropped_rows_are_told_in_one_line(specs, make_store, capsys):
@@ -132,7 +132,7 @@ def test_figures_lie_in_the_checkout_from_any_working_directory(monkeypatch, tmp
     assert (paths.figures().parent / 'pyproject.toml').exists()
 
 
-@pytest.mark.parametrize('name', catalogue.CLAIMS)
+@pytest.mark.parametrize('name', catalogue.NOTEBOOKS)
 def test_committed_captions_and_tables_are_what_the_code_makes_of_the_committed_data(name, folder, make_store):
     committed = pathlib.Path(book.__file__).parents[2] / 'figures'
     shutil.copytree(committed / 'data', folder / 'data')
@@ -143,7 +143,7 @@ def test_committed_captions_and_tables_are_what_the_code_makes_of_the_committed_
             assert f'{caption}\n' == (committed / 'laptop' / f'{entry.name}.md').read_text()
         else:
             study.table(entry.name.removeprefix('table_'))
-    if catalogue.CLAIMS[name]:
+    if catalogue.NOTEBOOKS[name].claims:
         study.claims()
     for file in (folder / 'laptop').glob('table_*'):
         assert file.read_text() == (committed / 'laptop' / file.name).read_text()
@@ -273,7 +273,7 @@ def test_a_caption_names_the_claims_that_no_run_of_the_scale_can_decide(make_sto
     assert 'can decide' not in of_schedules
 
 
-@pytest.mark.parametrize('name', [name for name in catalogue.CLAIMS if name != 'maze'])
+@pytest.mark.parametrize('name', [name for name in catalogue.NOTEBOOKS if name != 'maze'])
 @pytest.mark.parametrize(
     'has_result',
     [lambda spec: False, lambda spec: spec.agent == 'active', lambda spec: not spec.measures, lambda spec: True],

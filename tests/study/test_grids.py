@@ -88,6 +88,32 @@ def test_a_mean_over_tasks_is_over_those_that_all_have(study):
         np.testing.assert_array_equal(line(axes, agent).get_ydata(), line(whole, agent).get_ydata())
 
 
+def test_an_agent_that_the_figure_is_not_about_takes_no_task_from_the_mean(study):
+    lost = (study.metrics.agent == 'passive_same') & (study.metrics.task == TASKS[0])
+    found = dataclasses.replace(study, metrics=study.metrics[~lost])
+    entry = catalogue.ENTRIES['figure_S10']
+    axes = entry.make(entry.of(found)).axes[3]
+    assert axes.get_title('left') == 'normalised mean,\n3 tasks'
+    label = agents.get('passive_same').label
+    assert not [drawn for drawn in axes.lines if drawn.get_label().startswith(label)]
+    whole = entry.make(entry.of(study)).axes[3]
+    for agent in agents.group('compared'):
+        np.testing.assert_array_equal(line(axes, agent).get_ydata(), line(whole, agent).get_ydata())
+    part = entry.make(entry.of(found), ['active', 'passive_same']).axes[3]
+    assert part.get_title('left') == 'normalised mean,\n2 tasks'
+
+
+def test_scores_over_added_data_are_of_the_tasks_of_all_agents_that_add(study):
+    lost = (study.metrics.agent == 'passive_50') & (study.metrics.task == TASKS[0])
+    found = dataclasses.replace(study, metrics=study.metrics[~lost])
+    entry = catalogue.ENTRIES['figure_S15']
+    axes = entry.make(entry.of(found)).axes[0]
+    assert axes.get_ylabel() == 'normalised mean score, 2 tasks'
+    whole = entry.make(entry.of(study.of(TASKS[1:], 'task'))).axes[0]
+    for agent in entry.agents:
+        np.testing.assert_array_equal(line(axes, agent).get_xydata(), line(whole, agent).get_xydata())
+
+
 def test_a_band_is_drawn_where_it_is_more_than_the_range_of_its_seeds(study):
     more = [study.metrics[study.metrics.pair_seed == 0].assign(pair_seed=seed) for seed in (2, 3)]
     entry = catalogue.ENTRIES['figure_3']

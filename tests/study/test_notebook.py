@@ -25,7 +25,7 @@ def nodes(path):
 
 
 def test_there_is_a_notebook_for_every_book():
-    assert [path.stem for path in NOTEBOOKS] == list(catalogue.CLAIMS)
+    assert [path.stem for path in NOTEBOOKS] == list(catalogue.NOTEBOOKS)
 
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
@@ -80,7 +80,7 @@ class TestNotebook:
         tables = [entry.name.removeprefix('table_') for entry in shown if not entry.is_figure]
         assert calls(path, 'figure') == [entry.name for entry in shown if entry.is_figure]
         assert sorted(calls(path, 'table')) == sorted(tables)
-        assert calls(path, 'claims') == [None] * bool(catalogue.CLAIMS[path.stem])
+        assert calls(path, 'claims') == [None] * bool(catalogue.NOTEBOOKS[path.stem].claims)
         assert calls(path, 'open') == [path.stem]
 
     def test_has_one_interactive_part(self, path):
@@ -114,5 +114,5 @@ def test_every_figure_and_table_of_the_paper_is_shown_once():
 
 
 def test_every_claim_is_tested():
-    ids = {claim for own in catalogue.CLAIMS.values() for claim in own}
+    ids = {claim for notebook in catalogue.NOTEBOOKS.values() for claim in notebook.claims}
     assert ids == set(claims.TEXTS) == {f'C{i}' for i in range(1, 13)} | {f'P{i}' for i in range(1, 10)}
