@@ -176,7 +176,7 @@ def finals(scale: str) -> pd.DataFrame:
 
 
 class Pairs(NamedTuple):
-    """How many pairs of COMPARED an entry of the plan has on each of its tasks, and how many of them are finished."""
+    """How many pairs of COMPARED are planned on each of these tasks, and how many of them are finished."""
 
     tasks: tuple[str, ...]
     planned: int
@@ -184,19 +184,21 @@ class Pairs(NamedTuple):
 
 
 def progress(values: pd.DataFrame, scale: str) -> list[Pairs]:
-    """The pairs of every entry of the study's plan that has all of COMPARED, in runs that are not exploratory.
+    """The pairs of the study's plan that have all of COMPARED, in runs that are not exploratory.
 
-    A pair seed is finished if `values`, as `finals` gives them, have all of its runs on every task of the entry.
+    A pair is finished if `values`, as `finals` gives them, have all of its runs. Tasks with equal counts are together.
     """
-    found = []
+    runs = values.groupby(['task', 'pair_seed']).run_id.nunique()
+    complete = set(runs.index[runs == len(COMPARED)])
+    found: dict[tuple[int, int], list[str]] = {}  # planned and finished pairs -> tasks
     for entry in scales.get(scale).planned:
         if entry.chapter != 'study' or entry.exploratory or not {*COMPARED} <= {*agents.group(*entry.agents)}:
             continue
-        own = values[values.task.isin(entry.tasks)].groupby('pair_seed').run_id.nunique()
-        own = own.reindex(range(entry.first, entry.first + entry.pairs))
-        finished = int((own == len(entry.tasks) * len(COMPARED)).sum())
-        found.append(Pairs(entry.tasks, entry.pairs, finished))
-    return found
+        for task in entry.tasks:
+            seeds = range(entry.first, entry.first + entry.pairs)
+            finished = sum((task, seed) in complete for seed in seeds)
+            found.setdefault((entry.pairs, finished), []).append(task)
+    return [Pairs(tuple(names), planned, finished) for (planned, finished), names in found.items()]
 
 
 def _state(counts: list[Pairs], scale: str) -> str:

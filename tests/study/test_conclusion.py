@@ -86,7 +86,7 @@ def test_tandem_may_end_above_active():
 
 def test_a_pair_that_lacks_a_run_is_not_finished(archived):
     archived(2, lacking=1)
-    assert 'finished are one of ten planned pairs' in said()
+    assert 'finished are two of ten planned pairs on walker_walk, one of ten on cheetah_run and none of five' in said()
 
 
 def test_with_all_pairs_it_is_no_interim_result_and_tells_the_verdicts(archived):
