@@ -11,14 +11,16 @@ from paper_lib.study import conclusion, paths, starts
 from paper_lib.study.names import unwrapped
 
 SCRIPT = Path(__file__).with_name('clicks.js')
-BEGINS = {
-    'point_mass_maze-proprio': """Click or drag in a map. The point starts there at rest, and every agent goes on from
-        this place. The red circle is the goal.""",
-    'walker_walk-proprio': """Click or drag in a map to choose the height and the speed of the torso. Every agent
-        starts from the same pose: the body is straight, and leans forward until its torso has this height. The faint
-        line is the whole episode, and the strong line is the part around the present step. Below each map is the body
-        as the agent observes it. The red lines are the body as the world model imagines it: every {every} steps it
-        begins at what the model knows, and then imagines {ahead} steps without looking.""",
+BEGIN = 'Click or drag in a map to choose a start.'
+# What else is said of a task.
+DETAILS = {
+    'point_mass_maze-proprio': """The point starts there at rest, and every agent goes on from this place. The red
+        circle is the goal.""",
+    'walker_walk-proprio': """It is a height and a speed of the torso. Every agent starts from the same pose: the body
+        is straight, and leans forward until its torso has this height. The faint line is the whole episode, and the
+        strong line is the part around the present step. Below each map is the body as the agent observes it. The red
+        lines are the body as the world model imagines it: every {every} steps it begins at what the model knows, and
+        then imagines {ahead} steps without looking.""",
 }
 READING = """Grey: places in the recording that all three agents learned from; darker places were visited more often.
     White: places that the recording never visits. The colour of a path and of the bars below it is the loss of the
@@ -53,7 +55,7 @@ def render(task: str, scale: str) -> str:
     body = '\n'.join(
         [
             layout.heading(1, title),
-            f'<p>{unwrapped(BEGINS[task]).format(**words)}</p>',
+            f'<p>{BEGIN} {unwrapped(DETAILS.get(task, "")).format(**words)}</p>',
             f'<p>{unwrapped(PAIR).format(**words)}</p>',
             _controls(),
             f'<div class="agents">{"".join(_agent(name, header) for name in header["agents"])}</div>',

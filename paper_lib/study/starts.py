@@ -14,8 +14,6 @@ import numpy as np
 from paper_lib.contract.errors import RunError
 from paper_lib.study import paths
 
-TASKS = ('point_mass_maze-proprio', 'walker_walk-proprio')
-
 
 class Starts(NamedTuple):
     """A file that was read: what its line says, and the whole content as it is on disk."""
@@ -31,7 +29,8 @@ def path(task: str, scale: str) -> Path:
 
 def there(scale: str) -> list[str]:
     """The tasks that have a file at this scale."""
-    return [task for task in TASKS if path(task, scale).exists()]
+    files = sorted(paths.archive(scale).glob(path('*', scale).name))
+    return [file.stem.removeprefix('starts_') for file in files]
 
 
 def pack(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes:
