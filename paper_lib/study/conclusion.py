@@ -63,7 +63,9 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     rows = verdicts.table('study', scales.get(scale), ('C1', 'P9'))
     secondary = rows[(rows.row == claims.SECONDARY) & (rows.pairs > 0)]
     names = list(dict.fromkeys(values.task))
-    of_tasks = _of_each_task(names, scale)
+    of_tasks = {}
+    if len(names) <= LISTED:
+        of_tasks = verdicts.on_each_task(names, scales.get(scale), ('C1', 'C2', FUTURE_WORK))
     scored = [task for task, rows in of_tasks.items() if rows.loc['C1'].pairs] or names
     points = [
         _signs(values),
@@ -372,15 +374,6 @@ def _stopped(primary: pd.DataFrame, of_tasks: dict[str, pd.DataFrame]) -> str:
     each = listed([_on(task, own) for task, own in found.items()]) if len(found) > 1 else ''
     numbers = '; '.join(filter(None, [verdicts.estimate(row), each]))
     return f'What the paper leaves for future work: {row["id"]} ({words}) is {row["verdict"]} by {pairs}: {numbers}.'
-
-
-def _of_each_task(names: Collection[str], scale: str) -> dict[str, pd.DataFrame]:
-    """Task -> the primary rows of all claims on it alone, by id; {} where there are too many tasks to list."""
-    found = {}
-    for task in names if len(names) <= LISTED else ():
-        rows = verdicts.table('study', scales.get(scale), verdicts.TESTED['study'], secondary=False, task=task)
-        found[task] = rows.set_index('id')
-    return found
 
 
 def _on(task: str, row: pd.Series) -> str:

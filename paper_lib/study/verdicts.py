@@ -15,19 +15,16 @@ from paper_lib.study.names import counted
 TESTED = {'study': tuple(claims.TEXTS), 'toy_maze': claims.MAZE}  # chapter of the archive -> the claims that it tests
 
 
-def table(
-    chapter: str, scale: Scale, ids: tuple[str, ...], seeds: int = 0, secondary: bool = True, task: str = ''
-) -> pd.DataFrame:  # fmt: skip
+def table(chapter: str, scale: Scale, ids: tuple[str, ...], seeds: int = 0, secondary: bool = True) -> pd.DataFrame:
     """The table of these claims on the archived runs of a chapter, as `claims.table` gives it.
 
     Besides its columns there is `planned`: the number of pairs that are planned, where some of them have not run, else
     that of pairs. Runs of all agents count, since a primary row is judged among those of all claims; exploratory runs
-    do not. In the maze every row is secondary. Without `secondary` a claim has its first row alone. With `task`, only
-    runs of this task count.
+    do not. In the maze every row is secondary. Without `secondary` a claim has its first row alone.
     """
     tested = plan.specs(chapter, scale, seeds, optional=True, exploratory=False)
     folder = paths.archive(scale.name)
-    complete = {spec.run_id for spec in tested if task in ('', spec.task)} & archive.ids(folder, chapter)
+    complete = {spec.run_id for spec in tested} & archive.ids(folder, chapter)
     is_primary = chapter == 'study'
     of_runs = {}
     for name in ('metrics', 'traces') if is_primary else ('metrics',):  # no claim about steps is tested in the maze
@@ -42,7 +39,7 @@ def table(
         secondary=secondary,
     )
     found['planned'] = found.pairs
-    if is_primary and not task:
+    if is_primary:
         pairs_of = _progress(tested, complete)
         for index, row in found[found.row == claims.PRIMARY].iterrows():
             pairs = pairs_of[row.id]
@@ -54,6 +51,21 @@ def table(
 def primary_table(scale: str) -> pd.DataFrame:
     """The row of `claims.table` by which each claim is judged."""
     return table('study', scales.get(scale), TESTED['study'], secondary=False)
+
+
+def on_each_task(names: Collection[str], scale: Scale, ids: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    """Task -> the first row of each of these claims on the study's runs of this task alone, indexed by `id`.
+
+    These rows decide nothing, so no p is adjusted.
+    """
+    tested = plan.specs('study', scale, optional=True, exploratory=False)
+    metrics = archive.table(paths.archive(scale.name), 'study', 'metrics')
+    metrics = metrics[metrics.run_id.isin([spec.run_id for spec in tested])]
+    found = {}
+    for task in names:
+        own = metrics[metrics.task == task].reset_index(drop=True)
+        found[task] = claims.table(own, claims.random('study'), ids, secondary=False).set_index('id')
+    return found
 
 
 class Progress(NamedTuple):

@@ -99,9 +99,6 @@ def test_c11_rests_on_walker_walk(monkeypatch):
     monkeypatch.delenv('PAPER_LIB_FIGURES')
     words = 'C11 rests on walker_walk: on cheetah_run alone its interval holds 0.'
     assert words in (paths.root() / 'README.md').read_text()
-    rows = []
-    for task in ('walker_walk-proprio', 'cheetah_run-proprio'):
-        table = verdicts.table('study', scales.get(report.SCALE), ('C11',), secondary=False, task=task)
-        rows.append(table.iloc[0])
-    walker, cheetah = rows
+    of_tasks = verdicts.on_each_task(scales.MAIN, scales.get(report.SCALE), ('C11',))
+    walker, cheetah = (of_tasks[task].loc['C11'] for task in ('walker_walk-proprio', 'cheetah_run-proprio'))
     assert walker.high < 0 and cheetah.low < 0 < cheetah.high
