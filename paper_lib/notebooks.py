@@ -19,7 +19,7 @@ from typing import Any
 
 from paper_lib import machine
 from paper_lib.contract.errors import RunError, UserError, choose
-from paper_lib.study import paths
+from paper_lib.study import catalogue, paths, scales
 
 LONGEST_FOLDER = 60  # letters of a folder for sockets: the path of a socket has at most 103
 _KERNELS = weakref.WeakSet()  # managers of the kernels of this process, some of which have ended
@@ -31,12 +31,13 @@ def folder() -> Path:
     return paths.root() / 'notebooks'
 
 
-def find(names: tuple[str, ...]) -> list[Path]:
-    """The notebooks of these names (their stems), or all. Raises UserError for an unknown name."""
+def find(names: tuple[str, ...], scale: str) -> list[Path]:
+    """The notebooks of these names (their stems), or all of a scale. Raises UserError for an unknown name."""
     known = {path.stem: path for path in sorted(folder().glob('*.ipynb'))}
     if not known:
         raise UserError(f'{folder()}: has no notebooks; run this from a checkout of the repository')
-    return list(dict.fromkeys(choose('notebook', Path(name).stem, known) for name in names or known))
+    names = names or catalogue.in_scale(scales.get(scale))
+    return list(dict.fromkeys(choose('notebook', Path(name).stem, known) for name in names))
 
 
 def run(path: Path, values: dict[str, Any], runs: Path | None = None, output: Path | None = None) -> Path:
@@ -113,7 +114,7 @@ def redraw(scale: str) -> None:
         def draw(path: Path) -> None:
             run(path, {'scale': scale, 'train': 'no'}, Path(no_runs))
 
-        _side_by_side(draw, find(()), len(machine.cores()))
+        _side_by_side(draw, find((), scale), len(machine.cores()))
     _write_pages(scale)
 
 

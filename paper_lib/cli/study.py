@@ -18,7 +18,7 @@ class Notebooks:
     names: tyro.conf.Positional[
         Annotated[tuple[str, ...], tyro.conf.arg(metavar='[NAME ...]', help_behavior_hint='')]
     ] = ()
-    """names of notebooks; without any, all are run"""
+    """names of notebooks; without any, all are run of which the scale plans the runs"""
     scale: Scale = 'laptop'
     parameters: Annotated[
         tyro.conf.UseAppendAction[tuple[tuple[str, str], ...]],
@@ -39,7 +39,7 @@ class Notebooks:
         for name, text in self.parameters:
             values[name] = convert(name, text, types.get(name, str))
         parameters.check(values)
-        chosen = notebooks.find(self.names)
+        chosen = notebooks.find(self.names, self.scale)
         names = {path.stem for path in chosen}
         at_once = 1
         with contextlib.suppress(UserError):  # each notebook will say itself what is wrong

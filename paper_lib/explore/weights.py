@@ -35,8 +35,9 @@ def wanted(scale: str, seed: int = 0) -> list[RunSpec]:
     """
     compared = agents.group('compared')
     chosen = {}
-    for chapter in CHAPTERS:
-        for spec in plan.specs(chapter, scales.get(scale)):
+    known = scales.get(scale)
+    for chapter in [name for name in CHAPTERS if name in known.chapters]:
+        for spec in plan.specs(chapter, known):
             if spec.agent in compared and spec.pair_seed == seed:
                 chosen[spec] = None
     return list(chosen)

@@ -263,7 +263,8 @@ def begun(rows: Frames) -> Frames:
 def open(name: str, names: dict[str, Any], store: Any) -> Book:
     """The notebook of this name with the parameters found in its `globals()`.
 
-    Raises UserError for a wrong parameter and for a notebook that does not exist.
+    Raises UserError for a wrong parameter, a notebook that does not exist, and one of whose chapters the scale plans
+    no run.
     """
     choose('notebook', name, catalogue.NOTEBOOKS)
     chosen = parameters.check(names)
@@ -274,12 +275,12 @@ def open(name: str, names: dict[str, Any], store: Any) -> Book:
 
 
 def every(names: dict[str, Any], store: Any) -> list[Book]:
-    """All notebooks with these parameters, as `open`. It is much faster than to open one after the other."""
+    """The notebooks of the scale with these parameters, as `open`. It is faster than to open one after the other."""
     chosen = parameters.check(names)
     scale = scales.get(chosen.scale)
     chapters = {chapter: plan.specs(chapter, scale, chosen.seeds, optional=True) for chapter in scale.chapters}
     planned = plan.planned(scale, chosen.seeds)
-    return [_open(name, chosen, chapters, planned, store) for name in catalogue.NOTEBOOKS]
+    return [_open(name, chosen, chapters, planned, store) for name in catalogue.in_scale(scale)]
 
 
 def _open(
@@ -289,11 +290,11 @@ def _open(
     planned: frozenset[str],
     store: Any,
 ) -> Book:
-    """A notebook; `chapters` holds all runs of each chapter, the optional ones too."""
+    """A notebook; `chapters` holds all runs of each chapter of the scale, the optional ones too."""
     with_claims = catalogue.shown_and_tested(name)
     runs_of = {}
-    for chapter in dict.fromkeys(entry.chapter for entry in with_claims):
-        specs = chapters[chapter]
+    for chapter in catalogue.chapters(name):
+        specs = choose('chapter', chapter, chapters)
         optional = {spec.run_id for spec in specs} - planned
         exploratory = scales.get(chosen.scale).exploratory(chapter)
         shown = set()

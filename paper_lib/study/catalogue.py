@@ -827,6 +827,16 @@ def tested(notebook: str) -> Entry:
     return Entry(name, notebook, chapter, tuple(sorted(wanted)), None, title, CLAIMS_TEXT)
 
 
+def chapters(notebook: str) -> list[str]:
+    """The chapters of the archive that a notebook shows."""
+    return list(dict.fromkeys(entry.chapter for entry in shown_and_tested(notebook)))
+
+
+def in_scale(scale: scales.Scale) -> list[str]:
+    """The notebooks of which a scale plans all chapters."""
+    return [name for name in NOTEBOOKS if set(chapters(name)) <= set(scale.chapters)]
+
+
 def shown_and_tested(notebook: str) -> list[Entry]:
     """The figures and tables of a notebook, then the table of its claims if it tests any."""
     return [*shown(notebook), tested(notebook)] if NOTEBOOKS[notebook].claims else shown(notebook)

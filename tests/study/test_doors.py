@@ -12,10 +12,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from paper_lib import cli, envs
+from paper_lib import cli, envs, notebooks
 from paper_lib.contract import tasks
+from paper_lib.contract.errors import UserError
 from paper_lib.contract.scales import Planned, Rule, Scale
-from paper_lib.study import archive, book, catalogue, panels, paths, plan, scales
+from paper_lib.pages import front
+from paper_lib.study import archive, book, catalogue, panels, paths, plan, scales, verdicts
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.frames import KEYS, Frames, keys
 from paper_lib.study.style import context
@@ -141,6 +143,18 @@ def test_a_scale_is_one_row_that_the_plan_and_the_command_line_use(pocket, capsy
     assert listed['pocket'] == 4
     assert trained_by(capsys, '--scale', 'pocket', '--task', TASK, '--agent', 'passive', '--seed', '1') == [
         specs[1].run_id, specs[3].run_id]  # fmt: skip
+
+
+def test_of_a_scale_with_one_chapter_the_notebooks_of_this_chapter_are_drawn(pocket):
+    names = ['2_validation', '3_deep_dive', '5_ablations', '6_offline_measure']  # the others show further chapters
+    assert [path.stem for path in notebooks.find((), pocket.name)] == names
+    opened = book.every({'scale': pocket.name}, None)
+    assert [each.name for each in opened] == names
+    assert len(opened[0].lacking('yes')) == 4
+    with pytest.raises(UserError, match="chapter='toy_maze': must be one of study"):
+        book.open('1_toy_maze', {'scale': pocket.name}, None)
+    assert {row['on'] for row in verdicts.rows(pocket.name)} == {'0 tasks'}
+    assert 'No pair of Passive and Active has run yet' in front.render(paths.drawings(pocket.name), pocket.name)
 
 
 def trained_by(capsys, *options: str) -> list[str]:
