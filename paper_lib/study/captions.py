@@ -40,8 +40,9 @@ JOINED = '; a line joins neighbouring weights that have runs'
 BASELINE = 'Dashed: mean of the {active.label} agent, which collects for the task.'
 NOT_KNOWN = MappingProxyType({'yes': 'them', 'all': 'them'})
 NONE = MappingProxyType({})
-MEAN_OVER = """tasks with the same budget (that of most agents; of several, that on which claims are tested) on which
-    all agents have run that the figure is about; others that lack one of these tasks are left out"""
+SHARED = """A task is shared if every agent that the figure is about has run on it with one budget: that of most agents
+    (in a tie, that of the tasks on which claims are tested). Other agents are drawn only if they have all of these
+    tasks."""
 LISTED = 6  # tasks that a caption lists; more are counted
 
 
@@ -66,7 +67,7 @@ def _words(frames: Frames) -> dict[str, Any]:
         'margin': comparisons.MARGIN,
         'mean_column': _mean_column(frames),
         'mean_normalised': f'Only scores are normalised. {unwrapped(NORMALISED)}' if _mean_column(frames) else '',
-        'mean_over': unwrapped(MEAN_OVER),
+        'shared': unwrapped(SHARED),
         'normalised': unwrapped(NORMALISED),
         'offline': offline,
         'normalised_loss': NORMALISED_LOSS,
@@ -90,7 +91,7 @@ def _mean_column(frames: Frames) -> str:
     """A sentence on the last column of a grid; '' where there is one task, and so no mean over tasks."""
     if len(frames.tasks) == 1:
         return ''
-    return f'Last column: mean over {unwrapped(MEAN_OVER)}, and its 95 % interval ({WITHIN}).'
+    return f'Last column: mean over shared tasks, and its 95 % interval ({WITHIN}). {unwrapped(SHARED)}'
 
 
 def _has_neighbours(frames: Frames) -> bool:
@@ -267,10 +268,13 @@ def fewer_pairs(frames: Frames) -> str:
         shared = [active.index.intersection(own.pair_seed) for agent, own in here.groupby('agent')]
         for seeds_of in sorted({tuple(sorted(own)) for own in shared if 0 < len(own) < len(active)}):
             of_them = active.loc[list(seeds_of)].mean()
-            parts.append(f'{of_them:.3g} instead of {active.mean():.3g} ({task}, {_seeds(seeds_of)})')
+            parts.append(f'{of_them:.3g} on {task} ({_seeds(seeds_of)}; all pairs: {active.mean():.3g})')
     if not parts:
         return ''
-    return f'Agents with fewer pairs learn from other recordings: in these pairs Active ends at {listed(parts)}.'
+    return (
+        'Some agents have run in a part of the pairs. Compare them with the Active agents of these pairs, not with the '
+        f'mean of all. In these pairs Active ends at {"; ".join(parts)}.'
+    )
 
 
 def _seeds(numbers: Sequence[int]) -> str:

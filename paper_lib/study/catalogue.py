@@ -344,7 +344,7 @@ ROWS = (
         STARTS,
         _curves(('score',), mean=True),
         title='Score on every task',
-        text="""Last panel: normalised mean over {mean_over}, and its 95 % interval ({within}).
+        text="""Last panel: normalised mean over shared tasks, and its 95 % interval ({within}). {shared}
         {passive.label} has initial weights of its own (the paper's Passive-diff). {normalised} {band}""",
         about=('compared',),
     ),
@@ -355,7 +355,7 @@ ROWS = (
         STARTS,
         _curves(('wm_loss',), mean=True),
         title='World-model loss on every task',
-        text='Last panel: normalised mean over {mean_over}, as in Fig. S10. {normalised_loss} {band}',
+        text='Last panel: normalised mean over shared tasks. {shared} {normalised_loss} {band}',
         about=('compared',),
     ),
     Entry(
@@ -500,7 +500,7 @@ ROWS = (
         _curves(('score',), faded=('active',), mean=True),
         title='Exploration data: score on every task',
         text="""An agent that only explores and the agents that learn from its data. Last panel: normalised mean over
-        {mean_over}, and its 95 % interval ({within}). {baseline} {normalised} {band}""",
+        shared tasks, and its 95 % interval ({within}). {shared} {baseline} {normalised} {band}""",
         about=('exploration',),
     ),
     Entry(
@@ -510,7 +510,7 @@ ROWS = (
         EXPLORED,
         _curves(('wm_loss',), faded=('active',), mean=True),
         title='Exploration data: world-model loss on every task',
-        text="""The agents of Fig. S16. Last panel: normalised mean over {mean_over}. {baseline}
+        text="""The agents of Fig. S16. Last panel: normalised mean over shared tasks. {shared} {baseline}
         {normalised_loss} {band}""",
         about=('exploration',),
     ),
@@ -559,8 +559,8 @@ ROWS = (
         INTERACTING,
         _curves(('score',), mean=True),
         title='Own data: score on every task',
-        text="""Passive agents that add data of their own. Last panel: normalised mean over {mean_over}, and its 95 %
-        interval ({within}). {schedules} {normalised} {band}""",
+        text="""Passive agents that add data of their own. Last panel: normalised mean over shared tasks, and its 95 %
+        interval ({within}). {shared} {schedules} {normalised} {band}""",
         about=('interacting',),
     ),
     Entry(
@@ -570,7 +570,7 @@ ROWS = (
         INTERACTING,
         _curves(('wm_loss',), mean=True),
         title='Own data: world-model loss on every task',
-        text="""The agents of Fig. S12. Last panel: normalised mean over {mean_over}. {schedules}
+        text="""The agents of Fig. S12. Last panel: normalised mean over shared tasks. {shared} {schedules}
         {normalised_loss} {band}""",
         about=('interacting',),
     ),
@@ -582,7 +582,7 @@ ROWS = (
         _curves(('ood_ratio',), mean=True),
         title='Own data: OOD ratio on every task',
         text="""The agents of Fig. S12. The OOD ratio is the world-model loss on the evaluation episodes divided by
-        that on episodes of the replay. Last panel: mean over {mean_over}, not normalised. {schedules}
+        that on episodes of the replay. Last panel: mean over shared tasks, not normalised. {shared} {schedules}
         {band}""",
         about=('interacting',),
     ),
@@ -594,10 +594,10 @@ ROWS = (
         _draws('grids.interaction'),
         title='Own data: score over the amount added',
         text="""Normalised score over the data of its own that an agent had added (environment steps, in percent of
-        those in the source's replay, on a square-root axis); both are means over {mean_over}. Dots: evaluations. Line:
-        mean of the evaluations with the same amount. Dashed: final score of {active.label} and of {passive.label},
-        which adds nothing. Only pairs are shown in which an agent that adds data has run; the units are those of all
-        pairs that Passive has. {schedules} {normalised}""",
+        those in the source's replay, on a square-root axis); both are means over shared tasks. {shared} Dots:
+        evaluations. Line: mean of the evaluations with the same amount. Dashed: final score of {active.label} and of
+        {passive.label}, which adds nothing. Only pairs are shown in which an agent that adds data has run; the units
+        are those of all pairs that Passive has. {schedules} {normalised}""",
         about=('interacting',),
     ),
     Entry(

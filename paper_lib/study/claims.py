@@ -14,7 +14,9 @@ import pandas as pd
 from paper_lib.contract import agents, tasks
 from paper_lib.study import reference, stats, steps
 from paper_lib.study.comparisons import (
+    APART,
     EARLY,
+    EQUAL,
     MARGIN,
     Row,
     Runs,
@@ -132,8 +134,8 @@ def every_claim() -> list[Claim]:
         'C9': (about_equal('passive_same', 'passive'), about_equal('passive_expl_same', 'passive_expl')),
         'C10': (
             smallest_distance(),
-            distance('tandem_alpha_0', lambda x: x == 0),
-            *(distance(agent, lambda x: x > 0) for agent in tiny),
+            distance('tandem_alpha_0', EQUAL),
+            *(distance(agent, APART) for agent in tiny),
             *(compared(agent, below=0.0) for agent in tiny),
         ),
         'C11': (*shared_model, part_without(shared_model[0], KNOWN_PAIR)),
@@ -174,7 +176,7 @@ def primary_rows() -> pd.DataFrame:
     rows = []
     for claim in every_claim():
         row = claim.rows[0]
-        asked = 'every single value above 0' if row.exact else within(row.above, row.below)
+        asked = _asked(row)
         rows.append({'id': claim.id, 'claim': claim.text, 'primary row': row.statistic, 'asked of the mean': asked})
     return pd.DataFrame(rows)
 
@@ -313,7 +315,7 @@ def outcome(row: Row, runs: Runs) -> dict[str, typing.Any]:
         decision = verdict(estimate.low, estimate.high, row.above, row.below)
     return {
         'statistic': row.statistic + (row.listed(runs) if row.listed else ''),
-        'asked': 'of every pair' if row.exact else within(row.above, row.below),
+        'asked': _asked(row),
         'estimate': estimate.value, 'low': estimate.low, 'high': estimate.high, 'p': p, 'adjusted_p': np.nan,
         'pairs': estimate.n, 'tasks': len(groups), 'verdict': decision,
         'iqm': iqm.value, 'iqm_low': iqm.low, 'iqm_high': iqm.high,
@@ -334,11 +336,16 @@ def waits(verdict: str, pairs: int, p: float | None) -> bool:
     return verdict == UNDECIDED and bool(pd.notna(p)) and too_few(pairs)
 
 
+def _asked(row: Row) -> str:
+    """Where the mean, or every single value, lies if the claim is true."""
+    return row.exact.words if row.exact else within(row.above, row.below)
+
+
 def _exact_verdict(row: Row, values: pd.Series) -> str:
     """The verdict on a row whose every single value must fulfil a condition."""
     if not finite(values):
         return UNDECIDED
-    return SUPPORTED if row.exact(values).all() else CONTRADICTED
+    return SUPPORTED if row.exact.holds(values).all() else CONTRADICTED
 
 
 def in_words(row: typing.Any) -> str:

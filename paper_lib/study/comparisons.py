@@ -42,6 +42,17 @@ def label(agent: str) -> str:
     return agents.get(agent).label
 
 
+class Exact(typing.NamedTuple):
+    """A condition that every single value must fulfil."""
+
+    words: str
+    holds: typing.Callable[[pd.Series], pd.Series]
+
+
+EQUAL = Exact('every single value exactly 0', lambda values: values == 0)
+APART = Exact('every single value above 0', lambda values: values > 0)
+
+
 class Row(typing.NamedTuple):
     """One comparison: a value for each pair, and the range in which their mean lies if the claim is true."""
 
@@ -50,7 +61,7 @@ class Row(typing.NamedTuple):
     values: typing.Callable[[Runs], pd.Series]  # the values, indexed by PAIR
     above: float = -np.inf
     below: float = np.inf
-    exact: typing.Callable[[pd.Series], pd.Series] | None = None  # condition for every single value; then there is no p
+    exact: Exact | None = None  # takes the place of a test, so there is no p
     listed: typing.Callable[[Runs], str] | None = None  # words that are added to the statistic
     table: str = ''  # of `Runs`, if all values are taken from one by `compared`
     part: str = ''  # the pairs that it has of another row; it has no values where it would have all of them
@@ -164,7 +175,7 @@ def _series(values: dict[tuple[str, int], float]) -> pd.Series:
     return pd.Series(values.values(), pd.MultiIndex.from_tuples(values, names=PAIR), dtype=float)
 
 
-def distance(agent: str, exact: typing.Callable[[pd.Series], pd.Series] | None) -> Row:
+def distance(agent: str, exact: Exact | None) -> Row:
     """Absolute difference of normalised score from the Active run, mean over evaluations. `exact` is as in `Row`."""
 
     def values(runs):
@@ -197,7 +208,7 @@ def smallest_distance() -> Row:
         return others.min(axis=1).where(~has_left, -1.0)
 
     text = 'smallest distance of normalised score over training from Active, of all alphas above 0; -1: alpha 0 differs'
-    return Row(text, (*names, 'active'), values, exact=lambda x: x > 0)
+    return Row(text, (*names, 'active'), values, exact=APART)
 
 
 def correlations(finals: pd.DataFrame) -> pd.Series:

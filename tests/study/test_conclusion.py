@@ -69,7 +69,7 @@ def test_each_task_stands_alone_and_the_whole_of_training_beside_its_end(archive
     archived(10)
     text = said()
     assert 'Task by task the difference is -0.32 on walker_walk (p 0.002) and -0.32 on cheetah_run (p 0.002), ' in text
-    assert 'Over the whole of training the score differs by -0.' in text
+    assert 'Averaged over the whole of training the difference is -0.' in text
     assert (
         'Tandem ends 0.64 below Active (-0.64 to -0.64; p 1.0e-05, 20 pairs; a secondary row, which decides no claim).'
         in text
