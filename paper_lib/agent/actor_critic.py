@@ -215,7 +215,7 @@ def judge(behaviour: Behaviour, objective: Objective, trajectory: Trajectory, fi
     weight w_k in the mix.
     """
     nets = objective.wm.nets
-    gamma = 1 - 1 / nets.model.discount_horizon
+    gamma = nets.model.gamma
     cont = continuation(objective.wm, trajectory.feat, first_cont)
     weight = sg(state_weights(cont, gamma))
     advantage = 0.0

@@ -18,12 +18,9 @@ from paper_lib.agent.kernels.products import product
 Initializer = Callable[..., jax.Array]  # (key, shape, dtype) -> array
 
 
-def fan_avg_normal(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
-    """Truncated normal whose variance, after truncation, is 1 / mean(fan_in, fan_out).
-
-    The fans of a convolution include the area of its kernel.
-    """
-    return nn.initializers.variance_scaling(1.0, 'fan_avg', 'truncated_normal')(key, shape, dtype)
+# Truncated normal whose variance, after truncation, is 1 / mean(fan_in, fan_out). The fans of a convolution include the
+# area of its kernel.
+fan_avg_normal: Initializer = nn.initializers.variance_scaling(1.0, 'fan_avg', 'truncated_normal')
 
 
 def fan_avg_uniform(splits: tuple[int, ...] | None = None) -> Initializer:

@@ -145,7 +145,7 @@ def critics_loss(critics: Params, wm: WorldModel, trajectory: Trajectory, first_
     The lambda-returns R_t of a critic are computed with this critic's values.
     """
     nets = wm.nets
-    gamma = 1 - 1 / nets.model.discount_horizon
+    gamma = nets.model.gamma
     reward = actor_critic.task_reward(wm, trajectory)
     cont = actor_critic.continuation(wm, trajectory.feat, first_cont)
     weight = actor_critic.state_weights(cont, gamma)

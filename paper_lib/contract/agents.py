@@ -246,13 +246,13 @@ def group(*wanted: str) -> list[str]:
 
     Raises UserError for a word that is neither.
     """
+    known = words()
     for word in wanted:
-        if word != EVERY and word not in AGENTS and not any(word in row.groups for row in AGENTS.values()):
+        if word not in known:
             raise UserError(f'group={word!r}: no agent has this name or is in a group of it')
     if EVERY in wanted:
         return list(AGENTS)
-    words = set(wanted)
-    return [name for name, row in AGENTS.items() if name in words or not words.isdisjoint(row.groups)]
+    return [name for name, row in AGENTS.items() if name in wanted or not set(wanted).isdisjoint(row.groups)]
 
 
 def is_in(name: str, *wanted: str) -> bool:

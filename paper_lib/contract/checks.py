@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from paper_lib.contract import quantities
 from paper_lib.contract.dataset import Dataset
-from paper_lib.contract.facts import facts, need
+from paper_lib.contract.facts import Side, facts, names, need
 from paper_lib.contract.tasks import Task, suite_of
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def source(spec: 'RunSpec') -> None:
     if spec.source is None:
         need(spec.alpha == 1, 'alpha', spec.alpha, '1 for a run without a source')
         return
-    for name in ('w_expl', 'collect_until', 'capacity'):
+    for name in names(spec, side=Side.SOURCE):
         value = getattr(spec, name)
         need(value == 0, name, value, '0 for an offline run: only its source collects by this value')
     need(

@@ -69,14 +69,12 @@ class Fact:
 
     @property
     def allowed(self) -> str:
-        """The allowed values in words."""
+        """The allowed values in words, of a field that has choices or bounds."""
         if self.choices:
             return ' or '.join(repr(choice) for choice in self.choices)
         if self.low is not None:
             return f'from {self.low:,} to {self.high:,}'
-        if self.above is not None:
-            return f'above {self.above:g}, at most {self.high:g}'
-        return 'any text'
+        return f'above {self.above:g}, at most {self.high:g}'
 
     def admits(self, value: Any) -> bool:
         """Whether a value is one of the choices and lies within the bounds."""

@@ -197,7 +197,7 @@ def write_json(path: Path, value: dict) -> None:
     write_bytes(path, _sealed({'schema': SCHEMA} | value))
 
 
-def read_text(path: Path, advice: str = AGAIN) -> bytes:
+def read_start(path: Path, advice: str = AGAIN) -> bytes:
     """The bytes of a JSON file, cut off where `parse_json` refuses it as too long."""
     with reading(path, advice) as file:
         return file.read(LONGEST + 1)
@@ -209,7 +209,7 @@ def read_json(path: Path, shape: Any = ANY, advice: str = AGAIN) -> dict:
     Raises RunError if the file is missing, has another schema or shape, or differs in any
     byte.
     """
-    data = read_text(path, advice)
+    data = read_start(path, advice)
     value = parse_json(path, data, {'schema': int}, advice)
     check_schema(path, value['schema'])
     value.pop('sha256', None)

@@ -46,10 +46,6 @@ class Schedule:
             return 0
         return (self.steps - 1) // self.interact_every - self.prefill // self.interact_every
 
-    def environment_steps(self, clock: int) -> int:
-        """A time of the clock in environment steps."""
-        return clock * self.repeat
-
     def rows_at(self, clock: int) -> int:
         """Number of replay rows that an online run has written at this time."""
         return min(clock, self.collect_until or clock) // self.envs

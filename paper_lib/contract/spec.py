@@ -117,6 +117,11 @@ class ModelSpec:
                            choices=('float32', 'bfloat16'), before='float32',
                            more='v1 uses float16 with a scaled loss')
 
+    @property
+    def gamma(self) -> float:
+        """The discount of a step."""
+        return 1 - 1 / self.discount_horizon
+
     def __post_init__(self):
         check(self)
         most = self.batch * self.length

@@ -88,8 +88,9 @@ def restore(path: Path, store: Store) -> Finished:
     run = store.require(spec)
     if not run.is_dropped():
         raise RunError(f'{run.path}: has its replay; only one that was dropped is restored')
-    temporary = run.path / f'.replay.{os.getpid()}.tmp'
+    temporary = run.path / '.replay.tmp'
     with store.lease(spec):
+        shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
         try:
             layout = files.read_json(run.file('replay/layout.json'))
             with reading(path):

@@ -1,7 +1,7 @@
 """What a run learns from: its own replay, a recording, a part of one, or a recording and own data.
 
-All of them have the methods of `Source`. In all of them a batch is (start indices, length):
-the start index of a window is `row * envs + env` of its first step.
+All of them have the methods of `Source`, but one that joins two has no `oldest`. In all of them a batch is
+(start indices, length): the start index of a window is `row * envs + env` of its first step.
 """
 
 from typing import Protocol

@@ -37,7 +37,7 @@ def read_spec(path: Path) -> RunSpec:
 
     Raises RunError if it is damaged or of another schema.
     """
-    data = files.read_text(path)
+    data = files.read_start(path)
     values = files.parse_json(path, data, {'schema': int})
     files.check_schema(path, values['schema'])
     check_task(path, values)
@@ -321,8 +321,12 @@ class Run:
     # The end.
 
     def fail(self, error: str) -> None:
-        """Write why the run stopped into `failed.json`, for `Store.failure`. The next attempt removes that file."""
+        """Write why the run stopped into `failed.json`, for `Store.failure`. The next attempt removes that file.
+
+        Nothing is written if another process has the run by now.
+        """
         with contextlib.suppress(RunError):  # a full disk may refuse this file too; the first error counts
+            self.check_held()
             files.write_json(self.path / 'failed.json', {'error': one_line(error)})
 
     def finish(self, weights: dict[str, np.ndarray], traces: dict[str, np.ndarray], provenance: dict[str, Any]) -> None:

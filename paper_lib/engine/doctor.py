@@ -139,9 +139,9 @@ def suite(name: str) -> Check:
 
 
 def rendering() -> Check:
-    """The first back end that draws a picture: the one MUJOCO_GL names, else those of this system."""
-    choice = os.environ.get('MUJOCO_GL')
-    names = [choice] if choice else ['egl', 'osmesa'] if sys.platform == 'linux' else ['glfw']
+    """The first back end that draws a picture: the one that MUJOCO_GL names, else one of `machine.RENDERERS`."""
+    choice = os.environ.get('MUJOCO_GL', '')
+    names = [*machine.RENDERERS] if choice in ('', 'disabled') else [choice]
     failures = []
     for name in names:
         ok, text = _try('render', MUJOCO_GL=name)

@@ -48,8 +48,8 @@ def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, l
 def work(job: Job, store: Store, patience: float = PATIENCE) -> None:
     """Train the runs of a job that are not finished, in one process at a time. Raises as `ensure`.
 
-    Raises Busy if another process goes on working on a run for so many seconds. Runs whose source is not finished are
-    left out; if there are any, RunError at the end says so.
+    Raises Busy if another process goes on working on a run for so many seconds. Runs whose source is not finished come
+    last; RunError says so if it is not finished then.
     """
     left_out = [spec for spec in job.specs if not has_source(spec, store)]
     programs = []
@@ -59,6 +59,8 @@ def work(job: Job, store: Store, patience: float = PATIENCE) -> None:
     train(programs, store, workers=1, patience=patience)
     for spec in left_out:
         store.source(spec.source)
+    if left_out:  # another process has finished their sources
+        work(job, store, patience)
 
 
 def train(programs: list[Program], store: Store, workers: int, patience: float = math.inf) -> None:

@@ -61,7 +61,10 @@ def cancel(queued: list[Queued]) -> None:
 
 
 def keeps_accounts() -> bool:
-    """Whether Slurm has accounting, which knows of jobs that ended long ago."""
+    """Whether Slurm has accounting, which knows of jobs that ended long ago. It has none if it does not answer."""
     if not shutil.which('sacct'):
         return False
-    return site.ask(['sacct', '--noheader', '--allocations', '--starttime=now']).returncode == 0
+    try:
+        return site.ask(['sacct', '--noheader', '--allocations', '--starttime=now']).returncode == 0
+    except UserError:
+        return False

@@ -14,7 +14,7 @@ from pathlib import Path
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.facts import check, need
 from paper_lib.contract.facts import field as fact
-from paper_lib.engine import ensure, estimate
+from paper_lib.engine import estimate, jobs
 from paper_lib.engine.estimate import Machine
 
 TIMEOUT = 60  # seconds for an answer of the queue
@@ -40,7 +40,7 @@ class Site:
     gpus: int = fact(1, 'GPUs of a job that trains', low=0, high=1, more='0: it trains on one core')
     gpu_type: str = fact('', 'the type of these GPUs as the queue names it; empty: any')
     cores: int = fact(8, 'cores of a job that trains', low=1, high=1024)
-    lanes: int = fact(8, 'runs that train as one program', low=1, high=ensure.MOST)
+    lanes: int = fact(8, 'runs that train as one program', low=1, high=jobs.MOST_RUNS)
     pack: int = fact(240, 'expected minutes up to which small runs share a job', low=0, high=MOST_MINUTES)
     longest: int = fact(1440, 'longest minutes of a job; a run that needs more goes on in the next job',
                         low=5, high=MOST_MINUTES)

@@ -17,7 +17,7 @@ from paper_lib import machine
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.tasks import Task
 
-BACK_ENDS = ('egl', 'osmesa')
+BACK_ENDS = tuple(machine.RENDERERS)
 _renderers = {}
 
 

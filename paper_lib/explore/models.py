@@ -35,7 +35,7 @@ def measure(
     backend.prepare()
     nets = _networks(specs[0])
     params = [_params(nets, weights) for weights in arrays]
-    record = Record(replay, 1 - 1 / nets.model.discount_horizon).best(replay.rows)
+    record = Record(replay, nets.model.gamma).best(replay.rows)
     predicted = _predicted(nets, params, _windows(replay, nets.model.length))
     best_rate = record.best_rate if record else 0.0
     names = [f'return_across_{steps}' for steps in across.STEPS]

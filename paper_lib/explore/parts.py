@@ -174,9 +174,9 @@ def threshold(book: Book) -> Interactive:
     controls = {
         'task': choice(names, description='task'),
         'seed': choice(seeds, value=first_seed, description='pair seed'),
-        'threshold': slider(1.35, 1.0, 3.0, 0.05, 'threshold'),
+        'threshold': slider(offline.THRESHOLD, 1.0, 3.0, 0.05, 'threshold'),
     }
-    return Interactive(draw(names[0], first_seed, 1.35), draw, controls)
+    return Interactive(draw(names[0], first_seed, offline.THRESHOLD), draw, controls)
 
 
 def _tested_first(rows: pd.DataFrame, exploratory: Collection[str]) -> list[str]:
@@ -232,7 +232,7 @@ def measure(book: Book) -> Interactive:
         return views.as_html(views.flags(values, measure, sign * threshold, book.scale), text)
 
     own = [name for name in offline.DIRECTIONS if name != offline.RIVAL]
-    best = max(own, key=lambda name: np.nan_to_num(offline.judge(last, name, offline.DEGRADED).value))
+    best = max(own, key=lambda name: np.nan_to_num(offline.estimate(last, name, offline.DEGRADED)))
     controls = {
         'measure': choice(offline.DIRECTIONS, value=best, description='measure'),
         'percent': slider(50, 0, 100, 1, 'below it, %'),

@@ -67,7 +67,7 @@ class Player:
 
     def _params(self, arrays: Mapping[str, np.ndarray]) -> Tree:
         """The weights with a lane axis of 1, without the slow critic."""
-        initial = self.program.init(lanes.keys([self.spec], 'init'), 0)
+        initial = jax.eval_shape(self.program.init, lanes.keys([self.spec], 'init'), 0)
         like = dict(initial['params'])
         like['task'] = {name: branch for name, branch in like['task'].items() if name != 'slow'}
         one_lane = {name: array[None] for name, array in arrays.items()}
@@ -80,7 +80,7 @@ class Player:
         `recon_loss`, `value`, `deter` and `stoch`.
         """
         schedule = self.spec.schedule
-        return self._play(self.envs, schedule.steps // schedule.evaluate_every, kept=1)[0]
+        return self._play(self.envs, schedule.evaluation_at(schedule.steps), kept=1)[0]
 
     def walk(self, x: float, y: float) -> dict[str, np.ndarray]:
         """Play an episode of the maze that begins at rest in (x, y), in metres. Returns arrays as `episode` does."""

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from paper_lib.pages import layout
-from paper_lib.study import catalogue, paths
+from paper_lib.study import catalogue, paths, scales
 
 LINK = re.compile(r'(href|src)="(?![A-Za-z][\w+.-]*:|//|#|")([^"]*)"')  # to a file of the repository
 
@@ -54,7 +54,7 @@ def targets(body: str, folder: str, scale: str) -> str:
     pages = {
         path.relative_to(paths.root()).as_posix(): f'{layout.document(path.stem)}.html' for path in paths.documents()
     }
-    pages |= {f'notebooks/{name}.ipynb': f'{name}.html' for name in catalogue.NOTEBOOKS}
+    pages |= {f'notebooks/{name}.ipynb': f'{name}.html' for name in catalogue.in_scale(scales.get(scale))}
 
     def target(found: re.Match) -> str:
         address, hash_mark, place = found[2].partition('#')

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from paper_lib.contract import tasks
-from paper_lib.study import catalogue, paths, starts
+from paper_lib.study import catalogue, paths, scales, starts
 
 STYLE = Path(__file__).with_name('style.css')
 FRONT = 'index'
@@ -32,7 +32,8 @@ def page(title: str, body: str, navigation: str = '') -> str:
 def order(scale: str) -> list[str]:
     """The pages of a scale by the stems of their files, in the order of reading."""
     clicks = [clickable(task) for task in starts.there(scale)]
-    return [FRONT, *catalogue.NOTEBOOKS, *clicks, *(document(path.stem) for path in paths.documents())]
+    notebooks = catalogue.in_scale(scales.get(scale))
+    return [FRONT, *notebooks, *clicks, *(document(path.stem) for path in paths.documents())]
 
 
 def document(name: str) -> str:

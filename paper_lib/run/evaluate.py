@@ -162,7 +162,7 @@ class Evaluation:
 
 def by_episode(spec: RunSpec, episodes: Arrays, result: Arrays) -> Arrays:
     """(n,) values per episode: of the played `episodes`, and of every measure in `result`, both (n, N, ...)."""
-    gamma = 1 - 1 / spec.model.discount_horizon
+    gamma = spec.model.gamma
     values = {
         'score': episodes['reward'].sum(1, dtype=np.float64),
         'mc_return': discounted(episodes['reward'].astype(np.float64), gamma),

@@ -35,7 +35,7 @@ class Recorder:
         counters = {
             'update': schedule.updates_at(event.clock),
             'agent_step': event.clock,
-            'env_step': schedule.environment_steps(event.clock),
+            'env_step': event.clock * schedule.repeat,
         }
         if schedule.interact_every:
             counters['added'] = self.training.added * schedule.envs * schedule.repeat  # environment steps

@@ -14,9 +14,8 @@ from paper_lib.contract import tasks
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import streams
 from paper_lib.data.replay import FIRST, LAST, Replay
+from paper_lib.data.steps import OBSERVED
 from paper_lib.run import lanes
-
-OBS = ('vector', 'image')
 
 Arrays = dict[str, np.ndarray]
 
@@ -35,7 +34,7 @@ def advance(batch: envs.Batch, action: np.ndarray, reset: np.ndarray) -> Arrays:
 
 def observation(step: Arrays) -> Arrays:
     """The entries of a step that the policy sees."""
-    return {key: step[key] for key in (*OBS, 'is_first') if key in step}
+    return {key: step[key] for key in (*OBSERVED, 'is_first') if key in step}
 
 
 def layout(spaces: envs.Spaces) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -7,24 +7,13 @@ import numpy as np
 
 from paper_lib.agent import measures
 from paper_lib.agent.measures import Shown
+from paper_lib.contract import quantities
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import streams
 from paper_lib.data.sources import Source
 from paper_lib.run import lanes
 
 KEYS = ('image', 'vector', 'action', 'reward', 'is_first', 'is_terminal')  # entries of a step that the model reads
-
-# Columns of metrics, from recorded episodes and from recorded windows.
-PROMISE = ('promise', 'record_return', 'record_rate', 'promise_ratio', 'promise_rate_ratio')
-MEASURED = (
-    'kl_recorded',
-    *(f'round_trip_{steps}' for steps in measures.TRIPS),
-    'density_auc',
-    'density_ess',
-    'edge_spread',
-    'imagined_disagreement',
-    'imagined_return',
-)
 
 
 class Record:
@@ -58,14 +47,14 @@ class Measures:
         self.program = program
         self.specs = specs
         self.sources = sources
-        self.gamma = 1 - 1 / specs[0].model.discount_horizon
+        self.gamma = specs[0].model.gamma
         self.records = [Record(source, self.gamma) for source in sources]
         self.keys = lanes.keys(specs, 'measure')
 
     def __call__(
         self, params: dict[str, Any], norm: dict[str, Any], index: int, rows: int, on_replay: list[dict | None]
     ) -> list[dict[str, float | None]]:
-        """The values of all columns for each lane, at evaluation `index` with the first `rows` rows in use.
+        """The values of `quantities.measures()` for each lane, at evaluation `index` with the first `rows` rows in use.
 
         `on_replay` has the measures (n, N) of recorded episodes for each lane, or None if none is complete. A value
         is None if there is nothing to measure yet.
@@ -73,19 +62,22 @@ class Measures:
         measured = self.on_windows(params, norm, index, rows)
         columns = []
         for lane, recorded in enumerate(on_replay):
-            promise = dict.fromkeys(PROMISE)
+            found = dict.fromkeys(quantities.measures()) | measured[lane]
             if recorded:
-                promise = measures.promise(recorded['value'][:, 0], self.records[lane].best(rows), self.gamma)
-            columns.append(promise | measured[lane])
+                found |= measures.promise(recorded['value'][:, 0], self.records[lane].best(rows), self.gamma)
+            columns.append(found)
         return columns
 
     def on_windows(
         self, params: dict[str, Any], norm: dict[str, Any], index: int, rows: int
     ) -> list[dict[str, float | None]]:
-        """The columns MEASURED for each lane, from windows of its source that are drawn for this evaluation."""
+        """What the program measures for each lane, in windows of its source that are drawn for this evaluation.
+
+        There is nothing if the source has no whole window yet.
+        """
         length = self.specs[0].model.length
         if rows < length:
-            return [dict.fromkeys(MEASURED)] * len(self.specs)
+            return [{}] * len(self.specs)
         lane_windows = []
         for spec, source in zip(self.specs, self.sources):
             rng = streams.rng(spec.seed, 'windows', index)
@@ -93,10 +85,10 @@ class Measures:
             lane_windows.append(source.gather(starts, length))
         windows = {key: np.stack([arrays[key] for arrays in lane_windows]) for key in KEYS if key in lane_windows[0]}
         values = self.program.measure(params, norm, windows, self.keys, np.int32(index))
-        values = {name: np.asarray(values[name]) for name in MEASURED}
+        values = {name: np.asarray(array) for name, array in values.items()}
         columns = []
         for lane in range(len(self.specs)):
-            columns.append({name: finite(values[name][lane]) for name in MEASURED})
+            columns.append({name: finite(array[lane]) for name, array in values.items()})
         return columns
 
 

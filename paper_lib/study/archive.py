@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from paper_lib.contract import files
 from paper_lib.contract.errors import RunError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study import extract, paths, sealed
@@ -169,8 +170,9 @@ def state(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str, plan
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Notebooks that run side by side change an archive one after the other, where the file system has locks."""
-    above = next(path for path in folder.absolute().parents if path.exists())  # the folder itself may not exist yet
-    handle = os.open(above, os.O_RDONLY)
+    with files.guard(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder.parent, os.O_RDONLY)  # the folder itself may not exist yet
     try:
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)

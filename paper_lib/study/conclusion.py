@@ -204,7 +204,9 @@ def progress(values: pd.DataFrame, scale: str) -> list[Pairs]:
 
 
 def _state(counts: list[Pairs], scale: str) -> str:
-    """How many of the planned pairs are finished, on which tasks, and how long a run is."""
+    """How many of the planned pairs are finished, on which tasks, and how long a run is; '' if none is planned."""
+    if not counts:
+        return ''
     is_interim = any(pairs.finished < pairs.planned for pairs in counts)
     parts = []
     for pairs in counts:

@@ -42,7 +42,7 @@ def write() -> list[Path]:
     """Write every page again whose blocks have changed; returns these pages. Raises UserError for an unknown block."""
     changed = []
     for path in pages():
-        old = path.read_text()
+        old = path.read_text('utf-8')
         new = filled(old)
         if new != old:
             paths.write(path, new.encode())

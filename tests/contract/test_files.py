@@ -66,7 +66,7 @@ def test_json_of_another_shape_is_named(change, name):
 ])  # fmt: skip
 def test_what_is_no_json_object_or_too_deep_or_long_is_named(tmp_path, text):
     (tmp_path / 'x.json').write_bytes(text)
-    for read in (files.read_json, lambda path: files.parse_json(path, files.read_text(path))):
+    for read in (files.read_json, lambda path: files.parse_json(path, files.read_start(path))):
         with pytest.raises(RunError, match=r'x.json: damaged'):
             read(tmp_path / 'x.json')
 

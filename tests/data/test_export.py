@@ -133,6 +133,7 @@ def test_a_dataset_of_other_bytes_restores_nothing(tmp_path):
     run = store.require(toy.SPEC)
     export.write(run, tmp_path / 'out')
     store.drop_replay(toy.SPEC)
+    (run.path / '.replay.tmp').mkdir()  # by a process that was killed
     first, second = (tmp_path / f'out/data/{index}/part-0.arrow' for index in (0, 1))
     first.write_bytes(second.read_bytes())
     with pytest.raises(RunError, match='is not this replay'):

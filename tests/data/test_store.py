@@ -118,6 +118,16 @@ def test_states_of_a_run(tmp_path):
     assert store.status(SPEC) == 'done'
 
 
+def test_a_process_that_lost_its_run_does_not_call_it_failed(tmp_path):
+    store = Store(tmp_path)
+    with store.lease(SPEC) as held:
+        run = store.open(SPEC, held)
+        run.restart()
+        (run.path / 'lease.json').write_text(json.dumps({'host': 'elsewhere', 'pid': 1, 'token': 'theirs'}))
+        run.fail('this process was suspended')
+    assert not (run.path / 'failed.json').exists() and store.status(SPEC) == 'running'
+
+
 def test_root_comes_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv('PAPER_LIB_RUNS', str(tmp_path))
     assert Store().root == tmp_path

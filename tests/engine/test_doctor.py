@@ -73,6 +73,14 @@ def test_unknown_back_end_is_named(monkeypatch):
     assert 'crayon' in check.detail.removeprefix('MUJOCO_GL=crayon: ')
 
 
+def test_without_rendering_for_vectors_every_back_end_is_tried_for_pictures(monkeypatch):
+    monkeypatch.setenv('MUJOCO_GL', 'disabled')
+    tried = []
+    monkeypatch.setattr(doctor, '_try', lambda probe, **values: tried.append(values['MUJOCO_GL']) or (False, 'no'))
+    assert not doctor.rendering().ok
+    assert tried == ['egl', 'osmesa']
+
+
 def test_missing_library_of_a_back_end_is_named(monkeypatch):
     monkeypatch.setenv('MUJOCO_GL', 'osmesa')
     monkeypatch.setitem(doctor.PROBES, 'render', 'raise OSError')

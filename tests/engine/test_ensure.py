@@ -1,6 +1,7 @@
 """Which worker trains what, and what becomes of runs that fail. The workers here train nothing."""
 
 import dataclasses
+import types
 
 import pytest
 import smoke
@@ -68,6 +69,17 @@ def test_runs_go_to_the_worker_that_holds_their_program(workers, tmp_path):
     first, second = smoke.ACTIVE, smoke.EXPLORER
     ensure.ensure([first, second, OTHER, EXPLORER], Store(tmp_path), workers=2)
     assert [worker.did for worker in made] == [[first, OTHER, 'stop'], [second, EXPLORER, 'stop']]
+
+
+def test_a_source_that_another_process_finishes_meanwhile_makes_its_followers_come_last(workers, tmp_path, monkeypatch):
+    made, _ = workers
+    answers = iter([False, True])  # when the job begins, and after its other runs
+    monkeypatch.setattr(ensure, 'has_source', lambda spec, store: spec is not FOLLOWER or next(answers, True))
+    monkeypatch.setattr(Store, 'source', lambda self, source: None)
+    programs = [(smoke.EXPLORER,), (FOLLOWER,)]
+    job = types.SimpleNamespace(programs=programs, specs=[spec for program in programs for spec in program])
+    ensure.work(job, Store(tmp_path))
+    assert [worker.did for worker in made] == [[smoke.EXPLORER, 'stop'], [FOLLOWER, 'stop']]
 
 
 @pytest.mark.parametrize('threads', ['', 'two', '0'])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from paper_lib.contract.errors import UserError
-from paper_lib.engine import estimate, site
+from paper_lib.engine import estimate, queue, site
 from paper_lib.engine.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,3 +89,12 @@ def test_a_machine_without_the_queue_is_told(engine, monkeypatch, tmp_path):
     more = {'image': 'i', 'namespace': 'n', 'volume': 'v:/v'} if engine == 'kubernetes' else {}
     with pytest.raises(UserError, match='on this machine'):
         site.check_queue(Site(engine, **more), 9000)
+
+
+def test_an_accounting_that_does_not_answer_counts_as_none(monkeypatch):
+    def ask(command):
+        raise UserError('sacct: no answer within 60 s')
+
+    monkeypatch.setattr(queue.shutil, 'which', lambda name: f'/usr/bin/{name}')
+    monkeypatch.setattr(site, 'ask', ask)
+    assert not queue.keeps_accounts()

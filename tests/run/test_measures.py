@@ -9,6 +9,7 @@ import tiny
 
 from paper_lib import envs
 from paper_lib.agent.measures import Shown
+from paper_lib.contract import quantities
 from paper_lib.data import sources, streams
 from paper_lib.data.replay import Replay
 from paper_lib.data.store import Store
@@ -58,7 +59,7 @@ def test_the_record_is_that_of_what_a_learner_may_see(replay):
 def test_a_source_that_is_too_short_is_not_measured():
     spec = dataclasses.replace(smoke.ACTIVE, measures=1)
     measured = watch.Measures(None, [spec], [None])(None, None, 1, spec.model.length - 1, [None])
-    assert measured == [dict.fromkeys((*watch.PROMISE, *watch.MEASURED))]
+    assert measured == [dict.fromkeys(quantities.measures())]
 
 
 def test_rewards_along_an_episode_are_compared_behind_its_reset():

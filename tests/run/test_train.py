@@ -17,13 +17,13 @@ import pytest
 import smoke
 
 from paper_lib.agent import dreamer
-from paper_lib.contract import files
+from paper_lib.contract import files, quantities
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.data.lease import Busy
 from paper_lib.data.replay import Replay
 from paper_lib.data.store import Finished, Store
 from paper_lib.engine import jobs
-from paper_lib.run import cost, lanes, train, watch, windows
+from paper_lib.run import cost, lanes, train, windows
 
 WEIGHTS = {'wm': {'encoder': {}, 'rssm': {}}, 'task': {'actor': {}}}  # of an agent without any
 FINAL = ('metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin')
@@ -203,7 +203,7 @@ def test_measures_leave_the_agent_and_all_that_it_does_as_they_are(spec, store):
     assert {name for name in without if without[name] != with_them[name]} == {'metrics.parquet'}
     metrics = store.metrics(measured)
     assert metrics[store.metrics(spec).columns].equals(store.metrics(spec))
-    assert {*watch.PROMISE, *watch.MEASURED, 'reward_predicted', 'reward_collected'} <= set(metrics.columns)
+    assert {*quantities.measures(), 'reward_predicted', 'reward_collected'} <= set(metrics.columns)
     assert np.isfinite(metrics.imagined_disagreement).all() and metrics.promise.notna().iloc[-1]
 
 

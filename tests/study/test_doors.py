@@ -17,7 +17,7 @@ from paper_lib.contract import tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.contract.scales import Planned, Rule, Scale
 from paper_lib.pages import front
-from paper_lib.study import archive, book, catalogue, panels, paths, plan, scales, verdicts
+from paper_lib.study import archive, book, catalogue, claims, panels, paths, plan, scales, verdicts
 from paper_lib.study.catalogue import Entry
 from paper_lib.study.frames import KEYS, Frames, keys
 from paper_lib.study.style import context
@@ -145,7 +145,7 @@ def test_a_scale_is_one_row_that_the_plan_and_the_command_line_use(pocket, capsy
         specs[1].run_id, specs[3].run_id]  # fmt: skip
 
 
-def test_of_a_scale_with_one_chapter_the_notebooks_of_this_chapter_are_drawn(pocket):
+def test_of_a_scale_with_one_chapter_the_notebooks_of_this_chapter_are_drawn(pocket, make_store, monkeypatch):
     names = ['2_validation', '3_deep_dive', '5_ablations', '6_offline_measure']  # the others show further chapters
     assert [path.stem for path in notebooks.find((), pocket.name)] == names
     opened = book.every({'scale': pocket.name}, None)
@@ -155,6 +155,12 @@ def test_of_a_scale_with_one_chapter_the_notebooks_of_this_chapter_are_drawn(poc
         book.open('1_toy_maze', {'scale': pocket.name}, None)
     assert {row['on'] for row in verdicts.rows(pocket.name)} == {'0 tasks'}
     assert 'No pair of Passive and Active has run yet' in front.render(paths.drawings(pocket.name), pocket.name)
+    specs = plan.specs('study', pocket)
+    archive.add(specs, make_store(specs), paths.archive(pocket.name), 'study')
+    monkeypatch.setattr(claims, 'random', lambda chapter: lambda task: 0.0)  # worse than Active is here
+    page = front.render(paths.drawings(pocket.name), pocket.name)
+    assert 'In 2 pairs, Passive ends' in page and 'href="2_validation.html"' in page
+    assert 'href="0_base_agent.html"' not in page
 
 
 def trained_by(capsys, *options: str) -> list[str]:
