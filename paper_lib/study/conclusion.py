@@ -97,25 +97,28 @@ def without_acting(table: pd.DataFrame) -> list[str]:
     own = of_target.drop(index=offline.RIVAL).sort_values('AUROC', ascending=False)
     works = own[own.verdict.isin((offline.WORKS, offline.BEATS))]
     beats = [f'the {quantities.get(name).words}' for name in own.index[own.verdict == offline.BEATS]]
+    told = own.head(1) if works.empty else works
     found = [
         f'the {quantities.get(name).words}, {_auroc(row)}, lowest of a task {row["lowest task"]:.3f}'
-        for name, row in works.iterrows()
+        for name, row in told.iterrows()
     ]
     rival = of_target.loc[offline.RIVAL]
     tell = 'tells' if len(works) == 1 else 'tell'
-    which = f': {"; ".join(found)}' if found else ''
+    highest = ' (the highest has ' if works.empty else ': '
+    end = ')' if works.empty else ''
     beaten = f'is beaten by {listed(beats)}' if beats else 'no measure is shown to be better'
     sentences = [
         f'Of {word(len(own))} measures that take no step in the environment, {word(len(works))} {tell} degraded agents '
-        f'(which gain less than {offline.LEAST_GAIN:g} of what Active gains) from others with an AUROC of at least '
-        f'{offline.GOOD:g} on each of {word(own.tasks.iloc[0])} tasks ({own.pairs.iloc[0]} pairs){which}.',
-        f'(AUROC: how often it ranks a degraded run above another; chance: {offline.CHANCE:g}; Active is never '
-        'degraded.)',
-        _among_offline(own['offline agents'].dropna(), works.index),
+        f'from others with an AUROC of at least {offline.GOOD:g} on each of {word(own.tasks.iloc[0])} tasks '
+        f'({own.pairs.iloc[0]} pairs){highest}{"; ".join(found)}{end}.',
+        f'(An agent is degraded if it gains less than {offline.LEAST_GAIN:g} of what the Active agent of its pair '
+        f'gains; Active never is. AUROC: how often a measure ranks a degraded run above another; chance: '
+        f'{offline.CHANCE:g}.)',
+        _among_offline(own['offline agents'].dropna(), told.index),
         'The OOD ratio (the loss on episodes that the agent plays over that on recorded ones) has '
         f'{_auroc(rival)}, and {beaten}.',
     ]
-    sentences += [_beyond(row, rival) for _, row in works.iterrows()]
+    sentences += [_beyond(row, rival) for _, row in told.iterrows()]
     return list(filter(None, sentences))
 
 
@@ -134,8 +137,8 @@ def _beyond(row: pd.Series, rival: pd.Series) -> str:
     return f'The {words} has {"; ".join(parts)}.' if parts else ''
 
 
-def _among_offline(values: pd.Series, works: pd.Index) -> str:
-    """The highest AUROC of any measure among offline agents, whether it is good, and those of the measures that work.
+def _among_offline(values: pd.Series, told: pd.Index) -> str:
+    """The highest AUROC of any measure among offline agents, whether it is good, and those of the `told` measures.
 
     It is '' if none is known.
     """
@@ -144,7 +147,7 @@ def _among_offline(values: pd.Series, works: pd.Index) -> str:
     state = 'no measure reaches that on average' if values.max() < offline.GOOD else 'the highest AUROC is good too'
     digits = 2 if (round(values.max(), 2) < offline.GOOD) == (values.max() < offline.GOOD) else 3
     parts = [f'highest: {values.max():.{digits}f}, the {quantities.get(values.idxmax()).words}']
-    for name in works.intersection(values.index).drop(values.idxmax(), errors='ignore'):
+    for name in told.intersection(values.index).drop(values.idxmax(), errors='ignore'):
         parts.append(f'the {quantities.get(name).words}: {values[name]:.2f}')
     return f'Among offline agents alone {state} ({"; ".join(parts)}).'
 

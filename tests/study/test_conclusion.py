@@ -184,6 +184,14 @@ def test_measures_that_work_are_named_from_the_best_on():
     assert 'environment, one tells degraded agents' in first
     assert among.startswith('Among offline agents alone no measure reaches that on average (highest: 0.75, the ')
     assert rival.endswith('no measure is shown to be better.')
+    rows[0] |= {'verdict': offline.FAILS}
+    first, *_ = conclusion.without_acting(pd.DataFrame(rows))
+    assert (
+        ', none tell degraded agents from others with an AUROC of at least 0.8 on each of two tasks (12 pairs)' in first
+    )
+    assert first.endswith(
+        ' (the highest has the effective share of the recording, AUROC 0.95 [0.85, 0.99], lowest of a task 0.900).'
+    )
 
 
 def test_claims_are_told_in_words_by_their_verdict(archived):
