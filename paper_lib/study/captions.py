@@ -61,6 +61,8 @@ def _words(frames: Frames) -> dict[str, Any]:
         'fewest': word(claims.FEWEST),
         'fewest_measured': word(offline.FEWEST_PAIRS),
         'first': _first_seeds(frames),
+        'further_column': _further(frames, 'are in no other column but the next one'),
+        'further_marks': _further(frames, 'count in no other mark'),
         'hallucinates': episodes.HALLUCINATES,
         'known_pair': claims.KNOWN_PAIR,
         'last': published.LAST,
@@ -85,6 +87,13 @@ def _words(frames: Frames) -> dict[str, Any]:
         'world_models': '. '.join(f'{row.label}: {row.about}' for row in models),
     }
     return agents.AGENTS | shared
+
+
+def _further(frames: Frames, place: str) -> str:
+    """A sentence on the tasks on which the measures are not judged; '' if there are none."""
+    if offline.is_judged(offline.of_measured_runs(frames)).all():
+        return ''
+    return f'Further tasks have fewer than {word(offline.FEWEST_PAIRS)} pairs, and {place}.'
 
 
 def _mean_column(frames: Frames) -> str:

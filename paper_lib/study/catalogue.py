@@ -695,8 +695,7 @@ ROWS = (
         couples in which the degraded agent (b: the one with the higher OOD ratio) has the higher measure (in rows
         marked 'less': the lower one). Returns in other models need final weights of a pair and are known of Active,
         Passive and Tandem at the end. Line: chance ({offline.CHANCE:g}). Dotted: what the protocol asks for
-        ({offline.GOOD:g}). Bars: 95 % bootstrap interval over pairs. Further tasks have fewer than {fewest_measured}
-        pairs, and count in no other mark.""",
+        ({offline.GOOD:g}). Bars: 95 % bootstrap interval over pairs. {further_marks}""",
         tasks=scales.TESTED,
     ),
     Entry(
@@ -709,10 +708,9 @@ ROWS = (
         text="""The AUROC of the figure above for both targets (degraded: its panel a; outside: b) at the end of
         training, with its 95 % interval and the lowest one of a task; over all moments (returns in other models are
         known only at the end); of the offline agents alone; of the later agents alone (all but {active.label},
-        {passive.label} and {tandem.label}), which were trained after the measures had been looked at; on further tasks,
-        which have fewer than {fewest_measured} pairs and are in no other column but the next one. unseen: of the
-        degraded agents of all tasks whose OOD ratio is {offline.THRESHOLD:g} or less, so that the adaptive schedule
-        does not see them. rank correlation: Spearman's, within tasks, of the measure with the gain; the effective share
+        {passive.label} and {tandem.label}), which were trained after the measures had been looked at. {further_column}
+        unseen: of the degraded agents of all tasks whose OOD ratio is {offline.THRESHOLD:g} or less, so that the
+        adaptive schedule does not see them. rank correlation: Spearman's, within tasks, of the measure with the gain; the effective share
         and the return in other models, of which degraded agents should have less, are turned round. other task: the
         threshold that is best on all other tasks, applied to the task left out; its balanced accuracy. verdict: a
         measure works if its AUROC is at least {offline.GOOD:g} on every task and its interval lies above

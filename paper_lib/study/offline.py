@@ -321,10 +321,12 @@ def table(frames: Frames) -> pd.DataFrame:
 
 
 def in_words(frames: Frames) -> pd.DataFrame:
-    """`table` as a reader sees it: the verdict first, measures in words, three decimals."""
+    """`table` as a reader sees it: the verdict first, measures in words, three decimals, no empty `further tasks`."""
     rows = table(frames)
+    if rows['further tasks'].isna().all():
+        rows = rows.drop(columns='further tasks')
     named = rows.assign(measure=rows.measure.map(words)).round(3)
-    return named[['verdict', 'measure', *(name for name in COLUMNS if name not in ('verdict', 'measure'))]]
+    return named[['verdict', 'measure', *(name for name in rows if name not in ('verdict', 'measure'))]]
 
 
 def words(measure: str) -> str:
