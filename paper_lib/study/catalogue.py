@@ -710,10 +710,10 @@ ROWS = (
         known only at the end); of the offline agents alone; of the later agents alone (all but {active.label},
         {passive.label} and {tandem.label}), which were trained after the measures had been looked at. {further_column}
         unseen: of the degraded agents of all tasks whose OOD ratio is {offline.THRESHOLD:g} or less, so that the
-        adaptive schedule does not see them. rank correlation: Spearman's, within tasks, of the measure with the gain; the effective share
-        and the return in other models, of which degraded agents should have less, are turned round. other task: the
-        threshold that is best on all other tasks, applied to the task left out; its balanced accuracy. verdict: a
-        measure works if its AUROC is at least {offline.GOOD:g} on every task and its interval lies above
+        adaptive schedule does not see them. rank correlation: Spearman's, within tasks, of the measure with the gain;
+        the effective share and the return in other models, of which degraded agents should have less, are turned round.
+        other task: the threshold that is best on all other tasks, applied to the task left out; its balanced accuracy.
+        verdict: a measure works if its AUROC is at least {offline.GOOD:g} on every task and its interval lies above
         {offline.CHANCE:g}, and fails otherwise. With fewer than {fewest_measured} pairs on each of two tasks there is
         no verdict.""",
         tasks=scales.TESTED,

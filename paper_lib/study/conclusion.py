@@ -103,14 +103,13 @@ def without_acting(table: pd.DataFrame) -> list[str]:
         for name, row in told.iterrows()
     ]
     rival = of_target.loc[offline.RIVAL]
-    tell = 'tells' if len(works) == 1 else 'tell'
-    highest = ' (the highest has ' if works.empty else ': '
-    end = ')' if works.empty else ''
+    tell = 'tell' if len(works) > 1 else 'tells'
+    joint = '; the highest has ' if works.empty else ': '
     beaten = f'is beaten by {listed(beats)}' if beats else 'no measure is shown to be better'
     sentences = [
         f'Of {word(len(own))} measures that take no step in the environment, {word(len(works))} {tell} degraded agents '
         f'from others with an AUROC of at least {offline.GOOD:g} on each of {word(own.tasks.iloc[0])} tasks '
-        f'({own.pairs.iloc[0]} pairs){highest}{"; ".join(found)}{end}.',
+        f'({own.pairs.iloc[0]} pairs){joint}{"; ".join(found)}.',
         f'(An agent is degraded if it gains less than {offline.LEAST_GAIN:g} of what the Active agent of its pair '
         f'gains; Active never is. AUROC: how often a measure ranks a degraded run above another; chance: '
         f'{offline.CHANCE:g}.)',

@@ -155,8 +155,8 @@ LAPTOP_SCALE = Scale(
             Planned('study', MAIN, OF_NEW_PAIRS, 9, first=30, unasked=0),
             Planned('study', MAIN, SHORT, 6, first=10, unasked=1),
             Planned('study', MAIN, BEYOND, 6, first=10, unasked=1),
-            # T3, of which three pairs are trained unasked, of + auto two.
-            Planned('study', FURTHER, ('compared',), 5, first=40, unasked=3),
+            # T3, of which two pairs of + auto are trained unasked.
+            Planned('study', FURTHER, ('compared',), 5, first=40),
             Planned('study', FURTHER, ('passive_auto',), 3, first=40, unasked=2),
             Planned('study', FURTHER, ('passive_10', 'active_expl', 'passive_expl'), 3, first=40, unasked=0),
             # T4.

@@ -273,7 +273,7 @@ def test_planned_runs_are_not_the_optional_ones():
     further = [spec for spec in specs if spec.task in scales.FURTHER]
     assert len(specs) - len(further) == 21 + 6 * 10 + 2 * len(in_the_second_tier)
     assert {spec.agent for spec in further} == {*agents.group('compared'), 'passive_auto'}
-    assert len(further) == 4 * (3 * 3 + 2)  # four tasks: three pairs of the compared agents, two of + auto
+    assert len(further) == 4 * (5 * 3 + 2)  # four tasks: five pairs of the compared agents, two of + auto
     assert len(plan.specs('study', laptop, optional=True)) == 507
 
 
