@@ -19,7 +19,7 @@ from typing import Any
 
 from paper_lib import machine
 from paper_lib.contract.errors import RunError, UserError, choose
-from paper_lib.study import catalogue, paths, scales
+from paper_lib.study import paths
 
 LONGEST_FOLDER = 60  # letters of a folder for sockets: the path of a socket has at most 103
 _KERNELS = weakref.WeakSet()  # managers of the kernels of this process, some of which have ended
@@ -33,6 +33,8 @@ def folder() -> Path:
 
 def find(names: tuple[str, ...], scale: str) -> list[Path]:
     """The notebooks of these names (their stems), or all of a scale. Raises UserError for an unknown name."""
+    from paper_lib.study import catalogue, scales
+
     known = {path.stem: path for path in sorted(folder().glob('*.ipynb'))}
     if not known:
         raise UserError(f'{folder()}: has no notebooks; run this from a checkout of the repository')

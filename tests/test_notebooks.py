@@ -29,7 +29,7 @@ print(text, train)"""
     kernel = {'kernelspec': {'name': 'python3', 'language': 'python', 'display_name': 'Python 3'}}
     cells = [parameters, nbformat.v4.new_code_cell(source)]
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
-    monkeypatch.setattr(notebooks, 'find', lambda names: [path])
+    monkeypatch.setattr(notebooks, 'find', lambda names, scale: [path])
     monkeypatch.setattr(front, 'render', lambda folder, scale: '')
     monkeypatch.setattr(paths, 'root', lambda: tmp_path)
 

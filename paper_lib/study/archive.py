@@ -17,7 +17,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from paper_lib.contract import files
 from paper_lib.contract.errors import RunError
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study import extract, paths, sealed
@@ -170,9 +169,8 @@ def state(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str, plan
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Notebooks that run side by side change an archive one after the other, where the file system has locks."""
-    with files.guard(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder.parent, os.O_RDONLY)  # the folder itself may not exist yet
+    above = next(path for path in folder.absolute().parents if path.exists())  # the folder itself may not exist yet
+    handle = os.open(above, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -12,7 +12,7 @@ from paper_lib.study import paths
 def checkout(tmp_path, monkeypatch):
     """A repository with a README and two documents."""
     (tmp_path / 'docs').mkdir()
-    readme = 'See [rules](docs/rules.md#tests), [2](notebooks/2_validation.ipynb), and ![f](figures/s/f.png).'
+    readme = 'See [rules](docs/rules.md#tests), [2](notebooks/2_validation.ipynb), and ![f](figures/smoke/f.png).'
     rules = '## Tests\n\n[words](words.md), [rows](rows.csv), [a](#tests)'
     words = '<!-- runs: x -->\n[home](../README.md), [paper](HTTPS://a.b)'
     (tmp_path / 'README.md').write_text(f'# The library\n\n{readme}\n')
@@ -24,7 +24,7 @@ def checkout(tmp_path, monkeypatch):
 
 
 def test_every_document_has_a_page_whose_links_lead_to_pages(checkout):
-    changed = documents.write('s')
+    changed = documents.write('smoke')
     assert [path.name for path in changed] == ['docs_readme.html', 'docs_rules.html', 'docs_words.html']
     readme, rules, words = (path.read_text() for path in changed)
     assert 'href="docs_rules.html#tests"' in readme and 'href="2_validation.html"' in readme
@@ -36,10 +36,10 @@ def test_every_document_has_a_page_whose_links_lead_to_pages(checkout):
 
 
 def test_only_what_has_changed_is_written(checkout):
-    documents.write('s')
-    assert documents.write('s') == []
+    documents.write('smoke')
+    assert documents.write('smoke') == []
     (checkout / 'docs/words.md').write_text('# Other words\n')
-    assert [path.name for path in documents.write('s')] == ['docs_words.html']
+    assert [path.name for path in documents.write('smoke')] == ['docs_words.html']
 
 
 def test_the_committed_pages_are_those_of_the_documents():

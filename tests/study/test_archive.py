@@ -430,13 +430,3 @@ def test_one_at_a_time_changes_an_archive_from_whatever_checkout(tmp_path):
 
 def test_where_nothing_has_run_no_archive_is_made(specs, make_store, tmp_path):
     assert archive.add(specs, make_store([]), tmp_path / 'none') == {} and not (tmp_path / 'none').exists()
-
-
-def test_all_writers_of_a_new_archive_take_the_same_lock(tmp_path):
-    folder = tmp_path / 'new' / 'data' / 'smoke'
-    with archive.alone(folder):
-        folder.mkdir()
-        handle = os.open(folder.parent, os.O_RDONLY)
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.close(handle)

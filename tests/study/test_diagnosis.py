@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paper_lib.study import coverage, diagnosis, diagnosis_panels, diagnosis_report, drawing, offline
+from paper_lib.study import coverage, diagnosis, diagnosis_panels, diagnosis_report, drawing, offline, scales
 from paper_lib.study.diagnosis import CANNOT_TELL, DEGRADES, HOLDS, MEASURES, Verdict
 from paper_lib.study.offline import DEGRADED, DIRECTIONS
 
@@ -121,7 +121,7 @@ def test_no_verdict_without_a_finite_measure_or_without_known_runs_or_with_a_dou
 def test_the_archive_gives_a_rule():
     rows = diagnosis.known()
     rule = diagnosis.learn(rows)
-    assert set(rule.pairs) == {'walker_walk-proprio', 'cheetah_run-proprio'} and rule.measure in MEASURES
+    assert set(rule.pairs) == set(scales.TESTED) and rule.measure in MEASURES
     enough = min(rule.pairs.values()) >= offline.FEWEST_PAIRS
     assert enough or diagnosis.decide(rule, agents(0.0)).verdict == CANNOT_TELL
 

@@ -211,7 +211,7 @@ def test_a_caption_tells_of_lines_between_weights_only_where_they_are(study):
 
 def test_a_caption_tells_of_a_mean_over_tasks_only_where_there_are_several(study):
     found = FIGURES['figure_S1'].of(study)
-    assert 'Last column: mean over tasks' in caption('figure_S1', found)
+    assert 'Last column: mean over shared tasks' in caption('figure_S1', found)
     of_one = caption('figure_S1', found.of(found.tasks[:1], 'task'))
     assert not [words for words in ('Last column', 'normalised') if words in of_one]
 
