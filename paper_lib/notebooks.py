@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-import time
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -135,21 +135,23 @@ def _side_by_side(function: Callable[[Path], Any], chosen: list[Path], at_once: 
             concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
         except KeyboardInterrupt:  # or a termination, which is one
             logging.disable()  # else every kernel that is ended would be reported
-            _end(futures)
+            has_ended = threading.Event()
+            killer = threading.Thread(target=_kill_kernels, args=(has_ended,))
+            killer.start()
+            pool.shutdown(cancel_futures=True)  # it waits for the calls that have begun
+            has_ended.set()
+            killer.join()
             raise
         begun = [future for future in futures if not future.cancel()]
     return [future.result() for future in begun]
 
 
-def _end(futures: list[concurrent.futures.Future]) -> None:
-    """End these calls. A kernel that is only about to start is ended once it has."""
-    for future in futures:
-        future.cancel()
-    while not all(future.done() for future in futures):
+def _kill_kernels(until: threading.Event) -> None:
+    """Kill every kernel until the event is set. One that is only about to start is killed once it has."""
+    while not until.wait(0.1):
         for manager in [*_KERNELS]:
             if manager.has_kernel:
                 manager.provisioner.process.kill()
-        time.sleep(0.1)
 
 
 def differences(scale: str) -> list[str]:
