@@ -4,7 +4,7 @@ Results are written whole or not at all. papermill alone would take the first ke
 would hide what the notebook reports meanwhile.
 """
 
-import concurrent.futures
+import collections
 import contextlib
 import logging
 import os
@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from paper_lib import machine
 from paper_lib.contract.errors import RunError, UserError, choose
 from paper_lib.study import paths
 
+PAUSE = 0.05  # seconds between two looks at threads
 LONGEST_FOLDER = 60  # letters of a folder for sockets: the path of a socket has at most 103
 _KERNELS = weakref.WeakSet()  # managers of the kernels of this process, some of which have ended
 EXPECTED = ('UserError', 'RunError', 'Busy')  # errors of a cell whose message says it all
@@ -123,35 +125,50 @@ def redraw(scale: str) -> None:
 def _side_by_side(function: Callable[[Path], Any], chosen: list[Path], at_once: int) -> list[Any]:
     """The results of a function that runs a notebook, `at_once` notebooks at a time.
 
-    After an error no other notebook begins. An interrupt ends the kernels too.
+    After an error no other notebook begins. An interrupt ends the kernels too. It may reach the main thread just after
+    this has taken a lock, which then stays locked. So the main thread shares no lock with those that run notebooks.
     """
     if at_once == 1:
         return [function(path) for path in chosen]
-    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-        futures = []
-        try:
-            for path in chosen:
-                futures.append(pool.submit(function, path))
-            concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
-        except KeyboardInterrupt:  # or a termination, which is one
-            logging.disable()  # else every kernel that is ended would be reported
-            has_ended = threading.Event()
-            killer = threading.Thread(target=_kill_kernels, args=(has_ended,))
-            killer.start()
-            pool.shutdown(cancel_futures=True)  # it waits for the calls that have begun
-            has_ended.set()
-            killer.join()
-            raise
-        begun = [future for future in futures if not future.cancel()]
-    return [future.result() for future in begun]
+    waiting = collections.deque(chosen)
+    results = {}
+    errors = []
+
+    def work() -> None:
+        while True:
+            try:
+                path = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                results[path] = function(path)
+            except Exception as error:
+                errors.append(error)
+                waiting.clear()
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(at_once)]
+    try:
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            time.sleep(PAUSE)
+    except KeyboardInterrupt:  # or a termination, which is one
+        logging.disable()  # else every kernel that is ended would be reported
+        waiting.clear()
+        _kill_kernels(threads)
+        raise
+    if errors:
+        raise errors[0]
+    return [results[path] for path in chosen]
 
 
-def _kill_kernels(until: threading.Event) -> None:
-    """Kill every kernel until the event is set. One that is only about to start is killed once it has."""
-    while not until.wait(0.1):
+def _kill_kernels(threads: list[threading.Thread]) -> None:
+    """Kill every kernel until these threads have ended. One that is only about to start is killed once it has."""
+    while any(thread.is_alive() for thread in threads):
         for manager in [*_KERNELS]:
             if manager.has_kernel:
                 manager.provisioner.process.kill()
+        time.sleep(PAUSE)
 
 
 def differences(scale: str) -> list[str]:

@@ -1,5 +1,8 @@
 """What is committed can be compared with what is drawn."""
 
+import threading
+import types
+
 import nbformat
 import pytest
 
@@ -57,3 +60,29 @@ def test_verify_names_every_file_that_is_not_what_is_drawn(notebook, folder, cap
 def test_nothing_to_verify_is_said():
     with pytest.raises(UserError, match='smoke: not there, so there is nothing to compare; `paper-lib html --scale'):
         notebooks.differences('smoke')
+
+
+def test_an_interrupt_while_threads_start_ends_what_has_begun(monkeypatch):
+    begun = []
+    has_begun = threading.Event()
+    is_killed = threading.Event()
+    start = threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        assert has_begun.wait(60)
+        raise KeyboardInterrupt
+
+    def run(path):
+        begun.append(path)
+        has_begun.set()
+        assert is_killed.wait(60)
+
+    process = types.SimpleNamespace(kill=is_killed.set)
+    kernel = types.SimpleNamespace(has_kernel=True, provisioner=types.SimpleNamespace(process=process))
+    monkeypatch.setattr(threading.Thread, 'start', interrupted)
+    monkeypatch.setattr(notebooks, '_KERNELS', [kernel])
+    monkeypatch.setattr(notebooks.logging, 'disable', lambda: None)
+    with pytest.raises(KeyboardInterrupt):
+        notebooks._side_by_side(run, ['a', 'b'], 2)
+    assert is_killed.is_set() and begun == ['a']

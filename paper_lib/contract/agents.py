@@ -250,9 +250,7 @@ def group(*wanted: str) -> list[str]:
     for word in wanted:
         if word not in known:
             raise UserError(f'group={word!r}: no agent has this name or is in a group of it')
-    if EVERY in wanted:
-        return list(AGENTS)
-    return [name for name, row in AGENTS.items() if name in wanted or not set(wanted).isdisjoint(row.groups)]
+    return [name for name in AGENTS if is_in(name, *wanted)]
 
 
 def is_in(name: str, *wanted: str) -> bool:

@@ -293,7 +293,7 @@ def _open(
     """A notebook; `chapters` holds all runs of each chapter of the scale, the optional ones too."""
     with_claims = catalogue.shown_and_tested(name)
     runs_of = {}
-    for chapter in catalogue.chapters(name):
+    for chapter in dict.fromkeys(entry.chapter for entry in with_claims):
         specs = choose('chapter', chapter, chapters)
         optional = {spec.run_id for spec in specs} - planned
         exploratory = scales.get(chosen.scale).exploratory(chapter)

@@ -61,8 +61,7 @@ def _words(frames: Frames) -> dict[str, Any]:
         'fewest': word(claims.FEWEST),
         'fewest_measured': word(offline.FEWEST_PAIRS),
         'first': _first_seeds(frames),
-        'further_column': _further(frames, 'are in no other column but the next one'),
-        'further_marks': _further(frames, 'count in no other mark'),
+        'further': _further(frames),
         'hallucinates': episodes.HALLUCINATES,
         'known_pair': claims.KNOWN_PAIR,
         'last': published.LAST,
@@ -89,11 +88,11 @@ def _words(frames: Frames) -> dict[str, Any]:
     return agents.AGENTS | shared
 
 
-def _further(frames: Frames, place: str) -> str:
+def _further(frames: Frames) -> str:
     """A sentence on the tasks on which the measures are not judged; '' if there are none."""
     if offline.is_judged(offline.of_measured_runs(frames)).all():
         return ''
-    return f'Further tasks have fewer than {word(offline.FEWEST_PAIRS)} pairs, and {place}.'
+    return f'Further tasks have fewer than {word(offline.FEWEST_PAIRS)} pairs, and no measure is judged by them.'
 
 
 def _mean_column(frames: Frames) -> str:

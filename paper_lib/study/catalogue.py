@@ -695,7 +695,7 @@ ROWS = (
         couples in which the degraded agent (b: the one with the higher OOD ratio) has the higher measure (in rows
         marked 'less': the lower one). Returns in other models need final weights of a pair and are known of Active,
         Passive and Tandem at the end. Line: chance ({offline.CHANCE:g}). Dotted: what the protocol asks for
-        ({offline.GOOD:g}). Bars: 95 % bootstrap interval over pairs. {further_marks}""",
+        ({offline.GOOD:g}). Bars: 95 % bootstrap interval over pairs. {further}""",
         tasks=scales.TESTED,
     ),
     Entry(
@@ -708,7 +708,7 @@ ROWS = (
         text="""The AUROC of the figure above for both targets (degraded: its panel a; outside: b) at the end of
         training, with its 95 % interval and the lowest one of a task; over all moments (returns in other models are
         known only at the end); of the offline agents alone; of the later agents alone (all but {active.label},
-        {passive.label} and {tandem.label}), which were trained after the measures had been looked at. {further_column}
+        {passive.label} and {tandem.label}), which were trained after the measures had been looked at. {further}
         unseen: of the degraded agents of all tasks whose OOD ratio is {offline.THRESHOLD:g} or less, so that the
         adaptive schedule does not see them. rank correlation: Spearman's, within tasks, of the measure with the gain;
         the effective share and the return in other models, of which degraded agents should have less, are turned round.
@@ -825,16 +825,11 @@ def tested(notebook: str) -> Entry:
     return Entry(name, notebook, chapter, tuple(sorted(wanted)), None, title, CLAIMS_TEXT)
 
 
-def chapters(notebook: str) -> list[str]:
-    """The chapters of the archive that a notebook shows."""
-    return list(dict.fromkeys(entry.chapter for entry in shown_and_tested(notebook)))
+def shown_and_tested(notebook: str) -> list[Entry]:
+    """The figures and tables of a notebook, then the table of its claims if it tests any."""
+    return [*shown(notebook), tested(notebook)] if NOTEBOOKS[notebook].claims else shown(notebook)
 
 
 def in_scale(scale: scales.Scale) -> list[str]:
     """The notebooks of which a scale plans all chapters."""
-    return [name for name in NOTEBOOKS if set(chapters(name)) <= set(scale.chapters)]
-
-
-def shown_and_tested(notebook: str) -> list[Entry]:
-    """The figures and tables of a notebook, then the table of its claims if it tests any."""
-    return [*shown(notebook), tested(notebook)] if NOTEBOOKS[notebook].claims else shown(notebook)
+    return [name for name in NOTEBOOKS if {entry.chapter for entry in shown_and_tested(name)} <= {*scale.chapters}]

@@ -398,6 +398,7 @@ def _by_task(of_tasks: dict[str, pd.DataFrame]) -> str:
     if len(scored) < 2:
         return ''
     differences = [_on(task, rows.loc['C1']) for task, rows in scored.items()]
+    without_one = _without_one({task: rows.loc['C1'].estimate for task, rows in scored.items()})
     ratios = [f'{math.exp(rows.loc["C2"].estimate):.1f}' for rows in scored.values()]
     others = [tasks.get(task).short for task in of_tasks if task not in scored]
     left_out = ''
@@ -405,7 +406,7 @@ def _by_task(of_tasks: dict[str, pd.DataFrame]) -> str:
         left_out = f' No score counts on {listed(others)}, where Active ends no better than random actions.'
     return (
         f'Task by task the difference is {listed(differences)}, and the world-model loss is {listed(ratios)} times '
-        f'that of Active.{left_out}{_without_one({task: rows.loc["C1"].estimate for task, rows in scored.items()})}'
+        f'that of Active.{left_out}{without_one}'
     )
 
 

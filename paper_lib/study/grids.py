@@ -391,10 +391,9 @@ def interaction(frames: Frames, names: Sequence[str]) -> Figure:
 
 
 def _of_adding_pairs(frames: Frames, adding: Sequence[str]) -> Frames:
-    """The pairs of the agents that add data, with normalised scores: tasks of one budget on which Active learned.
+    """The pairs of the agents that add data, with normalised scores.
 
-    All of these agents have run on them.
-
+    The tasks have one budget, Active learned on them, and all of these agents have run on them.
     The units are those of all pairs, those without an agent that adds data too.
     """
     metrics = percent(frames).metrics

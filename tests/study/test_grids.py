@@ -25,6 +25,12 @@ def line(axes, agent):
     return next((x for x in axes.lines if str(x.get_label()).startswith(f'{agents.get(agent).label} (')), None)
 
 
+def without(study, agent, task):
+    """The study without the rows of an agent on a task."""
+    lost = (study.metrics.agent == agent) & (study.metrics.task == task)
+    return dataclasses.replace(study, metrics=study.metrics[~lost])
+
+
 def level(agent):
     """The agent's mean normalised final score in the made-up study."""
     return 1 - 0.02 * list(agents.AGENTS).index(agent)
@@ -78,8 +84,7 @@ def test_last_panel_is_the_mean_over_tasks(name, title, expected, study):
 
 def test_a_mean_over_tasks_is_over_those_that_all_have(study):
     """An agent that one task lacks takes it from the mean of all: others would be compared over other tasks."""
-    lost = (study.metrics.agent == 'passive') & (study.metrics.task == TASKS[0])
-    found = dataclasses.replace(study, metrics=study.metrics[~lost])
+    found = without(study, 'passive', TASKS[0])
     entry = catalogue.ENTRIES['figure_S11']
     axes = entry.make(entry.of(found)).axes[3]
     assert axes.get_title('left') == 'normalised mean,\n2 tasks'
@@ -89,8 +94,7 @@ def test_a_mean_over_tasks_is_over_those_that_all_have(study):
 
 
 def test_an_agent_that_the_figure_is_not_about_takes_no_task_from_the_mean(study):
-    lost = (study.metrics.agent == 'passive_same') & (study.metrics.task == TASKS[0])
-    found = dataclasses.replace(study, metrics=study.metrics[~lost])
+    found = without(study, 'passive_same', TASKS[0])
     entry = catalogue.ENTRIES['figure_S10']
     axes = entry.make(entry.of(found)).axes[3]
     assert axes.get_title('left') == 'normalised mean,\n3 tasks'
@@ -104,8 +108,7 @@ def test_an_agent_that_the_figure_is_not_about_takes_no_task_from_the_mean(study
 
 
 def test_scores_over_added_data_are_of_the_tasks_of_all_agents_that_add(study):
-    lost = (study.metrics.agent == 'passive_50') & (study.metrics.task == TASKS[0])
-    found = dataclasses.replace(study, metrics=study.metrics[~lost])
+    found = without(study, 'passive_50', TASKS[0])
     entry = catalogue.ENTRIES['figure_S15']
     axes = entry.make(entry.of(found)).axes[0]
     assert axes.get_ylabel() == 'normalised mean score, 2 tasks'
