@@ -157,8 +157,9 @@ LAPTOP_SCALE = Scale(
             Planned('study', MAIN, BEYOND, 6, first=10, unasked=1),
             # T3, of which two pairs of + auto are trained unasked.
             Planned('study', FURTHER, ('compared',), 5, first=40),
-            Planned('study', FURTHER, ('passive_auto',), 3, first=40, unasked=2),
-            Planned('study', FURTHER, ('passive_10', 'active_expl', 'passive_expl'), 3, first=40, unasked=0),
+            Planned('study', FURTHER, ('passive_auto',), 2, first=40),
+            Planned('study', FURTHER, ('passive_10', 'passive_auto'), 2, first=43, unasked=0),
+            Planned('study', FURTHER, ('active_expl', 'passive_expl'), 3, first=42, unasked=0),
             # T4.
             Planned('study', MAIN, ALPHAS, 2, first=20, unasked=0),
             Planned('study', MAIN, ('thresholds',), 3, first=20, unasked=0),
