@@ -165,17 +165,17 @@ def test_claims_are_in_words_and_numbers_in_json(monkeypatch, capsys):
     monkeypatch.delenv('PAPER_LIB_FIGURES')  # of the repository, which has runs
     found = rows(capsys, 'claims', '--all')
     assert {row['row'] for row in found} == {'primary', 'secondary'}
-    assert {row['id'] for row in found if row['verdict'] == 'no runs'} and {row['on'] for row in found} >= {'maze'}
+    assert {row['id'] for row in found if row['verdict'] == 'no pairs'} and {row['on'] for row in found} >= {'maze'}
     for row in found:
         numbers = [row[name] for name in ('estimate', 'low', 'high', 'p', 'adjusted_p')]
         assert all(value is None or isinstance(value, float) for value in numbers) and isinstance(row['pairs'], int)
         assert (row['estimate'] is None) == (row['pairs'] == 0)
     assert cli.main(['claims']) == 0
-    table, _, waiting = capsys.readouterr().out.partition('\nNo runs yet:\n')
+    table, _, waiting = capsys.readouterr().out.partition('\nNo pairs to test yet:\n')
     assert 'C1: Offline agents end with a lower score than the Active agent.' in table and 'secondary' not in table
     primary = [row for row in found if row['row'] == 'primary']
-    lacking = [f'{row["id"]}: {row["claim"]}' for row in primary if row['verdict'] == 'no runs']
-    assert 'no runs' not in table and [line.strip() for line in waiting.splitlines()] == lacking
+    lacking = [f'{row["id"]}: {row["claim"]}' for row in primary if row['verdict'] == 'no pairs']
+    assert 'no pairs' not in table and [line.strip() for line in waiting.splitlines()] == lacking
 
 
 def test_runs_starts_with_totals_and_takes_filters(capsys):
@@ -198,11 +198,14 @@ def specs(*args):
 
 def test_train_means_the_runs_of_the_study():
     for scale, chapter in [('laptop', 'toy_maze'), ('laptop', 'study'), ('smoke', 'study'), ('paper', 'base_agent')]:
-        wanted, found = plan.specs(chapter, scales.get(scale), optional=True), set()
+        planned, found = plan.specs(chapter, scales.get(scale), optional=True), set()
+        first = {(run.task, run.agent): run for run in reversed(planned)}  # other pairs differ in their seeds alone
+        last = {(run.task, run.agent): run for run in planned}
+        wanted = [*first.values(), *(run for key, run in last.items() if key[1] in agents.group('compared'))]
         for run in wanted:
             names = ['--scale', scale, '--task', run.task, '--agent', run.agent]
             found.update(specs(*names, '--chapter', chapter, '--seed', str(run.pair_seed)))
-        assert found == set(wanted)
+        assert found == {*wanted, *(run.source for run in wanted if run.source)}
 
 
 def test_a_finished_run_needs_its_source_no_more(monkeypatch):

@@ -92,6 +92,7 @@ def test_other_values_than_the_known_runs_and_discrete_actions_are_doubts(comman
     values, _ = read(command.folder)
     assert values['verdict']['verdict'] == 'cannot tell'
     assert {reason.split()[0] for reason in values['verdict']['reasons']} >= {'The', 'Actions'}
+    (command.folder / 'out' / 'mine.json').unlink()
     assert command(recording(), '--budget', '3000', '--agents', '1') == 0
     assert command.trained[-1].budget == 3000
     assert 'other values than the known runs' in read(command.folder)[1]
@@ -104,6 +105,25 @@ def test_with_an_environment_the_agents_are_played_in_it(command):
     values, page = read(command.folder, 'mine_played')
     assert values['check']['scores'] == [0, 10] and values['check']['random'] == 0.5
     assert html.escape(values['check']['outcome']) in page
+
+
+def test_a_page_of_something_else_is_not_overwritten_and_its_own_is(command, capsys):
+    assert command(recording(), '--agents', '1') == 0
+    before = read(command.folder)
+    trained = len(command.trained)
+    assert command(recording(), '--agents', '2') == 2
+    words = 'has mine.json, a diagnosis of other data or with other options; move it, or name another folder'
+    assert words in capsys.readouterr().err
+    assert read(command.folder) == before and len(command.trained) == trained
+    assert command(recording(), '--agents', '1') == 0
+    (command.folder / 'out' / 'mine.json').write_text('{}')
+    assert command(recording(), '--agents', '1') == 2
+
+
+def test_a_recording_without_rewards_has_no_verdict(command):
+    assert command(recording(reward=np.ones_like), '--agents', '1') == 1  # the audit calls it an error
+    reasons = read(command.folder)[0]['verdict']['reasons']
+    assert 'All episodes have the same return, so there is no good one to fall behind.' in reasons
 
 
 def planted(arrays):

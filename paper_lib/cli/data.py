@@ -124,7 +124,8 @@ def fitting(name: str, task_id: str) -> tuple['Steps', 'Wanted']:
     task = tasks.get(task_id)
     spaces = envs.make(task_id, 0).spaces
     samples_images = task.suite == 'gym'  # such a task shows the environment's own images at another size
-    wanted = Wanted(spaces.action if spaces.discrete else 0, task.image if samples_images else 0)
+    actions = spaces.action if spaces.discrete else 0
+    wanted = Wanted(actions, spaces.start, task.image if samples_images else 0)
     steps = formats.read(name, wanted)
     check_fits(steps.where, steps.like, task_id, rollout.layout(spaces))
     return steps, wanted

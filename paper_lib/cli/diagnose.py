@@ -2,6 +2,7 @@
 
 import dataclasses
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -41,7 +42,7 @@ class Diagnose:
 
     def __call__(self) -> int:
         from paper_lib.data.store import Store
-        from paper_lib.diagnose.order import diagnose, write
+        from paper_lib.diagnose.order import check_free, diagnose, write
         from paper_lib.study import paths
 
         order = self.order()
@@ -51,6 +52,7 @@ class Diagnose:
             tempfile.TemporaryFile(dir=existing).close()
         except OSError:
             raise UserError(f'output={folder}: must be a folder that can be written') from None
+        check_free(order, folder)
         found = diagnose(order, Store(self.runs), lambda line: end(0, line))
         page = write(found, folder)
         print(f'{found.verdict.verdict}: {" ".join(found.verdict.reasons)}')
@@ -70,9 +72,11 @@ class Diagnose:
         refuse_run(self.data, Store(self.runs).root)
         values = {'agents': self.agents, 'scale': self.scale, 'budget': self.budget, 'workers': self.workers}
         name = formats.title(self.data)
+        place = Path(self.data).expanduser()
+        data = str(place.resolve()) if place.exists() else self.data
         if not self.env:
-            return Order(name, formats.read(self.data), **values)
+            return Order(name, data, formats.read(self.data), **values)
         if not tasks.suite_of(tasks.get(self.env)).playable:
             raise UserError(f'env={self.env!r}: cannot be played, so it cannot check a verdict; leave --env out')
         steps, wanted = fitting(self.data, self.env)
-        return Order(name, steps, self.env, bool(wanted.actions), **values)
+        return Order(name, data, steps, self.env, bool(wanted.actions), **values)

@@ -122,7 +122,7 @@ class Figures:
 
 @dataclasses.dataclass(frozen=True)
 class Claims:
-    """Test the paper's claims on the data in figures/: the primary row of each claim, then the claims without runs."""
+    """Test the paper's claims on the data in figures/: the primary row of each claim, then the claims without pairs."""
 
     scale: Scale = 'laptop'
     all: bool = False  # show the secondary rows and those of the maze too
@@ -145,7 +145,7 @@ class Claims:
         show(table, False, self.markdown)
         lacking = [row for row in rows if row['row'] == claims.PRIMARY and not row['pairs']]
         if lacking:
-            print('\nNo runs yet:')
+            print('\nNo pairs to test yet:')
         for row in lacking:
             print(f'  {row["id"]}: {row["claim"]}')
 

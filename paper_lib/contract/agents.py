@@ -10,7 +10,7 @@ EVERY = 'all'  # the group of all agents
 # Told apart by colour-blind readers in every figure. The colour says which agent it is; in a figure without the plain
 # agents of its family it says which part or schedule. The marker says whose data the agent learns from.
 BLUE, ORANGE, GREEN = '#0173b2', '#de8f05', '#029e73'
-BLACK, BROWN, WINE, PINK, SKY, MINT = '#111111', '#6b2d00', '#d6336c', '#f0a6cf', '#7cc4ee', '#8fe0bf'
+BLACK, BROWN, WINE, PINK, SKY, PINE = '#111111', '#6b2d00', '#d6336c', '#f0a6cf', '#7cc4ee', '#00543c'
 COPPER, OLIVE, ASH, VIOLET, NAVY = '#c2651a', '#b9c400', '#8a8a8a', '#8c0df2', '#00006b'
 
 
@@ -65,7 +65,7 @@ ROWS = (
     ),
     Agent(
         'active_stopped', 'Active that stops collecting half-way and learns on from what it has', 'Active-stopped',
-        WINE, 'X', groups=('stopped',), values={'collect_until': 500_000},
+        NAVY, 'X', groups=('stopped',), values={'collect_until': 500_000},
         at={'smoke': {'collect_until': 3000}, 'laptop': {'collect_until': 50_000}},
     ),
     Agent(
@@ -97,7 +97,7 @@ ROWS = (
         '>', groups=('alphas',), source='active', **TANDEM, values={'alpha': 1e-3},
     ),
     Agent(
-        'tandem_alpha_1e-2', 'Tandem with initial weights of 0.99 Active + 0.01 own', 'Tandem alpha 1e-2', NAVY,
+        'tandem_alpha_1e-2', 'Tandem with initial weights of 0.99 Active + 0.01 own', 'Tandem alpha 1e-2', COPPER,
         'p', groups=('alphas',), source='active', **TANDEM, values={'alpha': 1e-2},
     ),
     Agent(
@@ -106,7 +106,7 @@ ROWS = (
     ),
     Agent(
         'tandem_same_wm', "Tandem whose world model has Active's weights at every update (the paper's Tandem_sameWM)",
-        'Tandem-same-WM', MINT, 'v',
+        'Tandem-same-WM', VIOLET, 'v',
         groups=('world_models',), source='active', **TANDEM, values={'world_model': 'copied'},
     ),
     Agent(
@@ -184,11 +184,11 @@ ROWS = (
         source='active_expl', **SAME_START,
     ),
     Agent(
-        'passive_expl', 'Passive on the explorer', 'Passive-expl', ORANGE, 'X',
+        'passive_expl', 'Passive on the explorer', 'Passive-expl', COPPER, 'X',
         groups=('exploration', 'core', 'weights'), source='active_expl', **PASSIVE,
     ),
     Agent(
-        'tandem_expl', 'Tandem on the explorer', 'Tandem-expl', GREEN, '<',
+        'tandem_expl', 'Tandem on the explorer', 'Tandem-expl', PINE, '<',
         groups=('exploration', 'weights'), source='active_expl', **TANDEM,
     ),
     Agent(

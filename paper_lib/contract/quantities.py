@@ -85,7 +85,7 @@ ROWS = (
         'round_trip_50', 'round-trip KL ratio after 50 steps', 'round-trip KL ratio\nafter 50 steps', logarithmic=True,
         environment=False,
     ),
-    Quantity('density_auc', 'AUC of imagined against recorded steps', environment=False),
+    Quantity('density_auc', 'imagined-or-recorded classifier', environment=False),
     Quantity(
         'density_ess', 'effective share of the recording', 'effective share\nof the recording', logarithmic=True,
         environment=False,

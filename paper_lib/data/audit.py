@@ -166,6 +166,9 @@ def _shifted(steps: Steps, episodes: Episodes) -> Iterator[Finding]:
     """
     inner = episodes.firsts[1:][np.minimum(episodes.lengths[1:], episodes.lengths[:-1]) > AROUND + 2]
     if len(inner) < LEAST:
+        if len(episodes.firsts) > LEAST:
+            value = f'episodes are too short to look for resets beside is_first: {AROUND + 3} steps are needed'
+            yield _finding('reset_not_seen', episodes.firsts[1:], value)
         return
     jumps = _jumps(steps)
     near = jumps[inner[:, None] + np.arange(-AROUND, AROUND + 1)]  # (n, 2 x AROUND + 1)
@@ -296,7 +299,7 @@ def _actions(steps: Steps, flags: np.ndarray, discrete: bool | None, of_run: boo
     if discrete is None:
         discrete = size > 1 and len(unclear) + len(broken) < used.sum()
     if len(broken):
-        yield _finding('action_not_finite', broken, 'an action is not finite')
+        yield _finding('action_not_finite', broken, 'a component of the action is not finite')
     if discrete:
         if len(unclear):
             yield _finding('action_not_one_hot', unclear, 'an action is not one-hot')
@@ -316,7 +319,7 @@ def _actions(steps: Steps, flags: np.ndarray, discrete: bool | None, of_run: boo
 
 def _observations(key: str, seen: Range) -> Iterator[Finding]:
     if len(seen.broken):
-        yield _finding('vector_not_finite', seen.broken, 'the vector is not finite')
+        yield _finding('vector_not_finite', seen.broken, 'a component of the vector is not finite')
     low, high, _ = seen
     if key == 'image':
         if (low == high).all():
@@ -398,5 +401,6 @@ def table(findings: list[Finding]) -> list[dict[str, Any]]:
         listed = ' '.join(map(str, finding.rows[:4]))
         more = f' ... ({finding.count:,})' if finding.count > 4 else ''
         place = ''.join(finding.places[:1]) + ' ...' * (len(finding.places) > 1)
-        rows.append(dataclasses.asdict(finding) | {'rows': listed + more, 'places': place})
+        of_rows = {'count': finding.count or 'all', 'rows': listed + more or 'all', 'places': place}
+        rows.append(dataclasses.asdict(finding) | of_rows)
     return rows

@@ -129,7 +129,7 @@ def flat(archive: Archive, wanted: Wanted) -> Steps:
     observed, following = (archive.kinds.get(name) for name in ('observations', 'next_observations'))
     if following and following.shape != observed.shape:
         raise UserError(f'{archive.where}next_observations: has {following}; observations have {observed}')
-    rows = _FlatRows(archive, wanted.side, _action_size(archive, 'actions', wanted))
+    rows = _FlatRows(archive, wanted, _action_size(archive, 'actions', wanted))
     key = _observation(archive, 'observations')
     like = {key: _like(observed.shape[1:], key, wanted.side), 'action': ((rows.size,), 'float32')}
     return Steps(archive.where, rows.count, like, rows.read, unmarked=rows.unmarked)
@@ -138,8 +138,8 @@ def flat(archive: Archive, wanted: Wanted) -> Steps:
 class _FlatRows:
     """Flat transitions in our order. `behind` says that rows are transitions, so that a step follows each end."""
 
-    def __init__(self, archive: Archive, side: int, size: int):
-        self.archive, self.side, self.size = archive, side, size
+    def __init__(self, archive: Archive, wanted: Wanted, size: int):
+        self.archive, self.wanted, self.size = archive, wanted, size
         self.behind = 'next_observations' in archive.kinds
         terminals = self._marks('terminals')
         timeouts = self._marks('timeouts') if 'timeouts' in archive.kinds else np.zeros_like(terminals)
@@ -180,7 +180,7 @@ class _FlatRows:
             yield from self._actions()
         else:
             for values in self._observations():
-                yield picture(values, self.side) if key == 'image' else single_precision(values)
+                yield picture(values, self.wanted.side) if key == 'image' else single_precision(values)
 
     def _flags(self) -> np.ndarray:
         if not self.behind:
@@ -202,7 +202,7 @@ class _FlatRows:
         row = 0
         for (piece,) in self.archive.pieces('actions'):
             ends = self.ends[row : row + len(piece)]
-            values = _vectors(piece, self.size, self.archive.where, row)
+            values = _vectors(piece, self.size, self.wanted.start, self.archive.where, row)
             if self.behind:
                 yield np.insert(values, np.flatnonzero(ends) + 1, 0, axis=0)
             else:
@@ -263,7 +263,7 @@ def folder_of_episodes(path: Path, files: list[Path], wanted: Wanted) -> Steps:
         elif key == 'reward':
             yield single_precision(episode.whole('reward').reshape(steps, -1)[:, 0])
         elif key == 'action':
-            values = _vectors(episode.whole('action'), size, episode.where, 0)
+            values = _vectors(episode.whole('action'), size, wanted.start, episode.where, 0)
             yield np.append(values[1:], np.zeros_like(values[:1]), axis=0)
         else:
             for (piece,) in episode.pieces(name):
@@ -322,6 +322,8 @@ def _action_size(columns: Columns, name: str, wanted: Wanted) -> int:
     """The number of actions if they are integers, else that of components, (N, A) or (N,)."""
     kind = columns.kinds[name]
     if not _are_indices(kind, wanted.actions):
+        if kind.dtype.kind in 'biu':
+            _check_one_hot(columns, name)
         return int(np.prod(kind.shape[1:]))
     if wanted.actions:
         return wanted.actions
@@ -331,8 +333,21 @@ def _action_size(columns: Columns, name: str, wanted: Wanted) -> int:
     return highest + 1
 
 
-def _vectors(actions: np.ndarray, size: int, where: str, row: int) -> np.ndarray:
-    """(n, A) float32 actions of (n, A) or (n,) numbers, or of (n,) numbers of actions."""
+def _check_one_hot(columns: Columns, name: str) -> None:
+    """Raise UserError for integers of several components that are neither one-hot nor all zero.
+
+    No agent here takes such actions. An episode may have a row of zeros where nothing is chosen.
+    """
+    values = columns.whole(name).reshape(columns.kinds[name].shape[0], -1)
+    wrong = np.flatnonzero((np.count_nonzero(values, axis=1) > 1) | (np.abs(values.sum(axis=1)) > 1))
+    if len(wrong):
+        row = values[wrong[0]].astype(int).tolist()
+        raise UserError(f'{columns.where}{name}: row {wrong[0]} is {row}; integers must be one number of an action a '
+                        'row or one-hot, and continuous actions must be floats')  # fmt: skip
+
+
+def _vectors(actions: np.ndarray, size: int, start: int, where: str, row: int) -> np.ndarray:
+    """(n, A) float32 actions of (n, A) or (n,) numbers, or of (n,) numbers of actions from `start` on."""
     if not _are_indices(actions, size):
         return single_precision(actions.reshape(len(actions), -1))
-    return one_hot(actions.reshape(-1), size, f'{where}action: ', row)
+    return one_hot(actions.reshape(-1), size, f'{where}action: ', row, start)

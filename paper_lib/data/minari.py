@@ -97,6 +97,11 @@ def read(folder: Path, wanted: Wanted) -> Steps:
         raise UserError(f'{where}observes nothing')
     images = [space for space in observed if space.pixels]
     parts = [space for space in observed if not space.pixels]
+    for space in parts:
+        if len(space.shape) > 2:
+            name = '/'.join(space.path) or 'observations'
+            raise UserError(f'{where}{name}: {np.dtype(space.dtype)} of shape {space.shape}; must be uint8 of H x W, '
+                            'H x W x 1 or H x W x 3 for images, at most two axes for vectors')  # fmt: skip
     if len(images) > 1:
         raise UserError(f'{where}observes {len(images)} images; an agent takes one')
     episodes = _opened(folder, metadata)

@@ -54,6 +54,7 @@ class Wanted:
     """What a task's agents observe and do, as far as a reader must know it."""
 
     actions: int = 0  # number of discrete actions; 0: actions are continuous, or it is unknown
+    start: int = 0  # the number of the first of them
     side: int = 0  # pixels per side of an image, where images of other sizes are sampled; 0: as they are
 
 
@@ -124,13 +125,14 @@ def is_one_hot(steps: Steps, flags: np.ndarray) -> bool:
     return True
 
 
-def one_hot(values: np.ndarray, count: int, where: str, row: int) -> np.ndarray:
-    """(n, count) float32 from (n,) whole numbers. Raises UserError, with the row, for any other number."""
-    wrong = np.flatnonzero(~np.isin(values, np.arange(count)))
+def one_hot(values: np.ndarray, count: int, where: str, row: int, start: int = 0) -> np.ndarray:
+    """(n, count) float32 from (n,) whole numbers from `start` on. Raises UserError, with the row, for any other one."""
+    last = start + count - 1
+    wrong = np.flatnonzero(~np.isin(values, np.arange(start, last + 1)))
     if len(wrong):
         value = values[wrong[0]]
-        raise UserError(f'{where}row {row + int(wrong[0])} is {value}; must be a whole number from 0 to {count - 1}')
-    return np.eye(count, dtype=np.float32)[values.astype(np.int64)]
+        raise UserError(f'{where}row {row + int(wrong[0])} is {value}; must be a whole number from {start} to {last}')
+    return np.eye(count, dtype=np.float32)[values.astype(np.int64) - start]
 
 
 def single_precision(values: np.ndarray) -> np.ndarray:

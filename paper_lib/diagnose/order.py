@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from paper_lib.contract import tasks
 from paper_lib.contract.errors import UserError
@@ -30,6 +31,7 @@ class Order:
     """What is diagnosed and how."""
 
     name: str  # for readers
+    data: str  # the place of the recording
     steps: Steps  # of vectors
     env: str = ''  # the task in which the agents are played; '': they are not
     discrete: bool | None = None  # whether actions are one-hot; None: seen from the data
@@ -37,6 +39,16 @@ class Order:
     scale: str = diagnosis.SCALE
     budget: int | None = None  # environment steps of each training; None: as the known runs
     workers: int = 0
+
+    @property
+    def title(self) -> str:
+        """What the page is called, and its file."""
+        return f'{self.name}_played' if self.env else self.name
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What makes a diagnosis another one."""
+        return {name: getattr(self, name) for name in ('data', 'env', 'agents', 'scale', 'budget')}
 
 
 def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosis:
@@ -58,12 +70,12 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
         f'findings of the audit: {len(findings)}')  # fmt: skip
     known = diagnosis.known()
     rule = diagnosis.learn(known)
-    own_doubts = doubts(order, discrete)
+    own_doubts = doubts(order, cover, discrete)
     doubted = (*diagnosis.standing_doubts(rule), *own_doubts)
     if doubted:
         say(f'the verdict will be {CANNOT_TELL!r}, whatever is measured: {" ".join(doubted)}')
-    name = f'{order.name}_played' if order.env else order.name
-    parts = {'data': name, 'findings': table(findings), 'cover': cover, 'rule': rule, 'known': known}
+    parts = {'title': order.title, 'asked': order.asked, 'findings': table(findings)}
+    parts |= {'cover': cover, 'rule': rule, 'known': known}
     if any(finding.severity == ERROR for finding in findings):
         reason = 'The audit found errors, from which a world model would learn something false. No agent was trained.'
         return Diagnosis(**parts, verdict=Verdict(CANNOT_TELL, 0, 0, (reason, *doubted)), agents=[], check=None)
@@ -115,13 +127,15 @@ def across(specs: list[RunSpec], store: Store) -> list[dict[str, float]]:
     return models.measure(specs, [store.weights(spec) for spec in specs], replay)
 
 
-def doubts(order: Order, discrete: bool) -> tuple[str, ...]:
+def doubts(order: Order, cover: coverage.Coverage, discrete: bool) -> tuple[str, ...]:
     """Why these agents cannot be compared with the known runs."""
     found = []
     if order.scale != diagnosis.SCALE or order.budget is not None:
         found.append('The agents have other values than the known runs (see --scale and --budget).')
     if discrete:
         found.append('Actions are discrete, and those of the known runs are continuous.')
+    if cover.returns[0] == cover.returns[2]:
+        found.append('All episodes have the same return, so there is no good one to fall behind.')
     return tuple(found)
 
 
@@ -136,10 +150,24 @@ def played(
     return diagnosis.check(verdict, scores, float(random['mean']), cover.best)
 
 
+def check_free(order: Order, folder: Path) -> None:
+    """Raise UserError if the folder has a diagnosis of this name that was asked of something else."""
+    path = folder / f'{order.title}.json'
+    try:
+        asked = json.loads(path.read_text('utf-8'))['asked']
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, LookupError, TypeError):
+        asked = None
+    if asked != order.asked:
+        raise UserError(f'output={folder}: has {path.name}, a diagnosis of other data or with other options; '
+                        'move it, or name another folder')  # fmt: skip
+
+
 def write(diagnosis: Diagnosis, folder: Path) -> Path:
     """Write the page and, beside it, the JSON. Returns the path of the page."""
-    page = folder / f'{diagnosis.data}.html'
+    page = folder / f'{diagnosis.title}.html'
     text = json.dumps(diagnosis_report.plain(diagnosis), indent=1, allow_nan=False)
-    paths.write(folder / f'{diagnosis.data}.json', f'{text}\n'.encode())
-    paths.write(page, layout.page(f'Diagnosis of {diagnosis.data}', diagnosis_report.body(diagnosis)).encode())
+    paths.write(folder / f'{diagnosis.title}.json', f'{text}\n'.encode())
+    paths.write(page, layout.page(f'Diagnosis of {diagnosis.title}', diagnosis_report.body(diagnosis)).encode())
     return page

@@ -22,6 +22,7 @@ class Spaces:
     image: tuple[int, int, int] | None  # (height, width, channels); None for vectors alone
     action: int  # A
     discrete: bool = False  # actions are one-hot (A,), else continuous in [-1, 1]^A
+    start: int = 0  # what the environment itself calls the first discrete action
     place: int = 0  # size of a position that is recorded beside images; no agent sees it
 
 

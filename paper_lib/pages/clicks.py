@@ -5,13 +5,13 @@ import html
 from pathlib import Path
 from typing import Any
 
-from paper_lib.contract import agents, tasks
+from paper_lib.contract import agents
 from paper_lib.pages import layout
 from paper_lib.study import conclusion, paths, starts
 from paper_lib.study.names import unwrapped
 
 SCRIPT = Path(__file__).with_name('clicks.js')
-BEGIN = 'Click or drag in a map to choose a start.'
+BEGIN = 'Click or drag in a map to choose a start. The nearest of the {count} starts that were played is taken.'
 # What else is said of a task.
 DETAILS = {
     'point_mass_maze-proprio': """The point starts there at rest, and every agent goes on from this place. The red
@@ -49,13 +49,13 @@ def render(task: str, scale: str) -> str:
     low, high = header['losses']
     words = {name: header[name] for name in ('every', 'ahead', 'pair_seed')}
     words |= {'low': low, 'high': high, 'runs': ', '.join(map(html.escape, header['runs']))}
-    words |= {'scores': conclusion.scores(header['runs'], scale)}
+    words |= {'scores': conclusion.scores(header['runs'], scale), 'count': header['arrays']['starts'][1][0]}
     stem = layout.clickable(task)
-    title = f'Three agents from one click: {tasks.get(task).short}'
+    title = layout.called(stem)
     body = '\n'.join(
         [
             layout.heading(1, title),
-            f'<p>{BEGIN} {unwrapped(DETAILS.get(task, "")).format(**words)}</p>',
+            f'<p>{BEGIN.format(**words)} {unwrapped(DETAILS.get(task, "")).format(**words)}</p>',
             f'<p>{unwrapped(PAIR).format(**words)}</p>',
             _controls(),
             f'<div class="agents">{"".join(_agent(name, header) for name in header["agents"])}</div>',

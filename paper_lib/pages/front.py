@@ -28,12 +28,12 @@ from paper_lib.study.catalogue import Entry
 from paper_lib.study.names import listed, unwrapped
 
 RUN_IT = 'Run it, or try your own data'
-QUESTION = """An agent with a world model collects its own data and learns a task from them (<b>Active</b>). Does
-    another agent learn the task as well if it has the same data but never acts? It learns from the finished
-    recording (<b>Passive</b>), or from the batches of Active in the same order (<b>Tandem</b>). The paper says that
-    it does not. An Active agent and the agents that learn from its data are a pair."""
+QUESTION = """<b>Active</b> learns a task with a world model from data that it collects itself. Does an agent learn it
+    as well that never acts, but learns from Active's finished recording (<b>Passive</b>) or from its batches in the
+    same order (<b>Tandem</b>)? The paper says that it does not."""
 CAUTION = """There is one row for each claim: its primary row. {results} say what it compares, and have all other rows.
-    The estimate is the mean over tasks of the mean difference within pairs of runs. (For C10 it is the smallest
+    A pair is an Active agent and the agents that learn from its data. The estimate is the mean over tasks of the mean
+    difference within pairs. (For C10 it is the smallest
     distance of a curve of scores from Active's; for C12 it is a rank correlation; for P2 and P3 it is a share of steps
     that should be above 0.5; their rows were defined after three pairs, when only the steps of the first pair had been
     looked at. They could hardly fail, since by definition few steps of any agent are unusual.) P9 follows from C1 where
@@ -82,27 +82,26 @@ def render(folder: Path, scale: str) -> str:
     points = ''.join(f'<li>{html.escape(point)}</li>' for point in came_out.points)
     texts = {name: _page_text(folder, name) for name in catalogue.NOTEBOOKS}
     results = documents.link('results', 'The results')
+    caution = unwrapped(CAUTION).format(results=results, glossary=_glossary('The glossary'))
     parts = [
         layout.heading(1, html.escape(paper.TITLE)),
         f'<p class="small">Companion to the paper by {", ".join(paper.AUTHORS)} ({paper.VENUE}). {_links()}</p>',
         f'<p>{unwrapped(QUESTION)}</p>',
-        f'<p><b>{html.escape(came_out.answer)}</b></p>',
+        f'<p><b>{html.escape(came_out.answer)}</b> {html.escape(came_out.effect)}</p>',
         f'<p class="missing">{html.escape(known.warning)}</p>' if known.warning else '',
         _figure(folder, 'figure_1'),
-        f'<p>{html.escape(came_out.effect)}</p>' if came_out.effect else '',
         _clickable(scale),
         layout.heading(2, 'The claims, and what came out here'),
         outcomes.as_html(primary, compared=False),
-        f'<p class="small">{unwrapped(CAUTION).format(results=results, glossary=_glossary("The glossary"))}</p>',
-        layout.heading(2, 'The result in numbers') if points else '',
-        f'<ul>{points}</ul>' if points else '',
-        _figure(folder, 'figure_stopped'),
-        _beyond(known),
-        layout.heading(2, RUN_IT),
-        _run_it(known),
+        f'<details class="small"><summary>How to read this table</summary><p>{caution}</p></details>',
         layout.heading(2, 'Figures'),
         f'<p class="small">{unwrapped(NUMBERING)}</p>',
         _gallery(folder, scale, texts),
+        layout.heading(2, 'The result in numbers') if points else '',
+        f'<ul>{points}</ul>' if points else '',
+        _beyond(known),
+        layout.heading(2, RUN_IT),
+        _run_it(known),
         layout.heading(2, 'Tables'),
         _tables(folder, texts),
         layout.heading(2, 'Notebooks'),
@@ -149,6 +148,7 @@ def _links() -> str:
     """Links to the paper, and to places on this page."""
     targets = {
         'Paper': paper.ADDRESS,
+        'Repository': f'{layout.document("README")}.html',
         'Figures': '#figures',
         'Run it': f'#{layout.anchor(RUN_IT)}',
         'Notebooks': '#notebooks',
@@ -170,7 +170,7 @@ def _figure(folder: Path, name: str) -> str:
     entry = catalogue.ENTRIES[name]
     caption = tables.shown(_read_text(folder / f'{name}.md'))
     image = f'<img src="{name}.png" alt="{html.escape(_caption(folder, name))}">'
-    summary = f'<b>{_number(entry)}</b> {entry.title}'
+    summary = f'<b>{entry.called}</b> {entry.title}'
     return (
         f'<figure><a href="{name}.png">{image}</a>'
         f'<figcaption><details><summary>{summary}</summary>{caption}</details></figcaption></figure>'
@@ -182,7 +182,7 @@ def _clickable(scale: str) -> str:
     links = []
     for task in starts.there(scale):
         stem = layout.clickable(task)
-        links.append(f'<a href="{stem}.html">{tasks.get(task).short}</a>')
+        links.append(f'<a href="{stem}.html">{tasks.get(task).short.replace("_", " ")}</a>')
     if not links:
         return ''
     places = listed(links)
@@ -215,21 +215,9 @@ def _tile(folder: Path, entry: Entry, state: str, text: str) -> str:
     kind = 'missing' if state == catalogue.SUBJECT_MISSING else state
     image = f'<img src="{name}.png" alt="{html.escape(_caption(folder, name))}" loading="lazy">'
     return (
-        f'<figure><a href="{name}.png">{image}</a><figcaption><b>{_number(entry)}</b> {_title(text, entry)}'
+        f'<figure><a href="{name}.png">{image}</a><figcaption><b>{entry.called}</b> {_title(text, entry)}'
         f'<br><span class="{kind}">{state}</span> · {_files(name, "png", "pdf")}</figcaption></figure>'
     )
-
-
-def _number(entry: Entry) -> str:
-    """'Fig. 4 (published: 5)', for a part of it with its name; '' for what the paper does not have."""
-    found = re.match(r'(figure|table)_(S?\d+)(?:_(\w+))?$', entry.name)
-    if not found:
-        return ''
-    kind, number, part = found.groups()
-    words = f'{"Fig." if kind == "figure" else "Table"} {number}'
-    if kind == 'figure' and paper.published_number(number) != number:
-        words += f' (published: {paper.published_number(number)})'
-    return f'{words}, {part}' if part else words
 
 
 def _title(text: str, entry: Entry) -> str:
@@ -252,7 +240,7 @@ def _tables(folder: Path, texts: dict[str, str]) -> str:
             if not entry.is_figure and _has_files(folder, entry.name, 'csv', 'md'):
                 place = _title(texts[notebook], entry)
                 files = _files(entry.name, 'csv', 'md', 'tex')
-                lines.append(f'<li><b>{_number(entry)}</b> {place} · {files}</li>')
+                lines.append(f'<li><b>{entry.called}</b> {place} · {files}</li>')
     return f'<ul>{"".join(lines)}</ul>' if lines else '<p>None is written yet.</p>'
 
 

@@ -19,12 +19,13 @@ Arrays = dict[str, np.ndarray]
 
 
 def padded_length(task: tasks.Task, longest: int) -> int:
-    """The length, in steps, that episodes are padded to: there are few lengths, so that few programs are compiled."""
+    """The length, in steps, that episodes are padded to: there are few lengths, so that few programs are compiled.
+
+    Recorded episodes may be longer than the task's own.
+    """
     whole = task.limit + 1
-    if longest >= whole:
-        return whole
     power_of_two = 1 << (longest - 1).bit_length()
-    return min(whole, max(64, power_of_two))
+    return power_of_two if longest > whole else min(whole, max(64, power_of_two))
 
 
 def assess(

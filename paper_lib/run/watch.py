@@ -25,14 +25,17 @@ class Record:
         self.by_episode = {}
 
     def best(self, rows: int) -> Shown | None:
-        """The best return and rate of the complete episodes in the first `rows` rows; None if there are none."""
+        """The best return and rate of the complete episodes in the first `rows` rows; None if none has a transition."""
         all_shown = []
         for episode in map(tuple, self.source.episodes(rows).tolist()):
             if episode not in self.by_episode:
                 steps = self.source.episode(*episode)
                 is_terminal = bool(steps['is_terminal'][-1])
-                self.by_episode[episode] = measures.shown(steps['reward'], is_terminal, self.gamma)
-            all_shown.append(self.by_episode[episode])
+                has_transition = len(steps['reward']) > 1
+                shown = measures.shown(steps['reward'], is_terminal, self.gamma) if has_transition else None
+                self.by_episode[episode] = shown
+            if self.by_episode[episode]:
+                all_shown.append(self.by_episode[episode])
         if not all_shown:
             return None
         best_return = max(shown.best_return for shown in all_shown)

@@ -26,23 +26,23 @@ from paper_lib.study.frames import Frames
 from paper_lib.study.names import listed, unwrapped, word
 from paper_lib.study.paper import PAPER_TASKS
 
-WITHIN = f'from resampling within tasks; there is none if a task has fewer than {stats.FEWEST} seeds'
-BAND = """Thin lines: single seeds. Thick: their mean. Band: 95 % bootstrap interval of the mean, if there are four
-    seeds or more."""
-NORMALISED = """Scores are normalised per task: 0 is the score of random actions, and 1 is the mean final score of the
-    Active runs. Means leave out tasks on which Active is no better than random."""
-NORMALISED_LOSS = 'Losses are normalised per task: 1 is the mean final loss of the Active runs.'
+WITHIN = f'from resampling within tasks; there is none if a task has fewer than {stats.FEWEST} runs'
+BAND = """Thin lines: single runs. Thick: their mean. Band: 95 % bootstrap interval of the mean, if there are four
+    runs or more."""
+UNIT = 'of the Active runs shown (where Passive is shown too, of those that it learned from)'
+NORMALISED = f"""Scores are normalised per task: 0 is the score of random actions, and 1 is the mean final score {UNIT}.
+    Means leave out tasks on which Active is no better than random."""
+NORMALISED_LOSS = f'Losses are normalised per task: 1 is the mean final loss {UNIT}.'
 SCHEDULES = """{fixed}: data are added at this rate, but none at the end of training, so the total is a little less.
     {adaptive}: data are added only if the OOD ratio is above the number in the name."""
-WEIGHTS = """Large marks: means{joined}. Dots: seeds. Bars: 95 % bootstrap interval of the mean, if there are four seeds
-    or more. Dashed: {active.label} at weight 0."""
+WEIGHTS = """Large marks: means{joined}. Dots: runs. Bars: 95 % bootstrap interval of the mean, if there are four runs
+    or more. Dashed: {active.label} at weight 0 of the same pair."""
 JOINED = '; a line joins neighbouring weights that have runs'
 BASELINE = 'Dashed: mean of the {active.label} agent, which collects for the task.'
 NOT_KNOWN = MappingProxyType({'yes': 'them', 'all': 'them'})
 NONE = MappingProxyType({})
-SHARED = """A task is shared if every agent that the figure is about has run on it with one budget: that of most agents
-    (in a tie, that of the tasks on which claims are tested). Other agents are drawn only if they have all of these
-    tasks."""
+SHARED = """Shared tasks are those on which all agents that the figure is about have run, for the same number of
+    steps. Other agents are drawn only if they have run on all of these tasks."""
 LISTED = 6  # tasks that a caption lists; more are counted
 
 
@@ -74,6 +74,7 @@ def _words(frames: Frames) -> dict[str, Any]:
         'normalised_loss': NORMALISED_LOSS,
         'outlier': OUTLIER,
         'schedules': unwrapped(schedules),
+        'thresholds': 'Dotted: the threshold of an adaptive schedule.',
         'published_visits': listed([f'{visits:g}' for visits in visitation.PUBLISHED.values()]),
         'percentile': steps.PERCENTILE,
         'pictures': _pictures(frames),
@@ -162,12 +163,15 @@ def caption(
     """
     later = set(frames.optional_missing)
     scheduled = [spec for spec in frames.specs if spec not in later]
+    drawn = entry.drawn(frames)
+    title = '. '.join(filter(None, [entry.called, entry.title]))
     what = [
-        f'**{entry.title}.**' if entry.title else '',
+        f'**{title}.**' if title else '',
         unwrapped(entry.text.format(**_words(frames))),
-        f'Scale {frames.scale}: {_tasks(frames.tasks)}. {seeds(frames)}.',
+        _pairs_with(entry),
+        f'Scale {frames.scale}: {_tasks(frames.tasks)}. {counts(drawn)}.',
         exploratory(frames),
-        fewer_pairs(frames) if '{band}' in entry.text or '{weights}' in entry.text else '',
+        fewer_pairs(drawn) if '{band}' in entry.text else '',
         published.summary(frames) if entry.name == 'figure_base_agent' else '',
         f'{frames.warning}.' if frames.warning else '',
         _planned_missing(entry, frames, costs['yes']),
@@ -183,6 +187,14 @@ def caption(
         _differences(frames),
     ]
     return '\n\n'.join(' '.join(filter(None, sentences)) for sentences in (what, how))
+
+
+def _pairs_with(entry: Entry) -> str:
+    """A sentence on the pairs that are left out, since an agent is only compared with others of its pairs."""
+    if not entry.paired:
+        return ''
+    labels = [agents.get(name).label for name in agents.group(*entry.paired)]
+    return f'Only pairs are drawn in which {"one of " if len(labels) > 1 else ""}{listed(labels)} has run.'
 
 
 def _planned_missing(entry: Entry, frames: Frames, cost: str) -> str:
@@ -242,7 +254,7 @@ def _tasks(names: Iterable[str]) -> str:
     return ', '.join(names) if len(names) <= LISTED else f'{len(names)} tasks'
 
 
-def seeds(frames: Frames) -> str:
+def counts(frames: Frames) -> str:
     """The number of runs of every agent, for every group of tasks with equal numbers."""
     archived = frames.runs.groupby(['agent', 'task']).size()
     groups: dict[str, list[str]] = {}
@@ -251,13 +263,13 @@ def seeds(frames: Frames) -> str:
         for agent, row in agents.AGENTS.items():
             if count := archived.get((agent, task), 0):
                 labels_of.setdefault(count, []).append(row.label)
-        counts = [f'{count} of {listed(labels)}' for count, labels in labels_of.items()]
-        groups.setdefault(', '.join(counts) or 'none yet', []).append(task)
+        numbers = [f'{count} of {listed(labels)}' for count, labels in labels_of.items()]
+        groups.setdefault(', '.join(numbers) or 'none yet', []).append(task)
     parts = list(groups)
     if len(groups) > 1:
-        parts = [f'{counts} ({_tasks(names)})' for counts, names in groups.items()]
+        parts = [f'{numbers} ({_tasks(names)})' for numbers, names in groups.items()]
     per_task = ' per task' if len(frames.tasks) > 1 else ''
-    return f'Number of seeds{per_task}: {"; ".join(parts) or "none yet"}'
+    return f'Number of runs{per_task}: {"; ".join(parts) or "none yet"}'
 
 
 def exploratory(frames: Frames) -> str:
@@ -267,22 +279,27 @@ def exploratory(frames: Frames) -> str:
 
 
 def fewer_pairs(frames: Frames) -> str:
-    """Where Active ends in the pairs of agents that have fewer of them than Active; '' if there are none."""
+    """Which agents have run in fewer pairs than Active, and where Active ends in these; '' if there are none."""
     finals = stats.final(frames.metrics, 'score')
     parts = []
     for task in frames.tasks:
         here = finals[finals.task == task]
         active = here[here.agent == 'active'].set_index('pair_seed').score
-        shared = [active.index.intersection(own.pair_seed) for agent, own in here.groupby('agent')]
-        for seeds_of in sorted({tuple(sorted(own)) for own in shared if 0 < len(own) < len(active)}):
-            of_them = active.loc[list(seeds_of)].mean()
-            parts.append(f'{of_them:.3g} on {task} ({_seeds(seeds_of)}; all pairs: {active.mean():.3g})')
+        agents_of: dict[tuple[int, ...], list[str]] = {}  # pair seeds -> labels
+        for name in (name for name in agents.AGENTS if name in set(here.agent)):
+            seeds = tuple(sorted(active.index.intersection(here.pair_seed[here.agent == name])))
+            if 0 < len(seeds) < len(active):
+                agents_of.setdefault(seeds, []).append(agents.get(name).label)
+        for seeds, labels in agents_of.items():
+            ends = f'{_score(active.loc[list(seeds)].mean())}, in all pairs at {_score(active.mean())}'
+            parts.append(f'{listed(labels)} on {task}: {_seeds(seeds)}, in which Active ends at a score of {ends}')
     if not parts:
         return ''
-    return (
-        'Some agents have run in a part of the pairs. Compare them with the Active agents of these pairs, not with the '
-        f'mean of all. In these pairs Active ends at {"; ".join(parts)}.'
-    )
+    return f'Compare agents with Active in their own pairs, where these are fewer. {"; ".join(parts)}.'
+
+
+def _score(value: float) -> str:
+    return f'{value:,.0f}' if value >= 100 else f'{value:.3g}'
 
 
 def _seeds(numbers: Sequence[int]) -> str:

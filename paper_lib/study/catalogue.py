@@ -18,7 +18,7 @@ import pandas as pd
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.spec import RunSpec
 from paper_lib.contract.tasks import Task
-from paper_lib.study import claims, offline, price, published, scales, sensitivity, supplement, visitation
+from paper_lib.study import claims, offline, paper, price, published, scales, sensitivity, supplement, visitation
 from paper_lib.study.frames import Frames
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class Entry:
     fits: Callable[[Task], Any] | None = None  # which tasks can be shown in place of the paper's; None: all
     about: tuple[str, ...] = ()  # agents or groups that it is about, if others stand beside them only to compare
     tested: bool = False  # exploratory tasks are left out, if there are others
-    paired: tuple[str, ...] = ()  # agents or groups; pairs in which none of them is planned are left out; (): none is
+    # Agents or groups. Pairs in which none of them is planned are left out, and so are those in which none has run yet.
+    paired: tuple[str, ...] = ()
 
     @property
     def is_figure(self) -> bool:
@@ -63,6 +64,18 @@ class Entry:
         """Its number in the paper, as '2' or 'S1'; '' for what the paper does not have."""
         numbered = re.fullmatch(r'(?:figure|table)_(S?\d+)', self.name)
         return numbered.group(1) if numbered else ''
+
+    @property
+    def called(self) -> str:
+        """'Fig. 4 (published: 5)', for a part of it with its name; '' for what the paper does not have."""
+        found = re.fullmatch(r'(figure|table)_(S?\d+)(?:_(\w+))?', self.name)
+        if not found:
+            return ''
+        kind, number, part = found.groups()
+        words = f'{"Fig." if kind == "figure" else "Table"} {number}'
+        if kind == 'figure' and paper.published_number(number) != number:
+            words += f' (published: {paper.published_number(number)})'
+        return f'{words}, {part}' if part else words
 
     @property
     def agents(self) -> list[str]:
@@ -157,9 +170,13 @@ class Entry:
         shown = self.part(frames.specs, frames.optional, frames.exploratory)
         return frames.of({spec.run_id for spec in shown}, 'run_id')
 
+    def drawn(self, frames: Frames) -> Frames:
+        """The part of these frames that is drawn: if it is `paired`, the pairs in which one of those agents has run."""
+        return frames.of_pairs(agents.group(*self.paired)) if self.paired else frames
+
     def make(self, frames: Frames, names: Sequence[str] = ()) -> 'Figure | pd.DataFrame':
         """The figure or the table of these frames, with these agents; without `names`, with all of its own."""
-        return self.draw(dataclasses.replace(frames, subject=tuple(self.subject)), names or self.agents)
+        return self.draw(dataclasses.replace(self.drawn(frames), subject=tuple(self.subject)), names or self.agents)
 
 
 def _draw(function: str, frames: Frames, names: Sequence[str], **options: Any) -> 'Figure | pd.DataFrame':
@@ -221,7 +238,8 @@ ROWS = (
         (grey; danijar/dreamerv3 at commit 423291a). Dashed: mean of the published seeds. Black bar: their range at
         {at:,} steps. Dotted: an agent that ends below this line does not work as it should. Each of our points is the
         mean of 4 evaluation episodes; each published point is one or two training episodes. {band} The losses, the
-        actor's gradient (through the learned dynamics) and the number of updates per agent step (0.5) are v1's.""",
+        actor's gradient (through the learned dynamics) and the number of updates per agent step (0.5) are v1's. This
+        agent is larger than those of the study, so the figure does not vouch for their scores.""",
     ),
     Entry(
         'table_base_agent',
@@ -246,7 +264,8 @@ ROWS = (
         {active.label} of the same pair (dashed). The distance from it is in units of what {active.label} gains over
         random actions, as in the claims. Bar: mean over tasks. Black line: its 95 % interval, by the sign-flip test of
         the claims (fewer than {fewest} pairs have none). White marks: mean of each task. Dotted: {passive.label} of the
-        pairs that the panel shows. Tasks on which {active.label} is no better than random are left out.""",
+        pairs that the bar shows. Outlined: too few pairs for a test. Tasks on which {active.label} is no better than
+        random are left out.""",
         tested=True,
         about=('compared',),
     ),
@@ -372,6 +391,7 @@ ROWS = (
         tasks=HALVES,
         named=('point_mass_maze-vision',),
         about=('parts',),
+        paired=('parts',),
     ),
     Entry(
         'figure_S8',
@@ -386,6 +406,7 @@ ROWS = (
         tasks=HALVES,
         named=('point_mass_maze-vision',),
         about=('parts',),
+        paired=('parts',),
     ),
     Entry(
         'figure_S3',
@@ -428,6 +449,7 @@ ROWS = (
         tasks=FROZEN,
         named=('hopper_hop-proprio', 'quadruped_run-proprio'),
         about=('world_models',),
+        paired=('world_models',),
     ),
     Entry(
         'figure_S6',
@@ -440,6 +462,7 @@ ROWS = (
         ({passive.label}, the paper's Passive-diff). {baseline} {band}""",
         tasks=SELECTED,
         about=('initial_weights',),
+        paired=('initial_weights',),
     ),
     Entry(
         'figure_S7',
@@ -449,8 +472,7 @@ ROWS = (
         functools.partial(_ordered_curves, field='alpha', otherwise=1.0, columns=BOTH),
         title="Tandem from weights close to Active's",
         text="""The initial weights of a Tandem agent are (1 - alpha) times {active.label}'s plus alpha times its own
-        (Eq. S3). {tandem.label} has alpha 1. Only pairs in which an alpha is planned are shown. A line that lies on
-        that of {active.label} hides it. {band}""",
+        (Eq. S3). {tandem.label} has alpha 1. A line that lies on that of {active.label} hides it. {band}""",
         tasks=SELECTED,
         about=('alphas',),
         paired=('alphas',),
@@ -491,6 +513,7 @@ ROWS = (
         tasks=SELECTED,
         named=('quadruped_run-vision', 'pick-place-proprio'),
         about=('exploration',),
+        paired=('exploration',),
     ),
     Entry(
         'figure_S16',
@@ -502,6 +525,7 @@ ROWS = (
         text="""An agent that only explores and the agents that learn from its data. Last panel: normalised mean over
         shared tasks, and its 95 % interval ({within}). {shared} {baseline} {normalised} {band}""",
         about=('exploration',),
+        paired=('exploration',),
     ),
     Entry(
         'figure_S17',
@@ -513,6 +537,7 @@ ROWS = (
         text="""The agents of Fig. S16. Last panel: normalised mean over shared tasks. {shared} {baseline}
         {normalised_loss} {band}""",
         about=('exploration',),
+        paired=('exploration',),
     ),
     Entry(
         'figure_7',
@@ -523,7 +548,9 @@ ROWS = (
         title='How much exploration: one task',
         text="""Final score over w_expl, the weight of the exploration reward in the reward that data are collected
         for (0: the task alone; 1: exploration alone; the weights are spaced evenly). {active.label} collects the
-        data, and {passive.label} and {tandem.label} learn from them. All are evaluated on the task. {weights}""",
+        data, and {passive.label} and {tandem.label} learn from them. All are evaluated on the task. Scores are relative
+        to those of {active.label} at weight 0 in the same pair, in units of what it gains over random actions.
+        {weights}""",
         tasks=SWEPT[:1],
         named=SWEPT[:1],
         about=scales.MIXES,
@@ -551,6 +578,7 @@ ROWS = (
         tasks=ADDING,
         named=ADDING,
         about=('interacting',),
+        paired=('interacting',),
     ),
     Entry(
         'figure_S12',
@@ -562,6 +590,7 @@ ROWS = (
         text="""Passive agents that add data of their own. Last panel: normalised mean over shared tasks, and its 95 %
         interval ({within}). {shared} {schedules} {normalised} {band}""",
         about=('interacting',),
+        paired=('interacting',),
     ),
     Entry(
         'figure_S13',
@@ -573,6 +602,7 @@ ROWS = (
         text="""The agents of Fig. S12. Last panel: normalised mean over shared tasks. {shared} {schedules}
         {normalised_loss} {band}""",
         about=('interacting',),
+        paired=('interacting',),
     ),
     Entry(
         'figure_S14',
@@ -582,9 +612,10 @@ ROWS = (
         _curves(('ood_ratio',), mean=True),
         title='Own data: OOD ratio on every task',
         text="""The agents of Fig. S12. The OOD ratio is the world-model loss on the evaluation episodes divided by
-        that on episodes of the replay. Last panel: mean over shared tasks, not normalised. {shared} {schedules}
-        {band}""",
+        that on episodes of the replay. {thresholds} Last panel: mean over shared tasks, not normalised. {shared}
+        {schedules} {band}""",
         about=('interacting',),
+        paired=('interacting',),
     ),
     Entry(
         'figure_S15',
@@ -594,11 +625,12 @@ ROWS = (
         _draws('grids.interaction'),
         title='Own data: score over the amount added',
         text="""Normalised score over the data of its own that an agent had added (environment steps, in percent of
-        those in the source's replay, on a square-root axis); both are means over shared tasks. {shared} Dots:
-        evaluations. Line: mean of the evaluations with the same amount. Dashed: final score of {active.label} and of
-        {passive.label}, which adds nothing. Only pairs are shown in which an agent that adds data has run; the units
-        are those of all pairs that Passive has. {schedules} {normalised}""",
+        those in the source's replay, on a square-root axis); both are means over shared tasks. {shared} Training goes
+        on along each line, so its slope is not the effect of the data alone: compare the ends. Dots: evaluations. Line:
+        mean of the evaluations with the same amount. Dashed: final score of {active.label} and of {passive.label},
+        which adds nothing. {schedules} {normalised}""",
         about=('interacting',),
+        paired=('interacting',),
     ),
     Entry(
         'table_S2',
@@ -627,8 +659,8 @@ ROWS = (
         ),
         title='Thresholds of the adaptive schedule',
         text="""Passive adds data of its own if its OOD ratio is above a threshold. Rows: episode score, OOD ratio, and
-        the added environment steps in percent of those in the source's replay. {mean_column} {mean_normalised} Only
-        pairs in which another threshold than that of {passive_auto.label} is planned are shown. {baseline} {band}""",
+        the added environment steps in percent of those in the source's replay. {thresholds} {mean_column}
+        {mean_normalised} {baseline} {band}""",
         tasks=SWEPT,
         named=(),
         about=('thresholds',),
@@ -645,8 +677,8 @@ ROWS = (
         its replay, and learns on from what is there, with as many updates as before. Upper row: episode score. Lower
         row: world-model loss on its own evaluation episodes. {mean_column} Where values are
         normalised, it is by the Active runs shown: a score is 0 for random actions and 1 for their mean final score, a
-        loss is 1 for their mean final loss. (The row of P5 has the units of the pairs that Passive has.) Grey line:
-        half of the steps. Only pairs in which {active_stopped.label} is planned are shown. {band}""",
+        loss is 1 for their mean final loss. (Claim P5 divides by the gain of other Active runs, those of the pairs that
+        {passive.label} has, so its numbers differ a little.) Grey line: half of the steps. {band}""",
         tasks=scales.MAIN,
         about=('stopped',),
         paired=('stopped',),
@@ -678,7 +710,10 @@ ROWS = (
         ('compared',),
         _curves(('score', 'promise_ratio', 'round_trip_50', 'density_ess')),
         title='Offline measures over training',
-        text='Episode score and three of the measures, of three kinds, at every evaluation. {band}',
+        text="""From above: episode score; the critic's value of the recording's first states over the best return of
+        the recording; after 50 imagined steps, the KL divergence of imagined states that are decoded and encoded again
+        over that of recorded states; and the share of the recorded steps that count if they are weighted to look like
+        the imagined ones. {band}""",
         tasks=scales.MAIN,
     ),
     Entry(
@@ -693,9 +728,10 @@ ROWS = (
         {offline.LEAST_GAIN:g} of that of the {active.label} agent of their pair, and (b) agents whose OOD ratio is
         above the paper's threshold? AUROC: take one run of either kind at the same moment. It is the share of such
         couples in which the degraded agent (b: the one with the higher OOD ratio) has the higher measure (in rows
-        marked 'less': the lower one). Returns in other models need final weights of a pair and are known of Active,
-        Passive and Tandem at the end. Line: chance ({offline.CHANCE:g}). Dotted: what the protocol asks for
-        ({offline.GOOD:g}). Bars: 95 % bootstrap interval over pairs. {further}""",
+        marked 'less': the lower one). docs/protocol_measures.md defines every measure. Returns in other models need
+        final weights of a pair and are known of Active, Passive and Tandem at the end. Line: chance
+        ({offline.CHANCE:g}). Dotted: what the protocol asks for ({offline.GOOD:g}). Bars: 95 % bootstrap interval over
+        pairs. {further}""",
         tasks=scales.TESTED,
     ),
     Entry(

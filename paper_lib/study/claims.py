@@ -49,7 +49,7 @@ ON_MAIN = listed([tasks.get(name).short for name in MAIN])
 KNOWN = 'share of the steps with little reward whose world-model loss is not unusual'
 UNSEEN = 'share of the steps with an unusual world-model loss whose reconstruction loss is not unusual'
 PRIMARY, SECONDARY = 'primary', 'secondary'
-NO_RUNS, SUPPORTED, CONTRADICTED, UNDECIDED = 'no runs', 'supported', 'contradicted', 'undecided'
+NO_PAIRS, SUPPORTED, CONTRADICTED, UNDECIDED = 'no pairs', 'supported', 'contradicted', 'undecided'
 NOT_FINITE = 'A value is not a finite number.'
 COLUMNS = [
     'id', 'claim', 'row', 'agent', 'table', 'part', 'statistic', 'asked', 'estimate', 'low', 'high', 'p', 'adjusted_p',
@@ -110,6 +110,7 @@ def every_claim() -> list[Claim]:
     lower_scores = tuple(compared(agent, below=0.0) for agent in offline)
     higher_losses = tuple(compared_loss(agent, above=0.0) for agent in offline)
     higher_errors = tuple(compared_value_error(agent, above=0.0) for agent in offline)
+    higher_rewards = tuple(compared(agent, column='reward_error', above=0.0) for agent in offline)
     rows = {
         'C1': (
             *lower_scores,
@@ -150,7 +151,7 @@ def every_claim() -> list[Claim]:
         ),
         'P2': tuple(of_steps(agent, steps.known_failures, KNOWN) for agent in (*offline, 'active')),
         'P3': tuple(of_steps(agent, steps.unseen_errors, UNSEEN) for agent in (*offline, 'active')),
-        'P4': tuple(compared(agent, column='reward_error', above=0.0) for agent in offline),
+        'P4': (*higher_rewards, *map(on_main, higher_rewards)),
         'P5': (
             stopped,
             compared_loss('active_stopped', above=0.0),
@@ -305,7 +306,7 @@ def outcome(row: Row, runs: Runs) -> dict[str, typing.Any]:
     iqm = stats.stratified(groups)
     p = np.nan
     if not estimate.n:
-        decision = NO_RUNS
+        decision = NO_PAIRS
     elif row.exact:
         estimate = estimate._replace(low=np.nan, high=np.nan)
         decision = _exact_verdict(row, values)
@@ -351,7 +352,7 @@ def _exact_verdict(row: Row, values: pd.Series) -> str:
 def in_words(row: typing.Any) -> str:
     """A sentence about a row of the table, which is a named tuple of its columns."""
     above, below = row.limits
-    if row.verdict == NO_RUNS:
+    if row.verdict == NO_PAIRS:
         return 'No pair of these agents has run where claims are tested.'
     if not row.tests:
         if row.verdict == SUPPORTED:

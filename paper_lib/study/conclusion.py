@@ -30,12 +30,12 @@ VERDICTS = {
     claims.SUPPORTED: 'supported',
     claims.CONTRADICTED: 'contradicted',
     claims.UNDECIDED: 'undecided',
-    claims.NO_RUNS: 'without runs',
+    claims.NO_PAIRS: 'without a pair to test',
 }
 ANSWERS = {
-    claims.SUPPORTED: 'On average over {where}, an agent that never acts learns less well, as the paper says.',
-    claims.CONTRADICTED: 'On average over {where}, an agent that never acts learns better, unlike in the paper.',
-    claims.UNDECIDED: 'Over {where}, it is undecided whether an agent that never acts learns less well.',
+    claims.SUPPORTED: 'On average over {where}, {agent} ends below Active, as the paper says.',
+    claims.CONTRADICTED: 'On average over {where}, {agent} ends above Active, unlike in the paper.',
+    claims.UNDECIDED: 'Over {where}, it is undecided whether {agent} ends below Active.',
 }
 
 
@@ -78,10 +78,12 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     ]
     on_main = _of(secondary, 'C1', 'passive', part=claims.ON_MAIN).to_dict('records')
     where = _where(scored)
-    answers = [ANSWERS[effect['verdict']].format(where=f'{where}{_with_few_pairs(values, scored, counts)}')]
+    all_tasks = f'{where}{_with_few_pairs(values, scored, counts)}'
+    answers = [ANSWERS[effect['verdict']].format(where=all_tasks, agent=agents.get('passive').label)]
     effects = [_effect(effect, f' on {where} of equal weight' if on_main else '')]
     for row in on_main:
-        answers.append(ANSWERS[row['verdict']].format(where=f'{claims.ON_MAIN} alone'))
+        main_tasks = f'{claims.ON_MAIN} alone'
+        answers.append(ANSWERS[row['verdict']].format(where=main_tasks, agent=agents.get('passive').label))
         effects.append(f'In {_pairs(row)} on {claims.ON_MAIN} it ends {_distance(row)} Active ({_test(row)}).')
     return Conclusion(' '.join(answers), ' '.join(effects), tuple(filter(None, points)))
 
@@ -99,12 +101,12 @@ def without_acting(table: pd.DataFrame) -> list[str]:
     beats = [f'the {quantities.get(name).words}' for name in own.index[own.verdict == offline.BEATS]]
     told = own.head(1) if works.empty else works
     found = [
-        f'the {quantities.get(name).words}, {_auroc(row)}, lowest of a task {row["lowest task"]:.3f}'
+        f'the {quantities.get(name).words} ({_auroc(row)}; on its worst task {row["lowest task"]:.3f})'
         for name, row in told.iterrows()
     ]
     rival = of_target.loc[offline.RIVAL]
     tell = 'tell' if len(works) > 1 else 'tells'
-    joint = '; the highest has ' if works.empty else ': '
+    joint = '. The best is ' if works.empty else ': '
     beaten = f'is beaten by {listed(beats)}' if beats else 'no measure is shown to be better'
     sentences = [
         f'Of {word(len(own))} measures that take no step in the environment, {word(len(works))} {tell} degraded agents '
@@ -125,7 +127,7 @@ def _beyond(row: pd.Series, rival: pd.Series) -> str:
     """What a measure says of other runs than those that it is judged by, beside the OOD ratio; '' without such runs."""
     first = listed([agents.get(name).label for name in offline.SEEN])
     columns = {
-        'later agents': f'without {first}, on whose runs the measures were first looked at',
+        'later agents': f'on the agents other than {first}, on whose runs the measures were first looked at',
         'further tasks': f'on further tasks, which do not count before they have {word(offline.FEWEST_PAIRS)} pairs',
     }
     parts = []
@@ -133,7 +135,7 @@ def _beyond(row: pd.Series, rival: pd.Series) -> str:
         if not math.isnan(row[column]):
             parts.append(f'{row[column]:.2f} (OOD ratio: {rival[column]:.2f}) {where}')
     words = quantities.get(row.name).words
-    return f'The {words} has {"; ".join(parts)}.' if parts else ''
+    return f'The AUROC of the {words} is {"; ".join(parts)}.' if parts else ''
 
 
 def _among_offline(values: pd.Series, told: pd.Index) -> str:
@@ -143,7 +145,8 @@ def _among_offline(values: pd.Series, told: pd.Index) -> str:
     """
     if values.empty:
         return ''
-    state = 'no measure reaches that on average' if values.max() < offline.GOOD else 'the highest AUROC is good too'
+    reaches = f'has a mean AUROC of {offline.GOOD:g} or more'
+    state = f'no measure {reaches}' if values.max() < offline.GOOD else f'one {reaches} too'
     digits = 2 if (round(values.max(), 2) < offline.GOOD) == (values.max() < offline.GOOD) else 3
     parts = [f'highest: {values.max():.{digits}f}, the {quantities.get(values.idxmax()).words}']
     for name in told.intersection(values.index).drop(values.idxmax(), errors='ignore'):

@@ -33,14 +33,16 @@ class Coverage:
     best: float  # mean return of the best fifth of the episodes, at least one
     edges: tuple[float, ...]  # (BINS + 1,) of the histogram of returns
     counts: tuple[int, ...]  # (BINS,) episodes
-    distance: float  # median
-    far: float  # a distance that a tenth of the steps exceeds
-    alone: float  # share of steps with a distance above FAR
+    # The next three are None of a single episode and if nothing moves.
+    distance: float | None  # median
+    far: float | None  # a distance that a tenth of the steps exceeds
+    alone: float | None  # share of steps with a distance above FAR
     by_return: tuple[float | None, ...]  # (PARTS,) median distance by the return of the step's episode, rising
     by_time: tuple[float | None, ...]  # (PARTS,) median distance by the time in the episode
     loneliest: tuple[int, ...]  # rows, the most distant first
     expert_like: float | None  # share of steps of episodes with high returns; None if all returns are equal
-    exploration_like: float | None  # share of steps of episodes with low returns, with more than the median distance
+    # Share of steps of episodes with low returns that have more than the median distance; None if either is unknown.
+    exploration_like: float | None
 
 
 def cover(vector: np.ndarray, reward: np.ndarray, firsts: np.ndarray) -> Coverage:
@@ -63,7 +65,8 @@ def cover(vector: np.ndarray, reward: np.ndarray, firsts: np.ndarray) -> Coverag
     rank = (returns[episode[probes]] - returns.min()) / span if span else np.full(len(probes), np.nan)
     is_expert = rank >= EXPERT
     is_explorer = (rank < POOR) & (distance > np.median(distance))
-    order = np.argsort(-distance, kind='stable')[:SHOWN]
+    has_distances = bool(np.isfinite(distance).all())
+    order = np.argsort(-distance, kind='stable')[: SHOWN * has_distances]
     return Coverage(
         transitions=int((lengths - 1).sum()),
         episodes=len(firsts),
@@ -72,14 +75,14 @@ def cover(vector: np.ndarray, reward: np.ndarray, firsts: np.ndarray) -> Coverag
         best=float(np.sort(returns)[-max(1, len(returns) // 5) :].mean()),
         edges=tuple(edges.tolist()),
         counts=tuple(counts.tolist()),
-        distance=float(np.median(distance)),
-        far=float(np.quantile(distance, 0.9)),
-        alone=float((distance > FAR).mean()),
+        distance=float(np.median(distance)) if has_distances else None,
+        far=float(np.quantile(distance, 0.9)) if has_distances else None,
+        alone=float((distance > FAR).mean()) if has_distances else None,
         by_return=by_part(distance, rank),
         by_time=by_part(distance, time),
         loneliest=tuple(probes[order].tolist()),
         expert_like=float(is_expert.mean()) if span else None,
-        exploration_like=float(is_explorer.mean()) if span else None,
+        exploration_like=float(is_explorer.mean()) if span and has_distances else None,
     )
 
 
@@ -98,12 +101,12 @@ def scaled(vector: np.ndarray) -> np.ndarray:
 def distances(points: np.ndarray, episode: np.ndarray, probes: np.ndarray) -> np.ndarray:
     """(P,) distances of the probes from the nearest step of another episode, over the mean length of a step.
 
-    `points` are (N, D) and `episode` (N,). With a single episode, or if nothing moves, they are 0.
+    `points` are (N, D) and `episode` (N,). With a single episode, or if nothing moves, they are NaN.
     """
     same = episode[1:] == episode[:-1]
     length = np.linalg.norm(np.diff(points, axis=0)[same], axis=1).mean() if same.any() else 0.0
     if episode[0] == episode[-1] or length == 0:
-        return np.zeros(len(probes))
+        return np.full(len(probes), np.nan)
     kept = spread(len(points), MOST)
     others, squares = points[kept], (points[kept] ** 2).sum(1)
     found = []
@@ -118,7 +121,7 @@ def distances(points: np.ndarray, episode: np.ndarray, probes: np.ndarray) -> np
 def by_part(distance: np.ndarray, place: np.ndarray) -> tuple[float | None, ...]:
     """(PARTS,) medians of the distances whose place, from 0 to 1, is in each part; None where there are none."""
     part = np.full(len(place), -1)
-    known = np.isfinite(place)
+    known = np.isfinite(place) & np.isfinite(distance)
     part[known] = np.minimum((place[known] * PARTS).astype(int), PARTS - 1)
     medians = []
     for number in range(PARTS):

@@ -184,7 +184,7 @@ def decide(rule: Rule | None, values: list[dict[str, float]], doubts: tuple[str,
     flagged = sum(value > rule.threshold for value in turned)
     open_because = [*rule.doubts, *doubts]
     if not np.isfinite(turned).all():
-        open_because.append(f'The measure in use, {rule.measure}, is not finite for every agent.')
+        open_because.append(f'The measure in use, {offline.words(rule.measure)}, is not finite for every agent.')
     elif 0 < flagged < len(values):
         open_because.append(f'The agents disagree: {flagged} of {len(values)} are on the side of degraded ones.')
     if open_because:
@@ -192,12 +192,17 @@ def decide(rule: Rule | None, values: list[dict[str, float]], doubts: tuple[str,
     side = 'beyond' if flagged else 'short of'
     reason = (
         f'{offline.words(rule.measure).capitalize()}: all {len(values)} agents lie {side} the threshold '
-        f'{rule.shown_threshold:.3g}. On a task that it was not fitted to, such a threshold missed {rule.missed:.0%} '
-        f'of the degraded agents, and called {rule.false_alarms:.0%} of all others degraded; among offline agents '
-        f'alone, with the measure chosen on the other tasks as well, {rule.missed_offline:.0%} and '
-        f'{rule.false_alarms_offline:.0%}.'
+        f'{rule.shown_threshold:.3g}.'
     )
-    return Verdict(DEGRADES if flagged else HOLDS, flagged, len(values), (reason,))
+    missed = (
+        f'On a task that it was not fitted to, such a threshold missed {rule.missed:.0%} of the degraded agents. Among '
+        f'offline agents, with the measure chosen on the other tasks too, it missed {rule.missed_offline:.0%}.'
+    )
+    accused = (
+        f'It called {rule.false_alarms:.0%} of all others degraded, and {rule.false_alarms_offline:.0%} among offline '
+        'agents.'
+    )
+    return Verdict(DEGRADES if flagged else HOLDS, flagged, len(values), (reason, missed, accused))
 
 
 def table(rows: pd.DataFrame, values: list[dict[str, float]]) -> pd.DataFrame:
@@ -278,21 +283,22 @@ def remedies(cover: Coverage, values: list[dict[str, float]]) -> list[Remedy]:
     if np.isfinite(auc):
         found.append(Remedy(
             'Let the trained agent act for a tenth as many steps as the recording has, at intervals of its training, '
-            'and learn from these steps too (agents passive_10 and passive_auto).',
+            'and learn from these steps too (Passive + 10 % and Passive + auto of the study).',
             min(1.0, max(0.0, 2 * auc - 1)),
             f'A classifier tells imagined steps from recorded ones with an AUC of {auc:.2f} (0.5: not at all), '
-            'so the agents leave the recording where nothing corrects them.',
+            'so the agents may imagine states that the recording does not have.',
         ))  # fmt: skip
     if cover.exploration_like is not None:
         found.append(Remedy(
-            'Collect for a mix of task and exploration reward (agents active_mixed and active_expl).',
+            'Collect for a mix of task and exploration reward (Active-mixed and Active-expl of the study).',
             max(0.0, 1 - 2 * cover.exploration_like),
             f'{cover.exploration_like:.0%} of the steps are exploration-like, and {cover.alone:.0%} have no step of '
             f'another episode within {FAR} mean steps.',
         ))  # fmt: skip
+    if cover.expert_like is not None:
         found.append(Remedy(
             'Add the poor episodes from which the good ones were learned: a whole replay instead of its expert part.',
             max(0.0, 2 * cover.expert_like - 1),
-            f'{cover.expert_like:.0%} of the steps belong to episodes with a return in the highest fifth.',
+            f'{cover.expert_like:.0%} of the steps belong to episodes in the highest fifth of the range of returns.',
         ))  # fmt: skip
     return sorted((each for each in found if each.weight > 0), key=lambda each: -each.weight)

@@ -10,19 +10,26 @@ import pandas as pd
 from paper_lib.study import diagnosis_panels, drawing, offline, tables
 from paper_lib.study.coverage import EXPERT, FAR, POOR, Coverage
 from paper_lib.study.diagnosis import CANNOT_TELL, Check, Remedy, Rule, Verdict, remedies, table
+from paper_lib.study.names import unwrapped
 
 MEANS = {
-    'degrades': 'An agent that learns only from this recording will do clearly worse than one that also acts.',
-    'holds': 'An agent that learns only from this recording will do about as well as one that also acts.',
+    'degrades': """Agents like those of the study that learn only from this recording probably gain less than 80 % of
+        what the agent that recorded it gained over random actions.""",
+    'holds': """Agents like those of the study that learn only from this recording probably gain at least 80 % of what
+        the agent that recorded it gained over random actions.""",
     CANNOT_TELL: 'These numbers do not tell whether an agent that learns only from this recording degrades.',
 }
+
+
+UNKNOWN = 'unknown: it takes several episodes with different returns and states'
 
 
 @dataclasses.dataclass(frozen=True)
 class Diagnosis:
     """Everything that is known of a recording."""
 
-    data: str
+    title: str
+    asked: dict[str, Any]  # the recording and the options
     findings: list[dict[str, Any]]  # of the audit, as rows of a table
     cover: Coverage
     verdict: Verdict
@@ -41,7 +48,7 @@ def plain(diagnosis: Diagnosis) -> dict[str, Any]:
     fields = ('cover', 'verdict', 'rule', 'check')
     parts = {name: getattr(diagnosis, name) for name in fields}
     values = {name: dataclasses.asdict(part) if part else None for name, part in parts.items()}
-    values |= {'data': diagnosis.data, 'audit': diagnosis.findings, 'agents': diagnosis.agents}
+    values |= {'asked': diagnosis.asked, 'audit': diagnosis.findings, 'agents': diagnosis.agents}
     values['remedies'] = [dataclasses.asdict(remedy) for remedy in diagnosis.remedies]
     if diagnosis.agents and len(diagnosis.known):
         values['beside_known_runs'] = table(diagnosis.known, diagnosis.agents).to_dict('records')
@@ -59,7 +66,7 @@ def _finite(value: Any) -> Any:
 def body(diagnosis: Diagnosis) -> str:
     """The inside of the page's body."""
     parts = [
-        f'<h1>Diagnosis of {html.escape(diagnosis.data)}</h1>',
+        f'<h1>Diagnosis of {html.escape(diagnosis.title)}</h1>',
         *_verdict(diagnosis.verdict),
         *_checked(diagnosis),
         *_next(diagnosis),
@@ -75,7 +82,7 @@ def _verdict(found: Verdict) -> list[str]:
     reasons = ''.join(f'<li>{html.escape(reason)}</li>' for reason in found.reasons)
     return [
         f'<p style="font-size:1.4rem"><strong>Verdict: {found.verdict}</strong></p>',
-        f'<p>{MEANS[found.verdict]}</p><ul>{reasons}</ul>',
+        f'<p>{unwrapped(MEANS[found.verdict])}</p><ul>{reasons}</ul>',
     ]
 
 
@@ -83,7 +90,7 @@ def _checked(diagnosis: Diagnosis) -> list[str]:
     if not diagnosis.agents:
         return []
     found = diagnosis.check
-    parts = ['<h2>Was it right?</h2>']
+    parts = ['<h2>Checked by playing</h2>']
     if found is None:
         return [*parts, '<p>No environment was given, so the agents were not played, and this page has no scores.</p>']
     scores = ', '.join(f'{score:.4g}' for score in found.scores)
@@ -91,7 +98,7 @@ def _checked(diagnosis: Diagnosis) -> list[str]:
         *parts,
         f'<p>{html.escape(found.outcome)} The agents score {scores} at their end. Random actions score '
         f'{found.random:.4g}, and the best fifth of the recorded episodes returns {found.recorded:.4g}. An agent '
-        f'counts as degraded if it gains less than {offline.LEAST_GAIN} of that over random actions.</p>',
+        f'counts as degraded if it ends below {offline.LEAST_GAIN:.0%} of the way from the former to the latter.</p>',
     ]
 
 
@@ -124,18 +131,18 @@ def _coverage(cover: Coverage) -> list[str]:
     lengths = ' / '.join(map(str, cover.lengths))
     returns = ' / '.join(f'{value:.4g}' for value in cover.returns)
     shares = [('expert-like', cover.expert_like), ('exploration-like', cover.exploration_like)]
+    unit = 'times the mean distance of a step from the next'
     rows = [
         ('transitions', f'{cover.transitions:,}'),
         ('episodes', f'{cover.episodes:,}'),
         ('agent steps of an episode: least / median / most', lengths),
         ('return: least / median / most', returns),
-        *((f'share of {name} steps', 'all returns are equal' if share is None else f'{share:.0%}')
-          for name, share in shares),
-        ('distance from the nearest step of another episode: median', f'{cover.distance:.3g} mean steps'),
-        ('the same, exceeded by a tenth of the steps', f'{cover.far:.3g} mean steps'),
-        (f'share of steps that are alone (farther than {FAR} mean steps)', f'{cover.alone:.0%}'),
-        ('rows of the steps with the largest distance', ', '.join(map(str, cover.loneliest))),
-    ]  # fmt: skip
+        *((f'share of {name} steps, among episodes of this recording', _percent(share)) for name, share in shares),
+        ('distance from the nearest step of another episode: median', _times(cover.distance, unit)),
+        ('the same, exceeded by a tenth of the steps', _times(cover.far, unit)),
+        (f'share of steps that are alone (farther than {FAR} times that)', _percent(cover.alone)),
+        ('rows of the steps with the largest distance', ', '.join(map(str, cover.loneliest)) or UNKNOWN),
+    ]
     text = (
         'The distance of a step is measured to the nearest step of another episode. Each component of the vector is '
         'divided by its standard deviation, and the unit is the mean distance between a step and the next. The '
@@ -147,13 +154,22 @@ def _coverage(cover: Coverage) -> list[str]:
     return ['<h2>Coverage</h2>', _table(pd.DataFrame(rows, columns=['what', 'value'])), figure]
 
 
+def _percent(share: float | None) -> str:
+    return UNKNOWN if share is None else f'{share:.0%}'
+
+
+def _times(value: float | None, unit: str) -> str:
+    return UNKNOWN if value is None else f'{value:.3g} {unit}'
+
+
 def _measures(diagnosis: Diagnosis) -> list[str]:
     if not diagnosis.agents or not len(diagnosis.known):
         return []
     text = (
-        'Each mark is a known run of the study at its end. "(less)": degraded agents '
-        'should have less of the measure. In the table, known runs have their median and, in brackets, the 10 % and '
-        'the 90 % quantile.'
+        'Each mark is a known run of the study at its end: an agent on one of its tasks. Degraded are those that gain '
+        'less than 80 % of what the agent gains that recorded. "(less)": degraded agents should have less of the '
+        'measure. docs/protocol_measures.md defines every measure. In the table, known runs have their median and, in '
+        'brackets, the 10 % and the 90 % quantile.'
     )
     panels = diagnosis_panels.placed(diagnosis.known, diagnosis.agents)
     seeds = ', '.join(f'{each["seed"]} ({each["run_id"]})' for each in diagnosis.agents)
@@ -173,7 +189,7 @@ def _rule(rule: Rule | None) -> list[str]:
         ('measure in use', offline.words(rule.measure)),
         ('its threshold, the best one on all known runs', f'{rule.shown_threshold:.3g}'),
         ('measures that work on every task of the known runs', '; '.join(map(offline.words, rule.working)) or 'none'),
-        ('AUROC of this measure', f'{rule.auroc:.2f}'),
+        ('AUROC of this measure (how often it ranks a degraded run above another; chance: 0.5)', f'{rule.auroc:.2f}'),
         ('AUROC on a task left out, of the measure chosen on all others', f'{rule.left_out:.2f}'),
         ('degraded agents that are missed on a task left out', f'{rule.missed:.0%}'),
         ('other agents called degraded on a task left out', f'{rule.false_alarms:.0%}'),

@@ -203,7 +203,7 @@ def scores_bought(frames: Frames, names: Sequence[str]) -> Figure:
     with context():
         count = len(frames.tasks)
         figure = panels.new(frames, 0.6 + 4.2 * count, 5.6)
-        grid = figure.subplots(len(COUNTS), count, squeeze=False, sharey='col')
+        grid = figure.subplots(len(COUNTS), count, squeeze=False, sharey=True)
         runs = price.used(frames)
         offline = [name for name in names if name != 'active']
         for row, (column, text) in zip(grid, COUNTS.items(), strict=True):

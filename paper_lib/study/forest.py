@@ -43,7 +43,7 @@ def draw(frames: Frames, names: Sequence[str]) -> Figure:
         if rows is not None:
             left.set_yticks(range(len(DIRECTIONS)), [words(name) for name in DIRECTIONS])
             left.invert_yaxis()
-        panels.legend(figure, [left], panels.lost(frames, names))
+        panels.legend(figure, [left], panels.notes(frames, names), absent=panels.absent(frames, names))
         return figure
 
 
@@ -54,6 +54,7 @@ def _draw_target(axes: Axes, rows: pd.DataFrame, target: str) -> None:
     last = rows[rows.is_last]
     for place, measure in enumerate(DIRECTIONS):
         if measure == RIVAL and target == OUTSIDE:
+            axes.text(CHANCE, place, 'decides the target', ha='center', va='center', fontsize=7, color=THEIRS)
             continue
         end = judge(last, measure, target)
         of_tasks = list(end.by_task.values())
@@ -64,7 +65,7 @@ def _draw_target(axes: Axes, rows: pd.DataFrame, target: str) -> None:
         )
         axes.plot(end.value, place, 'o', ms=5, color='black', zorder=4, label='mean, at the end' if is_first else None)
         axes.plot(
-            at_all_moments(rows, measure, target), place, 'o', ms=8, mfc='white', mec='black', zorder=3,
+            at_all_moments(rows, measure, target), place - 0.3, 'o', ms=4, mfc='white', mec='black', zorder=3,
             label='mean, at all moments' if is_first else None,
         )  # fmt: skip
         axes.plot(

@@ -16,6 +16,7 @@ from paper_lib.contract import agents, quantities
 from paper_lib.study import panels, reference, stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.names import counted
+from paper_lib.study.steps import PAIR
 from paper_lib.study.style import FAINT, GREY, THEIRS, context
 
 WIDEST = 4  # panels in a row, so that type is legible in a column of a paper
@@ -133,6 +134,8 @@ def _fill(figure: FigureBase, frames: Frames, content: Curves) -> None:
             else:
                 title = _draw_mean(axes, frames, column, content._replace(names=shown))
                 _title(axes, title, wide)
+            if column == quantities.OOD_RATIO:
+                _draw_thresholds(axes, shown)
             in_first_column = index % wide == 0
             in_last_row = index + wide >= len(cells) and column == columns[-1]
             axes.set_ylabel(quantities.get(column).axis if in_first_column else '')
@@ -165,6 +168,14 @@ def _draw_task(axes: Axes, frames: Frames, task: str, column: str, content: Curv
         panels.curves(axes, frames, shown, column, content.faded, task)
     else:
         panels.empty(axes, panels.NO_RUN)
+
+
+def _draw_thresholds(axes: Axes, names: Sequence[str]) -> None:
+    """A dotted line at each OOD ratio above which one of these agents adds data."""
+    for name in names:
+        row = agents.get(name)
+        if above := row.values.get('interact_above'):
+            axes.axhline(above, ls=':', lw=1, color=row.color, zorder=1)
 
 
 def _draw_mean(axes: Axes, frames: Frames, column: str, content: Curves) -> str:
@@ -294,17 +305,34 @@ def _draw_parts(axes: Axes, parts: dict[str, Part]) -> None:
     axes.grid(False)
 
 
+def relative(frames: Frames) -> pd.DataFrame:
+    """How final scores compare with Active of the same pair. One row per run: agent, task, pair_seed, score.
+
+    `score` is 1 + (the run's score - that of its Active agent) / (mean score of all Active runs - random actions). Its
+    mean less 1 is the estimate of the claims. Tasks on which Active is no better than random actions are left out, and
+    so are runs of pairs without Active.
+    """
+    finals = stats.final(frames.metrics, 'score')
+    finals = finals[~finals.task.isin(stats.unlearned(frames.metrics, reference.random_score))]
+    of_random = {task: reference.random_score(task) for task in finals.task.unique()}
+    gain = stats.by_task(finals, stats.of_active(finals, 'score')) - stats.by_task(finals, of_random)
+    of_active = finals.loc[finals.agent == 'active', [*PAIR, 'score']].rename(columns={'score': 'active'})
+    runs = finals.assign(gain=gain).merge(of_active, on=PAIR)
+    return runs.assign(score=1 + (runs.score - runs.active) / runs.gain)[['agent', *PAIR, 'score']]
+
+
 def sweep(frames: Frames, names: Sequence[str]) -> Figure:
-    """Final score over the weight of the disagreement reward, for every task; dashed: Active without it."""
+    """Final score beside Active of the same pair, over the weight of exploration, for every task."""
     with context():
         figure = panels.new(frames, *_size(len(frames.tasks), 1.2))
         cells, wide = _cells(figure, frames.tasks)
-        finals = stats.final(frames.metrics, 'score')
+        finals = relative(frames)
         families = list(dict.fromkeys(next(iter(agents.family(name))) for name in names))
         for index, (task, (axes,)) in enumerate(zip(frames.tasks, cells, strict=True)):
-            _draw_weights(axes, finals[(finals.task == task) & finals.agent.isin(names)], families)
+            has_runs = (frames.runs.task == task).any()
+            _draw_weights(axes, finals[(finals.task == task) & finals.agent.isin(names)], families, has_runs)
             _mark_untrained(axes, finals[finals.task == task])
-            axes.set_ylabel('' if index % wide else 'final episode score')
+            axes.set_ylabel('' if index % wide else 'final score\n(Active of the pair: 1)')
             axes.set_xlabel('weight of exploration')
         trained = {agents.exploration_weight(agent) for agent in frames.archived_agents}
         absent = []  # at the other weights the panels say so
@@ -326,10 +354,13 @@ def _mark_untrained(axes: Axes, finals: pd.DataFrame) -> None:
             axes.text(place, 0.5, 'no run yet', transform=axes.get_xaxis_transform(), **text)
 
 
-def _draw_weights(axes: Axes, finals: pd.DataFrame, families: Sequence[str]) -> None:
-    """One line per family over its weights, evenly spaced, and a dashed line for Active at weight 0."""
+def _draw_weights(axes: Axes, finals: pd.DataFrame, families: Sequence[str], has_runs: bool) -> None:
+    """One line per family over its weights, evenly spaced, and a dashed line for Active at weight 0.
+
+    `has_runs` tells the reason if there are no final scores.
+    """
     if finals.empty:
-        panels.empty(axes, panels.NO_RUN)
+        panels.empty(axes, 'no normalised score' if has_runs else panels.NO_RUN)
     weights = list(agents.family('active').values())
     axes.set(xticks=range(len(weights)), xlim=(-0.3, len(weights) - 0.7))
     axes.set_xticklabels([f'{weight:g}' for weight in weights])
@@ -339,13 +370,12 @@ def _draw_weights(axes: Axes, finals: pd.DataFrame, families: Sequence[str]) -> 
         for agent, weight in agents.family(family).items():
             scores[weights.index(weight) + shift] = finals.score[finals.agent == agent].to_numpy()
         _draw_family(axes, family, scores)
-    baseline = finals.score[finals.agent == 'active']
-    if len(baseline):
-        axes.axhline(baseline.mean(), ls='--', lw=1, color='black', zorder=1)
+    if len(finals):
+        axes.axhline(1, ls='--', lw=1, color=agents.get('active').color, zorder=1)
 
 
 def _draw_family(axes: Axes, family: str, scores: dict[float, np.ndarray]) -> None:
-    """Final scores (seeds,) by place: a line through the means, a dot per seed, an interval from BAND_SEEDS on."""
+    """Final scores (runs,) by place: a line through the means, a dot per run, an interval from BAND_RUNS on."""
     look = agents.get(family)
     if any(len(values) for values in scores.values()):
         # A weight that was not trained is a gap in the line.
@@ -355,7 +385,7 @@ def _draw_family(axes: Axes, family: str, scores: dict[float, np.ndarray]) -> No
             axes.lines[-1].set_linestyle('none')
     for x, values in scores.items():
         axes.plot([x] * len(values), values, '.', ms=4, alpha=0.5, color=look.color)
-        if len(values) >= panels.BAND_SEEDS:
+        if len(values) >= panels.BAND_RUNS:
             low, high = stats.interval(values)
             axes.vlines(x, low, high, color=look.color, alpha=0.4, lw=4)
 
@@ -366,7 +396,7 @@ def interaction(frames: Frames, names: Sequence[str]) -> Figure:
         figure = panels.new(frames, 6.4, 4.6)
         axes = figure.subplots()
         adding = [agent for agent in names if agents.get(agent).values.get('interact_every')]
-        learned = _of_adding_pairs(frames, adding)
+        learned = _learned(frames, adding)
         curves = {}
         for column in ('score', 'added'):
             curves[column] = stats.mean_of_normalised(learned.metrics, column).set_index(['agent', 'env_step']).value
@@ -390,18 +420,13 @@ def interaction(frames: Frames, names: Sequence[str]) -> Figure:
         return figure
 
 
-def _of_adding_pairs(frames: Frames, adding: Sequence[str]) -> Frames:
-    """The pairs of the agents that add data, with normalised scores.
-
-    The tasks have one budget, Active learned on them, and all of these agents have run on them.
-    The units are those of all pairs, those without an agent that adds data too.
-    """
+def _learned(frames: Frames, adding: Sequence[str]) -> Frames:
+    """The part with normalised scores, on tasks of one budget on which all of the agents that add data have run."""
     metrics = percent(frames).metrics
     metrics = metrics[~metrics.task.isin(_unlearned_tasks(metrics))]
     metrics = of_one_budget(metrics, 'score', frames.exploratory)
-    metrics = stats.normalised(metrics, reference.random_score)
-    pairs = dataclasses.replace(frames, metrics=metrics).of_pairs(adding)
-    return pairs.of(shared_tasks(pairs, adding, 'added'), 'task')
+    normalised = dataclasses.replace(frames, metrics=stats.normalised(metrics, reference.random_score))
+    return normalised.of(shared_tasks(normalised, adding, 'added'), 'task')
 
 
 def _draw_added(axes: Axes, agent: str, label: str, curve: pd.DataFrame) -> None:

@@ -190,13 +190,13 @@ def elsewhere(last: pd.DataFrame, measure: str, target: str) -> float:
 
 
 class Told(typing.NamedTuple):
-    """What a threshold tells rightly; NaN where there are not both kinds, or no threshold."""
+    """What a threshold, or each of several, tells rightly; NaN where there are not both kinds, or no threshold."""
 
-    positive: float  # share of the rows with the target
-    negative: float  # share of those without it
+    positive: float | np.ndarray  # share of the rows with the target
+    negative: float | np.ndarray  # share of those without it
 
     @property
-    def balanced(self) -> float:
+    def balanced(self) -> float | np.ndarray:
         """The balanced accuracy."""
         return (self.positive + self.negative) / 2
 
@@ -214,12 +214,15 @@ def told_elsewhere(last: pd.DataFrame, measure: str, target: str) -> list[Told]:
 
 def best_threshold(rows: pd.DataFrame, measure: str, target: str) -> float:
     """The threshold with the highest balanced accuracy, half-way between two values; the lowest one of several."""
-    values = np.unique(rows[measure])
-    candidates = (values[:-1] + values[1:]) / 2
-    accuracies = [tell(rows, measure, target, threshold).balanced for threshold in candidates]
-    if not np.isfinite(accuracies).any():
+    values = rows[measure].to_numpy()
+    is_positive = rows[target].to_numpy() == 1
+    different = np.unique(values)
+    candidates = (different[:-1] + different[1:]) / 2
+    if not len(candidates) or is_positive.all() or not is_positive.any():
         return np.nan
-    return float(candidates[np.nanargmax(accuracies)])
+    is_above = np.greater.outer(values, candidates)
+    told = Told(is_above[is_positive].mean(axis=0), (~is_above[~is_positive]).mean(axis=0))
+    return float(candidates[np.argmax(told.balanced)])
 
 
 def tell(rows: pd.DataFrame, measure: str, target: str, threshold: float) -> Told:

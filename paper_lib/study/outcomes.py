@@ -59,7 +59,7 @@ def as_html(frame: pd.DataFrame, compared: bool = True) -> str:
     if len(waiting):
         text += _folded('undecided for want of pairs', waiting, _table(waiting, compared))
     if len(lacking):
-        text += _folded('no runs yet', lacking, _wanting(lacking, compared))
+        text += _folded('no pair to test yet', lacking, _wanting(lacking, compared))
     return text
 
 

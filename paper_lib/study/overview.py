@@ -44,12 +44,12 @@ def glance(frames: Frames, names: Sequence[str]) -> Figure:
                 groups[letter, title] = shown
         widths = [len(shown) for shown in groups.values()]
         grid = bottom.subplots(1, len(groups), sharey=True, squeeze=False, width_ratios=widths)[0]
-        runs = relative(frames)
+        runs = grids.relative(frames)
         _montage(top, pictures, {tasks.get(task).short for task in runs.task})
         for axes, ((letter, title), shown) in zip(grid, groups.items(), strict=True):
             bars(axes, runs, shown, frames.tasks)
             panels.label(axes, letter, title)
-        grid[0].set_ylabel('final score (Active: 1)')
+        grid[0].set_ylabel('final score (Active of the pair: 1)')
         notes = panels.notes(frames, names) + grids.unlearned(frames)
         panels.legend(bottom, grid, notes, ncols=4)
         return figure
@@ -106,22 +106,6 @@ def _montage(figure, pictures, here):
     figure.suptitle('(b) Tasks', fontsize=10, fontweight='bold', x=0.01, ha='left')
 
 
-def relative(frames: Frames) -> pd.DataFrame:
-    """How final scores compare with Active of the same pair. One row per run: agent, task, pair_seed, score.
-
-    `score` is 1 + (the run's score - that of its Active agent) / (mean score of all Active runs - random actions). Its
-    mean less 1 is the estimate of the claims. Tasks on which Active is no better than random actions are left out, and
-    so are runs of pairs without Active.
-    """
-    finals = stats.final(frames.metrics, 'score')
-    finals = finals[~finals.task.isin(stats.unlearned(frames.metrics, reference.random_score))]
-    of_random = {task: reference.random_score(task) for task in finals.task.unique()}
-    gain = stats.by_task(finals, stats.of_active(finals, 'score')) - stats.by_task(finals, of_random)
-    of_active = finals.loc[finals.agent == 'active', [*PAIR, 'score']].rename(columns={'score': 'active'})
-    runs = finals.assign(gain=gain).merge(of_active, on=PAIR)
-    return runs.assign(score=1 + (runs.score - runs.active) / runs.gain)[['agent', *PAIR, 'score']]
-
-
 def finals(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
     """Final scores: one row per pair, one column per agent that has a result in any pair."""
     rows = stats.final(frames.metrics, 'score')
@@ -137,8 +121,8 @@ def finals(frames: Frames, names: Sequence[str]) -> pd.DataFrame:
 def bars(axes: Axes, runs: pd.DataFrame, names: Sequence[str], tasks: Sequence[str]) -> None:
     """Mean over tasks of each of these agents, its 95 % interval beside the dots of its tasks, and Passive's mean.
 
-    `runs` is the table of `relative`. Active is shown in the pairs that another agent of the panel has, and Passive's
-    mean is over the pairs that the panel shows. An agent without a run has an empty place.
+    `runs` is the table of `grids.relative`. Active is shown in the pairs that another agent of the panel has, and
+    Passive's mean is over the pairs that the bar shows. An agent without a run has an empty place.
     """
     here = runs[runs.agent.isin(names)]
     compared = here.loc[here.agent != 'active', PAIR].drop_duplicates()
@@ -152,38 +136,45 @@ def bars(axes: Axes, runs: pd.DataFrame, names: Sequence[str], tasks: Sequence[s
     for x, name in enumerate(names):
         if name in values:
             _draw_bar(axes, x, name, values[name], tasks)
+            if 'passive' not in names:
+                pairs = here.loc[here.agent == name, PAIR]
+                _draw_passive(axes, x, runs[runs.agent == 'passive'].merge(pairs, on=PAIR))
         elif values:
             axes.text(x, 0.05, 'no run yet', rotation=90, ha='center', va='bottom', color=THEIRS, fontsize=8)
-    if 'passive' not in names:
-        _draw_passive(axes, runs[runs.agent == 'passive'].merge(here[PAIR].drop_duplicates(), on=PAIR))
     axes.axhline(1, ls='--', lw=1.2, color=agents.get('active').color, zorder=0, label='Active of the same pairs')
     ticks = axes.set_xticks(range(len(names)), [_tick(name, values) for name in names])
     for tick, name in zip(ticks, names, strict=True):
         tick.label1.set_color('black' if name in values else THEIRS)
-    if values and all(claims.too_few(_pairs(of_tasks)) for of_tasks in values.values()):
-        axes.set_xlabel('too few pairs for a test', fontsize=7.5)
     axes.set_xlim(-0.6, len(names) - 0.4)
     axes.tick_params('x', labelsize=7.5)
     axes.grid(False, axis='x')
 
 
-def _draw_passive(axes: Axes, runs: pd.DataFrame) -> None:
-    """A line at the mean of Passive over tasks."""
+def _draw_passive(axes: Axes, x: float, runs: pd.DataFrame) -> None:
+    """A line across a bar at the mean of Passive over tasks."""
     if len(runs):
-        look = {'ls': ':', 'lw': 1.6, 'color': agents.get('passive').color}
-        axes.axhline(runs.groupby('task').score.mean().mean(), label='Passive of the same pairs', **look)
+        look = {'ls': ':', 'lw': 2, 'color': agents.get('passive').color, 'zorder': 4}
+        mean = runs.groupby('task').score.mean().mean()
+        axes.plot([x - 0.45, x + 0.45], [mean, mean], label='Passive of the same pairs', **look)
 
 
 def _draw_bar(axes: Axes, x: float, name: str, of_tasks: dict[str, np.ndarray], tasks: Sequence[str]) -> None:
-    """The bar of an agent, hatched if it learns from exploration; its interval on the left and a dot per task."""
+    """The bar of an agent, hatched if it learns from exploration; its interval on the left and a dot per task.
+
+    The bar of an agent with too few pairs for a test is outlined. Active is 1 on every task and needs no dots.
+    """
     found = stats.mean_of_tasks({task: own - 1 for task, own in of_tasks.items()})
-    look = {'color': agents.get(name).color, 'alpha': 0.6, 'hatch': _hatch(name), 'ec': 'white', 'lw': 0}
-    axes.bar(x, 1 + found.value, width=0.8, **look)
+    color = agents.get(name).color
+    look = {'fc': color, 'ec': 'white', 'lw': 0}
+    if claims.too_few(_pairs(of_tasks)):
+        look = {'fc': 'white', 'ec': color, 'lw': 1.6}
+    axes.bar(x, 1 + found.value, width=0.8, hatch=_hatch(name), **look)
     if np.isfinite(found.low):
-        axes.vlines(x - 0.3, 1 + found.low, 1 + found.high, color='black', lw=1.6, zorder=4)
+        interval = axes.vlines(x - 0.3, 1 + found.low, 1 + found.high, color='black', lw=1.6, zorder=4)
+        interval.set_path_effects([withStroke(linewidth=3.2, foreground='white')])
     places = np.linspace(-0.12, 0.3, max(2, len(tasks)))
     for place, marker, task in zip(places, itertools.cycle(MARKERS), tasks):
-        if task in of_tasks:
+        if task in of_tasks and name != 'active':
             look = {'ms': 5, 'color': 'white', 'mec': 'black', 'mew': 0.9, 'ls': 'none', 'zorder': 5}
             axes.plot(x + place, of_tasks[task].mean(), marker, label=task, **look)
 

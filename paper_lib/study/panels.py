@@ -31,7 +31,7 @@ NO_RUN = 'no finished run'
 NOTE = 0.16  # inches of a line below the panels
 NOTE_LETTERS = 15  # of a note in an inch
 WARNING_LETTERS = 9  # of the warning in an inch
-BAND_SEEDS = 4  # seeds from which on a band is drawn: the interval of three values is just their range
+BAND_RUNS = 4  # runs from which on a band is drawn: the interval of three values is just their range
 SIZES = {'*': 10}  # of a marker that is small beside the others of its size
 BLACK_OUTLINE = [matplotlib.patheffects.withStroke(linewidth=3.2, foreground='black')]
 WHITE_OUTLINE = [matplotlib.patheffects.withStroke(linewidth=2.6, foreground='white')]
@@ -146,16 +146,16 @@ def _say(axes: Axes, text: str) -> None:
 
 
 def count(frames: Frames, agent: str) -> str:
-    """How many seeds an agent has on the tasks on which it has any, and how many of the tasks these are.
+    """How many runs an agent has on the tasks on which it has any, and how many of the tasks these are.
 
-    '3 seeds', '3 to 6 seeds' where tasks differ, '3 seeds on 2 of 5 tasks' where some tasks have none.
+    '3 runs', '3 to 6 runs' where tasks differ, '3 runs on 2 of 5 tasks' where some tasks have none.
     """
     counts = frames.runs[frames.runs.agent == agent].task.value_counts()
     if counts.empty:
-        return 'no seed'
+        return 'no run'
     fewest, most = counts.min(), counts.max()
-    seeds = f'{fewest} to {most} seeds' if fewest < most else counted(most, 'seed')
-    return seeds if len(counts) == len(frames.tasks) else f'{seeds} on {len(counts)} of {len(frames.tasks)} tasks'
+    runs = f'{fewest} to {most} runs' if fewest < most else counted(most, 'run')
+    return runs if len(counts) == len(frames.tasks) else f'{runs} on {len(counts)} of {len(frames.tasks)} tasks'
 
 
 def name(frames: Frames, agent: str) -> str:
@@ -171,10 +171,10 @@ def curves(
     faded: Collection[str] = (),
     task: str | None = None,
 ) -> None:
-    """`column` over environment steps: a thin line per seed and a thick mean; of `task` where there are several.
+    """`column` over environment steps: a thin line per run and a thick mean; of `task` where there are several.
 
-    From BAND_SEEDS seeds on there is a band, the 95 % bootstrap interval of the mean. Agents in `faded` are drawn as a
-    dashed baseline without band or single seeds.
+    From BAND_RUNS runs on there is a band, the 95 % bootstrap interval of the mean. Agents in `faded` are drawn as a
+    dashed baseline without band or single runs.
     """
     metrics = frames.metrics[frames.metrics.agent.isin(names)]
     if metrics.empty:
@@ -186,15 +186,15 @@ def curves(
     for agent in names:
         evaluations = metrics[metrics.agent == agent]
         table = evaluations.pivot(index='env_step', columns='pair_seed', values=column)
-        values = table.to_numpy(float)  # (evaluations, seeds)
+        values = table.to_numpy(float)  # (evaluations, runs)
         at = table.index.to_numpy()
         mean = values.mean(1) if len(at) else []
         line(axes, agent, name(frames, agent), at, mean, faded=agent in faded)
         if agent in faded or not len(at):
             continue
-        seeds = values.shape[1]
-        axes.plot(at, values, lw=0.6, alpha=min(0.35, 1.2 / seeds), color=agents.get(agent).color)
-        if seeds >= BAND_SEEDS:
+        runs = values.shape[1]
+        axes.plot(at, values, lw=0.6, alpha=min(0.35, 1.2 / runs), color=agents.get(agent).color)
+        if runs >= BAND_RUNS:
             low, high = stats.interval(values)
             band(axes, agent, at, low, high)
     axes.set_xlim(left=0)
@@ -222,10 +222,10 @@ def steps(axes: Axes) -> None:
 
 
 def published(axes: Axes, scores: pd.DataFrame, at: int, alarm: float) -> None:
-    """Scores of others (steps, seeds): thin line per seed, dashed mean, their range at step `at`; the alarm dotted."""
+    """Scores of others (steps, runs): thin line per run, dashed mean, their range at step `at`; the alarm dotted."""
     scores = scores.loc[:at]
     axes.plot(scores.index, scores, lw=0.6, alpha=0.6, color=THEIRS)
-    label = f'published, size S ({scores.shape[1]} seeds)'
+    label = f'published, size S ({scores.shape[1]} runs)'
     axes.plot(scores.index, scores.mean(axis=1), ls='--', color=THEIRS, label=label)
     ends = scores.loc[at]
     axes.plot(

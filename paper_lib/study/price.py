@@ -113,7 +113,7 @@ def compared(frames: Frames) -> pd.DataFrame:
         pairs = stats.pairs(runs, AGENT, each.baseline, each.column)
         values = comparisons.split_by_task(pd.Series(stats.difference(pairs), pairs.index))
         found = stats.mean_of_tasks(values)
-        verdict = claims.verdict(found.low, found.high, each.above, each.below) if found.n else claims.NO_RUNS
+        verdict = claims.verdict(found.low, found.high, each.above, each.below) if found.n else claims.NO_PAIRS
         has_interval = np.isfinite([found.low, found.high]).all()
         low, high = (found.low, found.high) if has_interval else (np.nan, np.nan)
         rows.append({

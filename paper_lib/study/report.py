@@ -35,6 +35,7 @@ from paper_lib.study.names import listed, word
 SCALE = 'laptop'
 BLOCK = re.compile(r'(<!-- runs: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
 ALL_CLAIMS = 'docs/results.md#the-claims'
+ALL_FIGURES = 'docs/results.md#every-figure-and-table'
 COMMITS = 'docs/commits.csv'  # the commit of every hash of code that trained a run
 
 
@@ -114,7 +115,7 @@ def _judged(row: dict[str, Any], what: dict[str, str]) -> dict[str, str]:
 
 
 def every_claim() -> str:
-    """A heading and a table for every claim with runs; then the others, with what they wait for."""
+    """A heading and a table for every claim with pairs; then the others, with what they wait for."""
     by_claim = {}
     for row in verdicts.rows(SCALE):
         by_claim.setdefault(row['id'], []).append(row)
@@ -129,7 +130,7 @@ def every_claim() -> str:
             what = {'row': row['row'], 'compared': row['statistic'], 'asked': row['asked'], 'on': row['on']}
             table.append(_judged(row, what))
         parts.append(f'### {name}: {rows[0]["claim"]}\n\n{_table(table)}')
-    return '\n'.join([*parts, '### Claims without runs', '', *waiting])
+    return '\n'.join([*parts, '### Claims without a pair to test', '', *waiting])
 
 
 def other_choices() -> str:
@@ -246,8 +247,20 @@ def diagnosis_today() -> str:
     return _wrapped(['**Today a diagnosis can end with each of the three verdicts.**'])
 
 
+def standings() -> str:
+    """How many of the paper's figures are complete."""
+    found = artefacts.standings(scales.get(SCALE))
+    states = [found[entry.name].state for entry in artefacts.NUMBERED if entry.is_figure]
+    complete, partial, without_subject = (word(states.count(state)) for state in catalogue.STATES)
+    return _wrapped([
+        f'Of the {len(states)} figures of the paper, {complete} are complete, {partial} are partial (some of their '
+        f'runs have not been trained), and {without_subject} lacks its subject: [the list]({ALL_FIGURES}).'
+    ])  # fmt: skip
+
+
 BLOCKS = {
     'answer': answer,
+    'standings': standings,
     'primary_claims': primary_claims,
     'every_claim': every_claim,
     'screening': lambda: tables.markdown(screening.rows()),

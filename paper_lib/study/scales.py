@@ -155,10 +155,10 @@ LAPTOP_SCALE = Scale(
             Planned('study', MAIN, OF_NEW_PAIRS, 9, first=30, unasked=0),
             Planned('study', MAIN, SHORT, 6, first=10, unasked=1),
             Planned('study', MAIN, BEYOND, 6, first=10, unasked=1),
-            # T3, of which two pairs of + auto are trained unasked.
+            # T3.
             Planned('study', FURTHER, ('compared',), 5, first=40),
             Planned('study', FURTHER, ('passive_auto',), 2, first=40),
-            Planned('study', FURTHER, ('passive_10', 'passive_auto'), 2, first=43, unasked=0),
+            Planned('study', FURTHER, ('passive_10', 'passive_auto'), 2, first=43),
             Planned('study', FURTHER, ('active_expl', 'passive_expl'), 3, first=42, unasked=0),
             # T4.
             Planned('study', MAIN, ALPHAS, 2, first=20, unasked=0),

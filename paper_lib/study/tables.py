@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from paper_lib.contract import agents
 from paper_lib.study import paths
 
 
@@ -86,7 +87,7 @@ def _html_line(cells: Iterable[str], tag: str) -> str:
 class Counted(pd.DataFrame):
     """A frame of words, or of numbers of them. A notebook shows a line that counts the words.
 
-    The whole frame opens on a click.
+    The whole frame opens on a click. There rows call agents as figures do and, where it differs, as code does.
     """
 
     @property
@@ -102,7 +103,10 @@ class Counted(pd.DataFrame):
         return ', '.join(f'{total} {word}' for word, total in totals.items())
 
     def _repr_html_(self) -> str:
-        whole = self.to_html(notebook=True)
+        called = {}
+        for name, row in agents.AGENTS.items():
+            called[name] = row.label if row.label.lower() == name else f'{row.label} ({name})'
+        whole = self.rename(index=called).to_html(notebook=True)
         return f'<p class="counts">{self.counts()}</p><details><summary>all of them</summary>{whole}</details>'
 
 

@@ -99,14 +99,14 @@ def waiting(scale: str) -> dict[str, str]:
     pairs_of = progress(scale)
     found = {}
     for row in primary(scale):
-        if row['verdict'] in (claims.NO_RUNS, claims.UNDECIDED) or row['planned'] > row['pairs']:
+        if row['verdict'] in (claims.NO_PAIRS, claims.UNDECIDED) or row['planned'] > row['pairs']:
             found[row['id']] = obstacle(row, pairs_of[row['id']])
     return found
 
 
 def obstacle(row: dict[str, Any], pairs: Progress) -> str:
     """Why the runs that are planned and have no result yet cannot decide a primary row of `rows`; '' if they can."""
-    if row['verdict'] == claims.NO_RUNS and pairs.finished:
+    if row['verdict'] == claims.NO_PAIRS and pairs.finished:
         return 'no finished pair is of the kind that is asked for'
     if pairs.planned < pairs.needed:
         return 'too few pairs are planned'

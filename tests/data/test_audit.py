@@ -55,8 +55,8 @@ def test_nothing_is_invented_in_clean_recordings(task):
     true = {
         CARTPOLE: {'constant_rewards'},
         'gym:Acrobot-v1': {'constant_rewards'},
-        'gym:Blackjack-v1': {'repeated_episode', 'constant_dimension'},
-        'breakout-vision': {'repeated_episode'},
+        'gym:Blackjack-v1': {'repeated_episode', 'constant_dimension', 'reset_not_seen'},
+        'breakout-vision': {'repeated_episode', 'reset_not_seen'},
     }
     silent = true.get(task, set()) if arrays['reward'].any() else {'zero_rewards'}
     assert findings(arrays).keys() == silent
@@ -106,6 +106,20 @@ def test_where_resets_do_not_show_it_says_so():
     for task in ('asterix-vision', 'gym:FrozenLake8x8-v1'):
         found = findings(record(task))
         assert found['reset_not_seen'].severity == NOTE and 'shifted_flags' not in found
+
+
+def test_where_episodes_are_too_short_to_look_for_resets_it_says_so():
+    steps = 5
+    row = np.tile(np.arange(steps), 60)
+    arrays = {'vector': np.random.default_rng(0).normal(size=(len(row), 3)), 'action': np.zeros((len(row), 1))}
+    arrays |= {
+        'reward': row,
+        'is_first': row == 0,
+        'is_last': row == steps - 1,
+        'is_terminal': np.zeros(len(row), bool),
+    }
+    found = findings(arrays)['reset_not_seen']
+    assert found.severity == NOTE and 'too short' in found.value
 
 
 @pytest.mark.parametrize('later', [3, 5])

@@ -410,6 +410,28 @@ def test_where_the_task_has_several_actions_one_column_has_their_numbers(dtype, 
     assert found.shape[1] == 3 and set(found.sum(1)) == {0, 1}
 
 
+def test_numbers_of_actions_may_begin_where_the_environment_begins_them(tmp_path):
+    recorded.write_ogbench(tmp_path / 'mine.npz', episodes(discrete=True))
+    arrays = dict(np.load(tmp_path / 'mine.npz'))
+    expected = whole(formats.read(tmp_path / 'mine.npz', Wanted(actions=3)))['action']
+    np.savez(tmp_path / 'mine.npz', **arrays | {'actions': arrays['actions'] - 1})
+    np.testing.assert_array_equal(whole(formats.read(tmp_path / 'mine.npz', Wanted(3, start=-1)))['action'], expected)
+    with pytest.raises(UserError, match='must be a whole number from 0 to 2'):
+        whole(formats.read(tmp_path / 'mine.npz', Wanted(3)))
+
+
+def test_integers_of_several_components_are_refused_unless_they_are_one_hot(tmp_path):
+    recorded.write_ogbench(tmp_path / 'mine.npz', episodes())
+    arrays = dict(np.load(tmp_path / 'mine.npz'))
+    one_hot = np.eye(3, dtype=np.int64)[np.arange(len(arrays['actions'])) % 3]
+    np.savez(tmp_path / 'mine.npz', **arrays | {'actions': one_hot})
+    assert whole(formats.read(tmp_path / 'mine.npz'))['action'].shape[1] == 3
+    one_hot[4] = [1, 0, 2]
+    np.savez(tmp_path / 'mine.npz', **arrays | {'actions': one_hot})
+    with pytest.raises(UserError, match=r'actions: row 4 is \[1, 0, 2\]; integers must be one number of an action'):
+        formats.read(tmp_path / 'mine.npz')
+
+
 @pytest.mark.parametrize('value', [0.5, np.nan, 3])
 def test_where_the_task_has_several_actions_other_numbers_are_refused(value, tmp_path):
     recorded.write_ogbench(tmp_path / 'mine.npz', episodes(discrete=True))

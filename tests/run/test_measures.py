@@ -1,6 +1,7 @@
 """Measures of degradation at evaluations: what they read of a recording, and what they find in a known world."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -48,6 +49,17 @@ def test_the_record_is_the_best_of_the_complete_episodes(replay):
     assert record.best(5) == Shown(4, 2)  # the 8 is worth 4 at the first state
     replay.arrays['reward'][2] = 99  # what was read is not read again
     assert record.best(9) == Shown(9, 9)
+
+
+def test_an_episode_without_a_transition_shows_nothing():
+    """Episodes of one and of two steps, as a recording of others may have them."""
+    rewards = {0: np.array([3.0]), 1: np.array([0.0, 9.0])}
+    source = types.SimpleNamespace(
+        episodes=lambda rows: np.arange(rows)[:, None],
+        episode=lambda number: {'reward': rewards[number], 'is_terminal': np.array([True])},
+    )
+    record = watch.Record(source, GAMMA)
+    assert record.best(1) is None and record.best(2) == Shown(9, 9)
 
 
 def test_the_record_is_that_of_what_a_learner_may_see(replay):

@@ -288,7 +288,7 @@ def test_every_notebook_says_what_came_out_whatever_has_run(name, has_result, ma
     assert text.startswith('<div class="outcome">')
     assert 'nan' not in text
     if not found:
-        assert 'No run has finished yet.' in text or 'Without runs' in text
+        assert 'No run has finished yet.' in text or 'Without a pair to test' in text
 
 
 def test_what_came_out_is_of_as_many_pairs_as_are_asked_for(make_store):

@@ -56,7 +56,7 @@ def test_normalised_score_takes_the_random_policy_off():
 
 def test_a_reference_no_better_than_random_leaves_nothing_to_compare_scores_by():
     table = claims.table(study(ACTIVE | {'score': 0.0}, WORSE))
-    assert verdicts(table)['C1'] == 'no runs'
+    assert verdicts(table)['C1'] == 'no pairs'
     assert verdicts(table)['C2'] == 'supported'
 
 
@@ -64,7 +64,7 @@ def test_where_no_task_is_learned_losses_alone_decide():
     metrics = study(ACTIVE | {'score': 0.0, 'mc_return': 1.0}, WORSE | {'mc_return': 1.0})
     tables = claims.table(pd.concat([metrics, metrics.assign(task='other')]))
     found = {claim: set(own.verdict) for claim, own in tables.groupby('id')}
-    assert found == {'C1': {'no runs'}, 'C2': {'supported'}, 'C3': {'no runs'}}
+    assert found == {'C1': {'no pairs'}, 'C2': {'supported'}, 'C3': {'no pairs'}}
 
 
 @pytest.mark.parametrize('pairs', [1, 3, 5])
@@ -239,7 +239,7 @@ def test_weights_by_agent(mixed, expected):
     assert active.verdict == expected and active.estimate == pytest.approx(mixed - 1)
     best = 0.5 if mixed > 1 else 0
     assert active.statistic.endswith(f'; best: {best:g} in a, {best:g} in b')
-    assert (passive.pairs, passive.verdict) == (0, 'no runs')
+    assert (passive.pairs, passive.verdict) == (0, 'no pairs')
 
 
 def test_own_data_recovers_active_and_costs_what_was_added_at_the_end():
@@ -341,7 +341,7 @@ def test_a_shared_world_model_may_help_and_a_frozen_one_not():
 
 def test_predicted_and_collected_rewards_are_compared_where_they_are_recorded():
     metrics = runs({'passive': 0.5, 'tandem': 0.5})
-    assert {row.verdict for row in rows(metrics, 'P4')} == {'no runs'}
+    assert {row.verdict for row in rows(metrics, 'P4')} == {'no pairs'}
     metrics['reward_collected'] = np.where(metrics.task == 'b', 10.0, 1.0)
     metrics['reward_predicted'] = metrics.reward_collected * np.where(metrics.agent == 'active', 1.0, 1.5)
     found = rows(metrics, 'P4')
@@ -359,7 +359,7 @@ def test_freeway_alone_is_asked_about_freeway():
     metrics = runs({'passive': 0.5}, tasks, pairs=6, wm_loss={'passive': 0.5})
     found = claims.table(metrics, claims.zero, ['P7'])
     assert found.pairs.tolist() == [6, 6] and found.verdict.tolist() == ['supported'] * 2
-    assert claims.table(metrics[metrics.task == 'b'], claims.zero, ['P7']).verdict.tolist() == ['no runs'] * 2
+    assert claims.table(metrics[metrics.task == 'b'], claims.zero, ['P7']).verdict.tolist() == ['no pairs'] * 2
 
 
 def test_tasks_that_active_solves_early():
@@ -390,7 +390,7 @@ def test_a_value_that_is_not_finite_leaves_a_row_undecided():
 
 def test_nothing_run_yet_decides_nothing(chapters):
     found = claims.table(chapters['study'].metrics[:0], ids=ALL, primary=True)
-    assert set(found.id) == set(ALL) and set(found.verdict) == {'no runs'} and set(found.pairs) == {0}
+    assert set(found.id) == set(ALL) and set(found.verdict) == {'no pairs'} and set(found.pairs) == {0}
     assert set(found.words) == {'No pair of these agents has run where claims are tested.'}
 
 

@@ -55,7 +55,9 @@ def test_expert_like_and_exploration_like_steps():
 
 def test_nothing_is_said_of_equal_returns_and_of_a_single_episode():
     assert line([0, 5], reward=[0, 0]).expert_like is None
-    assert line([0]).distance == 0
+    alone = line([0])
+    assert (alone.distance, alone.far, alone.alone, alone.exploration_like) == (None,) * 4
+    assert alone.loneliest == () and set(alone.by_time) == {None}
 
 
 def test_what_is_not_finite_or_never_changes_does_not_spoil_the_rest():

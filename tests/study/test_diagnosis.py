@@ -173,7 +173,7 @@ def made(cover, **changes):
     values[1]['round_trip_50'] = math.nan
     rows = known(promise_ratio=lambda rows: rows[DEGRADED] + 1)
     rule = diagnosis.learn(rows)
-    found = diagnosis_report.Diagnosis('mine', [], cover, diagnosis.decide(rule, values), rule, rows, values, None)
+    found = diagnosis_report.Diagnosis('mine', {}, [], cover, diagnosis.decide(rule, values), rule, rows, values, None)
     return dataclasses.replace(found, **changes)
 
 

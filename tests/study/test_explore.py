@@ -58,7 +58,7 @@ def test_begins_with_a_picture_from_the_archive_alone(name, opened, monkeypatch)
 @pytest.mark.parametrize('name', OF)
 def test_says_what_is_missing_where_there_is_nothing(name, opened):
     found = getattr(explore, name)(opened(name, full=False))
-    assert 'no runs' in found.first if name == 'final' else found.first.startswith('<p>no archived')
+    assert 'no pair to test yet' in found.first if name == 'final' else found.first.startswith('<p>no archived')
 
 
 @pytest.mark.parametrize('name', ['maze', 'episode'])

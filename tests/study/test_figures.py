@@ -190,7 +190,7 @@ def test_a_legend_says_on_how_many_tasks_an_agent_has_runs(study):
     )
     figure = entry.make(entry.of(dataclasses.replace(study, metrics=metrics, runs=runs)))
     labels = [words.get_text() for words in figure.legends[0].get_texts()]
-    assert 'Passive + 10 % (2 seeds on 2 of 3 tasks)' in labels and 'Passive (2 seeds)' in labels
+    assert 'Passive + 10 % (2 runs on 2 of 3 tasks)' in labels and 'Passive (2 runs)' in labels
 
 
 def test_agents_without_a_run_are_grey_in_the_legend(study):
@@ -230,8 +230,8 @@ def test_one_missing_run_is_named_and_the_rest_drawn(specs, make_store, tmp_path
     archive.add(specs, make_store(done), tmp_path)
     found = FIGURES['figure_2'].of(archive.load(specs, tmp_path))
     words = text(FIGURES['figure_2'].make(found))
-    assert 'Active (1 seed)' in words
-    assert 'Passive (2 seeds)' in words
+    assert 'Active (1 run)' in words
+    assert 'Passive (2 runs)' in words
     assert 'planned (no result yet):\nTandem 2' in words
 
 
@@ -339,13 +339,13 @@ class TestCaptionOfSeveralTasks:
             found = FIGURES[name].of(archive.load(specs, Path('nowhere'), 'study'))
             assert captions.in_paper(FIGURES[name], found) == ''
 
-    def test_counts_seeds_per_task(self, study):
+    def test_counts_runs_per_task(self, study):
         found = study.of(['active', 'passive'])
-        assert captions.seeds(found) == 'Number of seeds per task: 2 of Active and Passive'
+        assert captions.counts(found) == 'Number of runs per task: 2 of Active and Passive'
         runs = found.runs[~((found.runs.agent == 'passive') & (found.runs.task == CUP))]
         found = dataclasses.replace(found, runs=runs)
         expected = f'2 of Active ({CUP}); 2 of Active and Passive (window-open-proprio, {BREAKOUT})'
-        assert captions.seeds(found) == f'Number of seeds per task: {expected}'
+        assert captions.counts(found) == f'Number of runs per task: {expected}'
 
     def test_says_once_what_tasks_share(self):
         specs = plan.specs('study', scales.get('smoke'))

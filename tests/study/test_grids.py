@@ -149,7 +149,7 @@ def test_tasks_that_active_does_not_learn_are_left_out_and_named(study):
     for name in ('figure_S10', 'figure_1', 'figure_S15'):
         words = text(catalogue.ENTRIES[name].make(catalogue.ENTRIES[name].of(found)))
         assert f'no better than random or not there: {TASKS[0]}' in words
-    assert set(overview.relative(found).task) == set(TASKS[1:])
+    assert set(grids.relative(found).task) == set(TASKS[1:])
 
 
 @pytest.mark.parametrize('name', ['figure_7', 'figure_S9'])
@@ -159,7 +159,7 @@ def test_sweep_is_over_the_weight_of_exploration(name, study):
     shown = dict.fromkeys(spec.task for spec in found.specs)
     figure = entry.make(found)
     assert [axes.get_title('left') for axes in figure.axes] == list(shown)
-    finals = stats.final(found.metrics, 'score')
+    finals = grids.relative(found)
     for axes, task in zip(figure.axes, shown, strict=True):
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ['0', '0.1', '0.5', '0.9', '1']
         for i, agent in enumerate(agents.group('compared')):
@@ -168,8 +168,8 @@ def test_sweep_is_over_the_weight_of_exploration(name, study):
             drawn = next(x for x in axes.lines if x.get_label() == agents.get(agent).label)
             np.testing.assert_allclose(drawn.get_xydata(), np.stack([np.arange(5) + 0.1 * (i - 1), means], 1))
         dashed = next(x for x in axes.lines if x.get_linestyle() == '--')
-        means = finals[(finals.task == task) & (finals.agent == 'active')].score.mean()
-        np.testing.assert_allclose(dashed.get_ydata(), means)
+        np.testing.assert_allclose(dashed.get_ydata(), 1)
+        assert finals[(finals.task == task) & (finals.agent == 'active')].score.tolist() == [1, 1]
 
 
 def test_families_learn_from_data_collected_with_these_weights():
@@ -279,7 +279,7 @@ def test_a_bar_of_few_pairs_is_beside_the_active_agents_of_these_pairs(study):
     keys = list(zip(metrics.agent, metrics.pair_seed))
     metrics = metrics[[key in gains for key in keys]]
     scores = [reference.random_score(task) + gains[key] for key in keys if key in gains]
-    found = overview.relative(dataclasses.replace(study, metrics=metrics.assign(score=scores)))
+    found = grids.relative(dataclasses.replace(study, metrics=metrics.assign(score=scores)))
     axes = Figure().subplots()
     overview.bars(axes, found, ['passive_10'], [task])
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([1])
@@ -317,20 +317,21 @@ def test_scores_over_added_data_are_of_the_pairs_of_the_agents_that_add(study):
     kept = dataclasses.replace(study, runs=runs, metrics=study.metrics[study.metrics.run_id.isin(runs.run_id)])
     entry = catalogue.ENTRIES['figure_S15']
     axes = entry.make(entry.of(kept)).axes[0]
-    assert line(axes, 'active').get_label() == 'Active (1 seed)'
+    assert line(axes, 'active').get_label() == 'Active (1 run)'
 
 
-def test_units_of_scores_over_added_data_are_those_of_all_pairs(study):
+def test_units_of_scores_over_added_data_are_those_of_the_pairs_that_are_drawn(study):
+    """Active of the pair that is drawn scores three times as much as the other one."""
     is_better = (study.metrics.agent == 'active') & (study.metrics.pair_seed == 1)
     metrics = study.metrics.assign(score=study.metrics.score.where(~is_better, 3 * study.metrics.score))
     kept = metrics[~metrics.agent.isin(agents.group('interacting')) | (metrics.pair_seed == 1)]
     runs = study.runs[study.runs.run_id.isin(kept.run_id)]
     entry = catalogue.ENTRIES['figure_S15']
     axes = entry.make(entry.of(dataclasses.replace(study, runs=runs, metrics=kept))).axes[0]
-    finals = stats.normalised(stats.final(kept, 'score'), reference.random_score)
-    own = finals[(finals.agent == 'active') & (finals.pair_seed == 1)].score.mean()
-    assert own > 1.2
-    np.testing.assert_allclose(line(axes, 'active').get_ydata(), own)
+    of_pair = stats.final(kept[kept.pair_seed == 1], 'score')
+    finals = stats.normalised(of_pair, reference.random_score)
+    np.testing.assert_allclose(line(axes, 'active').get_ydata(), 1)
+    np.testing.assert_allclose(line(axes, 'passive').get_ydata(), finals[finals.agent == 'passive'].score.mean())
 
 
 def test_a_sweep_without_neighbours_has_marks_alone(study):

@@ -199,13 +199,13 @@ LATER_AGENTS = ('active_stopped', 'tandem_alpha_1e-2', 'tandem_alpha_1e-4', *sca
 IDS = {
     ('smoke', 'base_agent'): '09228b36e5cd0312', ('smoke', 'toy_maze'): 'e83d91d8f26d38ba',
     ('smoke', 'study'): '64b72d7145fe4818', ('laptop', 'base_agent'): '578ecc16eb97ef0f',
-    ('laptop', 'toy_maze'): 'cf8a93c06a1da950', ('laptop', 'study'): '3aa166d436c8814d',
+    ('laptop', 'toy_maze'): 'cf8a93c06a1da950', ('laptop', 'study'): 'a36cd4fdc8af9542',
     ('paper', 'base_agent'): '0a0aa772402a80f6', ('paper', 'toy_maze'): 'ed88001b7a412f52',
     ('paper', 'study'): 'd130c6bf8ee38899',
 }  # fmt: skip
 
 ALL_IDS = {
-    ('smoke', 'study'): '29ec08d3335a3bd0', ('laptop', 'study'): 'ac2569a8d7bdd657',
+    ('smoke', 'study'): '29ec08d3335a3bd0', ('laptop', 'study'): '24cc8067441386d8',
     ('paper', 'study'): 'ef55d14e9428844f',
 }  # fmt: skip
 
@@ -272,8 +272,8 @@ def test_planned_runs_are_not_the_optional_ones():
     assert {spec.agent for spec in specs if spec.pair_seed == 10} == {*agents.group('compared'), *in_the_second_tier}
     further = [spec for spec in specs if spec.task in scales.FURTHER]
     assert len(specs) - len(further) == 21 + 6 * 10 + 2 * len(in_the_second_tier)
-    assert {spec.agent for spec in further} == {*agents.group('compared'), 'passive_auto'}
-    assert len(further) == 4 * (5 * 3 + 2)  # four tasks: five pairs of the compared agents, two of + auto
+    assert {spec.agent for spec in further} == {*agents.group('compared'), 'passive_auto', 'passive_10'}
+    assert len(further) == 4 * (5 * 3 + 4 + 2)  # four tasks: five pairs of the compared agents, four of + auto, two of + 10 %
     assert len(plan.specs('study', laptop, optional=True)) == 507
 
 

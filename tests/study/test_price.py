@@ -135,7 +135,7 @@ def test_without_runs_of_the_agent_nothing_is_said():
     found = made(scores, ADDED)
     wanted = tuple(plan.make(price.AGENT, task, 10, LAPTOP, 'study') for task in scales.MAIN)
     found = dataclasses.replace(found, specs=(*found.specs, *wanted))
-    assert (price.compared(found).verdict == claims.NO_RUNS).all()
+    assert (price.compared(found).verdict == claims.NO_PAIRS).all()
     table = price.table(found, AGENTS).set_index('agent')
     assert (table.pairs[agents.get(price.AGENT).label] == 0).all() and (table.pairs['Passive'] == 1).all()
 

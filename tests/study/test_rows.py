@@ -55,7 +55,7 @@ def test_an_agent_is_one_row(slow_learner, tiny, quick, tmp_path):
     archive.add(specs, store, tmp_path, 'study')
     entry = catalogue.ENTRIES['figure_3']
     found = entry.of(archive.load(specs, tmp_path, 'study', scale='smoke'))
-    assert 'Active-slow (1 seed)' in text(entry.make(found))
+    assert 'Active-slow (1 run)' in text(entry.make(found))
     assert 'Active-slow' in captions.caption(entry, found)
 
 

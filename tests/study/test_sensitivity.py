@@ -63,4 +63,4 @@ def test_claims_change_with_the_share(study):
     assert [list(found.id) for found in at.values()] == [['C1'] * 2 + ['C2'] * 2 + ['C3'] * 2] * 2
     assert at[0.05].verdict[0] == 'supported'
     assert at[1.0].verdict[0] == 'contradicted'
-    assert at[0.05].verdict[1] == 'no runs'  # there is no Tandem
+    assert at[0.05].verdict[1] == 'no pairs'  # there is no Tandem

@@ -59,5 +59,5 @@ def test_claims_about_steps_ask_for_most_of_them():
     found = claims.table(metrics, ids=('P2', 'P3'), traces=pd.concat(pairs)).set_index('statistic')
     row = found.loc[f'Passive: {claims.KNOWN}']
     assert (row.verdict, row.pairs, row.estimate) == ('supported', 6, pytest.approx(0.99))
-    assert found.loc[f'Tandem: {claims.KNOWN}'].verdict == 'no runs'
+    assert found.loc[f'Tandem: {claims.KNOWN}'].verdict == 'no pairs'
     assert comparisons.of_steps('passive', steps.known_failures, '').above == 0.5

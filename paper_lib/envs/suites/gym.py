@@ -68,7 +68,8 @@ class Simulator:
             height, width = self._image.space.shape[:2]
             self._rows, self._columns = nearest(task.image, height)[:, None], nearest(task.image, width)
             image = (task.image, task.image, 3)
-        self.spaces = Spaces(_sizes(self._parts), image, size, discrete)
+        start = int(self._control.start) if discrete else 0
+        self.spaces = Spaces(_sizes(self._parts), image, size, discrete, start)
 
     def reset(self, seeds: np.random.SeedSequence) -> None:
         seed = int(seeds.generate_state(1)[0]) % 2**31  # some environments take no larger seed
@@ -98,7 +99,7 @@ class Simulator:
     def _decode(self, action):
         """The environment's own action for an index, or for a vector (A,) in [-1, 1]."""
         if self.spaces.discrete:
-            return int(self._control.start) + action
+            return self.spaces.start + action
         space = self._control
         value = self._middle + self._half * action.reshape(space.shape)
         return value.astype(space.dtype).clip(space.low, space.high)
