@@ -168,16 +168,16 @@ def caption(
     what = [
         f'**{title}.**' if title else '',
         unwrapped(entry.text.format(**_words(frames))),
-        _pairs_with(entry),
-        f'Scale {frames.scale}: {_tasks(frames.tasks)}. {counts(drawn)}.',
-        exploratory(frames),
+        _pairs_with(entry, frames),
+        f'Scale {frames.scale}: {_tasks(drawn.tasks)}. {counts(drawn)}.',
+        exploratory(drawn),
         fewer_pairs(drawn) if '{band}' in entry.text else '',
         published.summary(frames) if entry.name == 'figure_base_agent' else '',
         f'{frames.warning}.' if frames.warning else '',
         _planned_missing(entry, frames, costs['yes']),
     ]
     how = [
-        f'Budgets: {"; ".join(_sizes(frames))}.',
+        f'Budgets: {"; ".join(_sizes(drawn))}.',
         in_paper(entry, frames),
         *dict.fromkeys(published.goal(spec) for spec in frames.specs),
         *dict.fromkeys(published.collected_for(spec) for spec in frames.specs),
@@ -189,9 +189,9 @@ def caption(
     return '\n\n'.join(' '.join(filter(None, sentences)) for sentences in (what, how))
 
 
-def _pairs_with(entry: Entry) -> str:
+def _pairs_with(entry: Entry, frames: Frames) -> str:
     """A sentence on the pairs that are left out, since an agent is only compared with others of its pairs."""
-    if not entry.paired:
+    if not frames.archived_agents.intersection(agents.group(*entry.paired)):
         return ''
     labels = [agents.get(name).label for name in agents.group(*entry.paired)]
     return f'Only pairs are drawn in which {"one of " if len(labels) > 1 else ""}{listed(labels)} has run.'

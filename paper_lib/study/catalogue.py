@@ -51,7 +51,8 @@ class Entry:
     fits: Callable[[Task], Any] | None = None  # which tasks can be shown in place of the paper's; None: all
     about: tuple[str, ...] = ()  # agents or groups that it is about, if others stand beside them only to compare
     tested: bool = False  # exploratory tasks are left out, if there are others
-    # Agents or groups. Pairs in which none of them is planned are left out, and so are those in which none has run yet.
+    # Agents or groups. Pairs in which none of them is planned are left out. Once one of them has run in any pair, the
+    # others are not drawn. (): all pairs are drawn.
     paired: tuple[str, ...] = ()
 
     @property
