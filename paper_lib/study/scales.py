@@ -160,6 +160,7 @@ LAPTOP_SCALE = Scale(
             Planned('study', FURTHER, ('passive_auto',), 2, first=40),
             Planned('study', FURTHER, ('passive_10', 'passive_auto'), 2, first=43),
             Planned('study', FURTHER, ('active_expl', 'passive_expl'), 3, first=42, unasked=0),
+            Planned('study', FURTHER[:2], ('active_expl', 'passive_expl'), 1, first=43),
             # T4.
             Planned('study', MAIN, ALPHAS, 2, first=20, unasked=0),
             Planned('study', MAIN, ('thresholds',), 3, first=20, unasked=0),

@@ -272,8 +272,9 @@ def test_planned_runs_are_not_the_optional_ones():
     assert {spec.agent for spec in specs if spec.pair_seed == 10} == {*agents.group('compared'), *in_the_second_tier}
     further = [spec for spec in specs if spec.task in scales.FURTHER]
     assert len(specs) - len(further) == 21 + 6 * 10 + 2 * len(in_the_second_tier)
-    assert {spec.agent for spec in further} == {*agents.group('compared'), 'passive_auto', 'passive_10'}
-    assert len(further) == 4 * (5 * 3 + 4 + 2)  # tasks x (pairs of the compared agents, of + auto, of + 10 %)
+    remedies = {'passive_auto', 'passive_10', 'active_expl', 'passive_expl'}
+    assert {spec.agent for spec in further} == remedies.union(agents.group('compared'))
+    assert len(further) == 2 * 2 + 4 * (5 * 3 + 4 + 2)  # explorers; compared agents, + auto, + 10 %
     assert len(plan.specs('study', laptop, optional=True)) == 507
 
 
