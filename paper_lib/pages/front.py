@@ -28,9 +28,9 @@ from paper_lib.study.catalogue import Entry
 from paper_lib.study.names import listed, unwrapped
 
 RUN_IT = 'Run it, or try your own data'
-QUESTION = """<b>Active</b> learns a task with a world model from data that it collects itself. Does an agent learn it
-    as well that never acts, but learns from Active's finished recording (<b>Passive</b>) or from its batches in the
-    same order (<b>Tandem</b>)? The paper says that it does not."""
+QUESTION = """<b>Active</b> learns a task with a world model from data that it collects itself. Does an agent that never
+    acts learn as well from Active's finished recording (<b>Passive</b>) or from its batches in the same order
+    (<b>Tandem</b>)? The paper says no."""
 CAUTION = """There is one row for each claim: its primary row. {results} say what it compares, and have all other rows.
     A pair is an Active agent and the agents that learn from its data. The estimate is the mean over tasks of the mean
     difference within pairs. (For C10 it is the smallest
