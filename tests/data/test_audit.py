@@ -8,7 +8,7 @@ import toy
 from paper_lib import cli, envs
 from paper_lib.contract import tasks
 from paper_lib.data import formats
-from paper_lib.data.audit import ENOUGH, ERROR, KINDS, NOTE, audit
+from paper_lib.data.audit import ENOUGH, ERROR, KINDS, NOTE, audit, table
 from paper_lib.data.columns import Arrays
 from paper_lib.data.store import Store
 
@@ -99,6 +99,13 @@ def test_a_last_observation_that_is_already_the_next_first_one(task):
     arrays[key][borders(arrays) - 1] = arrays[key][borders(arrays)]
     found = findings(arrays)['shifted_flags']
     assert '1 row before is_first' in found.value and set(found.rows) <= set(borders(arrays))
+
+
+def test_what_concerns_all_rows_says_so():
+    arrays = record(WALKER)
+    arrays['vector'][:, 2] = 1
+    (row,) = [row for row in table([*findings(arrays).values()]) if row['kind'] == 'constant_dimension']
+    assert (row['count'], row['rows']) == ('all', 'all')
 
 
 def test_where_resets_do_not_show_it_says_so():

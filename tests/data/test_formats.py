@@ -239,6 +239,13 @@ def bad_files(folder):
     listed = json.dumps({'type': 'Dict', 'subspaces': [1]})
     (folder / 'listed/metadata.json').write_text(json.dumps({'observation_space': listed, 'action_space': listed}))
     yield folder / 'listed', 'a space of the kind Dict cannot be used; must be Box'
+    (folder / 'stacked').mkdir()
+    stacked, action = (
+        json.dumps({'type': 'Box', 'shape': shape, 'dtype': kind, 'low': 0, 'high': 1})
+        for shape, kind in (((4, 84, 84), 'uint8'), ((2,), 'float32'))
+    )
+    (folder / 'stacked/metadata.json').write_text(json.dumps({'observation_space': stacked, 'action_space': action}))
+    yield folder / 'stacked', 'observations: uint8 of shape (4, 84, 84); must be uint8 of H x W'
     nothing = json.dumps({'type': 'Dict', 'subspaces': {}})
     for name, words in (('observation', 'actions must be Discrete or a Box'), ('action', 'observes nothing')):
         box = json.dumps({'type': 'Box', 'dtype': 'float32', 'shape': [1], 'low': [-1], 'high': [1]})
