@@ -1,6 +1,7 @@
 """The command that says what a recording is worth to agents that only learn from it."""
 
 import dataclasses
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,7 +73,7 @@ class Diagnose:
         refuse_run(self.data, Store(self.runs).root)
         values = {'agents': self.agents, 'scale': self.scale, 'budget': self.budget, 'workers': self.workers}
         name = formats.title(self.data)
-        place = Path(self.data).expanduser()
+        place = Path(os.path.expanduser(self.data))
         data = str(place.resolve()) if place.exists() else self.data
         if not self.env:
             return Order(name, data, formats.read(self.data), **values)

@@ -339,7 +339,7 @@ def _check_one_hot(columns: Columns, name: str) -> None:
     No agent here takes such actions. An episode may have a row of zeros where nothing is chosen.
     """
     values = columns.whole(name).reshape(columns.kinds[name].shape[0], -1)
-    wrong = np.flatnonzero((np.count_nonzero(values, axis=1) > 1) | (np.abs(values.sum(axis=1)) > 1))
+    wrong = np.flatnonzero(~np.isin(values, (0, 1)).all(axis=1) | (values.sum(axis=1) > 1))
     if len(wrong):
         row = values[wrong[0]].astype(int).tolist()
         raise UserError(f'{columns.where}{name}: row {wrong[0]} is {row}; integers must be one number of an action a '

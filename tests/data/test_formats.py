@@ -1,6 +1,7 @@
 """Every format gives the same steps, and what cannot be read is one line."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -433,10 +434,12 @@ def test_integers_of_several_components_are_refused_unless_they_are_one_hot(tmp_
     one_hot = np.eye(3, dtype=np.int64)[np.arange(len(arrays['actions'])) % 3]
     np.savez(tmp_path / 'mine.npz', **arrays | {'actions': one_hot})
     assert whole(formats.read(tmp_path / 'mine.npz'))['action'].shape[1] == 3
-    one_hot[4] = [1, 0, 2]
-    np.savez(tmp_path / 'mine.npz', **arrays | {'actions': one_hot})
-    with pytest.raises(UserError, match=r'actions: row 4 is \[1, 0, 2\]; integers must be one number of an action'):
-        formats.read(tmp_path / 'mine.npz')
+    for row in ([1, 0, 2], [-1, 0, 0], [1, 1, 0]):
+        one_hot[4] = row
+        np.savez(tmp_path / 'mine.npz', **arrays | {'actions': one_hot})
+        words = re.escape(f'actions: row 4 is {row}; integers must be one number of an action')
+        with pytest.raises(UserError, match=words):
+            formats.read(tmp_path / 'mine.npz')
 
 
 @pytest.mark.parametrize('value', [0.5, np.nan, 3])
