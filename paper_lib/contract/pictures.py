@@ -8,6 +8,9 @@ def is_picture(shape: tuple[int, ...], dtype: object) -> bool:
     return np.dtype(dtype) == np.uint8 and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3)))
 
 
+IMAGES = 'uint8 of H x W, H x W x 1 or H x W x 3 for images, at most two axes for vectors'  # what may be observed
+
+
 def nearest(size: int, side: int) -> np.ndarray:
     """(size,) ints: the nearest of `side` cells for each of `size` pixels along one side of an image."""
     return (2 * np.arange(size) + 1) * side // (2 * size)

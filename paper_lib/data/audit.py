@@ -73,7 +73,7 @@ class Finding:
 
     kind: str
     severity: str
-    count: int  # how many rows it concerns
+    count: int  # how many rows it concerns; 0: it is about all of them
     rows: tuple[int, ...]  # the first of them
     places: tuple[str, ...]  # the episode of each of these, and the step in it; none if several envs recorded
     value: str  # what was found there
@@ -401,6 +401,6 @@ def table(findings: list[Finding]) -> list[dict[str, Any]]:
         listed = ' '.join(map(str, finding.rows[:4]))
         more = f' ... ({finding.count:,})' if finding.count > 4 else ''
         place = ''.join(finding.places[:1]) + ' ...' * (len(finding.places) > 1)
-        of_rows = {'count': finding.count or 'all', 'rows': listed + more or 'all', 'places': place}
+        of_rows = {'rows': listed + more or 'all', 'places': place}
         rows.append(dataclasses.asdict(finding) | of_rows)
     return rows

@@ -202,6 +202,8 @@ class _FlatRows:
         row = 0
         for (piece,) in self.archive.pieces('actions'):
             ends = self.ends[row : row + len(piece)]
+            if not self.behind:  # no action follows the last step of an episode, whatever stands there
+                piece = np.where(ends.reshape(-1, *[1] * (piece.ndim - 1)), self.wanted.start, piece)
             values = _vectors(piece, self.size, self.wanted.start, self.archive.where, row)
             if self.behind:
                 yield np.insert(values, np.flatnonzero(ends) + 1, 0, axis=0)
@@ -263,8 +265,8 @@ def folder_of_episodes(path: Path, files: list[Path], wanted: Wanted) -> Steps:
         elif key == 'reward':
             yield single_precision(episode.whole('reward').reshape(steps, -1)[:, 0])
         elif key == 'action':
-            values = _vectors(episode.whole('action'), size, wanted.start, episode.where, 0)
-            yield np.append(values[1:], np.zeros_like(values[:1]), axis=0)
+            values = _vectors(episode.whole('action')[1:], size, wanted.start, episode.where, 1)
+            yield np.append(values, np.zeros((1, size), np.float32), axis=0)
         else:
             for (piece,) in episode.pieces(name):
                 yield picture(piece, wanted.side) if key == 'image' else single_precision(piece)

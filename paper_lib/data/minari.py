@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paper_lib.contract.errors import UserError
-from paper_lib.contract.pictures import is_picture
+from paper_lib.contract.pictures import IMAGES, is_picture
 from paper_lib.data.replay import packed_flags
 from paper_lib.data.steps import Steps, Wanted, one_hot, picture, single_precision
 
@@ -65,8 +65,7 @@ class Space(NamedTuple):
             return single_precision(values)
         parts = []
         for column, (count, start) in enumerate(zip(self.sizes, self.starts)):
-            chosen = values[:, column].astype(np.float64)  # a difference of small integers may overflow
-            parts.append(one_hot(chosen - start, count, where, 0))
+            parts.append(one_hot(values[:, column], count, where, 0, start))
         return np.concatenate(parts, axis=1)
 
 
@@ -100,8 +99,7 @@ def read(folder: Path, wanted: Wanted) -> Steps:
     for space in parts:
         if len(space.shape) > 2:
             name = '/'.join(space.path) or 'observations'
-            raise UserError(f'{where}{name}: {np.dtype(space.dtype)} of shape {space.shape}; must be uint8 of H x W, '
-                            'H x W x 1 or H x W x 3 for images, at most two axes for vectors')  # fmt: skip
+            raise UserError(f'{where}{name}: {np.dtype(space.dtype)} of shape {space.shape}; must be {IMAGES}')
     if len(images) > 1:
         raise UserError(f'{where}observes {len(images)} images; an agent takes one')
     episodes = _opened(folder, metadata)

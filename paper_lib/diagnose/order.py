@@ -135,7 +135,7 @@ def doubts(order: Order, cover: coverage.Coverage, discrete: bool) -> tuple[str,
     if discrete:
         found.append('Actions are discrete, and those of the known runs are continuous.')
     if cover.returns[0] == cover.returns[2]:
-        found.append('All episodes have the same return, so there is no good one to fall behind.')
+        found.append('All episodes have the same return, so none shows what a good one earns.')
     return tuple(found)
 
 

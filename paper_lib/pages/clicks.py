@@ -49,7 +49,8 @@ def render(task: str, scale: str) -> str:
     low, high = header['losses']
     words = {name: header[name] for name in ('every', 'ahead', 'pair_seed')}
     words |= {'low': low, 'high': high, 'runs': ', '.join(map(html.escape, header['runs']))}
-    words |= {'scores': conclusion.scores(header['runs'], scale), 'count': header['arrays']['starts'][1][0]}
+    _, (count, *_) = header['arrays']['starts']  # type, shape
+    words |= {'scores': conclusion.scores(header['runs'], scale), 'count': count}
     stem = layout.clickable(task)
     title = layout.called(stem)
     body = '\n'.join(

@@ -31,19 +31,18 @@ RUN_IT = 'Run it, or try your own data'
 QUESTION = """<b>Active</b> learns a task with a world model from data that it collects itself. Does an agent that never
     acts learn as well from Active's finished recording (<b>Passive</b>) or from its batches in the same order
     (<b>Tandem</b>)? The paper says no."""
-CAUTION = """There is one row for each claim: its primary row. {results} say what it compares, and have all other rows.
-    A pair is an Active agent and the agents that learn from its data. The estimate is the mean over tasks of the mean
-    difference within pairs. (For C10 it is the smallest
-    distance of a curve of scores from Active's; for C12 it is a rank correlation; for P2 and P3 it is a share of steps
-    that should be above 0.5; their rows were defined after three pairs, when only the steps of the first pair had been
-    looked at. They could hardly fail, since by definition few steps of any agent are unusual.) P9 follows from C1 where
-    Passive is level with Active at first. Value errors are in units of Active's mean discounted return, reward errors
-    in units of its mean reward of a step, and world-model losses are compared by the log of their ratio. A claim is
-    supported only if the whole interval lies inside the range that the claim names, and contradicted only if it lies
-    wholly outside; in both cases p, adjusted for all claims, must be below 0.05 (C10 is exact and has no p). The
-    interval is that of a sign-flip test. Undecided is no evidence against a claim, and a row of fewer pairs than are
-    planned is an interim result. P5 is an experiment that the paper leaves for future work; the claim is ours.
-    {glossary} explains the words."""
+CAUTION = """There is one row for each claim: its primary row. {results} say what it compares, and have all other
+    rows. A pair is an Active agent and the agents that learn from its data. The estimate is the mean over tasks of the
+    mean difference within pairs. (For C10 it is the smallest distance of a curve of scores from Active's; for C12 it is
+    a rank correlation; for P2 and P3 it is a share of steps that should be above 0.5; their rows were defined after
+    three pairs, when only the steps of the first pair had been looked at. They could hardly fail, since by definition
+    few steps of any agent are unusual.) P9 follows from C1 where Passive is level with Active at first. Value errors
+    are in units of Active's mean discounted return, reward errors in units of its mean reward of a step, and
+    world-model losses are compared by the log of their ratio. A claim is supported only if the whole interval lies
+    inside the range that the claim names, and contradicted only if it lies wholly outside; in both cases p, adjusted
+    for all claims, must be below 0.05 (C10 is exact and has no p). The interval is that of a sign-flip test. Undecided
+    is no evidence against a claim, and a row of fewer pairs than are planned is an interim result. P5 is an experiment
+    that the paper leaves for future work; the claim is ours. {glossary} explains the words."""
 COMMANDS = """# Install what is needed (1.6 GB), and draw these figures; {trains}.
 make figures{scale}
 export PATH=$PWD/.venv/bin:$PATH
@@ -145,10 +144,10 @@ def _glossary(words: str) -> str:
 
 
 def _links() -> str:
-    """Links to the paper, and to places on this page."""
+    """Links to the paper, to README.md, and to places on this page."""
     targets = {
         'Paper': paper.ADDRESS,
-        'Repository': f'{layout.document("README")}.html',
+        'README': f'{layout.document("README")}.html',
         'Figures': '#figures',
         'Run it': f'#{layout.anchor(RUN_IT)}',
         'Notebooks': '#notebooks',

@@ -90,8 +90,8 @@ def anchor(text: str) -> str:
     return re.sub(r'[^a-z0-9]+', '-', plain).strip('-')
 
 
-def export(cells: list[Any], metadata: Any) -> str:
-    """HTML of some cells, with headings that link to themselves."""
+def export(cells: list[Any], metadata: Any, has_code: bool = True) -> str:
+    """HTML of some cells, with headings that link to themselves. Without `has_code`, it has no code."""
     from nbconvert import HTMLExporter
     from nbformat.v4 import new_notebook
 
@@ -102,6 +102,7 @@ def export(cells: list[Any], metadata: Any) -> str:
         exclude_input_prompt=True,
         exclude_output_prompt=True,
         exclude_anchor_links=True,
+        exclude_input=not has_code,
     )
     body, _ = exporter.from_notebook_node(new_notebook(cells=cells, metadata=metadata))
     body = re.sub(r' id="cell-id=[^"]*"', '', body)

@@ -9,7 +9,6 @@ from typing import Any
 from paper_lib.pages import documents, layout
 
 IMAGE = re.compile(r'src="data:image/png;base64,([^"]*)"')
-INPUT = re.compile(r'<div class="input">.*?</pre></div>\s*</div>\s*</div>\s*</div>', re.DOTALL)
 
 
 def render(notebook: Any, name: str, folder: Path, scale: str) -> str:
@@ -25,11 +24,12 @@ def render(notebook: Any, name: str, folder: Path, scale: str) -> str:
     has_figure = False
     for cells in _sections(notebook.cells):
         kept = [cell for cell in map(_cleaned, cells) if _is_shown(cell)]
-        body = documents.targets(layout.export(kept, notebook.metadata), 'notebooks', scale)
+        is_outcome = any('class="outcome"' in str(cell.get('outputs', '')) for cell in kept)
+        body = documents.targets(layout.export(kept, notebook.metadata, not is_outcome), 'notebooks', scale)
         body = _linked(body, folder)
         has_figure = has_figure or '<img' in body
-        if 'class="outcome"' in body and parts and '</p>' in parts[0]:
-            boxed = INPUT.sub('', re.sub('<h2.*?</h2>', '', body, count=1))
+        if is_outcome and parts and '</p>' in parts[0]:
+            boxed = re.sub('<h2.*?</h2>', '', body, count=1)
             parts[0] = parts[0].replace('</p>', f'</p><aside><b>What came out here</b>{boxed}</aside>', 1)
             continue
         is_open = has_figure or '<h1' in body

@@ -29,7 +29,7 @@ from paper_lib.study.paper import PAPER_TASKS
 WITHIN = f'from resampling within tasks; there is none if a task has fewer than {stats.FEWEST} runs'
 BAND = """Thin lines: single runs. Thick: their mean. Band: 95 % bootstrap interval of the mean, if there are four
     runs or more."""
-UNIT = 'of the Active runs shown (where Passive is shown too, of those that it learned from)'
+UNIT = 'of the Active runs from which Passive learned (on a task without Passive: of all Active runs)'
 NORMALISED = f"""Scores are normalised per task: 0 is the score of random actions, and 1 is the mean final score {UNIT}.
     Means leave out tasks on which Active is no better than random."""
 NORMALISED_LOSS = f'Losses are normalised per task: 1 is the mean final loss {UNIT}.'
@@ -37,6 +37,7 @@ SCHEDULES = """{fixed}: data are added at this rate, but none at the end of trai
     {adaptive}: data are added only if the OOD ratio is above the number in the name."""
 WEIGHTS = """Large marks: means{joined}. Dots: runs. Bars: 95 % bootstrap interval of the mean, if there are four runs
     or more. Dashed: {active.label} at weight 0 of the same pair."""
+RELATIVE = 'Left out are pairs without this Active, and tasks on which it is no better than random.'
 JOINED = '; a line joins neighbouring weights that have runs'
 BASELINE = 'Dashed: mean of the {active.label} agent, which collects for the task.'
 NOT_KNOWN = MappingProxyType({'yes': 'them', 'all': 'them'})
@@ -66,14 +67,15 @@ def _words(frames: Frames) -> dict[str, Any]:
         'known_pair': claims.KNOWN_PAIR,
         'last': published.LAST,
         'margin': comparisons.MARGIN,
-        'mean_column': _mean_column(frames),
-        'mean_normalised': f'Only scores are normalised. {unwrapped(NORMALISED)}' if _mean_column(frames) else '',
-        'shared': unwrapped(SHARED),
+        'mean_column': _mean('Last column', frames),
+        'mean_panel': _mean('Last panel', frames),
+        'mean_normalised': f'Only scores are normalised. {unwrapped(NORMALISED)}' if len(frames.tasks) > 1 else '',
         'normalised': unwrapped(NORMALISED),
         'offline': offline,
         'normalised_loss': NORMALISED_LOSS,
         'outlier': OUTLIER,
         'schedules': unwrapped(schedules),
+        'relative': RELATIVE,
         'thresholds': 'Dotted: the threshold of an adaptive schedule.',
         'published_visits': listed([f'{visits:g}' for visits in visitation.PUBLISHED.values()]),
         'percentile': steps.PERCENTILE,
@@ -83,7 +85,6 @@ def _words(frames: Frames) -> dict[str, Any]:
         'stretches': _stretches(frames),
         'share': f'{100 * stats.LAST:g} %',
         'weights': unwrapped(WEIGHTS).format(**agents.AGENTS, joined=JOINED if _has_neighbours(frames) else ''),
-        'within': WITHIN,
         'world_models': '. '.join(f'{row.label}: {row.about}' for row in models),
     }
     return agents.AGENTS | shared
@@ -96,11 +97,11 @@ def _further(frames: Frames) -> str:
     return f'Further tasks have fewer than {word(offline.FEWEST_PAIRS)} pairs, and no measure is judged by them.'
 
 
-def _mean_column(frames: Frames) -> str:
-    """A sentence on the last column of a grid; '' where there is one task, and so no mean over tasks."""
+def _mean(place: str, frames: Frames) -> str:
+    """Sentences on the last column or panel of a grid; '' where there is one task, and so no mean over tasks."""
     if len(frames.tasks) == 1:
         return ''
-    return f'Last column: mean over shared tasks, and its 95 % interval ({WITHIN}). {unwrapped(SHARED)}'
+    return f'{place}: mean over shared tasks, and its 95 % interval ({WITHIN}). {unwrapped(SHARED)}'
 
 
 def _has_neighbours(frames: Frames) -> bool:
@@ -167,7 +168,7 @@ def caption(
     title = '. '.join(filter(None, [entry.called, entry.title]))
     what = [
         f'**{title}.**' if title else '',
-        unwrapped(entry.text.format(**_words(frames))),
+        unwrapped(entry.text.format(**_words(drawn))),
         _pairs_with(entry, frames),
         f'Scale {frames.scale}: {_tasks(drawn.tasks)}. {counts(drawn)}.',
         exploratory(drawn),
@@ -191,10 +192,10 @@ def caption(
 
 def _pairs_with(entry: Entry, frames: Frames) -> str:
     """A sentence on the pairs that are left out, since an agent is only compared with others of its pairs."""
-    if not frames.archived_agents.intersection(agents.group(*entry.paired)):
+    labels = [agents.get(name).label for name in entry.subject if name in frames.archived_agents]
+    if not entry.paired or not labels:
         return ''
-    labels = [agents.get(name).label for name in agents.group(*entry.paired)]
-    return f'Only pairs are drawn in which {"one of " if len(labels) > 1 else ""}{listed(labels)} has run.'
+    return f'Only the pairs in which {listed(labels, "or")} has run are drawn, and set the units.'
 
 
 def _planned_missing(entry: Entry, frames: Frames, cost: str) -> str:
@@ -295,7 +296,7 @@ def fewer_pairs(frames: Frames) -> str:
             parts.append(f'{listed(labels)} on {task}: {_seeds(seeds)}, in which Active ends at a score of {ends}')
     if not parts:
         return ''
-    return f'Compare agents with Active in their own pairs, where these are fewer. {"; ".join(parts)}.'
+    return f'Some agents have run in fewer pairs than Active. Compare them with Active there: {"; ".join(parts)}.'
 
 
 def _score(value: float) -> str:

@@ -51,9 +51,9 @@ class Entry:
     fits: Callable[[Task], Any] | None = None  # which tasks can be shown in place of the paper's; None: all
     about: tuple[str, ...] = ()  # agents or groups that it is about, if others stand beside them only to compare
     tested: bool = False  # exploratory tasks are left out, if there are others
-    # Agents or groups. Pairs in which none of them is planned are left out. Once one of them has run in any pair, the
-    # others are not drawn. (): all pairs are drawn.
-    paired: tuple[str, ...] = ()
+    # Whether pairs are left out in which none of the agents that it is about is planned. Once one of these has run,
+    # pairs in which none has run are not drawn.
+    paired: bool = False
 
     @property
     def is_figure(self) -> bool:
@@ -156,8 +156,9 @@ class Entry:
         specs = list(specs)
         own, shown_tasks = self.agents, self.over(specs, optional, exploratory)
         found = [spec for spec in specs if spec.agent in own and spec.task in shown_tasks]
+        found = [spec for spec in found if scales.takes(own, spec.pair_seed)]
         if self.paired:
-            kept = {(spec.task, spec.pair_seed) for spec in found if spec.agent in agents.group(*self.paired)}
+            kept = {(spec.task, spec.pair_seed) for spec in found if spec.agent in self.subject}
             found = [spec for spec in found if (spec.task, spec.pair_seed) in kept]
         in_pair = collections.Counter((spec.task, spec.pair_seed) for spec in found)
 
@@ -171,13 +172,17 @@ class Entry:
         shown = self.part(frames.specs, frames.optional, frames.exploratory)
         return frames.of({spec.run_id for spec in shown}, 'run_id')
 
-    def drawn(self, frames: Frames) -> Frames:
-        """The part of these frames that is drawn: if it is `paired`, the pairs in which one of those agents has run."""
-        return frames.of_pairs(agents.group(*self.paired)) if self.paired else frames
+    def drawn(self, frames: Frames, names: Sequence[str] = ()) -> Frames:
+        """The part that is drawn with these agents: if it is `paired`, that of the pairs in which one has run.
+
+        Only agents that it is about count.
+        """
+        return frames.of_pairs({*self.subject}.intersection(names or self.agents)) if self.paired else frames
 
     def make(self, frames: Frames, names: Sequence[str] = ()) -> 'Figure | pd.DataFrame':
         """The figure or the table of these frames, with these agents; without `names`, with all of its own."""
-        return self.draw(dataclasses.replace(self.drawn(frames), subject=tuple(self.subject)), names or self.agents)
+        drawn = dataclasses.replace(self.drawn(frames, names), subject=tuple(self.subject))
+        return self.draw(drawn, names or self.agents)
 
 
 def _draw(function: str, frames: Frames, names: Sequence[str], **options: Any) -> 'Figure | pd.DataFrame':
@@ -226,6 +231,7 @@ INTERACTING = ('active', 'passive', 'interacting')
 BOUGHT = ('active', *price.FIXED, 'passive_auto', price.AGENT)
 STARTS = ('compared', 'initial_weights')
 EXPLORED = ('active', 'exploration', 'passive_expl_same')
+OTHER_THRESHOLDS = tuple(name for name in agents.group('thresholds') if name != 'passive_auto')
 
 ROWS = (
     Entry(
@@ -236,7 +242,7 @@ ROWS = (
         _draws('figures.beside_published'),
         title='Our agent beside the published DreamerV3',
         text="""Episode score of our agent over the scores that the author of DreamerV3 published for v1 at size S
-        (grey; danijar/dreamerv3 at commit 423291a). Dashed: mean of the published seeds. Black bar: their range at
+        (grey; danijar/dreamerv3 at commit 423291a). Dashed: mean of the published runs. Black bar: their range at
         {at:,} steps. Dotted: an agent that ends below this line does not work as it should. Each of our points is the
         mean of 4 evaluation episodes; each published point is one or two training episodes. {band} The losses, the
         actor's gradient (through the learned dynamics) and the number of updates per agent step (0.5) are v1's. This
@@ -250,7 +256,7 @@ ROWS = (
         _of_frames(published.table),
         title='Our agent beside the published scores',
         text="""Mean score of the last {last} evaluations up to {at:,} environment steps, the range of the published
-        seeds there, and where our mean lies.""",
+        runs there, and where our mean lies.""",
     ),
     Entry(
         'figure_1',
@@ -264,9 +270,9 @@ ROWS = (
         data, (d, hatched) agents on data of pure exploration, and (e) agents that add data of their own. 1 is
         {active.label} of the same pair (dashed). The distance from it is in units of what {active.label} gains over
         random actions, as in the claims. Bar: mean over tasks. Black line: its 95 % interval, by the sign-flip test of
-        the claims (fewer than {fewest} pairs have none). White marks: mean of each task. Dotted: {passive.label} of the
-        pairs that the bar shows. Outlined: too few pairs for a test. Tasks on which {active.label} is no better than
-        random are left out.""",
+        the claims (fewer than {fewest} pairs have none). White marks: mean of each task. Dotted: {passive.label} in
+        those of the bar's pairs in which it has run. Outlined: too few pairs for a test. Tasks on which {active.label}
+        is no better than random are left out.""",
         tested=True,
         about=('compared',),
     ),
@@ -282,7 +288,7 @@ ROWS = (
         start in the dotted square, and the red circle is the goal. Upper row: the path over the number of states per
         1 cm cell in the replay that the agent learned from (logarithmic colours; grey: never visited). Lower row: the
         path, coloured by world-model loss (logarithmic colours). Table: the median of that number over the distinct
-        cells of the path; the median of this over all final episodes and seeds; the preprint's number (1M steps, size
+        cells of the path; the median of this over all final episodes and runs; the preprint's number (1M steps, size
         S, cell size not stated; in the published version {published_visits}).""",
     ),
     Entry(
@@ -298,7 +304,7 @@ ROWS = (
         advance. The path begins at the yellow dot. Upper row: the path over the number of states per cell in the
         replay that the agent learned from (logarithmic colours; grey: never visited). Lower row: the path, coloured
         by world-model loss (logarithmic colours). Table: the median of that number over the distinct cells of the
-        path, for the path shown and over the first final episodes of all seeds.""",
+        path, for the path shown and over the first final episodes of all runs.""",
         tasks=('walker_walk-proprio',),
         fits=attrgetter('plane'),
     ),
@@ -321,7 +327,7 @@ ROWS = (
         title='The maze: how well the replay covers a path',
         text="""Median number of states per 1 cm cell in the replay that the agent learned from, over the distinct
         cells of a path of the final evaluation. shown: the path of Fig. 2 (pair seed {first}). Then the median and the
-        mean over all final episodes and seeds, and the preprint's number (1M steps, size S, cell size not stated; in
+        mean over all final episodes and runs, and the preprint's number (1M steps, size S, cell size not stated; in
         the published version {published_visits}).""",
     ),
     Entry(
@@ -364,8 +370,8 @@ ROWS = (
         STARTS,
         _curves(('score',), mean=True),
         title='Score on every task',
-        text="""Last panel: normalised mean over shared tasks, and its 95 % interval ({within}). {shared}
-        {passive.label} has initial weights of its own (the paper's Passive-diff). {normalised} {band}""",
+        text="""{mean_panel} {passive.label} has initial weights of its own (the paper's Passive-diff). {normalised}
+        {band}""",
         about=('compared',),
     ),
     Entry(
@@ -375,7 +381,7 @@ ROWS = (
         STARTS,
         _curves(('wm_loss',), mean=True),
         title='World-model loss on every task',
-        text='Last panel: normalised mean over shared tasks. {shared} {normalised_loss} {band}',
+        text='{mean_panel} {normalised_loss} {band}',
         about=('compared',),
     ),
     Entry(
@@ -392,7 +398,7 @@ ROWS = (
         tasks=HALVES,
         named=('point_mass_maze-vision',),
         about=('parts',),
-        paired=('parts',),
+        paired=True,
     ),
     Entry(
         'figure_S8',
@@ -407,7 +413,7 @@ ROWS = (
         tasks=HALVES,
         named=('point_mass_maze-vision',),
         about=('parts',),
-        paired=('parts',),
+        paired=True,
     ),
     Entry(
         'figure_S3',
@@ -450,7 +456,7 @@ ROWS = (
         tasks=FROZEN,
         named=('hopper_hop-proprio', 'quadruped_run-proprio'),
         about=('world_models',),
-        paired=('world_models',),
+        paired=True,
     ),
     Entry(
         'figure_S6',
@@ -463,7 +469,7 @@ ROWS = (
         ({passive.label}, the paper's Passive-diff). {baseline} {band}""",
         tasks=SELECTED,
         about=('initial_weights',),
-        paired=('initial_weights',),
+        paired=True,
     ),
     Entry(
         'figure_S7',
@@ -476,7 +482,7 @@ ROWS = (
         (Eq. S3). {tandem.label} has alpha 1. A line that lies on that of {active.label} hides it. {band}""",
         tasks=SELECTED,
         about=('alphas',),
-        paired=('alphas',),
+        paired=True,
     ),
     Entry(
         'figure_5',
@@ -514,7 +520,7 @@ ROWS = (
         tasks=SELECTED,
         named=('quadruped_run-vision', 'pick-place-proprio'),
         about=('exploration',),
-        paired=('exploration',),
+        paired=True,
     ),
     Entry(
         'figure_S16',
@@ -523,10 +529,10 @@ ROWS = (
         EXPLORED,
         _curves(('score',), faded=('active',), mean=True),
         title='Exploration data: score on every task',
-        text="""An agent that only explores and the agents that learn from its data. Last panel: normalised mean over
-        shared tasks, and its 95 % interval ({within}). {shared} {baseline} {normalised} {band}""",
+        text="""An agent that only explores and the agents that learn from its data. {mean_panel} {baseline}
+        {normalised} {band}""",
         about=('exploration',),
-        paired=('exploration',),
+        paired=True,
     ),
     Entry(
         'figure_S17',
@@ -535,10 +541,9 @@ ROWS = (
         EXPLORED,
         _curves(('wm_loss',), faded=('active',), mean=True),
         title='Exploration data: world-model loss on every task',
-        text="""The agents of Fig. S16. Last panel: normalised mean over shared tasks. {shared} {baseline}
-        {normalised_loss} {band}""",
+        text='The agents of Fig. S16. {mean_panel} {baseline} {normalised_loss} {band}',
         about=('exploration',),
-        paired=('exploration',),
+        paired=True,
     ),
     Entry(
         'figure_7',
@@ -547,11 +552,11 @@ ROWS = (
         ('weights',),
         _draws('grids.sweep'),
         title='How much exploration: one task',
-        text="""Final score over w_expl, the weight of the exploration reward in the reward that data are collected
-        for (0: the task alone; 1: exploration alone; the weights are spaced evenly). {active.label} collects the
-        data, and {passive.label} and {tandem.label} learn from them. All are evaluated on the task. Scores are relative
-        to those of {active.label} at weight 0 in the same pair, in units of what it gains over random actions.
-        {weights}""",
+        text="""Final score over w_expl, the weight of the exploration reward in the reward that data are collected for
+        (0: the task alone; 1: exploration alone; the weights are spaced evenly). {active.label} collects the data, and
+        {passive.label} and {tandem.label} learn from them. All are evaluated on the task. A score is 1 plus its
+        distance from {active.label} at weight 0 of the same pair, in units of the mean gain of Active over random
+        actions. {relative} {weights}""",
         tasks=SWEPT[:1],
         named=SWEPT[:1],
         about=scales.MIXES,
@@ -563,7 +568,8 @@ ROWS = (
         ('weights',),
         _draws('grids.sweep'),
         title='How much exploration: several tasks',
-        text='Final score over w_expl, as in Fig. 7. {weights}',
+        text="""Final score over w_expl ({active.label} at weight 0 of the same pair: 1), as in Fig. 7. {relative}
+        {weights}""",
         tasks=SWEPT,
         named=SWEPT,
         about=scales.MIXES,
@@ -579,7 +585,7 @@ ROWS = (
         tasks=ADDING,
         named=ADDING,
         about=('interacting',),
-        paired=('interacting',),
+        paired=True,
     ),
     Entry(
         'figure_S12',
@@ -588,10 +594,9 @@ ROWS = (
         INTERACTING,
         _curves(('score',), mean=True),
         title='Own data: score on every task',
-        text="""Passive agents that add data of their own. Last panel: normalised mean over shared tasks, and its 95 %
-        interval ({within}). {shared} {schedules} {normalised} {band}""",
+        text='Passive agents that add data of their own. {mean_panel} {schedules} {normalised} {band}',
         about=('interacting',),
-        paired=('interacting',),
+        paired=True,
     ),
     Entry(
         'figure_S13',
@@ -600,10 +605,9 @@ ROWS = (
         INTERACTING,
         _curves(('wm_loss',), mean=True),
         title='Own data: world-model loss on every task',
-        text="""The agents of Fig. S12. Last panel: normalised mean over shared tasks. {shared} {schedules}
-        {normalised_loss} {band}""",
+        text='The agents of Fig. S12. {mean_panel} {schedules} {normalised_loss} {band}',
         about=('interacting',),
-        paired=('interacting',),
+        paired=True,
     ),
     Entry(
         'figure_S14',
@@ -612,11 +616,10 @@ ROWS = (
         INTERACTING,
         _curves(('ood_ratio',), mean=True),
         title='Own data: OOD ratio on every task',
-        text="""The agents of Fig. S12. The OOD ratio is the world-model loss on the evaluation episodes divided by
-        that on episodes of the replay. {thresholds} Last panel: mean over shared tasks, not normalised. {shared}
-        {schedules} {band}""",
+        text="""The agents of Fig. S12. The OOD ratio is the world-model loss on the evaluation episodes divided by that
+        on episodes of the replay, and is not normalised. {thresholds} {mean_panel} {schedules} {band}""",
         about=('interacting',),
-        paired=('interacting',),
+        paired=True,
     ),
     Entry(
         'figure_S15',
@@ -626,12 +629,12 @@ ROWS = (
         _draws('grids.interaction'),
         title='Own data: score over the amount added',
         text="""Normalised score over the data of its own that an agent had added (environment steps, in percent of
-        those in the source's replay, on a square-root axis); both are means over shared tasks. {shared} Training goes
-        on along each line, so its slope is not the effect of the data alone: compare the ends. Dots: evaluations. Line:
-        mean of the evaluations with the same amount. Dashed: final score of {active.label} and of {passive.label},
-        which adds nothing. {schedules} {normalised}""",
+        those in the source's replay, on a square-root axis); both are means over tasks, of the pairs in which all
+        agents that add data have run. Training goes on along each line, so its slope is not the effect of the data
+        alone: compare the ends. Dots: evaluations. Line: mean of the evaluations with the same amount. Dashed: final
+        score of {active.label} and of {passive.label}, which adds nothing. {schedules} {normalised}""",
         about=('interacting',),
-        paired=('interacting',),
+        paired=True,
     ),
     Entry(
         'table_S2',
@@ -664,8 +667,8 @@ ROWS = (
         {mean_normalised} {baseline} {band}""",
         tasks=SWEPT,
         named=(),
-        about=('thresholds',),
-        paired=tuple(name for name in agents.group('thresholds') if name != 'passive_auto'),
+        about=OTHER_THRESHOLDS,
+        paired=True,
     ),
     Entry(
         'figure_stopped',
@@ -676,13 +679,13 @@ ROWS = (
         title='An agent that stops acting half-way',
         text="""Until half of the environment steps, {active_stopped.label} is {active.label}. Then it adds nothing to
         its replay, and learns on from what is there, with as many updates as before. Upper row: episode score. Lower
-        row: world-model loss on its own evaluation episodes. {mean_column} Where values are
-        normalised, it is by the Active runs shown: a score is 0 for random actions and 1 for their mean final score, a
-        loss is 1 for their mean final loss. (Claim P5 divides by the gain of other Active runs, those of the pairs that
-        {passive.label} has, so its numbers differ a little.) Grey line: half of the steps. {band}""",
+        row: world-model loss on its own evaluation episodes. {mean_column} Where values are normalised, it is by the
+        Active runs shown: a score is 0 for random actions and 1 for their mean final score, a loss is 1 for their mean
+        final loss. (Claim P5 divides by the gain of other Active runs, those of the pairs that {passive.label} has, so
+        its numbers differ a little.) Grey line: half of the steps. {band}""",
         tasks=scales.MAIN,
         about=('stopped',),
-        paired=('stopped',),
+        paired=True,
     ),
     Entry(
         'table_S1',

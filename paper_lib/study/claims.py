@@ -40,7 +40,7 @@ from paper_lib.study.comparisons import (
     split_by_task,
 )
 from paper_lib.study.names import listed
-from paper_lib.study.scales import MAIN
+from paper_lib.study.scales import MAIN, takes
 
 LEVEL = 0.05  # rate of wrong verdicts: of one row, and with Holm's correction of all primary rows together
 KNOWN_PAIR = 10  # its result was known when it was decided which claims get further pairs
@@ -166,7 +166,17 @@ def every_claim() -> list[Claim]:
         ),
         'P9': (falls_back(), compared('passive', above=0.0, table='early'), on_main(falls_back())),
     }
-    return [Claim(name, TEXTS[name], rows[name]) for name in TEXTS]
+    return [Claim(name, TEXTS[name], tuple(map(_of_pairs_that_it_takes, rows[name]))) for name in TEXTS]
+
+
+def _of_pairs_that_it_takes(row: Row) -> Row:
+    """The same row without the pairs that `scales.takes` leaves out."""
+
+    def values(runs):
+        of_all_pairs = row.values(runs)
+        return of_all_pairs[takes(row.agents, of_all_pairs.index.get_level_values('pair_seed'))]
+
+    return row._replace(values=values)
 
 
 def primary_rows() -> pd.DataFrame:
@@ -262,7 +272,7 @@ def table(
     traces: pd.DataFrame | None = None,
     secondary: bool = True,
 ) -> pd.DataFrame:
-    """One row per comparison of the claims `ids`, also of comparisons without runs, but not of parts without pairs.
+    """One row per comparison of the claims `ids`, also of comparisons without pairs, but not of parts without any.
 
     Columns: id, claim, row (primary or secondary), agent (the first one), table and part (as in `Row`), statistic,
     asked (where the mean lies if the claim holds), estimate (`stats.mean_of_tasks`), low, high (its 95 % interval), p

@@ -33,9 +33,9 @@ VERDICTS = {
     claims.NO_PAIRS: 'without a pair to test',
 }
 ANSWERS = {
-    claims.SUPPORTED: 'On average over {where}, {agent} ends below Active, as the paper says.',
-    claims.CONTRADICTED: 'On average over {where}, {agent} ends above Active, unlike in the paper.',
-    claims.UNDECIDED: 'Over {where}, it is undecided whether {agent} ends below Active.',
+    claims.SUPPORTED: 'On average over {where}, Passive ends below Active, as the paper says.',
+    claims.CONTRADICTED: 'On average over {where}, Passive ends above Active, unlike in the paper.',
+    claims.UNDECIDED: 'Over {where}, it is undecided whether Passive ends below Active.',
 }
 
 
@@ -78,12 +78,10 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     ]
     on_main = _of(secondary, 'C1', 'passive', part=claims.ON_MAIN).to_dict('records')
     where = _where(scored)
-    all_tasks = f'{where}{_with_few_pairs(values, scored, counts)}'
-    answers = [ANSWERS[effect['verdict']].format(where=all_tasks, agent=agents.get('passive').label)]
+    answers = [ANSWERS[effect['verdict']].format(where=f'{where}{_with_few_pairs(values, scored, counts)}')]
     effects = [_effect(effect, f' on {where} of equal weight' if on_main else '')]
     for row in on_main:
-        main_tasks = f'{claims.ON_MAIN} alone'
-        answers.append(ANSWERS[row['verdict']].format(where=main_tasks, agent=agents.get('passive').label))
+        answers.append(ANSWERS[row['verdict']].format(where=f'{claims.ON_MAIN} alone'))
         effects.append(f'In {_pairs(row)} on {claims.ON_MAIN} it ends {_distance(row)} Active ({_test(row)}).')
     return Conclusion(' '.join(answers), ' '.join(effects), tuple(filter(None, points)))
 
@@ -145,8 +143,8 @@ def _among_offline(values: pd.Series, told: pd.Index) -> str:
     """
     if values.empty:
         return ''
-    reaches = f'has a mean AUROC of {offline.GOOD:g} or more'
-    state = f'no measure {reaches}' if values.max() < offline.GOOD else f'one {reaches} too'
+    good = int((values >= offline.GOOD).sum())
+    state = f'{word(good)} {"have" if good > 1 else "has"} a mean AUROC of {offline.GOOD:g} or more'
     digits = 2 if (round(values.max(), 2) < offline.GOOD) == (values.max() < offline.GOOD) else 3
     parts = [f'highest: {values.max():.{digits}f}, the {quantities.get(values.idxmax()).words}']
     for name in told.intersection(values.index).drop(values.idxmax(), errors='ignore'):
@@ -175,7 +173,8 @@ def finals(scale: str) -> pd.DataFrame:
     folder = paths.archive(scale)
     planned = plan.specs('study', scales.get(scale), optional=True, exploratory=False)
     order = {name: place for place, name in enumerate(dict.fromkeys(spec.task for spec in planned))}
-    wanted = {spec.run_id for spec in planned if spec.agent in COMPARED} & archive.ids(folder, 'study')
+    taken = [spec for spec in planned if spec.agent in COMPARED and scales.takes(COMPARED, spec.pair_seed)]
+    wanted = {spec.run_id for spec in taken} & archive.ids(folder, 'study')
     metrics = archive.table(folder, 'study', 'metrics')
     found = stats.final(metrics[metrics.run_id.isin(wanted)], *OUTCOMES)
     is_pair = found.groupby(['task', 'pair_seed']).agent.transform(lambda names: {'active', 'passive'} <= {*names})

@@ -33,7 +33,7 @@ class Coverage:
     best: float  # mean return of the best fifth of the episodes, at least one
     edges: tuple[float, ...]  # (BINS + 1,) of the histogram of returns
     counts: tuple[int, ...]  # (BINS,) episodes
-    # The next three are None of a single episode and if nothing moves.
+    # The next three are None with a single episode, or if nothing moves.
     distance: float | None  # median
     far: float | None  # a distance that a tenth of the steps exceeds
     alone: float | None  # share of steps with a distance above FAR
@@ -66,7 +66,7 @@ def cover(vector: np.ndarray, reward: np.ndarray, firsts: np.ndarray) -> Coverag
     is_expert = rank >= EXPERT
     is_explorer = (rank < POOR) & (distance > np.median(distance))
     has_distances = bool(np.isfinite(distance).all())
-    order = np.argsort(-distance, kind='stable')[: SHOWN * has_distances]
+    order = np.argsort(-distance, kind='stable')[:SHOWN]
     return Coverage(
         transitions=int((lengths - 1).sum()),
         episodes=len(firsts),
@@ -80,7 +80,7 @@ def cover(vector: np.ndarray, reward: np.ndarray, firsts: np.ndarray) -> Coverag
         alone=float((distance > FAR).mean()) if has_distances else None,
         by_return=by_part(distance, rank),
         by_time=by_part(distance, time),
-        loneliest=tuple(probes[order].tolist()),
+        loneliest=tuple(probes[order].tolist()) if has_distances else (),
         expert_like=float(is_expert.mean()) if span else None,
         exploration_like=float(is_explorer.mean()) if span and has_distances else None,
     )

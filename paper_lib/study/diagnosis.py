@@ -199,8 +199,8 @@ def decide(rule: Rule | None, values: list[dict[str, float]], doubts: tuple[str,
         f'offline agents, with the measure chosen on the other tasks too, it missed {rule.missed_offline:.0%}.'
     )
     accused = (
-        f'It called {rule.false_alarms:.0%} of all others degraded, and {rule.false_alarms_offline:.0%} among offline '
-        'agents.'
+        f'Such a threshold called {rule.false_alarms:.0%} of the other agents degraded; among offline agents '
+        f'{rule.false_alarms_offline:.0%}.'
     )
     return Verdict(DEGRADES if flagged else HOLDS, flagged, len(values), (reason, missed, accused))
 

@@ -12,15 +12,14 @@ from paper_lib.study.coverage import EXPERT, FAR, POOR, Coverage
 from paper_lib.study.diagnosis import CANNOT_TELL, Check, Remedy, Rule, Verdict, remedies, table
 from paper_lib.study.names import unwrapped
 
+SHARE = f'{100 * offline.LEAST_GAIN:g} %'  # of a gain, below which an agent is degraded
 MEANS = {
-    'degrades': """Agents like those of the study that learn only from this recording probably gain less than 80 % of
+    'degrades': """Agents like those of the study that learn only from this recording probably gain less than {share} of
         what the agent that recorded it gained over random actions.""",
-    'holds': """Agents like those of the study that learn only from this recording probably gain at least 80 % of what
-        the agent that recorded it gained over random actions.""",
+    'holds': """Agents like those of the study that learn only from this recording probably gain at least {share} of
+        what the agent that recorded it gained over random actions.""",
     CANNOT_TELL: 'These numbers do not tell whether an agent that learns only from this recording degrades.',
 }
-
-
 UNKNOWN = 'unknown: it takes several episodes with different returns and states'
 
 
@@ -82,7 +81,7 @@ def _verdict(found: Verdict) -> list[str]:
     reasons = ''.join(f'<li>{html.escape(reason)}</li>' for reason in found.reasons)
     return [
         f'<p style="font-size:1.4rem"><strong>Verdict: {found.verdict}</strong></p>',
-        f'<p>{unwrapped(MEANS[found.verdict])}</p><ul>{reasons}</ul>',
+        f'<p>{unwrapped(MEANS[found.verdict]).format(share=SHARE)}</p><ul>{reasons}</ul>',
     ]
 
 
@@ -98,7 +97,7 @@ def _checked(diagnosis: Diagnosis) -> list[str]:
         *parts,
         f'<p>{html.escape(found.outcome)} The agents score {scores} at their end. Random actions score '
         f'{found.random:.4g}, and the best fifth of the recorded episodes returns {found.recorded:.4g}. An agent '
-        f'counts as degraded if it ends below {offline.LEAST_GAIN:.0%} of the way from the former to the latter.</p>',
+        f'counts as degraded if it ends below {SHARE} of the way from the former to the latter.</p>',
     ]
 
 
@@ -167,7 +166,7 @@ def _measures(diagnosis: Diagnosis) -> list[str]:
         return []
     text = (
         'Each mark is a known run of the study at its end: an agent on one of its tasks. Degraded are those that gain '
-        'less than 80 % of what the agent gains that recorded. "(less)": degraded agents should have less of the '
+        f'less than {SHARE} of what the agent gains that recorded. "(less)": degraded agents should have less of the '
         'measure. docs/protocol_measures.md defines every measure. In the table, known runs have their median and, in '
         'brackets, the 10 % and the 90 % quantile.'
     )

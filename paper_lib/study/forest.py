@@ -43,7 +43,7 @@ def draw(frames: Frames, names: Sequence[str]) -> Figure:
         if rows is not None:
             left.set_yticks(range(len(DIRECTIONS)), [words(name) for name in DIRECTIONS])
             left.invert_yaxis()
-        panels.legend(figure, [left], panels.notes(frames, names), absent=panels.absent(frames, names))
+        panels.legend(figure, [left], panels.lost(frames, names))
         return figure
 
 
@@ -54,7 +54,8 @@ def _draw_target(axes: Axes, rows: pd.DataFrame, target: str) -> None:
     last = rows[rows.is_last]
     for place, measure in enumerate(DIRECTIONS):
         if measure == RIVAL and target == OUTSIDE:
-            axes.text(CHANCE, place, 'decides the target', ha='center', va='center', fontsize=7, color=THEIRS)
+            look = {'fontsize': 7, 'color': THEIRS, 'bbox': {'fc': 'white', 'ec': 'none', 'pad': 1}}
+            axes.text(CHANCE, place, 'defines this target', ha='center', va='center', **look)
             continue
         end = judge(last, measure, target)
         of_tasks = list(end.by_task.values())

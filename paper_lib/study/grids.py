@@ -339,7 +339,8 @@ def sweep(frames: Frames, names: Sequence[str]) -> Figure:
         for name in panels.absent(frames, names):
             if not trained or agents.exploration_weight(name) in trained:
                 absent.append(name)
-        panels.legend(figure, itertools.chain(*cells), panels.notes(frames, names), _per_row(figure), absent)
+        notes = panels.notes(frames, names) + unlearned(frames)
+        panels.legend(figure, itertools.chain(*cells), notes, _per_row(figure), absent)
         return figure
 
 
@@ -421,12 +422,16 @@ def interaction(frames: Frames, names: Sequence[str]) -> Figure:
 
 
 def _learned(frames: Frames, adding: Sequence[str]) -> Frames:
-    """The part with normalised scores, on tasks of one budget on which all of the agents that add data have run."""
+    """The pairs in which all agents that add data have run, on tasks of one budget, with normalised scores."""
     metrics = percent(frames).metrics
     metrics = metrics[~metrics.task.isin(_unlearned_tasks(metrics))]
     metrics = of_one_budget(metrics, 'score', frames.exploratory)
-    normalised = dataclasses.replace(frames, metrics=stats.normalised(metrics, reference.random_score))
-    return normalised.of(shared_tasks(normalised, adding, 'added'), 'task')
+    own = metrics[metrics.agent.isin(adding)]
+    counts = own.groupby(['task', 'pair_seed']).agent.nunique()
+    complete = set(counts.index[counts == own.agent.nunique()])
+    run_ids = {spec.run_id for spec in frames.specs if (spec.task, spec.pair_seed) in complete}
+    pairs = dataclasses.replace(frames, metrics=metrics).of(run_ids, 'run_id')
+    return dataclasses.replace(pairs, metrics=stats.normalised(pairs.metrics, reference.random_score))
 
 
 def _draw_added(axes: Axes, agent: str, label: str, curve: pd.DataFrame) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Collection
 NUMBERS = ('none', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
 
 
-def listed(names: Collection[str]) -> str:
+def listed(names: Collection[str], joint: str = 'and') -> str:
     """Names as 'A, B and C'; there is at least one."""
     *first, last = names
-    return f'{", ".join(first)} and {last}' if first else last
+    return f'{", ".join(first)} {joint} {last}' if first else last
 
 
 def word(count: int) -> str:

@@ -190,13 +190,13 @@ def elsewhere(last: pd.DataFrame, measure: str, target: str) -> float:
 
 
 class Told(typing.NamedTuple):
-    """What a threshold, or each of several, tells rightly; NaN where there are not both kinds, or no threshold."""
+    """What a threshold tells rightly; NaN where there are not both kinds, or no threshold."""
 
-    positive: float | np.ndarray  # share of the rows with the target
-    negative: float | np.ndarray  # share of those without it
+    positive: float  # share of the rows with the target
+    negative: float  # share of those without it
 
     @property
-    def balanced(self) -> float | np.ndarray:
+    def balanced(self) -> float:
         """The balanced accuracy."""
         return (self.positive + self.negative) / 2
 
@@ -221,8 +221,8 @@ def best_threshold(rows: pd.DataFrame, measure: str, target: str) -> float:
     if not len(candidates) or is_positive.all() or not is_positive.any():
         return np.nan
     is_above = np.greater.outer(values, candidates)
-    told = Told(is_above[is_positive].mean(axis=0), (~is_above[~is_positive]).mean(axis=0))
-    return float(candidates[np.argmax(told.balanced)])
+    accuracies = (is_above[is_positive].mean(axis=0) + (~is_above[~is_positive]).mean(axis=0)) / 2
+    return float(candidates[np.argmax(accuracies)])
 
 
 def tell(rows: pd.DataFrame, measure: str, target: str, threshold: float) -> Told:

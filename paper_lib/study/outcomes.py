@@ -52,9 +52,9 @@ def as_html(frame: pd.DataFrame, compared: bool = True) -> str:
 
     Without `compared`, a row does not say what it compares.
     """
-    has_runs = frame.pairs > 0
+    has_pairs = frame.pairs > 0
     is_waiting = np.array([claims.waits(*row) for row in zip(frame.verdict, frame.pairs, frame.p)], bool)
-    judged, waiting, lacking = frame[has_runs & ~is_waiting], frame[is_waiting], frame[~has_runs]
+    judged, waiting, lacking = frame[has_pairs & ~is_waiting], frame[is_waiting], frame[~has_pairs]
     text = _table(judged, compared) if len(judged) else '<p>None of these claims has pairs enough for a test yet.</p>'
     if len(waiting):
         text += _folded('undecided for want of pairs', waiting, _table(waiting, compared))
@@ -95,7 +95,7 @@ def _line(row: dict[str, Any], named: bool, compared: bool) -> str:
 
 
 def _wanting(frame: pd.DataFrame, compared: bool) -> str:
-    """Rows without runs, and what they need."""
+    """Rows without pairs, and what they need."""
     lines = []
     for row in frame.to_dict('records'):
         details = _details(row) if compared else ''

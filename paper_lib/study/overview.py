@@ -14,6 +14,7 @@ from paper_lib.contract import agents, tasks
 from paper_lib.study import claims, grids, panels, reference, stats
 from paper_lib.study.frames import Frames
 from paper_lib.study.names import counted
+from paper_lib.study.scales import takes
 from paper_lib.study.steps import PAIR
 from paper_lib.study.style import THEIRS, context
 
@@ -122,9 +123,9 @@ def bars(axes: Axes, runs: pd.DataFrame, names: Sequence[str], tasks: Sequence[s
     """Mean over tasks of each of these agents, its 95 % interval beside the dots of its tasks, and Passive's mean.
 
     `runs` is the table of `grids.relative`. Active is shown in the pairs that another agent of the panel has, and
-    Passive's mean is over the pairs that the bar shows. An agent without a run has an empty place.
+    Passive's mean is over those pairs of a bar in which it has run. An agent without a run has an empty place.
     """
-    here = runs[runs.agent.isin(names)]
+    here = runs[runs.agent.isin(names) & takes(names, runs.pair_seed)]
     compared = here.loc[here.agent != 'active', PAIR].drop_duplicates()
     if len(compared):
         here = here.merge(compared, on=PAIR)

@@ -136,7 +136,8 @@ def missing(axes: Axes, frames: Frames, names: Sequence[str]) -> None:
 
 def empty(axes: Axes, text: str) -> None:
     """A panel that holds nothing but the reason."""
-    axes.set(xticks=[], yticks=[])
+    axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)  # a shared axis keeps its ticks
+    axes.grid(False)
     _say(axes, text)
 
 

@@ -253,8 +253,8 @@ def standings() -> str:
     states = [found[entry.name].state for entry in artefacts.NUMBERED if entry.is_figure]
     complete, partial, without_subject = (word(states.count(state)) for state in catalogue.STATES)
     return _wrapped([
-        f'Of the {len(states)} figures of the paper, {complete} are complete, {partial} are partial (some of their '
-        f'runs have not been trained), and {without_subject} lacks its subject: [the list]({ALL_FIGURES}).'
+        f'Of the {len(states)} [figures of the paper]({ALL_FIGURES}), complete: {complete}; partial, as some of their '
+        f'runs have not been trained: {partial}; without any run of the agents that they are about: {without_subject}.'
     ])  # fmt: skip
 
 

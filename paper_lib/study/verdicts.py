@@ -83,14 +83,15 @@ def progress(scale: str) -> dict[str, Progress]:
 
 
 def _progress(specs: list[RunSpec], archived: Collection[str]) -> dict[str, Progress]:
-    finished = [spec for spec in specs if spec.run_id in archived]
     in_plan = {spec.agent for spec in specs}
     found = {}
     for claim in claims.every_claim():
         row = claim.rows[0]
         names = in_plan.intersection(row.agents)
+        taken = [spec for spec in specs if scales.takes(row.agents, spec.pair_seed)]
+        finished = [spec for spec in taken if spec.run_id in archived]
         needed = 1 if row.exact else claims.FEWEST
-        found[claim.id] = Progress(_pairs_with(names, specs), _pairs_with(names, finished), needed)
+        found[claim.id] = Progress(_pairs_with(names, taken), _pairs_with(names, finished), needed)
     return found
 
 
@@ -122,7 +123,7 @@ def _pairs_with(names: Collection[str], specs: Iterable[RunSpec]) -> int:
 
 
 def rows(scale: str) -> list[dict[str, Any]]:
-    """One row per test of a claim at a scale, also of tests without runs. Every number is a float, an int or None.
+    """One row per test of a claim at a scale, also of tests without pairs. Every number is a float, an int or None.
 
     Columns: id, claim, row (primary or secondary), statistic, asked (where the mean lies if the claim holds), on (the
     maze, or a number of tasks), estimate, low and high (its 95 % interval; None where there is none), p, adjusted_p,

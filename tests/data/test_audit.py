@@ -105,7 +105,7 @@ def test_what_concerns_all_rows_says_so():
     arrays = record(WALKER)
     arrays['vector'][:, 2] = 1
     (row,) = [row for row in table([*findings(arrays).values()]) if row['kind'] == 'constant_dimension']
-    assert (row['count'], row['rows']) == ('all', 'all')
+    assert (row['count'], row['rows']) == (0, 'all')
 
 
 def test_where_resets_do_not_show_it_says_so():

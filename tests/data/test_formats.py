@@ -428,6 +428,21 @@ def test_numbers_of_actions_may_begin_where_the_environment_begins_them(tmp_path
         whole(formats.read(tmp_path / 'mine.npz', Wanted(3)))
 
 
+@pytest.mark.parametrize('write', [recorded.write_ogbench, recorded.write_exorl])
+def test_what_stands_in_a_row_without_an_action_does_not_matter(write, tmp_path):
+    """With numbers from 1 on, 0 is no action; it is what recorders fill in."""
+    write(tmp_path / 'mine.npz', episodes(discrete=True))
+    path = tmp_path / 'mine.npz'
+    expected = whole(formats.read(path, Wanted(3)))['action']
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        arrays = dict(np.load(file))
+        name = 'action' if path.is_dir() else 'actions'
+        actions = arrays[name] + 1
+        actions[np.array([0]) if path.is_dir() else np.flatnonzero(arrays['terminals'])] = 0
+        np.savez(file, **arrays | {name: actions})
+    np.testing.assert_array_equal(whole(formats.read(path, Wanted(3, start=1)))['action'], expected)
+
+
 def test_integers_of_several_components_are_refused_unless_they_are_one_hot(tmp_path):
     recorded.write_ogbench(tmp_path / 'mine.npz', episodes())
     arrays = dict(np.load(tmp_path / 'mine.npz'))

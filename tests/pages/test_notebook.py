@@ -70,6 +70,7 @@ def test_what_came_out_stands_after_the_question(tmp_path):
         text.index(part) for part in ('Why?', '<div class="outcome"><p>a &amp; b</p></div>', 'The agents.', '<details')
     ]
     assert places == sorted(places)
+    assert 'x = 1' not in text
 
 
 def test_a_figure_is_linked_where_its_file_lies_beside_the_page_and_else_in_the_page(tmp_path):

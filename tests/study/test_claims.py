@@ -413,3 +413,15 @@ def test_five_pairs_are_too_few_and_six_are_not():
     assert claims.too_few(5) and not claims.too_few(6)
     assert claims.waits(claims.UNDECIDED, 5, 0.5) and not claims.waits(claims.UNDECIDED, 6, 0.5)
     assert not claims.waits(claims.UNDECIDED, 1, np.nan) and not claims.waits(claims.SUPPORTED, 1, 0.5)
+
+
+def test_later_pairs_enter_no_row_of_active_passive_and_tandem_alone():
+    first = scales.LATER_PAIRS
+    early = study(ACTIVE, WORSE).assign(task='walker_walk-proprio')
+    late = early.assign(pair_seed=early.pair_seed + first, run_id=early.run_id + ' later')
+    adds = late[late.agent == 'passive'].assign(agent='passive_10', run_id='adds' + late.run_id)
+    table = claims.table(pd.concat([early, late, adds]), ids=('C1', 'C7', 'C12', 'P9'))
+    assert set(table[table.pairs > 0].id) == {'C1', 'C7', 'C12', 'P9'}
+    assert set(table[table.pairs > 0].pairs) == {8}  # those of C7 are the later ones
+    of_maze = claims.table(late.assign(pair_seed=late.pair_seed - first))
+    assert set(of_maze.pairs) == {8}

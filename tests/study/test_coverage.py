@@ -58,6 +58,8 @@ def test_nothing_is_said_of_equal_returns_and_of_a_single_episode():
     alone = line([0])
     assert (alone.distance, alone.far, alone.alone, alone.exploration_like) == (None,) * 4
     assert alone.loneliest == () and set(alone.by_time) == {None}
+    still = coverage.cover(np.ones((2 * LENGTH, 1)), np.arange(2 * LENGTH), np.array([0, LENGTH]))
+    assert still.distance is None and still.expert_like is not None and still.exploration_like is None
 
 
 def test_what_is_not_finite_or_never_changes_does_not_spoil_the_rest():

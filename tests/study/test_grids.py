@@ -3,12 +3,12 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from paper_lib.contract import agents, quantities, tasks
-from paper_lib.study import catalogue, grids, overview, plan, reference, scales, stats
+from paper_lib.study import captions, catalogue, grids, overview, plan, reference, scales, stats
 from paper_lib.study.paper import PAPER_TASKS
 
 GRIDS = [name for name, entry in catalogue.ENTRIES.items() if getattr(entry.draw, 'args', ()) == ('grids.curves',)]
@@ -159,17 +159,18 @@ def test_sweep_is_over_the_weight_of_exploration(name, study):
     shown = dict.fromkeys(spec.task for spec in found.specs)
     figure = entry.make(found)
     assert [axes.get_title('left') for axes in figure.axes] == list(shown)
-    finals = grids.relative(found)
+    finals = stats.final(found.metrics, 'score')
     for axes, task in zip(figure.axes, shown, strict=True):
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ['0', '0.1', '0.5', '0.9', '1']
         for i, agent in enumerate(agents.group('compared')):
             names = [agent, f'{agent}_mixed_10', f'{agent}_mixed', f'{agent}_mixed_90', f'{agent}_expl']
-            means = finals[finals.task == task].groupby('agent').score.mean()[names]
+            own = finals[finals.task == task].pivot(index='pair_seed', columns='agent', values='score')
+            gain = own.active.mean() - reference.random_score(task)
+            means = (1 + own.sub(own.active, axis=0) / gain).mean()[names]
             drawn = next(x for x in axes.lines if x.get_label() == agents.get(agent).label)
             np.testing.assert_allclose(drawn.get_xydata(), np.stack([np.arange(5) + 0.1 * (i - 1), means], 1))
         dashed = next(x for x in axes.lines if x.get_linestyle() == '--')
         np.testing.assert_allclose(dashed.get_ydata(), 1)
-        assert finals[(finals.task == task) & (finals.agent == 'active')].score.tolist() == [1, 1]
 
 
 def test_families_learn_from_data_collected_with_these_weights():
@@ -289,6 +290,43 @@ def test_a_bar_of_few_pairs_is_beside_the_active_agents_of_these_pairs(study):
     axes = Figure().subplots()
     overview.bars(axes, found, ['active', 'passive'], [task])
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([1, 0.5])
+
+
+def test_a_bar_of_too_few_pairs_is_outlined_and_each_has_passive_of_its_own_pairs():
+    """Passive scores 0.2 in the first pair and 0.4 in the others; Passive + 10 % has run in the first pair alone."""
+    pairs = pd.DataFrame({'task': 'a', 'pair_seed': range(6)})
+    passive = pairs.assign(agent='passive', score=np.where(pairs.pair_seed == 0, 0.2, 0.4))
+    many = pairs.assign(agent='passive_50', score=0.9)
+    few = pairs.iloc[:1].assign(agent='passive_10', score=0.5)
+    axes = Figure().subplots()
+    overview.bars(axes, pd.concat([pairs.assign(agent='active', score=1.0), passive, many, few]),
+                  ['passive_50', 'passive_10'], ['a'])  # fmt: skip
+    dotted = [line.get_ydata()[0] for line in axes.lines if line.get_label() == 'Passive of the same pairs']
+    assert dotted == pytest.approx([2.2 / 6, 0.2])
+    white = to_rgba('white')
+    assert [bar.get_facecolor() == white for bar in axes.patches] == [False, True]
+
+
+def test_a_figure_is_of_the_pairs_in_which_an_agent_that_it_is_about_has_run(study):
+    kept = (study.runs.agent != 'passive_10') | (study.runs.pair_seed == 1)
+    other = study.runs.agent.isin(agents.group('interacting')) & (study.runs.agent != 'passive_10')
+    runs = study.runs[kept & ~other]
+    found = dataclasses.replace(study, runs=runs, metrics=study.metrics[study.metrics.run_id.isin(runs.run_id)])
+    entry = catalogue.ENTRIES['figure_8']
+    words = captions.caption(entry, entry.of(found))
+    assert 'Only the pairs in which Passive + 10 % has run are drawn, and set the units.' in words
+    assert '1 of Active, Passive and Passive + 10 %' in words
+    assert line(entry.make(entry.of(found)).axes[0], 'active').get_label() == 'Active (1 run)'
+    nothing = entry.make(entry.of(found), ['active', 'passive'])
+    assert line(nothing.axes[0], 'active').get_label() == 'Active (2 runs)'
+
+
+def test_the_threshold_of_an_adaptive_schedule_is_a_line_where_the_ood_ratio_is(study):
+    entry = catalogue.ENTRIES['figure_S14']
+    axes = entry.make(entry.of(study)).axes[0]
+    assert [x.get_ydata()[0] for x in axes.lines if x.get_linestyle() == ':'] == [1.35]
+    losses = catalogue.ENTRIES['figure_S13']
+    assert not [x for x in losses.make(losses.of(study)).axes[0].lines if x.get_linestyle() == ':']
 
 
 def test_a_bar_has_the_interval_of_the_claim():

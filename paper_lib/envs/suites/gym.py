@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paper_lib.contract.errors import UserError
-from paper_lib.contract.pictures import is_picture, nearest
+from paper_lib.contract.pictures import IMAGES, is_picture, nearest
 from paper_lib.contract.tasks import Suite, Task, register
 from paper_lib.envs import packages
 from paper_lib.envs.base import Spaces
@@ -211,8 +211,8 @@ def _check_entry(entry, task_id):
         raise UserError(f'task={task_id!r}: observes {entry.space}; must be Box, Discrete, MultiDiscrete or '
                         'MultiBinary, or a Dict or Tuple of these')  # fmt: skip
     if len(entry.space.shape) > 2 and not entry.pixels:
-        raise UserError(f'task={task_id!r}: observes {entry.space.dtype} of shape {entry.space.shape}; must be '
-                        'uint8 of H x W, H x W x 1 or H x W x 3 for images, at most two axes for vectors')  # fmt: skip
+        shape = f'{entry.space.dtype} of shape {entry.space.shape}'
+        raise UserError(f'task={task_id!r}: observes {shape}; must be {IMAGES}')
 
 
 def _sizes(entries) -> tuple[int, ...]:
