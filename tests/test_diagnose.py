@@ -1,5 +1,6 @@
 """The command `paper-lib diagnose`, without the training itself, which `tests/run/test_recordings.py` tests."""
 
+import dataclasses
 import html
 import json
 
@@ -9,6 +10,8 @@ import pytest
 
 from paper_lib import cli
 from paper_lib.contract import tasks
+from paper_lib.contract.errors import Diverged, RunError
+from paper_lib.data import formats
 from paper_lib.data.store import Store
 from paper_lib.diagnose import order
 from paper_lib.study import diagnosis, scales
@@ -96,6 +99,49 @@ def test_other_values_than_the_known_runs_and_discrete_actions_are_doubts(comman
     assert command(recording(), '--budget', '3000', '--agents', '1') == 0
     assert command.trained[-1].budget == 3000
     assert 'other values than the known runs' in read(command.folder)[1]
+
+
+def diverge(lost):
+    """A training in which these agents are lost, and an error of another kind if `lost` holds the seed 9."""
+
+    def ensured(specs, store, workers):
+        errors = {spec: Diverged(f'{spec.run_id}: diverged') for spec in specs if spec.seed in lost}
+        raise order.ensure.Failed(({specs[0]: RunError('the disk is full')} if 9 in lost else {}) | errors)
+
+    return ensured
+
+
+@pytest.mark.parametrize('options', [(), ('--env', PENDULUM)])
+def test_an_agent_that_diverges_has_no_measures_and_the_others_have(options, command, monkeypatch):
+    monkeypatch.setattr(order.ensure, 'ensure', diverge([1]))
+    assert command(recording(action=lambda action: action[:, :1]), *options) == 0
+    values, page = read(command.folder, 'mine_played' if options else 'mine')
+    assert [agent['return_across_15'] for agent in values['agents']] == [2, None, 4]
+    assert values['verdict']['verdict'] == 'cannot tell' and '1 of 3 agents diverged' in page
+    assert values['check'] is None or values['check']['scores'] == [0, 20]
+
+
+@pytest.mark.parametrize(('lost', 'words'), [([0, 1, 2], 'diverged'), ([1, 9], 'the disk is full')])
+def test_without_an_agent_or_for_another_reason_there_is_no_page(lost, words, command, monkeypatch, capsys):
+    monkeypatch.setattr(order.ensure, 'ensure', diverge(lost))
+    assert command(recording()) == 2
+    assert words in capsys.readouterr().err and not (command.folder / 'out').exists()
+
+
+def test_nothing_is_fitted_to_runs_on_the_task_of_the_recording(command, monkeypatch):
+    asked = []
+    known = diagnosis.known
+    monkeypatch.setattr(order.diagnosis, 'known', lambda without: asked.append(without) or known(without))
+    assert command(recording(), '--agents', '1') == 0
+    assert 'are left out, so that nothing is fitted to it' not in read(command.folder)[1]
+    steps = formats.read(command.folder / 'mine.npz')
+    walker = dataclasses.replace(steps, task='walker_walk-proprio')
+    monkeypatch.setattr(formats, 'read', lambda *_: walker)
+    (command.folder / 'out' / 'mine.json').unlink()
+    assert command(recording(), '--agents', '1') == 0
+    values, page = read(command.folder)
+    assert 'The recording is of walker_walk-proprio. Known runs on this task are left out' in page
+    assert asked == ['', 'walker_walk-proprio'] and 'walker_walk-proprio' not in values['rule']['pairs']
 
 
 def test_with_an_environment_the_agents_are_played_in_it(command):

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -77,6 +77,8 @@ class ExportDataset:
 
     run: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar='RUN')]]  # id or folder of a finished run
     path: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar='PATH')]]  # a folder that does not exist yet
+    part: Literal['all', 'first', 'second'] = 'all'
+    """the first or the second half of the replay: the episodes that begin in it (these cannot be restored)"""
     runs: Folder = None
 
     def __call__(self) -> None:
@@ -84,7 +86,7 @@ class ExportDataset:
         from paper_lib.data.store import Store, finished
 
         path = Path(os.path.expanduser(self.path))
-        export.write(finished(self.run, Store(self.runs).root), path)
+        export.write(finished(self.run, Store(self.runs).root), path, self.part)
         print(f'done: {path}')
 
 

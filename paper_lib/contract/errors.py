@@ -40,6 +40,10 @@ class RunError(UserError):
     """
 
 
+class Diverged(RunError):
+    """Weights of a run that are no longer finite."""
+
+
 def hint(name: str, known: Collection[str]) -> str:
     """'; did you mean ...?' if a known name is close or begins with this one, else ''."""
     name = str(name)

@@ -7,9 +7,12 @@ RunError that names the file, the cause and what to do.
 
 import contextlib
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -68,6 +71,41 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`, to be filled and renamed to it. At the end it is removed if it is still there.
+
+    So are, at the beginning, those that killed processes left: a living one holds the lock of its folder.
+    """
+    begun = path.with_name(f'.{path.name}.{os.getpid()}.new')  # nobody looks at it before it is locked
+    temporary = begun.with_suffix('.tmp')
+    with contextlib.ExitStack() as held:
+        with guard(path):
+            for left in path.parent.glob(f'.{glob.escape(path.name)}.*.tmp'):
+                _remove_unlocked(left)
+            begun.mkdir(parents=True, exist_ok=True)
+            handle = os.open(begun, os.O_RDONLY)
+            held.callback(os.close, handle)
+            with contextlib.suppress(OSError):  # a file system without locks: nobody can lock it, and nobody removes it
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            begun.rename(temporary)
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_unlocked(folder: Path) -> None:
+    """Remove a folder of `scratch` if it can be locked, so that no process uses it."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager

@@ -87,8 +87,8 @@ def audit(
 
     `length` is that of the sequences that an agent learns from. `limit` is the number of agent
     steps of the task's longest episode, and `discrete` whether its actions are one-hot; None:
-    unknown, seen from the data. In the replay of a run (`of_run`), actions may lie outside of
-    [-1, 1], because its environments cut them, and the last episodes may be unfinished.
+    unknown, seen from the data. In the replay of a run (`of_run`), the last episodes may be unfinished.
+    Actions of runs may lie outside of [-1, 1], because their environments cut them.
     """
     flags = steps.whole('flags')
     episodes = cut(flags, steps.sequences)
@@ -99,7 +99,7 @@ def audit(
         _unmarked(steps),
         _shifted(steps, episodes),
         _rewards(reward, episodes),
-        _actions(steps, flags, discrete, of_run),
+        _actions(steps, flags, discrete, of_run or bool(steps.task)),
         *[_observations(key, ranges[key]) for key in steps.observed],
         _endings(flags, episodes, limit),
         _repeated(steps, episodes),
@@ -238,21 +238,29 @@ class Range(NamedTuple):
     low: np.ndarray  # the lowest finite value of each component, float64; inf if there is none
     high: np.ndarray  # the highest; -inf if there is none
     broken: np.ndarray  # rows with a value that is not finite
+    example: str  # the first of these values
 
 
 def _range(steps: Steps, key: str) -> Range:
-    low, high, broken, row = np.inf, -np.inf, [], 0
+    low, high, broken, example, row = np.inf, -np.inf, [], '', 0
     for piece in steps.read(key):
         if piece.dtype.kind == 'f':
             finite = np.isfinite(piece)
             broken.append(row + np.flatnonzero(~finite.all(1)))
+            example = example or _first(piece, ~finite)
             low = np.minimum(low, np.where(finite, piece, np.inf).min(0))
             high = np.maximum(high, np.where(finite, piece, -np.inf).max(0))
         else:
             low, high = np.minimum(low, piece.min(0)), np.maximum(high, piece.max(0))
         row += len(piece)
     rows = np.concatenate(broken) if broken else np.zeros(0, np.int64)
-    return Range(np.asarray(low, np.float64), np.asarray(high, np.float64), rows)
+    return Range(np.asarray(low, np.float64), np.asarray(high, np.float64), rows, example)
+
+
+def _first(values: np.ndarray, wrong: np.ndarray) -> str:
+    """The first value (n, size) that is wrong, with its component; '' if none is."""
+    found = np.argwhere(wrong)
+    return f'component {found[0][1]} is {values[tuple(found[0])]:g}' if len(found) else ''
 
 
 # Rewards.
@@ -276,21 +284,30 @@ def _rewards(reward: np.ndarray, episodes: Episodes) -> Iterator[Finding]:
 # Actions.
 
 
-def _actions(steps: Steps, flags: np.ndarray, discrete: bool | None, of_run: bool) -> Iterator[Finding]:
-    """Actions that were chosen, which are those of all rows but the last of an episode."""
+def _actions(steps: Steps, flags: np.ndarray, discrete: bool | None, are_cut: bool) -> Iterator[Finding]:
+    """Actions that were chosen, which are those of all rows but the last of an episode.
+
+    If environments cut them (`are_cut`), they may lie outside of [-1, 1].
+    """
     size = steps.like['action'][0][0]
     low, high = np.full(size, np.inf), np.full(size, -np.inf)
     used = np.zeros(size, np.int64)
     broken, outside, unclear = [], [], []
+    not_finite, beyond, example = '', '', ''  # the first value of each
     row = 0
     for piece in steps.read('action'):
         chosen = np.flatnonzero((flags[row : row + len(piece)] & LAST) == 0)
         values = piece[chosen]
         finite = np.isfinite(values).all(1)
         one_hot = (np.sort(values, axis=1)[:, -1] == 1) & ((values != 0).sum(1) == 1)
+        too_large = finite[:, None] & (np.abs(values) > 1 + 1e-5)
         broken.append(row + chosen[~finite])
-        outside.append(row + chosen[finite & (np.abs(values) > 1 + 1e-5).any(1)])
+        outside.append(row + chosen[too_large.any(1)])
         unclear.append(row + chosen[finite & ~one_hot])
+        not_finite = not_finite or _first(values, ~np.isfinite(values))
+        beyond = beyond or _first(values, too_large)
+        if not example and len(unclear[-1]):
+            example = ', '.join(f'{value:g}' for value in values[finite & ~one_hot][0][:MOST_ROWS])
         used += np.bincount(values[one_hot].argmax(1), minlength=size)
         if finite.any():
             low, high = np.minimum(low, values[finite].min(0)), np.maximum(high, values[finite].max(0))
@@ -299,16 +316,16 @@ def _actions(steps: Steps, flags: np.ndarray, discrete: bool | None, of_run: boo
     if discrete is None:
         discrete = size > 1 and len(unclear) + len(broken) < used.sum()
     if len(broken):
-        yield _finding('action_not_finite', broken, 'a component of the action is not finite')
+        yield _finding('action_not_finite', broken, f'{not_finite} at the first of them')
     if discrete:
         if len(unclear):
-            yield _finding('action_not_one_hot', unclear, 'an action is not one-hot')
+            yield _finding('action_not_one_hot', unclear, f'the first of them is {example}')
         if len(unused := np.flatnonzero(used == 0)):
             names = ', '.join(map(str, unused))
             yield _finding('unused_action', [], f'of {size} discrete actions these are never chosen: {names}')
         return
-    if len(outside) and not of_run:
-        value = f'actions reach from {low.min():g} to {high.max():g}'
+    if len(outside) and not are_cut:
+        value = f'{beyond} at the first of them; actions reach from {low.min():g} to {high.max():g}'
         yield _finding('action_outside', outside, value)
     for index in np.flatnonzero(low == high):
         yield _finding('unused_action', [], f'component {index} of the action is always {low[index]:g}')
@@ -319,8 +336,8 @@ def _actions(steps: Steps, flags: np.ndarray, discrete: bool | None, of_run: boo
 
 def _observations(key: str, seen: Range) -> Iterator[Finding]:
     if len(seen.broken):
-        yield _finding('vector_not_finite', seen.broken, 'a component of the vector is not finite')
-    low, high, _ = seen
+        yield _finding('vector_not_finite', seen.broken, f'{seen.example} at the first of them')
+    low, high = seen.low, seen.high
     if key == 'image':
         if (low == high).all():
             yield _finding('constant_image', [], 'the image never changes')
@@ -329,6 +346,7 @@ def _observations(key: str, seen: Range) -> Iterator[Finding]:
         names = ', '.join(map(str, same[:MOST_ROWS].tolist()))
         more = f' and {len(same) - MOST_ROWS} more' if len(same) > MOST_ROWS else ''
         value = f'component{"s" * (len(same) > 1)} {names}{more} never change{"s" * (len(same) == 1)}'
+        value += f'; component {same[0]} is always {low[same[0]]:g}'
         yield _finding('constant_dimension', [], value)
 
 

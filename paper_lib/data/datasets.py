@@ -15,7 +15,6 @@ The maze seen as pictures takes no such arrays, because its runs record a `place
 """
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -108,9 +107,7 @@ def add(root: Path, name: str, task: str, steps: Steps | dict[str, Any]) -> Data
     path = folder(root) / dataset.dataset_id
     if (path / 'dataset.json').exists():
         return dataset
-    temporary = folder(root) / f'.{dataset.dataset_id}.{os.getpid()}.tmp'
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
+    with files.scratch(path) as temporary:
         replay = Replay.create(temporary / 'replay', steps.like, rows=dataset.rows, envs=1)
         for key, array in replay.arrays.items():
             row = 0
@@ -123,8 +120,6 @@ def add(root: Path, name: str, task: str, steps: Steps | dict[str, Any]) -> Data
             if not (path / 'dataset.json').exists():  # else another process has added it meanwhile
                 shutil.rmtree(path, ignore_errors=True)  # what a killed process left
                 temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return dataset
 
 

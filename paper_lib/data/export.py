@@ -5,7 +5,8 @@ The dataset has Minari's Arrow format, with an episode in each folder, and image
 those that the agent chose; environments cut them to [-1, 1]. The episodes in which the run
 stopped are truncated. `metadata.json` has under `paper_lib` the run's spec and provenance, and
 what Minari has no place for: where in the replay each episode stood, which of them were open,
-and open episodes of a single step.
+and open episodes of a single step. The dataset of a half of the replay has none of these, and
+cannot be restored.
 """
 
 import json
@@ -18,13 +19,13 @@ import numpy as np
 
 from paper_lib.contract import files, plain
 from paper_lib.contract.errors import RunError, UserError
-from paper_lib.data.minari import METADATA, Columnar, Space, metadata_of, reading
+from paper_lib.data.minari import METADATA, OURS, Columnar, Space, metadata_of, reading
 from paper_lib.data.replay import ALWAYS, FIRST, LAST, TERMINAL, Replay
 from paper_lib.data.steps import OBSERVED, cut, is_one_hot, of_replay
 from paper_lib.data.store import Finished, Store
 
 VERSION = '0.5.4'  # of Minari, whose format this is
-OURS = 'paper_lib'  # our part of the metadata
+PARTS = WHOLE, FIRST_HALF, SECOND_HALF = 'all', 'first', 'second'
 SHAPE = {
     OURS: {
         'spec': dict,
@@ -36,8 +37,8 @@ SHAPE = {
 }
 
 
-def write(run: Finished, path: Path) -> None:
-    """Write the replay of a run as a Minari dataset into the new folder `path`.
+def write(run: Finished, path: Path, part: str = WHOLE) -> None:
+    """Write the replay of a run, or the episodes that begin in one half of it, as a Minari dataset into a new folder.
 
     Raises RunError for a run without a replay of its own, and UserError if `path` exists.
     """
@@ -49,13 +50,14 @@ def write(run: Finished, path: Path) -> None:
     episodes = cut(flags, steps.sequences)
     length = steps.rows // steps.sequences
     discrete = is_one_hot(steps, flags)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
+    with files.scratch(path) as temporary:
         with files.guard(path):
-            (temporary / 'data').mkdir(parents=True)
+            (temporary / 'data').mkdir()
         listed, single = [], []
         for begin, end in zip(episodes.firsts, episodes.lasts):
             env, first, last = int(begin // length), int(begin % length), int(end % length)
+            if part not in (WHOLE, FIRST_HALF if first < length // 2 else SECOND_HALF):
+                continue
             arrays = {key: array[first : last + 1, env] for key, array in replay.arrays.items()}
             is_open = not arrays['flags'][-1] & LAST
             if first == last:  # of no transition: Minari cannot read it
@@ -64,17 +66,18 @@ def write(run: Finished, path: Path) -> None:
                 continue
             _write_episode(temporary / 'data' / str(len(listed)), len(listed), arrays, discrete)
             listed.append([env, first, last - first + 1, bool(is_open)])
+        if not listed:
+            raise RunError(f'{run.path}: no episode of two steps or more begins in this part ({part}) of its replay')
         ours = {
-            'spec': plain.to_plain(run.spec), 'provenance': run.provenance(),
+            'spec': plain.to_plain(run.spec), 'provenance': run.provenance(), 'part': part,
             'like': _plain_like(steps.like), 'discrete': discrete,
-            'episodes': listed, 'single': single,
         }  # fmt: skip
+        if part == WHOLE:
+            ours |= {'episodes': listed, 'single': single}
         metadata = _metadata(run, steps.like, listed, discrete) | {OURS: ours}
         files.write_bytes(temporary / 'data' / METADATA, json.dumps(metadata, indent=1).encode())
         with files.guard(path):
             temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def restore(path: Path, store: Store) -> Finished:
@@ -115,6 +118,8 @@ def described(path: Path) -> tuple[Path, dict[str, Any]]:
     metadata = metadata_of(folder / METADATA)
     if OURS not in metadata:
         raise RunError(f'{path}: was not exported by this library')
+    if metadata[OURS].get('part', WHOLE) != WHOLE:
+        raise RunError(f'{path}: is a half of a replay; only a whole one can be restored')
     files.check_shape(folder / METADATA, metadata, SHAPE, 'export it again')
     return folder, metadata[OURS]
 

@@ -29,6 +29,7 @@ from paper_lib.data.steps import Steps, Wanted, one_hot, picture, single_precisi
 
 FORMATS = ('hdf5', 'arrow', 'parquet')
 METADATA = 'metadata.json'
+OURS = 'paper_lib'  # what `export` adds to it
 LONGEST = 2**26  # bytes of metadata.json
 MOST_VALUES = 10_000  # of a Discrete space, which becomes one-hot
 
@@ -156,16 +157,24 @@ def read(folder: Path, wanted: Wanted) -> Steps:
     if images:
         size = (wanted.side, wanted.side) if wanted.side else images[0].shape[:2]
         like['image'] = ((*size, 3), 'uint8')
-    return Steps(where, sum(lengths) + len(lengths), like, pieces)
+    return Steps(where, sum(lengths) + len(lengths), like, pieces, task=_ours(metadata, 'spec', 'run', 'task'))
 
 
 def _place(metadata: dict[str, Any]) -> Space | None:
     """The position that some runs of ours record beside images; no other dataset has one."""
     try:
-        shape, dtype = metadata['paper_lib']['like']['place']
+        shape, dtype = _ours(metadata, 'like', 'place')
         return Space((), 'Box', tuple(shape), dtype)
-    except (KeyError, TypeError, ValueError):
+    except (TypeError, ValueError):
         return None
+
+
+def _ours(metadata: dict[str, Any], *path: str) -> Any:
+    """What `export` wrote at this place of the metadata; '' if there is nothing."""
+    value: Any = metadata.get(OURS)
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value or ''
 
 
 def _actions(values: np.ndarray, space: Space, where: str) -> np.ndarray:

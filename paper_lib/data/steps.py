@@ -31,6 +31,7 @@ class Steps:
     like: dict[str, tuple[tuple[int, ...], str]]  # shape and type of one step, as in `Replay.create`
     read: Callable[[str], Iterator[np.ndarray]]
     names: tuple[str, ...] = ()  # of the files of its episodes, if each episode has one
+    task: str = ''  # of the run that recorded them, if `export` wrote them; its environment cut actions to [-1, 1]
     unmarked: tuple[str, ...] = ()  # arrays that should mark where episodes end, if they mark no row at all
     sequences: int = 1  # how many recordings of equal length stand one after the other: those of a run's environments
 

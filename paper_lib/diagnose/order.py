@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from paper_lib.contract import tasks
-from paper_lib.contract.errors import UserError
+from paper_lib.contract.errors import Diverged, UserError
 from paper_lib.contract.scales import Scale
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import datasets, sources
@@ -41,6 +42,11 @@ class Order:
     workers: int = 0
 
     @property
+    def task(self) -> str:
+        """The task of the recording; '' if it is not known. A verdict is not to be fitted to runs on this task."""
+        return tasks.get(self.env).id if self.env else self.steps.task
+
+    @property
     def title(self) -> str:
         """What the page is called, and its file."""
         return f'{self.name}_played' if self.env else self.name
@@ -68,13 +74,13 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
     findings = audit(steps, values['model']['length'], limit, order.discrete)
     say(f'{steps.where}{cover.transitions:,} transitions in {cover.episodes:,} episodes; '
         f'findings of the audit: {len(findings)}')  # fmt: skip
-    known = diagnosis.known()
+    known = diagnosis.known(without=order.task)
     rule = diagnosis.learn(known)
     own_doubts = doubts(order, cover, discrete)
     doubted = (*diagnosis.standing_doubts(rule), *own_doubts)
     if doubted:
         say(f'the verdict will be {CANNOT_TELL!r}, whatever is measured: {" ".join(doubted)}')
-    parts = {'title': order.title, 'asked': order.asked, 'findings': table(findings)}
+    parts = {'title': order.title, 'asked': order.asked, 'task': order.task, 'findings': table(findings)}
     parts |= {'cover': cover, 'rule': rule, 'known': known}
     if any(finding.severity == ERROR for finding in findings):
         reason = 'The audit found errors, from which a world model would learn something false. No agent was trained.'
@@ -83,13 +89,31 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
     specs = planned(order, values, cover, discrete)
     ensure.unfinished(specs, store, order.workers)  # raises for what would stop the training
     datasets.add(store.root, order.name, specs[0].task, steps)
-    ensure.ensure(specs, store, order.workers)
-    agents = []
-    for spec, of_all in zip(specs, across(specs, store), strict=True):
-        measured = diagnosis.final(store.metrics(spec), diagnosis.MEASURES)
-        agents.append({'seed': spec.seed, 'run_id': spec.run_id} | measured | of_all)
+    finished = train(specs, store, order.workers)
+    measures = {}
+    for spec, of_all in zip(finished, across(finished, store), strict=True):
+        measures[spec] = diagnosis.final(store.metrics(spec), diagnosis.MEASURES) | of_all
+    lost = dict.fromkeys(diagnosis.MEASURES, math.nan)
+    agents = [{'seed': spec.seed, 'run_id': spec.run_id} | measures.get(spec, lost) for spec in specs]
+    if diverged := len(specs) - len(finished):
+        own_doubts += (f'{diverged} of {len(specs)} agents diverged, so nothing is measured on them.',)
     verdict = diagnosis.decide(rule, agents, own_doubts)
-    return Diagnosis(**parts, verdict=verdict, agents=agents, check=played(order, specs, store, verdict, cover))
+    return Diagnosis(**parts, verdict=verdict, agents=agents, check=played(order, finished, store, verdict, cover))
+
+
+def train(specs: list[RunSpec], store: Store, workers: int) -> list[RunSpec]:
+    """Train these agents. Returns those whose weights are finite to the end.
+
+    Raises RunError if none is, and if an agent could not be trained for another reason.
+    """
+    try:
+        ensure.ensure(specs, store, workers)
+    except ensure.Failed as failed:
+        finished = [spec for spec in specs if spec not in failed.errors]
+        if not finished or not all(isinstance(error, Diverged) for error in failed.errors.values()):
+            raise
+        return finished
+    return specs
 
 
 def training(scale: Scale) -> dict:

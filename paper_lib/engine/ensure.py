@@ -31,11 +31,21 @@ def layout() -> tuple[int, int]:
     return (1, GPU_LANES) if machine.trains_on_gpu() else (len(machine.cores()), 1)
 
 
+class Failed(RunError):
+    """Runs that could not be trained, each with its error."""
+
+    def __init__(self, errors: dict[RunSpec, UserError]):
+        first, *more = dict.fromkeys(map(str, errors.values()))
+        super().__init__(first + (f' (and {len(more)} more: see paper-lib runs)' if more else ''))
+        self.errors = errors
+
+
 def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, lanes: int = 0) -> None:
     """Train every run that is not finished. Sources must be among `specs` or finished.
 
-    Returns when all are finished. Raises UserError for what the user can mend; runs then go on where they
-    stopped when the same call is made again. A run that another process works on is waited for.
+    Returns when all are finished. Raises Failed, when the others are finished, if some could not be trained, and
+    UserError for anything else that the user can mend; runs then go on where they stopped when the same call is made
+    again. A run that another process works on is waited for.
     """
     store = store or Store()
     waiting = unfinished(specs, store, workers, lanes)
@@ -92,8 +102,7 @@ def train(programs: list[Program], store: Store, workers: int, patience: float =
                 for error in crew.failed.values():
                     progress.note(f'failed: {error}')
     if crew.failed:  # the others are finished
-        first, *more = dict.fromkeys(map(str, crew.failed.values()))
-        raise RunError(first + (f' (and {len(more)} more: see paper-lib runs)' if more else ''))
+        raise Failed(crew.failed)
 
 
 def _without_followers(programs: list[Program], failed: Collection[RunSpec]) -> list[Program]:

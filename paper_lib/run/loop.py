@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from paper_lib.contract.errors import RunError
+from paper_lib.contract.errors import Diverged
 from paper_lib.contract.schedule import Schedule
 from paper_lib.contract.spec import RunSpec
 from paper_lib.run.evaluate import Evaluation
@@ -49,7 +49,7 @@ class Training:
         self.note_diverged(diverged, clock)
 
     def note_diverged(self, diverged: np.ndarray, clock: int) -> None:
-        """Note which lanes (L,) have diverged. Raises RunError if all have.
+        """Note which lanes (L,) have diverged. Raises Diverged if all have.
 
         A diverged lane stays in the program, where it does not change the bits of the other lanes.
         """
@@ -61,11 +61,11 @@ class Training:
             self.check_diverged()
 
     def check_diverged(self) -> None:
-        """Raise RunError if runs have diverged."""
+        """Raise Diverged if runs have diverged."""
         if self.diverged:
             run_ids = ', '.join(self.diverged)
             clocks = ', '.join(map(str, self.diverged.values()))
-            raise RunError(f'{run_ids}: diverged before agent step {clocks}; lower the learning rates')
+            raise Diverged(f'{run_ids}: diverged before agent step {clocks}; lower the learning rates')
 
 
 @dataclasses.dataclass(frozen=True)

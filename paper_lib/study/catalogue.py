@@ -18,7 +18,18 @@ import pandas as pd
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.spec import RunSpec
 from paper_lib.contract.tasks import Task
-from paper_lib.study import claims, offline, paper, price, published, scales, sensitivity, supplement, visitation
+from paper_lib.study import (
+    claims,
+    comparisons,
+    offline,
+    paper,
+    price,
+    published,
+    scales,
+    sensitivity,
+    supplement,
+    visitation,
+)
 from paper_lib.study.frames import Frames
 
 if TYPE_CHECKING:
@@ -156,7 +167,7 @@ class Entry:
         specs = list(specs)
         own, shown_tasks = self.agents, self.over(specs, optional, exploratory)
         found = [spec for spec in specs if spec.agent in own and spec.task in shown_tasks]
-        found = [spec for spec in found if scales.takes(own, spec.pair_seed)]
+        found = [spec for spec in found if comparisons.takes(own, spec.pair_seed)]
         if self.paired:
             kept = {(spec.task, spec.pair_seed) for spec in found if spec.agent in self.subject}
             found = [spec for spec in found if (spec.task, spec.pair_seed) in kept]

@@ -38,9 +38,10 @@ from paper_lib.study.comparisons import (
     smallest_distance,
     solved_early,
     split_by_task,
+    takes,
 )
 from paper_lib.study.names import listed
-from paper_lib.study.scales import MAIN, takes
+from paper_lib.study.scales import MAIN
 
 LEVEL = 0.05  # rate of wrong verdicts: of one row, and with Holm's correction of all primary rows together
 KNOWN_PAIR = 10  # its result was known when it was decided which claims get further pairs
@@ -170,7 +171,7 @@ def every_claim() -> list[Claim]:
 
 
 def _of_pairs_that_it_takes(row: Row) -> Row:
-    """The same row without the pairs that `scales.takes` leaves out."""
+    """The same row without the pairs that a comparison of its agents does not take."""
 
     def values(runs):
         of_all_pairs = row.values(runs)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from paper_lib.contract import agents, quantities
 from paper_lib.study import stats, steps
+from paper_lib.study.scales import LATER_PAIRS
 
 # Normalised scores that differ by less than this count as equal: a tenth of what the Active agent gains over random
 # actions. It was chosen before any run of these agents was seen.
@@ -35,6 +36,11 @@ class Runs(typing.NamedTuple):
     early: pd.DataFrame  # one row per run: means over the first half of its evaluations
     curves: pd.DataFrame  # one row per evaluation
     traces: pd.DataFrame  # one row per step of the final episodes
+
+
+def takes(names: typing.Collection[str], pair_seed: typing.Any) -> typing.Any:
+    """Whether a comparison of these agents takes a pair; see LATER_PAIRS. `pair_seed` is an int or an array of them."""
+    return (pair_seed < LATER_PAIRS) | (not {*names} <= {*agents.group('compared')})
 
 
 def label(agent: str) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from paper_lib.contract import agents, quantities, tasks
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import archive, claims, offline, paths, plan, price, scales, stats, verdicts
+from paper_lib.study import archive, claims, comparisons, offline, paths, plan, price, scales, stats, verdicts
 from paper_lib.study.names import counted, listed, word
 from paper_lib.study.paper import PAPER_TASKS
 from paper_lib.study.verdicts import number, probability
@@ -173,7 +173,7 @@ def finals(scale: str) -> pd.DataFrame:
     folder = paths.archive(scale)
     planned = plan.specs('study', scales.get(scale), optional=True, exploratory=False)
     order = {name: place for place, name in enumerate(dict.fromkeys(spec.task for spec in planned))}
-    taken = [spec for spec in planned if spec.agent in COMPARED and scales.takes(COMPARED, spec.pair_seed)]
+    taken = [spec for spec in planned if spec.agent in COMPARED and comparisons.takes(COMPARED, spec.pair_seed)]
     wanted = {spec.run_id for spec in taken} & archive.ids(folder, 'study')
     metrics = archive.table(folder, 'study', 'metrics')
     found = stats.final(metrics[metrics.run_id.isin(wanted)], *OUTCOMES)

@@ -29,6 +29,7 @@ class Diagnosis:
 
     title: str
     asked: dict[str, Any]  # the recording and the options
+    task: str  # of the recording, whose known runs are left out; '' if it is not known
     findings: list[dict[str, Any]]  # of the audit, as rows of a table
     cover: Coverage
     verdict: Verdict
@@ -72,7 +73,7 @@ def body(diagnosis: Diagnosis) -> str:
         *_audit(diagnosis.findings),
         *_coverage(diagnosis.cover),
         *_measures(diagnosis),
-        *_rule(diagnosis.rule),
+        *_rule(diagnosis.rule, diagnosis.task),
     ]
     return '\n'.join(parts)
 
@@ -180,10 +181,13 @@ def _measures(diagnosis: Diagnosis) -> list[str]:
     ]
 
 
-def _rule(rule: Rule | None) -> list[str]:
+def _rule(rule: Rule | None, task: str) -> list[str]:
     parts = ['<h2>What the verdict rests on</h2>']
     if rule is None:
         return [*parts, '<p>There are no known runs.</p>']
+    if task:
+        text = f'The recording is of {task}. Known runs on this task are left out, so that nothing is fitted to it.'
+        parts.append(f'<p>{html.escape(text)}</p>')
     rows = [
         ('measure in use', offline.words(rule.measure)),
         ('its threshold, the best one on all known runs', f'{rule.shown_threshold:.3g}'),

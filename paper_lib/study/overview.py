@@ -12,9 +12,9 @@ from matplotlib.patheffects import withStroke
 
 from paper_lib.contract import agents, tasks
 from paper_lib.study import claims, grids, panels, reference, stats
+from paper_lib.study.comparisons import takes
 from paper_lib.study.frames import Frames
 from paper_lib.study.names import counted
-from paper_lib.study.scales import takes
 from paper_lib.study.steps import PAIR
 from paper_lib.study.style import THEIRS, context
 

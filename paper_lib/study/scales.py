@@ -1,8 +1,5 @@
 """The scales of the study: named values that fix model size, budgets and seeds of everything that is trained."""
 
-from collections.abc import Collection
-from typing import Any
-
 from paper_lib.contract import agents, tasks
 from paper_lib.contract.errors import choose
 from paper_lib.contract.scales import Planned, Rule, Scale
@@ -190,11 +187,6 @@ PAPER_SCALE = Scale(
     trains=False,
 )
 SCALES: dict[str, Scale] = {scale.name: scale for scale in (SMOKE_SCALE, LAPTOP_SCALE, PAPER_SCALE)}
-
-
-def takes(names: Collection[str], pair_seed: Any) -> Any:
-    """Whether a comparison of these agents takes a pair. `pair_seed` is an int or an array of them."""
-    return (pair_seed < LATER_PAIRS) | (not {*names} <= {*agents.group('compared')})
 
 
 def get(name: str) -> Scale:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from paper_lib.contract.scales import Scale
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import archive, claims, paths, plan, scales
+from paper_lib.study import archive, claims, comparisons, paths, plan, scales
 from paper_lib.study.names import counted
 
 TESTED = {'study': tuple(claims.TEXTS), 'toy_maze': claims.MAZE}  # chapter of the archive -> the claims that it tests
@@ -88,7 +88,7 @@ def _progress(specs: list[RunSpec], archived: Collection[str]) -> dict[str, Prog
     for claim in claims.every_claim():
         row = claim.rows[0]
         names = in_plan.intersection(row.agents)
-        taken = [spec for spec in specs if scales.takes(row.agents, spec.pair_seed)]
+        taken = [spec for spec in specs if comparisons.takes(row.agents, spec.pair_seed)]
         finished = [spec for spec in taken if spec.run_id in archived]
         needed = 1 if row.exact else claims.FEWEST
         found[claim.id] = Progress(_pairs_with(names, taken), _pairs_with(names, finished), needed)

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -143,3 +144,29 @@ def test_prefix_is_the_same_in_one_piece_or_many():
     for rows in (0, 3, 3, 7):
         pieces.extend(rows)
     assert pieces.extend(9) == files.Prefix({'x': array}).extend(9) != files.Prefix({'x': array}).extend(8)
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not(tmp_path):
+    path = tmp_path / 'mine'
+    child = os.fork()
+    if not child:
+        with files.scratch(path) as folder:
+            (folder / 'part').write_text('half')
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    (left,) = tmp_path.iterdir()
+    with files.scratch(tmp_path / 'mine too') as other:
+        assert left.exists()  # of another folder
+        with files.scratch(path) as own:
+            assert set(tmp_path.iterdir()) == {own, other}
+            reader, writer = os.pipe()
+            child = os.fork()
+            if not child:
+                with files.scratch(path) as beside:
+                    os.write(writer, bytes([own.exists() and beside != own]))
+                os._exit(0)
+            os.waitpid(child, 0)
+            assert os.read(reader, 1) == b'\1' and own.exists()
+            (own / 'part').write_text('whole')
+            own.rename(path)
+    assert [each.name for each in tmp_path.iterdir()] == ['mine'] and (path / 'part').read_text() == 'whole'

@@ -209,10 +209,9 @@ def test_observations_that_are_constant_or_not_finite():
     arrays['vector'][:, 3] = 7
     arrays['vector'][[8, 9], 5] = [np.nan, -np.inf]
     found = findings(arrays)
-    assert found['constant_dimension'].value == 'component 3 never changes' and found['vector_not_finite'].rows == (
-        8,
-        9,
-    )
+    assert found['constant_dimension'].value == 'component 3 never changes; component 3 is always 7'
+    broken = found['vector_not_finite']
+    assert broken.rows == (8, 9) and broken.value == 'component 5 is nan at the first of them'
     black = record(FREEWAY)
     black['image'][:] = 0
     assert 'constant_image' in findings(black)
@@ -225,13 +224,16 @@ def test_actions_outside_their_bounds_or_never_used():
     found = findings(arrays)
     assert found['unused_action'].value == 'component 2 of the action is always 0.25'
     assert found['action_outside'].rows == (1,) and found['action_not_finite'].rows == (2,)
+    assert found['action_outside'].value.startswith('component 0 is 1.5 at the first of them; actions reach from ')
+    assert found['action_not_finite'].value == 'component 0 is nan at the first of them'
     assert 'action_outside' not in findings(arrays, of_run=True)
     arrays = record(FREEWAY)
     never = arrays['action'][:, 1] == 1
     arrays['action'][never] = [1, 0, 0]
     assert findings(arrays)['unused_action'].value == 'of 3 discrete actions these are never chosen: 1'
     arrays['action'][[3, 4]] = [[0.5, 0.5, 0], [1, 1, 0]]
-    assert findings(arrays, discrete=True)['action_not_one_hot'].rows == (3, 4)
+    unclear = findings(arrays, discrete=True)['action_not_one_hot']
+    assert unclear.rows == (3, 4) and unclear.value == 'the first of them is 0.5, 0.5, 0'
 
 
 def test_actions_of_short_episodes_are_not_called_discrete():

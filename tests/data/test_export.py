@@ -10,7 +10,8 @@ import toy
 from paper_lib import cli
 from paper_lib.contract.errors import RunError, UserError
 from paper_lib.data import datasets, export, formats
-from paper_lib.data.replay import Replay
+from paper_lib.data.audit import audit
+from paper_lib.data.replay import FIRST, Replay
 from paper_lib.data.steps import cut, of_replay
 from paper_lib.data.store import Store
 
@@ -115,6 +116,35 @@ def test_what_cannot_be_exported_or_restored(trained, tmp_path):
         export.restore(out, Store(tmp_path / 'elsewhere'))
     assert cli.main(['restore', str(tmp_path / 'nothing')]) == 2
     assert cli.main(['export-dataset', 'no_run', str(tmp_path / 'new')]) == 2 and not (tmp_path / 'new').exists()
+
+
+@pytest.mark.parametrize('part', ['first', 'second'])
+def test_a_half_holds_the_episodes_that_begin_in_it_and_is_not_restored(part, trained, tmp_path, capsys):
+    run = Store(trained).require(toy.SPEC)
+    rows = run.collected()
+    args = ['export-dataset', str(run.path), str(tmp_path / 'out'), '--part', part]
+    assert cli.main(args) == 0
+    episodes = [each for each in run.replay().episodes(rows) if (each[1] < rows // 2) == (part == 'first')]
+    steps = formats.read(tmp_path / 'out')
+    firsts = np.flatnonzero(steps.whole('flags') & FIRST)
+    starts = [run.replay().episode(*each)['vector'][0] for each in sorted(map(tuple, episodes))]
+    np.testing.assert_array_equal(steps.whole('vector')[firsts][: len(starts)], starts)
+    assert 0 < len(starts) <= len(firsts) < rows
+    assert cli.main(['restore', str(tmp_path / 'out'), '--runs', str(trained)]) == 2
+    assert 'is a half of a replay; only a whole one can be restored' in capsys.readouterr().err
+
+
+def test_actions_of_an_exported_run_are_those_that_its_environment_cuts(trained, tmp_path, monkeypatch):
+    """So its audit does not call them wrong, as it does for anyone else's."""
+    monkeypatch.setattr(toy, 'step', lambda row, envs=4: plain(row, envs) | {'action': np.full((envs, 2), 1.5)})
+    toy.train(tmp_path / 'runs')
+    export.write(Store(tmp_path / 'runs').require(toy.SPEC), tmp_path / 'out')
+    steps = formats.read(tmp_path / 'out')
+    assert steps.task == toy.TASK
+    kinds = {finding.kind for finding in audit(steps, 8)}
+    assert 'action_outside' not in kinds
+    kinds = {finding.kind for finding in audit(dataclasses.replace(steps, task=''), 8)}
+    assert 'action_outside' in kinds
 
 
 def test_what_is_interrupted_leaves_nothing(trained, tmp_path, monkeypatch):

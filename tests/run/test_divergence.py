@@ -60,7 +60,7 @@ def test_a_lane_that_diverges_fails_and_the_others_end_with_the_same_bytes(saves
     with pytest.raises(RunError, match=REASON):
         train.train(GROUP, store, checkpoint_seconds=0)
     assert statuses(store) == ['done', 'failed', 'done']
-    assert store.failure(LOST).startswith(f'RunError: {LOST.run_id}: diverged')
+    assert store.failure(LOST).startswith(f'Diverged: {LOST.run_id}: diverged')
     for spec in (FIRST, LAST):
         assert content(store, spec) == content(healthy, spec)
 

@@ -170,7 +170,7 @@ def test_measures_that_work_are_named_from_the_best_on():
     )
     best = 'the effective share of the recording'
     other = 'the promised over best recorded return: 0.75'
-    good = 'one has a mean AUROC of 0.8 or more too'
+    good = 'one has a mean AUROC of 0.8 or more'
     assert among == f'Among offline agents alone {good} (highest: 0.85, {best}; {other}).'
     assert rival.endswith(f'AUROC 0.80 [0.70, 0.84], and is beaten by {best}.')
     seen = 'Active, Passive and Tandem, on whose runs the measures were first looked at'
@@ -183,7 +183,7 @@ def test_measures_that_work_are_named_from_the_best_on():
     rows[0] |= {'later agents': np.nan, 'further tasks': np.nan, 'unseen': np.nan}
     first, _, among, rival = conclusion.without_acting(pd.DataFrame(rows))
     assert 'environment, one tells degraded agents' in first
-    assert among.startswith('Among offline agents alone no measure has a mean AUROC of 0.8 or more (highest: 0.75, ')
+    assert among.startswith('Among offline agents alone none has a mean AUROC of 0.8 or more (highest: 0.75, ')
     assert rival.endswith('no measure is shown to be better.')
     rows[0] |= {'verdict': offline.FAILS}
     first, *_ = conclusion.without_acting(pd.DataFrame(rows))

@@ -173,7 +173,8 @@ def made(cover, **changes):
     values[1]['round_trip_50'] = math.nan
     rows = known(promise_ratio=lambda rows: rows[DEGRADED] + 1)
     rule = diagnosis.learn(rows)
-    found = diagnosis_report.Diagnosis('mine', {}, [], cover, diagnosis.decide(rule, values), rule, rows, values, None)
+    verdict = diagnosis.decide(rule, values)
+    found = diagnosis_report.Diagnosis('mine', {}, '', [], cover, verdict, rule, rows, values, None)
     return dataclasses.replace(found, **changes)
 
 
