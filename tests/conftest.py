@@ -8,7 +8,7 @@ from paper_lib.run import backend
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 backend.prepare()  # a test may start JAX before it trains
-for folder in ('.', 'agent', 'cluster', 'engine', 'run'):  # their helper modules
+for folder in ('.', 'agent', 'cluster', 'data', 'engine', 'run'):  # their helper modules
     sys.path.insert(0, str(pathlib.Path(__file__).parent / folder))
 
 

@@ -6,8 +6,8 @@ round trip     An imagined state is decoded and encoded again. Is the posterior'
 density ratio  A classifier tells imagined samples from recorded ones; a sample is an observation and an action.
                (Density-ratio estimation: Sugiyama et al., 2012.)
 spread         Critics disagree where imagination ends. (The edge-of-reach problem: Sims et al., arXiv 2402.12527.)
-disagreement   Predictors of the next latent disagree along imagination. (As in the penalty of MOPO: Yu et al.,
-               arXiv 2005.13239.)
+disagreement   Predictors of the next latent disagree along imagination. (As in the penalties of MOPO: Yu et al., arXiv
+               2005.13239, MOReL: Kidambi et al., arXiv 2005.05951, and Offline DreamerV2: Lu et al., arXiv 2206.04779.)
 foreseen       The reward that the model predicts along played episodes is compared with the reward collected there.
 
 The watching networks, {'critics', 'ensemble'}, are the branch 'watch' of the state, which the

@@ -1,6 +1,7 @@
 """The figures of the interactive parts, drawn from arrays and data frames."""
 
 import html
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from paper_lib.contract import agents, quantities
+from paper_lib.contract import agents, quantities, tasks
 from paper_lib.study import drawing, episodes, offline, panels, scales
 from paper_lib.study.style import ALERT, context
 
@@ -17,6 +18,9 @@ from paper_lib.study.style import ALERT, context
 WIDTH = 8.5
 HEIGHT = 3.4
 STRIP_HEIGHT = 3.2
+FLAGS_HEIGHT = 2.0  # of a row of panels
+
+WIDEST = 3  # panels in a row
 
 
 class Imagination(NamedTuple):
@@ -52,21 +56,20 @@ def path(steps: pd.DataFrame, goal_radius: float, scale: str, imagination: Imagi
     points = steps[['v0', 'v1']].to_numpy()
     loss_label = quantities.get('wm_loss').axis
     with context():
-        figure, (maze, loss, gap) = _row(3, scale)
+        figure, (maze, loss, *gap) = _row(2 if imagination is None else 3, scale)
         panels.walls(maze, goal_radius)
+        maze.spines[:].set_visible(True)
         lines = panels.coloured_path(maze, points, steps.wm_loss, None, 'plasma')
         low, high = np.percentile(steps.wm_loss, [1, 99])
         lines.set_clim(low, high)
         figure.colorbar(lines, ax=maze, label=loss_label, shrink=0.8)
         loss.plot(steps.wm_loss.to_numpy(), color='black', lw=0.8)
         loss.set(xlabel='agent step', ylabel=loss_label)
-        if imagination is None:
-            gap.remove()
-        else:
+        if imagination is not None:
             positions, step = imagination
             maze.plot(*positions.T, '--', color='black', lw=0.8, zorder=6)
             loss.axvline(step, color='black', ls='--', lw=0.8)
-            _draw_gap(gap, points[step:], positions)
+            _draw_gap(gap[0], points[step:], positions)
         return figure
 
 
@@ -130,7 +133,7 @@ def steps(traces: pd.DataFrame, step: int, scale: str) -> Figure:
             axes.axvline(step, color='black', ls='--', lw=0.8)
             axes.set(xlabel='agent step', title=quantities.get(column).words)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.legend()
+            axes.legend(title=f'at step {step}', loc='upper center', bbox_to_anchor=(0.5, -0.25))
         return figure
 
 
@@ -154,17 +157,23 @@ def flags(last: pd.DataFrame, measure: str, threshold: float, scale: str) -> Fig
     """
     with context():
         names = list(dict.fromkeys(last.task))
-        figure, row = _row(max(1, len(names)), scale)
+        rows = max(1, math.ceil(len(names) / WIDEST))
+        figure = _new(scale, 0.8 + FLAGS_HEIGHT * rows)
+        grid = figure.subplots(rows, math.ceil(len(names) / rows) or 1, squeeze=False, sharey=True)
         if not names:
-            panels.empty(row[0], 'Active is nowhere better than random actions')
-        for axes, task in zip(row, names):
+            panels.empty(grid[0, 0], 'Active is nowhere better than random actions')
+        for axes in grid.flat[max(1, len(names)) :]:
+            axes.remove()
+        for axes, task in zip(grid.flat, names):
             for agent, runs in last[last.task == task].groupby('agent', sort=False):
                 look = agents.get(agent)
                 axes.plot(runs.value, runs.gain, look.marker or 'o', color=look.color, mec='white', label=look.label)
             axes.axvline(threshold, color=ALERT, ls='--')
             axes.axhline(offline.LEAST_GAIN, color='black', lw=0.8)
-            axes.set(title=task, xlabel=quantities.get(measure).words, ylabel="gain relative to Active's")
+            axes.set_title(tasks.get(task).short)
             if quantities.get(measure).logarithmic:
                 panels.logarithmic(axes, 'x')
-            axes.legend()
+        figure.supxlabel(quantities.get(measure).words, fontsize=9)
+        figure.supylabel("gain relative to Active's", fontsize=9)
+        panels.legend(figure, grid.flat[: len(names)], ncols=5)
         return figure

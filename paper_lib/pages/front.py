@@ -168,7 +168,7 @@ def _figure(folder: Path, name: str) -> str:
         return ''
     entry = catalogue.ENTRIES[name]
     caption = tables.shown(_read_text(folder / f'{name}.md'))
-    image = f'<img src="{name}.png" alt="{html.escape(_caption(folder, name))}">'
+    image = f'<img src="{name}.png" alt="{html.escape(entry.title)}">'
     summary = f'<b>{entry.called}</b> {entry.title}'
     return (
         f'<figure><a href="{name}.png">{image}</a>'
@@ -212,11 +212,16 @@ def _tile(folder: Path, entry: Entry, state: str, text: str) -> str:
     """A figure, what it is called, whether it is complete, and links to its files and to its place in a notebook."""
     name = entry.name
     kind = 'missing' if state == catalogue.SUBJECT_MISSING else state
-    image = f'<img src="{name}.png" alt="{html.escape(_caption(folder, name))}" loading="lazy">'
+    image = f'<img src="{name}.png" alt="{html.escape(entry.title)}" loading="lazy">'
     return (
-        f'<figure><a href="{name}.png">{image}</a><figcaption><b>{entry.called}</b> {_title(text, entry)}'
+        f'<figure><a href="{name}.png">{image}</a><figcaption>{_called(entry)}{_title(text, entry)}'
         f'<br><span class="{kind}">{state}</span> · {_files(name, "png", "pdf")}</figcaption></figure>'
     )
+
+
+def _called(entry: Entry) -> str:
+    """The number of a figure or table of the paper, as it stands before a title."""
+    return f'<b>{entry.called}</b> ' if entry.called else ''
 
 
 def _title(text: str, entry: Entry) -> str:
@@ -239,7 +244,7 @@ def _tables(folder: Path, texts: dict[str, str]) -> str:
             if not entry.is_figure and _has_files(folder, entry.name, 'csv', 'md'):
                 place = _title(texts[notebook], entry)
                 files = _files(entry.name, 'csv', 'md', 'tex')
-                lines.append(f'<li><b>{entry.called}</b> {place} · {files}</li>')
+                lines.append(f'<li>{_called(entry)}{place} · {files}</li>')
     return f'<ul>{"".join(lines)}</ul>' if lines else '<p>None is written yet.</p>'
 
 
@@ -257,11 +262,6 @@ def _page_text(folder: Path, notebook: str) -> str:
     """The page of a notebook; '' if there is none."""
     path = folder / f'{notebook}.html'
     return _read_text(path) if path.exists() else ''
-
-
-def _caption(folder: Path, stem: str) -> str:
-    """The first paragraph of a caption."""
-    return tables.spoken(_read_text(folder / f'{stem}.md'))
 
 
 def _read_text(path: Path) -> str:

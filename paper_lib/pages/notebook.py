@@ -8,6 +8,7 @@ from typing import Any
 
 from paper_lib.pages import documents, layout
 
+UNNAMED = 'alt="No description has been provided for this image"'  # as nbconvert writes it
 IMAGE = re.compile(r'src="data:image/png;base64,([^"]*)"')
 
 
@@ -34,7 +35,9 @@ def render(notebook: Any, name: str, folder: Path, scale: str) -> str:
             continue
         is_open = has_figure or '<h1' in body
         parts.append(body if is_open else _folded(body))
-    return layout.page(name, '\n'.join(parts), layout.navigation(name, scale))
+    title = re.search('<h1[^>]*>(.*?)</h1>', parts[0]) if parts else None
+    shown_title = html.unescape(re.sub('<.*?>', '', title[1])) if title else name
+    return layout.page(shown_title, '\n'.join(parts), layout.navigation(name, scale))
 
 
 def _sections(cells: list[Any]) -> list[list[Any]]:
@@ -79,6 +82,8 @@ def _linked(body: str, folder: Path) -> str:
         name = files.get(base64.b64decode(found[1]))
         return f'src="{name}" loading="lazy"' if name else found[0]
 
+    heading = re.search('<h2[^>]*>(.*?)</h2>', body)
+    body = body.replace(UNNAMED, f'alt="{re.sub("<.*?>", "", heading[1]) if heading else "a plot"}"')
     return documents.opened_large(IMAGE.sub(link, body))
 
 

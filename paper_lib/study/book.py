@@ -156,11 +156,11 @@ class Book:
 
     @functools.cached_property
     def _obstacles(self) -> dict[str, str]:
-        """The claims of the notebook that no run of the scale can decide, and why."""
+        """The claims of the notebook that lack runs or a verdict, and why no run of the scale can decide them."""
         own = catalogue.NOTEBOOKS[self.name].claims
         if not own:
             return {}
-        return {claim: reason for claim, reason in verdicts.waiting(self.scale).items() if reason and claim in own}
+        return {claim: reason for claim, reason in verdicts.waiting(self.scale).items() if claim in own}
 
     def figure(self, name: str, tasks: Sequence[str] = (), agents: Sequence[str] = ()) -> drawing.Drawing:
         """Draw a figure from the archive and save it as PNG, PDF and caption.

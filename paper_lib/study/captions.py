@@ -160,7 +160,8 @@ def caption(
     """Two paragraphs: what is shown, of which runs; then how these are made, and in what they differ from v1.
 
     `costs` says what the notebook trains that shows the entry, by its parameter `train`: 'yes' or 'all'. `obstacles`
-    has the claims of the notebook that no run of the scale can decide, and why.
+    has the claims of the notebook that lack runs or a verdict, and why no run of the scale can decide them; '' if one
+    can.
     """
     later = set(frames.optional_missing)
     scheduled = [spec for spec in frames.specs if spec not in later]
@@ -184,6 +185,7 @@ def caption(
         *dict.fromkeys(published.collected_for(spec) for spec in frames.specs),
         *published.schedules(scheduled),
         _optional_missing(entry, frames, costs['all']),
+        _gives_pairs(frames, obstacles),
         _cannot_decide(entry, frames, obstacles),
         _differences(frames),
     ]
@@ -220,6 +222,16 @@ def _optional_missing(entry: Entry, frames: Frames, cost: str) -> str:
     return f'Optional, not trained: {", ".join(labels)}. `{command}` trains {cost}.'
 
 
+def _gives_pairs(frames: Frames, obstacles: Mapping[str, str]) -> str:
+    """Which claims get pairs from the missing runs of the entry."""
+    lacking = {spec.agent for spec in (*frames.missing, *frames.optional_missing)}
+    names = []
+    for claim in claims.every_claim():
+        if obstacles.get(claim.id) == '' and lacking.intersection(claim.rows[0].agents) - {'active'}:
+            names.append(claim.id)
+    return f'The missing runs give pairs to {listed(names)}.' if names else ''
+
+
 def _cannot_decide(entry: Entry, frames: Frames, obstacles: Mapping[str, str]) -> str:
     """Which claims about agents of the entry stay undecided when the missing runs are trained, and why."""
     if entry.chapter != 'study' or not (frames.missing or frames.optional_missing):
@@ -227,7 +239,7 @@ def _cannot_decide(entry: Entry, frames: Frames, obstacles: Mapping[str, str]) -
     parts = []
     for claim in claims.every_claim():
         compared = set(claim.rows[0].agents) - {'active'}
-        if claim.id in obstacles and compared & set(entry.subject):
+        if obstacles.get(claim.id) and compared & set(entry.subject):
             parts.append(f'{claim.id} ({claim.text.rstrip(".")}): {obstacles[claim.id]}')
     return f'No run of this scale, optional ones included, can decide {"; ".join(parts)}.' if parts else ''
 

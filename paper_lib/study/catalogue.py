@@ -490,7 +490,8 @@ ROWS = (
         functools.partial(_ordered_curves, field='alpha', otherwise=1.0, columns=BOTH),
         title="Tandem from weights close to Active's",
         text="""The initial weights of a Tandem agent are (1 - alpha) times {active.label}'s plus alpha times its own
-        (Eq. S3). {tandem.label} has alpha 1. A line that lies on that of {active.label} hides it. {band}""",
+        (Eq. S3). {tandem.label}, where it is drawn, has alpha 1. A line that lies on that of {active.label} hides
+        it. {band}""",
         tasks=SELECTED,
         about=('alphas',),
         paired=True,

@@ -40,7 +40,13 @@ class Runs(typing.NamedTuple):
 
 def takes(names: typing.Collection[str], pair_seed: typing.Any) -> typing.Any:
     """Whether a comparison of these agents takes a pair; see LATER_PAIRS. `pair_seed` is an int or an array of them."""
-    return (pair_seed < LATER_PAIRS) | (not {*names} <= {*agents.group('compared')})
+    return (pair_seed < LATER_PAIRS) | _has_others(frozenset(names))
+
+
+@functools.cache
+def _has_others(names: frozenset[str]) -> bool:
+    """Whether there are other agents among these than Active, Passive and Tandem."""
+    return not names <= {*agents.group('compared')}
 
 
 def label(agent: str) -> str:

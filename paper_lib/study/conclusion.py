@@ -127,6 +127,7 @@ def _beyond(row: pd.Series, rival: pd.Series) -> str:
     columns = {
         'later agents': f'on the agents other than {first}, on whose runs the measures were first looked at',
         'further tasks': f'on further tasks, which do not count before they have {word(offline.FEWEST_PAIRS)} pairs',
+        'unseen': f'if only those degraded agents count that have an OOD ratio of {offline.THRESHOLD:g} or less',
     }
     parts = []
     for column, where in columns.items():

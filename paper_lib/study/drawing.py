@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 import paper_lib
 from paper_lib.contract import agents
-from paper_lib.study import paths, style, tables
+from paper_lib.study import panels, paths, style, tables
 from paper_lib.study.frames import Frames
 
 
@@ -96,6 +96,8 @@ def plot(table: pd.DataFrame, **options: Any) -> Axes:
             look = {'label': row.label, 'color': row.color} if row else {'label': name}
             axes.plot(table.index, column, **look)
         time = 'environment steps' if table.index.name == 'env_step' else table.index.name
+        if table.index.name == 'env_step':
+            panels.steps(axes)
         axes.set(**{'xlabel': time} | options)
         if len(table.columns):
             axes.legend(title=None if set(table.columns) <= set(agents.AGENTS) else table.columns.name)

@@ -87,7 +87,7 @@ def hallucination(frames: Frames, names: Sequence[str]) -> Figure:
     with context():
         seen = [task for task in frames.tasks if tasks.get(task).has_image]
         rows = max(1, len(seen))
-        figure = panels.new(frames, 9, 0.3 + 3.1 * rows)
+        figure = panels.new(frames, 7, 0.3 + 2.5 * rows)
         parts = figure.subfigures(rows, 1, squeeze=False).flat
         for part, task in zip(parts, seen or [''], strict=True):
             of_task = frames.pictures[(frames.pictures.agent == agent) & (frames.pictures.task == task)]

@@ -33,7 +33,7 @@ def _norm(values: Sequence[np.ndarray], low: float, high: float) -> LogNorm:
 def beside_published(frames: Frames, names: Sequence[str]) -> Figure:
     """Score of every seed over the scores that the author of DreamerV3 published, one panel per task."""
     with context():
-        figure = panels.new(frames, 9, 3.9)
+        figure = panels.new(frames, 7.4, 3.4)
         row = figure.subplots(1, len(frames.tasks), squeeze=False)[0]
         for axes, letter, task in zip(row, LETTERS, frames.tasks):
             _draw_beside_published(axes, frames.of([task], 'task'), names, task)
@@ -46,15 +46,15 @@ def _draw_beside_published(axes: Axes, frames: Frames, names: Sequence[str], tas
     if len(frames.metrics):
         panels.curves(axes, frames, names, 'score')
     panels.steps(axes)
-    axes.set(xlim=(0, 1.02 * published.AT), ylim=(0, 1020), ylabel=quantities.get('score').axis)
+    axes.set(xlim=(0, 1.04 * published.AT), ylim=(0, 1020), ylabel=quantities.get('score').axis)
     axes.set_xlabel('\n'.join(['environment steps', *panels.lost(frames, names)]))
-    axes.legend(loc='lower right')
+    axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.2), ncols=2)
 
 
 def trajectories(frames: Frames, names: Sequence[str]) -> Figure:
     """(a) Score; (b-d) one final trajectory per agent over the visits of its replay and coloured by loss; medians."""
     with context():
-        figure = panels.new(frames, 7.6, 4.2)
+        figure = panels.new(frames, 7.6, 3.6)
         left, right = figure.subfigures(1, 2, width_ratios=[1, 2.1])
         score, table = left.subplots(2, 1, height_ratios=[2.2, 1])
         panels.curves(score, frames, names, 'score')
@@ -81,7 +81,7 @@ def _draw_medians(axes: Axes, frames: Frames, names: Sequence[str]) -> None:
     look = {'bbox': [0, 0.05, 1, 0.9], 'edges': 'horizontal', 'colWidths': widths}
     table = axes.table(rows, colLabels=['', *columns.values()], **look)
     table.auto_set_font_size(False)
-    table.set_fontsize(7.5)
+    table.set_fontsize(8)
 
 
 def _count(value: float) -> str:
@@ -127,7 +127,7 @@ def _draw_trajectories(figure: FigureBase, frames: Frames, names: Sequence[str])
 def quantity_panels(frames: Frames, names: Sequence[str], columns: Sequence[str]) -> Figure:
     """Four quantities over training, a panel each."""
     with context():
-        figure = panels.new(frames, 9, 5.8)
+        figure = panels.new(frames, 7, 5.2)
         grid = figure.subplots(2, 2)
         for axes, letter, column in zip(grid.flat, LETTERS, columns):
             _draw_quantity(axes, frames, names, column)
@@ -146,7 +146,7 @@ def _draw_quantity(axes: Axes, frames: Frames, names: Sequence[str], column: str
 def maps(frames: Frames, names: Sequence[str]) -> Figure:
     """Visits of final replays; unvisited grey, cells above the 99th percentile dark red."""
     with context():
-        figure = panels.new(frames, 9, 3.3)
+        figure = panels.new(frames, 7, 2.8)
         row = figure.subplots(1, len(names), squeeze=False)[0]
         visits = _visits(frames, names)
         norm = _norm(list(visits.values()), 0, OUTLIER)
@@ -159,7 +159,7 @@ def maps(frames: Frames, names: Sequence[str]) -> Figure:
                 panels.missing(axes, frames, [agent])
                 continue
             image = panels.visits(axes, visits[agent], frames.plane, norm, colours)
-            axes.set_xlabel(f'{np.count_nonzero(visits[agent])} cells visited')
+            axes.set_xlabel(f'{np.count_nonzero(visits[agent]):,} cells visited')
         if image is not None:
             panels.colorbar(figure, image, row, 'replay states per cell', shrink=0.8, extend='max')
         return figure
@@ -175,7 +175,7 @@ def _visits(frames: Frames, names: Sequence[str]) -> Mapping[str, np.ndarray]:
 def explorers(frames: Frames, names: Sequence[str], columns: Sequence[str]) -> Figure:
     """Two quantities on the data of the two explorers, with the Active agent as a dashed baseline."""
     with context():
-        figure = panels.new(frames, 9, 5.8)
+        figure = panels.new(frames, 7, 5.2)
         grid = figure.subplots(2, 2)
         letters = iter(LETTERS)
         groups = {'exploration': 'exploration data', 'mixed': 'mixed-reward data'}

@@ -171,8 +171,7 @@ def _draw_bar(axes: Axes, x: float, name: str, of_tasks: dict[str, np.ndarray], 
         look = {'fc': 'white', 'ec': color, 'lw': 1.6}
     axes.bar(x, 1 + found.value, width=0.8, hatch=_hatch(name), **look)
     if np.isfinite(found.low):
-        interval = axes.vlines(x - 0.3, 1 + found.low, 1 + found.high, color='black', lw=1.6, zorder=4)
-        interval.set_path_effects([withStroke(linewidth=3.2, foreground='white')])
+        axes.vlines(x - 0.46, 1 + found.low, 1 + found.high, color='black', lw=1.6, zorder=4)
     places = np.linspace(-0.12, 0.3, max(2, len(tasks)))
     for place, marker, task in zip(places, itertools.cycle(MARKERS), tasks):
         if task in of_tasks and name != 'active':

@@ -93,9 +93,9 @@ def legend(
 
 
 def absent(frames: Frames, names: Iterable[str]) -> list[str]:
-    """Those of the agents that are planned in these frames and have no run."""
-    planned = {spec.agent for spec in frames.specs}
-    return [agent for agent in names if agent in planned and agent not in frames.archived_agents]
+    """Those of the agents that are planned in these frames, or that the figure is about, and have no run."""
+    wanted = {spec.agent for spec in frames.specs}.union(frames.subject)
+    return [agent for agent in names if agent in wanted and agent not in frames.archived_agents]
 
 
 def notes(frames: Frames, names: Sequence[str]) -> list[str]:

@@ -351,3 +351,93 @@ def test_the_command_prints_the_findings_and_exits_with_1_for_errors(capsys, tmp
     assert cli.main(['audit', str(path), '--task', 'cup_catch-proprio']) == 2
     assert 'cup_catch-proprio has' in capsys.readouterr().err
     assert KINDS['misplaced_first'][0] == ERROR
+
+
+def of_walker():
+    """Its episodes as `recorded` has them."""
+    arrays = record(WALKER)
+    found = []
+    for first, last in zip(np.flatnonzero(arrays['is_first']), np.flatnonzero(arrays['is_last'])):
+        rows = slice(first, last + 1)
+        parts = arrays['vector'][rows], arrays['action'][rows][:-1], arrays['reward'][rows][1:]
+        found.append([*(part.copy() for part in parts), False])
+    return found
+
+
+def write(kind, path, episodes):
+    """Write episodes in a format, and return what our reader makes of it."""
+    if kind == 'minari':
+        from gymnasium import spaces
+
+        observed, done = episodes[0][0].shape[1:], episodes[0][1].shape[1:]
+        boxes = spaces.Box(-np.inf, np.inf, observed), spaces.Box(-1, 1, done)
+        recorded.write_minari(path, episodes, boxes, 'hdf5')
+    else:
+        getattr(recorded, f'write_{kind}')(path, episodes)
+    return formats.read(path)
+
+
+def changed(part, change):
+    """A function that changes the observations (0), actions (1), rewards (2) or the end (3) of every episode."""
+
+    def plant(episodes):
+        for index, episode in enumerate(episodes):
+            episode[part] = change(episode[part], index)
+        return episodes
+
+    return plant
+
+
+def put(column, value, only=None):
+    """Sets a column of every episode, or of the episode `only` one value of it."""
+
+    def change(values, index):
+        if only is None:
+            values[:, column] = value
+        elif index == only:
+            values[3, column] = value
+        return values
+
+    return change
+
+
+def late(episodes):
+    """Every episode has the first observation of the next one as its last, and not that as its first."""
+    following = [*episodes[1:], None]
+    for episode, after in zip(episodes, following):
+        seen, done, earned, _ = episode
+        if after is not None:
+            episode[:3] = [np.append(seen, after[0][:1], 0), np.append(done, done[:1], 0), np.append(earned, 0)]
+    for episode in episodes[1:]:
+        episode[:3] = [part[1:] for part in episode[:3]]
+    return episodes
+
+
+PLANTED = {
+    'vector_not_finite': changed(0, put(2, np.nan, only=4)),
+    'constant_dimension': changed(0, put(3, 7)),
+    'unused_action': changed(1, put(1, 0.25)),
+    'action_outside': changed(1, put(0, 1.5, only=4)),
+    'action_not_finite': changed(1, put(0, np.nan, only=4)),
+    'zero_rewards': changed(2, lambda reward, _: 0 * reward),
+    'constant_rewards': changed(2, lambda reward, _: 0 * reward + 1),
+    'reward_not_finite': changed(2, lambda reward, _: np.where(np.arange(len(reward)) == 2, np.nan, reward)),
+    'truncation_as_termination': changed(3, lambda *_: True),
+    'shifted_flags': late,
+    'repeated_episode': lambda episodes: [*episodes, episodes[2]],
+    'few_episodes': lambda episodes: episodes[:5],
+    'short_episode': lambda episodes: [*episodes, [episodes[0][0][:5], episodes[0][1][:4], episodes[0][2][:4], False]],
+}
+
+
+@pytest.mark.parametrize('kind', ['minari', 'ogbench', 'exorl'])
+def test_through_every_reader_what_is_planted_is_found_and_nothing_in_a_clean_recording(kind, tmp_path):
+    def found(name, episodes):
+        return {finding.kind for finding in audit(write(kind, tmp_path / name, episodes), 8)}
+
+    suffix = '.npz' if kind == 'ogbench' else ''
+    assert found(f'clean{suffix}', of_walker()) == set()
+    for name, plant in PLANTED.items():
+        if (kind, name) == ('ogbench', 'truncation_as_termination'):  # it cannot say how an episode ended
+            continue
+        assert found(f'{name}{suffix}', plant(of_walker())) == {name}, name

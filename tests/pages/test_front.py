@@ -56,7 +56,7 @@ def test_it_leads_to_what_is_there(place):
     (place / '3_deep_dive.html').write_text(f'<h1 id="a"><a href="#a">3 · Deep</a></h1>{section}')
     text = front.write('smoke').read_text()
     assert '<b>Fig. 4 (published: 5)</b> <a href="3_deep_dive.html#who">Learning from a half of the replay</a>' in text
-    assert 'alt="Of &lt;this&gt;."' in text
+    assert 'alt="Learning from a half of the replay"' in text and '<b></b>' not in text
     assert f'<span class="missing">{catalogue.SUBJECT_MISSING}</span>' in text
     assert '<a href="3_deep_dive.html">3 · Deep</a>' in text
     links = re.findall(r'(?:href|src)="([^"]+)"', text)
@@ -121,12 +121,12 @@ def test_rows_with_too_few_pairs_open_on_a_click(verdicts):
 
 
 def test_a_damaged_file_is_named(place):
-    for name in ('figure_3.png', 'figure_3.md', '2_validation.html'):
+    for name in ('figure_3.png', 'figure_1.png', 'figure_1.md', '2_validation.html'):
         (place / name).write_bytes(b'\xff')
     with pytest.raises(UserError, match='2_validation.html: damaged; remove it and draw again'):
         front.write('smoke')
     (place / '2_validation.html').unlink()
-    with pytest.raises(UserError, match='figure_3.md: damaged; remove it and draw again'):
+    with pytest.raises(UserError, match='figure_1.md: damaged; remove it and draw again'):
         front.write('smoke')
 
 

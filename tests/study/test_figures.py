@@ -202,6 +202,15 @@ def test_agents_without_a_run_are_grey_in_the_legend(study):
     assert grey == {'Passive-suboptimal (no run yet)', 'Passive-half (no run yet)'}
 
 
+def test_an_agent_that_a_figure_is_about_is_grey_in_the_legend_even_if_no_run_of_it_is_planned(study):
+    entry = FIGURES['figure_S7']
+    found = entry.of(study)
+    without = found.of([name for name in entry.agents if name != 'tandem_alpha_1e-6'])
+    labels = [words.get_text() for words in entry.make(without).legends[0].get_texts()]
+    assert 'Tandem alpha 1e-6 (no run yet)' in labels
+    assert 'Tandem alpha 1e-6 (2 runs)' in [words.get_text() for words in entry.make(found).legends[0].get_texts()]
+
+
 def test_a_caption_tells_of_lines_between_weights_only_where_they_are(study):
     found = FIGURES['figure_7'].of(study)
     ends = [agent for agent in FIGURES['figure_7'].agents if agents.exploration_weight(agent) in (0, 1)]
