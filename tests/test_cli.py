@@ -200,9 +200,11 @@ def test_train_means_the_runs_of_the_study():
     for scale, chapter in [('laptop', 'toy_maze'), ('laptop', 'study'), ('smoke', 'study'), ('paper', 'base_agent')]:
         wanted, found = plan.specs(chapter, scales.get(scale), optional=True), set()
         for run in wanted:
-            names = ['--scale', scale, '--task', run.task, '--agent', run.agent]
-            found.update(specs(*names, '--chapter', chapter, '--seed', str(run.pair_seed)))
+            values = {'scale': scale, 'chapter': chapter, 'seed': run.pair_seed}
+            found.update(cli.Train(run.task, run.agent, **values).specs())
         assert found == set(wanted)
+        names = ['--scale', scale, '--task', run.task, '--agent', run.agent, '--chapter', chapter]
+        assert run in specs(*names, '--seed', str(run.pair_seed))
 
 
 def test_a_finished_run_needs_its_source_no_more(monkeypatch):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from paper_lib.contract.errors import UserError
-from paper_lib.study import archive, claims, paths, plan, report, scales, verdicts
+from paper_lib.study import archive, book, claims, paths, plan, report, scales, verdicts
 
 MAIN = scales.MAIN
 PAIRS = {'C1': 20, 'C2': 40}
@@ -104,6 +104,17 @@ def test_c11_rests_on_walker_walk(monkeypatch):
     of_tasks = verdicts.on_each_task(scales.MAIN, scales.get(report.SCALE), ('C11',))
     walker, cheetah = (of_tasks[task].loc['C11'] for task in ('walker_walk-proprio', 'cheetah_run-proprio'))
     assert walker.high < 0 and cheetah.low < 0 < cheetah.high
+
+
+def test_the_figure_of_readme_has_the_tasks_and_pairs_that_its_caption_counts(monkeypatch):
+    monkeypatch.delenv('PAPER_LIB_FIGURES')
+    words = 'there are ten on the left two tasks, and five on the right two.'
+    assert words in ' '.join((paths.root() / 'README.md').read_text().split())
+    frames = book.shown('figure_3', scales.get(report.SCALE))
+    assert frames.tasks[:2] == list(MAIN)
+    for agent in ('active', 'passive', 'tandem'):
+        counts = frames.runs[frames.runs.agent == agent].task.value_counts()
+        assert [counts[task] for task in frames.tasks] == [10, 10, 5, 5]
 
 
 def test_four_claims_are_supported_on_the_main_tasks_alone(monkeypatch):
