@@ -25,7 +25,7 @@ from paper_lib.study import paths
 PAUSE = 0.05  # seconds between two looks at threads
 LONGEST_FOLDER = 60  # letters of a folder for sockets: the path of a socket has at most 103
 _KERNELS = weakref.WeakSet()  # managers of the kernels of this process, some of which have ended
-EXPECTED = ('UserError', 'RunError', 'Busy')  # errors of a cell whose message says it all
+EXPECTED = ('UserError', 'RunError', 'Busy', 'Failed')  # errors of a cell whose message says it all
 
 
 def folder() -> Path:

@@ -12,6 +12,7 @@ import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import zipfile
 import zlib
@@ -79,13 +80,13 @@ def scratch(path: Path) -> Iterator[Path]:
 
     So are, at the beginning, those that killed processes left: a living one holds the lock of its folder.
     """
-    begun = path.with_name(f'.{path.name}.{os.getpid()}.new')  # nobody looks at it before it is locked
+    begun = path.with_name(f'.{path.name}.{secrets.token_hex(8)}.new')  # nobody looks at it before it is locked
     temporary = begun.with_suffix('.tmp')
     with contextlib.ExitStack() as held:
         with guard(path):
             for left in path.parent.glob(f'.{glob.escape(path.name)}.*.tmp'):
                 _remove_unlocked(left)
-            begun.mkdir(parents=True, exist_ok=True)
+            begun.mkdir(parents=True)
             handle = os.open(begun, os.O_RDONLY)
             held.callback(os.close, handle)
             with contextlib.suppress(OSError):  # a file system without locks: nobody can lock it, and nobody removes it

@@ -73,8 +73,8 @@ class Finding:
 
     kind: str
     severity: str
-    count: int  # how many rows it concerns; 0: it is about all of them
-    rows: tuple[int, ...]  # the first of them
+    count: int  # how many rows it concerns
+    rows: tuple[int, ...]  # the first of them; none if it concerns all rows
     places: tuple[str, ...]  # the episode of each of these, and the step in it; none if several envs recorded
     value: str  # what was found there
     advice: str
@@ -111,6 +111,8 @@ def audit(
 
 def _numbered(finding: Finding, steps: Steps, episodes: Episodes) -> Finding:
     """A finding with the places of its rows. In several sequences rows become start indices, `row * envs + env`."""
+    if not finding.rows:
+        return dataclasses.replace(finding, count=steps.rows)
     if steps.sequences > 1:
         length = steps.rows // steps.sequences
         indices = [row % length * steps.sequences + row // length for row in finding.rows]
@@ -345,8 +347,9 @@ def _observations(key: str, seen: Range) -> Iterator[Finding]:
     if len(same := np.flatnonzero(low == high)):
         names = ', '.join(map(str, same[:MOST_ROWS].tolist()))
         more = f' and {len(same) - MOST_ROWS} more' if len(same) > MOST_ROWS else ''
-        value = f'component{"s" * (len(same) > 1)} {names}{more} never change{"s" * (len(same) == 1)}'
-        value += f'; component {same[0]} is always {low[same[0]]:g}'
+        value = f'component {names} is always {low[same[0]]:g}'
+        if len(same) > 1:
+            value = f'components {names}{more} never change; the first of them is always {low[same[0]]:g}'
         yield _finding('constant_dimension', [], value)
 
 
@@ -419,6 +422,6 @@ def table(findings: list[Finding]) -> list[dict[str, Any]]:
         listed = ' '.join(map(str, finding.rows[:4]))
         more = f' ... ({finding.count:,})' if finding.count > 4 else ''
         place = ''.join(finding.places[:1]) + ' ...' * (len(finding.places) > 1)
-        of_rows = {'rows': listed + more or 'all', 'places': place}
+        of_rows = {'rows': listed + more if listed else 'all', 'places': place}
         rows.append(dataclasses.asdict(finding) | of_rows)
     return rows

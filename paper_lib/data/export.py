@@ -25,7 +25,7 @@ from paper_lib.data.steps import OBSERVED, cut, is_one_hot, of_replay
 from paper_lib.data.store import Finished, Store
 
 VERSION = '0.5.4'  # of Minari, whose format this is
-PARTS = WHOLE, FIRST_HALF, SECOND_HALF = 'all', 'first', 'second'
+WHOLE, FIRST_HALF, SECOND_HALF = 'all', 'first', 'second'  # parts of a replay
 SHAPE = {
     OURS: {
         'spec': dict,
@@ -40,7 +40,8 @@ SHAPE = {
 def write(run: Finished, path: Path, part: str = WHOLE) -> None:
     """Write the replay of a run, or the episodes that begin in one half of it, as a Minari dataset into a new folder.
 
-    Raises RunError for a run without a replay of its own, and UserError if `path` exists.
+    Raises RunError for a run without a replay of its own and for a half without episodes, and UserError if `path`
+    exists.
     """
     if path.exists():
         raise UserError(f'{path}: exists already, and nothing is overwritten; name another folder')
@@ -74,7 +75,7 @@ def write(run: Finished, path: Path, part: str = WHOLE) -> None:
         }  # fmt: skip
         if part == WHOLE:
             ours |= {'episodes': listed, 'single': single}
-        metadata = _metadata(run, steps.like, listed, discrete) | {OURS: ours}
+        metadata = _metadata(run, part, steps.like, listed, discrete) | {OURS: ours}
         files.write_bytes(temporary / 'data' / METADATA, json.dumps(metadata, indent=1).encode())
         with files.guard(path):
             temporary.rename(path)
@@ -118,6 +119,7 @@ def described(path: Path) -> tuple[Path, dict[str, Any]]:
     metadata = metadata_of(folder / METADATA)
     if OURS not in metadata:
         raise RunError(f'{path}: was not exported by this library')
+    files.check_shape(folder / METADATA, metadata, {OURS: {}}, 'export it again')
     if metadata[OURS].get('part', WHOLE) != WHOLE:
         raise RunError(f'{path}: is a half of a replay; only a whole one can be restored')
     files.check_shape(folder / METADATA, metadata, SHAPE, 'export it again')
@@ -203,7 +205,7 @@ def _plain_like(like: dict[str, tuple]) -> dict[str, list]:
     return {key: [list(shape), np.dtype(dtype).str] for key, (shape, dtype) in like.items()}
 
 
-def _metadata(run: Finished, like: dict[str, tuple], listed: list[list], discrete: bool) -> dict[str, Any]:
+def _metadata(run: Finished, part: str, like: dict[str, tuple], listed: list[list], discrete: bool) -> dict[str, Any]:
     """What Minari reads."""
     spaces = {}
     for key in OBSERVED:
@@ -213,11 +215,13 @@ def _metadata(run: Finished, like: dict[str, tuple], listed: list[list], discret
     size = like['action'][0][0]
     act = {'type': 'Discrete', 'dtype': 'int64', 'start': 0, 'n': size} if discrete else _box(*like['action'])
     name = ''.join(char if char.isalnum() or char in '-_' else '_' for char in run.spec.run_id)
+    half = '' if part == WHOLE else f', {part} half'
+    text = f'Replay of {run.spec.run_id} on {run.spec.task}{half}. Rewards are sums over the action repeat.'
     return {
-        'dataset_id': f'paper_lib/{name}-v0',
+        'dataset_id': f'paper_lib/{name}{half and f"_{part}"}-v0',
         'minari_version': VERSION,
         'algorithm_name': f'DreamerV3, agent {run.spec.agent}',
-        'description': f'Replay of {run.spec.run_id} on {run.spec.task}. Rewards are sums over the action repeat.',
+        'description': text,
         'data_format': 'arrow',
         'jpeg_encoding': False,
         'observation_space': json.dumps(seen),

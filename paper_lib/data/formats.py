@@ -265,8 +265,9 @@ def folder_of_episodes(path: Path, files: list[Path], wanted: Wanted) -> Steps:
         elif key == 'reward':
             yield single_precision(episode.whole('reward').reshape(steps, -1)[:, 0])
         elif key == 'action':
-            values = _vectors(episode.whole('action')[1:], size, wanted.start, episode.where, 1)
-            yield np.append(values, np.zeros((1, size), np.float32), axis=0)
+            chosen = episode.whole('action')[1:]  # the first row has none, whatever stands there
+            values = _vectors(chosen, size, wanted.start, episode.where, 1) if len(chosen) else np.zeros((0, size))
+            yield np.append(values, np.zeros((1, size)), axis=0).astype(np.float32)
         else:
             for (piece,) in episode.pieces(name):
                 yield picture(piece, wanted.side) if key == 'image' else single_precision(piece)

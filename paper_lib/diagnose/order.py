@@ -42,9 +42,9 @@ class Order:
     workers: int = 0
 
     @property
-    def task(self) -> str:
-        """The task of the recording; '' if it is not known. A verdict is not to be fitted to runs on this task."""
-        return tasks.get(self.env).id if self.env else self.steps.task
+    def tasks(self) -> set[str]:
+        """The tasks that the recording is said to be of. A verdict is not to be fitted to runs on these."""
+        return {name for name in (self.env and tasks.get(self.env).id, self.steps.task) if name}
 
     @property
     def title(self) -> str:
@@ -74,13 +74,15 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
     findings = audit(steps, values['model']['length'], limit, order.discrete)
     say(f'{steps.where}{cover.transitions:,} transitions in {cover.episodes:,} episodes; '
         f'findings of the audit: {len(findings)}')  # fmt: skip
-    known = diagnosis.known(without=order.task)
+    known = diagnosis.known()
+    own = order.tasks.intersection(known.task) if len(known) else set()
+    known = known[~known.task.isin(own)] if own else known
     rule = diagnosis.learn(known)
     own_doubts = doubts(order, cover, discrete)
     doubted = (*diagnosis.standing_doubts(rule), *own_doubts)
     if doubted:
         say(f'the verdict will be {CANNOT_TELL!r}, whatever is measured: {" ".join(doubted)}')
-    parts = {'title': order.title, 'asked': order.asked, 'task': order.task, 'findings': table(findings)}
+    parts = {'title': order.title, 'asked': order.asked, 'own': sorted(own), 'findings': table(findings)}
     parts |= {'cover': cover, 'rule': rule, 'known': known}
     if any(finding.severity == ERROR for finding in findings):
         reason = 'The audit found errors, from which a world model would learn something false. No agent was trained.'
@@ -96,7 +98,7 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
     lost = dict.fromkeys(diagnosis.MEASURES, math.nan)
     agents = [{'seed': spec.seed, 'run_id': spec.run_id} | measures.get(spec, lost) for spec in specs]
     if diverged := len(specs) - len(finished):
-        own_doubts += (f'{diverged} of {len(specs)} agents diverged, so nothing is measured on them.',)
+        own_doubts += (f'{diverged} of {len(specs)} agents diverged.',)
     verdict = diagnosis.decide(rule, agents, own_doubts)
     return Diagnosis(**parts, verdict=verdict, agents=agents, check=played(order, finished, store, verdict, cover))
 

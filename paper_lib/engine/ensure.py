@@ -39,6 +39,9 @@ class Failed(RunError):
         super().__init__(first + (f' (and {len(more)} more: see paper-lib runs)' if more else ''))
         self.errors = errors
 
+    def __reduce__(self):
+        return type(self), (self.errors,)
+
 
 def ensure(specs: list[RunSpec], store: Store | None = None, workers: int = 0, lanes: int = 0) -> None:
     """Train every run that is not finished. Sources must be among `specs` or finished.

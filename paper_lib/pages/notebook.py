@@ -83,7 +83,8 @@ def _linked(body: str, folder: Path) -> str:
         return f'src="{name}" loading="lazy"' if name else found[0]
 
     heading = re.search('<h2[^>]*>(.*?)</h2>', body)
-    body = body.replace(UNNAMED, f'alt="{re.sub("<.*?>", "", heading[1]) if heading else "a plot"}"')
+    words = html.unescape(re.sub('<.*?>', '', heading[1])) if heading else 'a plot'
+    body = body.replace(UNNAMED, f'alt="{html.escape(words)}"')
     return documents.opened_large(IMAGE.sub(link, body))
 
 

@@ -1,5 +1,6 @@
 """What stands below figures and tables: what is shown, of which runs, and in what they differ from the paper's."""
 
+import collections
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -185,7 +186,7 @@ def caption(
         *dict.fromkeys(published.collected_for(spec) for spec in frames.specs),
         *published.schedules(scheduled),
         _optional_missing(entry, frames, costs['all']),
-        _gives_pairs(frames, obstacles),
+        _gives_pairs(entry, frames, obstacles),
         _cannot_decide(entry, frames, obstacles),
         _differences(frames),
     ]
@@ -197,7 +198,8 @@ def _pairs_with(entry: Entry, frames: Frames) -> str:
     labels = [agents.get(name).label for name in entry.subject if name in frames.archived_agents]
     if not entry.paired or not labels:
         return ''
-    return f'Only the pairs in which {listed(labels, "or")} has run are drawn, and set the units.'
+    units = ', and set the units' if '{normalised' in entry.text or '{relative' in entry.text else ''
+    return f'Only the pairs in which {listed(labels, "or")} has run are drawn{units}.'
 
 
 def _planned_missing(entry: Entry, frames: Frames, cost: str) -> str:
@@ -222,13 +224,23 @@ def _optional_missing(entry: Entry, frames: Frames, cost: str) -> str:
     return f'Optional, not trained: {", ".join(labels)}. `{command}` trains {cost}.'
 
 
-def _gives_pairs(frames: Frames, obstacles: Mapping[str, str]) -> str:
+def _gives_pairs(entry: Entry, frames: Frames, obstacles: Mapping[str, str]) -> str:
     """Which claims get pairs from the missing runs of the entry."""
-    lacking = {spec.agent for spec in (*frames.missing, *frames.optional_missing)}
+    if entry.chapter != 'study':
+        return ''
+    in_pair = collections.defaultdict(dict)  # pair -> agent -> whether its run is missing
+    archived = set(frames.runs.run_id)
+    for spec in frames.specs:
+        if spec.task not in frames.exploratory:
+            in_pair[spec.task, spec.pair_seed][spec.agent] = spec.run_id not in archived
     names = []
     for claim in claims.every_claim():
-        if obstacles.get(claim.id) == '' and lacking.intersection(claim.rows[0].agents) - {'active'}:
-            names.append(claim.id)
+        compared = claim.rows[0].agents
+        for (_, pair_seed), runs in in_pair.items():
+            is_whole = runs.keys() >= set(compared) and comparisons.takes(compared, pair_seed)
+            if obstacles.get(claim.id) == '' and is_whole and any(runs[name] for name in compared):
+                names.append(claim.id)
+                break
     return f'The missing runs give pairs to {listed(names)}.' if names else ''
 
 

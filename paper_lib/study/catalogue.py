@@ -167,7 +167,7 @@ class Entry:
         specs = list(specs)
         own, shown_tasks = self.agents, self.over(specs, optional, exploratory)
         found = [spec for spec in specs if spec.agent in own and spec.task in shown_tasks]
-        found = [spec for spec in found if comparisons.takes(own, spec.pair_seed)]
+        found = [spec for spec in found if comparisons.takes({spec.agent, *self.subject}, spec.pair_seed)]
         if self.paired:
             kept = {(spec.task, spec.pair_seed) for spec in found if spec.agent in self.subject}
             found = [spec for spec in found if (spec.task, spec.pair_seed) in kept]
@@ -285,7 +285,6 @@ ROWS = (
         those of the bar's pairs in which it has run. Outlined: too few pairs for a test. Tasks on which {active.label}
         is no better than random are left out.""",
         tested=True,
-        about=('compared',),
     ),
     Entry(
         'figure_2',

@@ -172,6 +172,8 @@ def every_claim() -> list[Claim]:
 
 def _of_pairs_that_it_takes(row: Row) -> Row:
     """The same row without the pairs that a comparison of its agents does not take."""
+    if row.has_others:
+        return row
 
     def values(runs):
         of_all_pairs = row.values(runs)
@@ -227,12 +229,12 @@ def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float], traces:
     metrics['reward_error'] = metrics.reward_predicted - metrics.reward_collected
     finals = stats.final(metrics, *RECORDED, *UNITS.values())
     finals['added'] = finals.run_id.map(added(metrics))
-    unlearned = stats.unlearned(finals, random)
-    of_active = {task: score for task, score in stats.of_active(finals, 'score').items() if task not in unlearned}
+    units = finals[takes(agents.group('compared'), finals.pair_seed)]  # later pairs do not move those of final rows
+    of_active = {task: score for task, score in stats.of_active(units, 'score').items() if score > random(task)}
     of_random = {task: random(task) for task in of_active}
 
     def normalise(frame):
-        learned = frame[~frame.task.isin(unlearned)]
+        learned = frame[frame.task.isin(of_active)]
         zero = stats.by_task(learned, of_random)
         one = stats.by_task(learned, of_active)
         return learned.assign(score=(learned.score - zero) / (one - zero))
@@ -240,7 +242,7 @@ def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float], traces:
     normalised = normalise(finals)
     if metrics.task.nunique() > 1:
         for column, name in UNITS.items():
-            unit = stats.of_active(finals, name)
+            unit = stats.of_active(units, name)
             normalised[column] = normalised[column] / stats.by_task(normalised, unit.where(unit > 0))
     first_half = metrics[metrics.env_step <= EARLY * metrics.groupby('run_id').env_step.transform('max')]
     return Runs(

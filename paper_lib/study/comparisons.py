@@ -40,7 +40,8 @@ class Runs(typing.NamedTuple):
 
 def takes(names: typing.Collection[str], pair_seed: typing.Any) -> typing.Any:
     """Whether a comparison of these agents takes a pair; see LATER_PAIRS. `pair_seed` is an int or an array of them."""
-    return (pair_seed < LATER_PAIRS) | _has_others(frozenset(names))
+    is_other = (pair_seed < LATER_PAIRS.start) | (pair_seed >= LATER_PAIRS.stop)
+    return is_other | _has_others(frozenset(names))
 
 
 @functools.cache
@@ -76,6 +77,7 @@ class Row(typing.NamedTuple):
     exact: Exact | None = None  # takes the place of a test, so there is no p
     listed: typing.Callable[[Runs], str] | None = None  # words that are added to the statistic
     table: str = ''  # of `Runs`, if all values are taken from one by `compared`
+    has_others: bool = False  # whether it has agents of a pair besides these
     part: str = ''  # the pairs that it has of another row; it has no values where it would have all of them
 
 
@@ -253,8 +255,9 @@ def correlation(words: str, group: str) -> Row:
     def values(runs):
         return correlations(runs.finals[runs.finals.agent.isin(names)])
 
-    needed = ('active',) if group == agents.EVERY else tuple(names)
-    return Row(text, needed, values, below=0.0)
+    if group == agents.EVERY:
+        return Row(text, ('active',), values, below=0.0, has_others=True)
+    return Row(text, tuple(names), values, below=0.0)
 
 
 def counter_examples(finals: pd.DataFrame) -> pd.DataFrame:

@@ -19,13 +19,13 @@ DEGRADES, HOLDS, CANNOT_TELL = 'degrades', 'holds', 'cannot tell'
 NO_KNOWN = 'There are no known runs to compare with.'
 
 
-def known(without: str = '') -> pd.DataFrame:
+def known() -> pd.DataFrame:
     """The moments of the study's runs that record the measures, from the archive; see `offline.moments`.
 
-    Those of agents that are no evidence of what a measure tells are left out, and those on the task `without`.
+    Those of agents that are no evidence of what a measure tells are left out.
     """
     planned = plan.specs(CHAPTER, scales.get(SCALE), optional=True, exploratory=False)
-    specs = [spec for spec in planned if spec.agent in offline.EVIDENCE and spec.task != without]
+    specs = [spec for spec in planned if spec.agent in offline.EVIDENCE]
     metrics = offline.of_measured_runs(archive.load(specs, paths.archive(SCALE), CHAPTER, scale=SCALE))
     return offline.moments(metrics, reference.random_score) if len(metrics) else pd.DataFrame()
 

@@ -10,7 +10,7 @@ import pandas as pd
 from paper_lib.study import diagnosis_panels, drawing, offline, tables
 from paper_lib.study.coverage import EXPERT, FAR, POOR, Coverage
 from paper_lib.study.diagnosis import CANNOT_TELL, Check, Remedy, Rule, Verdict, remedies, table
-from paper_lib.study.names import unwrapped
+from paper_lib.study.names import listed, unwrapped
 
 SHARE = f'{100 * offline.LEAST_GAIN:g} %'  # of a gain, below which an agent is degraded
 MEANS = {
@@ -29,7 +29,7 @@ class Diagnosis:
 
     title: str
     asked: dict[str, Any]  # the recording and the options
-    task: str  # of the recording, whose known runs are left out; '' if it is not known
+    own: list[str]  # tasks of the recording whose known runs are left out
     findings: list[dict[str, Any]]  # of the audit, as rows of a table
     cover: Coverage
     verdict: Verdict
@@ -73,7 +73,7 @@ def body(diagnosis: Diagnosis) -> str:
         *_audit(diagnosis.findings),
         *_coverage(diagnosis.cover),
         *_measures(diagnosis),
-        *_rule(diagnosis.rule, diagnosis.task),
+        *_rule(diagnosis.rule, diagnosis.own),
     ]
     return '\n'.join(parts)
 
@@ -181,12 +181,12 @@ def _measures(diagnosis: Diagnosis) -> list[str]:
     ]
 
 
-def _rule(rule: Rule | None, task: str) -> list[str]:
+def _rule(rule: Rule | None, own: list[str]) -> list[str]:
     parts = ['<h2>What the verdict rests on</h2>']
     if rule is None:
         return [*parts, '<p>There are no known runs.</p>']
-    if task:
-        text = f'The recording is of {task}. Known runs on this task are left out, so that nothing is fitted to it.'
+    if own:
+        text = f'The recording is of {listed(own)}. Known runs on this task are left out: nothing is fitted to it.'
         parts.append(f'<p>{html.escape(text)}</p>')
     rows = [
         ('measure in use', offline.words(rule.measure)),

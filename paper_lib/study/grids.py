@@ -361,7 +361,7 @@ def _draw_weights(axes: Axes, finals: pd.DataFrame, families: Sequence[str], has
     `has_runs` tells the reason if there are no final scores.
     """
     if finals.empty:
-        panels.empty(axes, 'no normalised score' if has_runs else panels.NO_RUN)
+        panels.say(axes, 'no normalised score' if has_runs else panels.NO_RUN)
     weights = list(agents.family('active').values())
     axes.set(xticks=range(len(weights)), xlim=(-0.3, len(weights) - 0.7))
     axes.set_xticklabels([f'{weight:g}' for weight in weights])

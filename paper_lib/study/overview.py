@@ -133,7 +133,7 @@ def bars(axes: Axes, runs: pd.DataFrame, names: Sequence[str], tasks: Sequence[s
     for (name, task), own in here.groupby(['agent', 'task']):
         values.setdefault(name, {})[task] = own.score.to_numpy()
     if not values:
-        panels.empty(axes, 'no normalised score')
+        panels.say(axes, 'no normalised score')
     for x, name in enumerate(names):
         if name in values:
             _draw_bar(axes, x, name, values[name], tasks)

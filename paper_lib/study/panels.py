@@ -131,17 +131,18 @@ def lost(frames: Frames, names: Sequence[str]) -> list[str]:
 def missing(axes: Axes, frames: Frames, names: Sequence[str]) -> None:
     """Say in an empty panel which runs of these agents are missing."""
     text = '\n'.join([NO_RUN, *lost(frames, names)])
-    _say(axes, text.replace(', ', '\n').replace(': ', ':\n'))
+    say(axes, text.replace(', ', '\n').replace(': ', ':\n'))
 
 
 def empty(axes: Axes, text: str) -> None:
     """A panel that holds nothing but the reason."""
     axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)  # a shared axis keeps its ticks
     axes.grid(False)
-    _say(axes, text)
+    say(axes, text)
 
 
-def _say(axes: Axes, text: str) -> None:
+def say(axes: Axes, text: str) -> None:
+    """Write in the middle of a panel, in a box."""
     box = {'facecolor': 'white', 'edgecolor': GREY}
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha='center', va='center', fontsize=8, bbox=box, zorder=6)
 

@@ -147,7 +147,7 @@ def test_prefix_is_the_same_in_one_piece_or_many():
 
 
 def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not(tmp_path):
-    path = tmp_path / 'mine'
+    path = tmp_path / 'mine[1]'
     child = os.fork()
     if not child:
         with files.scratch(path) as folder:
@@ -155,7 +155,7 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     (left,) = tmp_path.iterdir()
-    with files.scratch(tmp_path / 'mine too') as other:
+    with files.scratch(tmp_path / 'mine1') as other:
         assert left.exists()  # of another folder
         with files.scratch(path) as own:
             assert set(tmp_path.iterdir()) == {own, other}
@@ -169,4 +169,4 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not
             assert os.read(reader, 1) == b'\1' and own.exists()
             (own / 'part').write_text('whole')
             own.rename(path)
-    assert [each.name for each in tmp_path.iterdir()] == ['mine'] and (path / 'part').read_text() == 'whole'
+    assert [each.name for each in tmp_path.iterdir()] == ['mine[1]'] and (path / 'part').read_text() == 'whole'

@@ -105,7 +105,7 @@ def test_what_concerns_all_rows_says_so():
     arrays = record(WALKER)
     arrays['vector'][:, 2] = 1
     (row,) = [row for row in table([*findings(arrays).values()]) if row['kind'] == 'constant_dimension']
-    assert (row['count'], row['rows']) == (0, 'all')
+    assert (row['count'], row['rows']) == (len(arrays['reward']), 'all')
 
 
 def test_where_resets_do_not_show_it_says_so():
@@ -209,7 +209,7 @@ def test_observations_that_are_constant_or_not_finite():
     arrays['vector'][:, 3] = 7
     arrays['vector'][[8, 9], 5] = [np.nan, -np.inf]
     found = findings(arrays)
-    assert found['constant_dimension'].value == 'component 3 never changes; component 3 is always 7'
+    assert found['constant_dimension'].value == 'component 3 is always 7'
     broken = found['vector_not_finite']
     assert broken.rows == (8, 9) and broken.value == 'component 5 is nan at the first of them'
     black = record(FREEWAY)

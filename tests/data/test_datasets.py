@@ -130,7 +130,6 @@ def test_a_dataset_that_another_process_has_added_meanwhile_stays(tmp_path, monk
 
     def slow(path, content):
         monkeypatch.setattr(datasets.files, 'write_json', write)
-        monkeypatch.setattr(datasets.files.os, 'getpid', lambda: 0)
         other = datasets.add(tmp_path, 'mine', TASK, episodes())
         inode.append((datasets.folder(tmp_path) / other.dataset_id).stat().st_ino)
         write(path, content)

@@ -121,16 +121,19 @@ def test_what_cannot_be_exported_or_restored(trained, tmp_path):
 @pytest.mark.parametrize('part', ['first', 'second'])
 def test_a_half_holds_the_episodes_that_begin_in_it_and_is_not_restored(part, trained, tmp_path, capsys):
     run = Store(trained).require(toy.SPEC)
-    rows = run.collected()
-    args = ['export-dataset', str(run.path), str(tmp_path / 'out'), '--part', part]
+    args = ['export-dataset', str(run.path), str(tmp_path / 'out[x]'), '--part', part]
     assert cli.main(args) == 0
-    episodes = [each for each in run.replay().episodes(rows) if (each[1] < rows // 2) == (part == 'first')]
-    steps = formats.read(tmp_path / 'out')
-    firsts = np.flatnonzero(steps.whole('flags') & FIRST)
-    starts = [run.replay().episode(*each)['vector'][0] for each in sorted(map(tuple, episodes))]
-    np.testing.assert_array_equal(steps.whole('vector')[firsts][: len(starts)], starts)
-    assert 0 < len(starts) <= len(firsts) < rows
-    assert cli.main(['restore', str(tmp_path / 'out'), '--runs', str(trained)]) == 2
+    whole = of_replay(run.replay(), run.collected())
+    length = run.collected()
+    episodes = cut(whole.whole('flags'), whole.sequences)
+    in_half = (episodes.firsts % length < length // 2) == (part == 'first')
+    starts = whole.whole('vector')[episodes.firsts[in_half & (episodes.lengths > 1)]]
+    steps = formats.read(tmp_path / 'out[x]')
+    np.testing.assert_array_equal(steps.whole('vector')[np.flatnonzero(steps.whole('flags') & FIRST)], starts)
+    assert 0 < len(starts) < (episodes.lengths > 1).sum()
+    metadata = json.loads((tmp_path / 'out[x]/data/metadata.json').read_text())
+    assert metadata['dataset_id'].endswith(f'_{part}-v0') and f', {part} half.' in metadata['description']
+    assert cli.main(['restore', str(tmp_path / 'out[x]'), '--runs', str(trained)]) == 2
     assert 'is a half of a replay; only a whole one can be restored' in capsys.readouterr().err
 
 

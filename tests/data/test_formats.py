@@ -14,7 +14,7 @@ from paper_lib.contract import tasks
 from paper_lib.contract.errors import UserError
 from paper_lib.data import datasets, formats
 from paper_lib.data.columns import Arrays
-from paper_lib.data.replay import LAST
+from paper_lib.data.replay import FIRST, LAST
 from paper_lib.data.steps import Wanted
 
 TASK = 'point_mass_maze-proprio'
@@ -441,6 +441,18 @@ def test_what_stands_in_a_row_without_an_action_does_not_matter(write, tmp_path)
         actions[np.array([0]) if path.is_dir() else np.flatnonzero(arrays['terminals'])] = 0
         np.savez(file, **arrays | {name: actions})
     np.testing.assert_array_equal(whole(formats.read(path, Wanted(3, start=1)))['action'], expected)
+
+
+def test_an_episode_of_a_single_row_has_no_action(tmp_path):
+    recorded.write_exorl(tmp_path / 'mine', episodes())
+    single = {
+        'observation': np.zeros((1, 4), np.float32),
+        'action': np.ones((1, 2), np.float32),
+        'reward': np.zeros((1, 1)),
+    }
+    np.savez(tmp_path / 'mine/episode_000009_0.npz', **single)
+    found = whole(formats.read(tmp_path / 'mine'))
+    assert found['flags'][-1] & FIRST and found['flags'][-1] & LAST and not found['action'][-1].any()
 
 
 def test_integers_of_several_components_are_refused_unless_they_are_one_hot(tmp_path):

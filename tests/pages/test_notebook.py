@@ -42,6 +42,13 @@ def test_what_papermill_adds_and_what_prints_nothing_is_left_out(tmp_path):
     assert not [word for word in ('Parameters', 'silent', 'progress', 'y = 2') if word in text]
 
 
+def test_it_is_called_as_its_heading_says_and_plots_of_ones_own_as_their_section_is(tmp_path):
+    plot = f'<img alt="No description has been provided for this image" src="data:image/png;base64,{PNG}"/>'
+    text = page(tmp_path, markdown('# 2 · A & "B"'), markdown('## Who "does"?'), shown({'text/html': plot}))
+    assert '<title>2 · A &amp; &quot;B&quot;</title>' in text
+    assert 'alt="Who &quot;does&quot;?"' in text
+
+
 def test_it_loads_nothing_from_elsewhere_and_follows_the_readers_light(tmp_path):
     text = page(tmp_path, shown({'text/html': ''}))
     assert not re.search(r'(src|href)="(https?:)?//|@import|<script', text)

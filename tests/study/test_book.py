@@ -271,6 +271,10 @@ def test_a_caption_names_the_claims_that_no_run_of_the_scale_can_decide(make_sto
     too_few = f'can decide C6 ({claims.TEXTS["C6"][:-1]}): too few pairs are planned.'
     assert too_few in of_weights
     assert 'can decide' not in of_schedules
+    assert 'The missing runs give pairs to C7, C8 and P6.' in of_schedules  # not C5, which needs explorers
+    maze = make(make_store([]), '1_toy_maze', scale='laptop')
+    assert not [entry for entry in maze.entries if entry.chapter == 'toy_maze'
+                and 'give pairs' in maze.caption(entry, maze.frames(entry))]  # fmt: skip
 
 
 @pytest.mark.parametrize('name', [name for name in catalogue.NOTEBOOKS if name != 'maze'])

@@ -415,13 +415,20 @@ def test_five_pairs_are_too_few_and_six_are_not():
     assert not claims.waits(claims.UNDECIDED, 1, np.nan) and not claims.waits(claims.SUPPORTED, 1, 0.5)
 
 
-def test_later_pairs_enter_no_row_of_active_passive_and_tandem_alone():
-    first = scales.LATER_PAIRS
-    early = study(ACTIVE, WORSE).assign(task='walker_walk-proprio')
-    late = early.assign(pair_seed=early.pair_seed + first, run_id=early.run_id + ' later')
+def test_later_pairs_enter_no_row_of_active_passive_and_tandem_alone_and_set_no_unit():
+    first = scales.LATER_PAIRS.start
+    early = pd.concat(
+        [study(ACTIVE, WORSE).assign(task=task, mc_return=5.0) for task in scales.MAIN], ignore_index=True
+    )
+    early = early.assign(run_id=early.run_id + early.task)
+    late = early.assign(pair_seed=early.pair_seed + first, run_id=early.run_id + ' later', score=2 * early.score + 9)
     adds = late[late.agent == 'passive'].assign(agent='passive_10', run_id='adds' + late.run_id)
-    table = claims.table(pd.concat([early, late, adds]), ids=('C1', 'C7', 'C12', 'P9'))
-    assert set(table[table.pairs > 0].id) == {'C1', 'C7', 'C12', 'P9'}
-    assert set(table[table.pairs > 0].pairs) == {8}  # those of C7 are the later ones
-    of_maze = claims.table(late.assign(pair_seed=late.pair_seed - first))
-    assert set(of_maze.pairs) == {8}
+    ids = ('C1', 'C3', 'C7', 'C12', 'P9')
+    table = claims.table(pd.concat([early, late, adds]), ids=ids)
+    alone = table.id != 'C7'
+    of_all = table.statistic.str.contains('all agents')
+    assert table[of_all].pairs.tolist() == [32] and table[table.id == 'C7'].pairs.tolist() == [16, 16]
+    before = claims.table(early, ids=ids)
+    pd.testing.assert_frame_equal(table[alone & ~of_all], before[alone & ~of_all])
+    assert set(before[before.id == 'C1'].pairs) == {16}
+    assert set(claims.table(late.assign(pair_seed=late.pair_seed - first), ids=('C1',)).pairs) == {16}

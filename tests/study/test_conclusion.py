@@ -64,6 +64,16 @@ def test_pairs_and_their_signs_are_counted(archived):
     assert 'So far, of 21 claims, six are undecided (for want of pairs) and 15 without a pair to test.' in text
 
 
+def test_later_pairs_change_no_sentence(archived, make_store):
+    archived(2)
+    before = said()
+    specs = plan.specs('study', scales.get(SCALE), optional=True)
+    later = [spec for spec in specs if spec.agent in conclusion.COMPARED and spec.pair_seed in scales.LATER_PAIRS]
+    assert later
+    archive.add(later, make_store(later), paths.archive(SCALE), 'study')
+    assert said() == before
+
+
 def test_each_task_stands_alone_and_the_whole_of_training_beside_its_end(archived):
     archived(10)
     text = said()
@@ -170,7 +180,7 @@ def test_measures_that_work_are_named_from_the_best_on():
     )
     best = 'the effective share of the recording'
     other = 'the promised over best recorded return: 0.75'
-    good = 'one has a mean AUROC of 0.8 or more'
+    good = 'one measure has a mean AUROC of 0.8 or more'
     assert among == f'Among offline agents alone {good} (highest: 0.85, {best}; {other}).'
     assert rival.endswith(f'AUROC 0.80 [0.70, 0.84], and is beaten by {best}.')
     seen = 'Active, Passive and Tandem, on whose runs the measures were first looked at'
@@ -183,7 +193,7 @@ def test_measures_that_work_are_named_from_the_best_on():
     rows[0] |= {'later agents': np.nan, 'further tasks': np.nan, 'unseen': np.nan}
     first, _, among, rival = conclusion.without_acting(pd.DataFrame(rows))
     assert 'environment, one tells degraded agents' in first
-    assert among.startswith('Among offline agents alone none has a mean AUROC of 0.8 or more (highest: 0.75, ')
+    assert among.startswith('Among offline agents alone no measure has a mean AUROC of 0.8 or more (highest: 0.75, ')
     assert rival.endswith('no measure is shown to be better.')
     rows[0] |= {'verdict': offline.FAILS}
     first, *_ = conclusion.without_acting(pd.DataFrame(rows))

@@ -174,7 +174,7 @@ def made(cover, **changes):
     rows = known(promise_ratio=lambda rows: rows[DEGRADED] + 1)
     rule = diagnosis.learn(rows)
     verdict = diagnosis.decide(rule, values)
-    found = diagnosis_report.Diagnosis('mine', {}, '', [], cover, verdict, rule, rows, values, None)
+    found = diagnosis_report.Diagnosis('mine', {}, [], [], cover, verdict, rule, rows, values, None)
     return dataclasses.replace(found, **changes)
 
 

@@ -132,6 +132,12 @@ def test_smoke_says_on_its_face_what_it_is(name, chapters):
     assert WARNING in caption(name, full)
 
 
+def test_without_a_warning_there_is_none(study):
+    for name in ('figure_1', 'figure_3', 'figure_S3'):
+        entry = FIGURES[name]
+        assert WARNING not in text(entry.make(dataclasses.replace(entry.of(study), warning='')))
+
+
 @pytest.mark.parametrize('name', FIGURES)
 def test_with_no_runs_every_figure_names_what_is_missing_and_its_caption_the_command(name, chapters, tmp_path):
     entry = FIGURES[name]

@@ -307,6 +307,21 @@ def test_a_bar_of_too_few_pairs_is_outlined_and_each_has_passive_of_its_own_pair
     assert [bar.get_facecolor() == white for bar in axes.patches] == [False, True]
 
 
+def test_later_pairs_are_in_no_bar_of_active_passive_and_tandem_alone():
+    """Passive of the later pair stands beside that of the agent that adds data, in whose panel it is."""
+    pairs = pd.DataFrame({'task': 'a', 'pair_seed': [0, scales.LATER_PAIRS.start]})
+    runs = pd.concat([
+        pairs.assign(agent='active', score=1.0), pairs.assign(agent='passive', score=[0.5, 0.1]),
+        pairs.iloc[1:].assign(agent='passive_10', score=0.8),
+    ])  # fmt: skip
+    alone, adding = Figure().subplots(1, 2)
+    overview.bars(alone, runs, ['active', 'passive'], ['a'])
+    assert [bar.get_height() for bar in alone.patches] == pytest.approx([1, 0.5])
+    overview.bars(adding, runs, ['passive_10'], ['a'])
+    dotted = [line.get_ydata()[0] for line in adding.lines if line.get_label() == 'Passive of the same pairs']
+    assert dotted == pytest.approx([0.1])
+
+
 def test_a_figure_is_of_the_pairs_in_which_an_agent_that_it_is_about_has_run(study):
     kept = (study.runs.agent != 'passive_10') | (study.runs.pair_seed == 1)
     other = study.runs.agent.isin(agents.group('interacting')) & (study.runs.agent != 'passive_10')
@@ -314,7 +329,10 @@ def test_a_figure_is_of_the_pairs_in_which_an_agent_that_it_is_about_has_run(stu
     found = dataclasses.replace(study, runs=runs, metrics=study.metrics[study.metrics.run_id.isin(runs.run_id)])
     entry = catalogue.ENTRIES['figure_8']
     words = captions.caption(entry, entry.of(found))
-    assert 'Only the pairs in which Passive + 10 % has run are drawn, and set the units.' in words
+    only = 'Only the pairs in which Passive + 10 % has run are drawn'
+    normalised = catalogue.ENTRIES['figure_S12']
+    assert f'{only}.' in words
+    assert f'{only}, and set the units.' in captions.caption(normalised, normalised.of(found))
     assert '1 of Active, Passive and Passive + 10 %' in words
     assert line(entry.make(entry.of(found)).axes[0], 'active').get_label() == 'Active (1 run)'
     nothing = entry.make(entry.of(found), ['active', 'passive'])
