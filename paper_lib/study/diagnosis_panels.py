@@ -1,5 +1,6 @@
 """The two figures of a diagnosis: what the recording covers, and its agents among the known runs."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from paper_lib.study.offline import DEGRADED, DIRECTIONS
 from paper_lib.study.style import ALERT, GREY, THEIRS, context
 
 COLUMNS = 3
+TITLE = 36  # letters of a line of a title
 NARROW = 5  # an axis whose ends differ by a smaller factor is not logarithmic
 WIDE = 100  # one whose ends differ by a larger factor has ticks at powers of ten alone
 OWN = agents.get('passive').color
@@ -70,6 +72,6 @@ def _measure(axes: Axes, last: pd.DataFrame, name: str, own: Sequence[float]) ->
         axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if factor < WIDE else (1,), numticks=4))
         axes.xaxis.set_major_formatter('{x:g}')
         axes.xaxis.set_minor_formatter(ticker.NullFormatter())
-    axes.set_title(offline.words(name), fontsize=8, fontweight='normal')
+    axes.set_title(textwrap.fill(offline.words(name), TITLE), fontsize=8, fontweight='normal')
     axes.tick_params(labelsize=7)
     axes.set(yticks=[0, 1], yticklabels=['not', 'degraded'], ylim=(-0.6, 1.6))

@@ -37,6 +37,7 @@ BLOCK = re.compile(r'(<!-- runs: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
 ALL_CLAIMS = 'docs/results.md#the-claims'
 ALL_FIGURES = 'docs/results.md#every-figure-and-table'
 COMMITS = 'docs/commits.csv'  # the commit of every hash of code that trained a run
+DIAGNOSES = 'docs/diagnoses.csv'  # what `diagnose` said of recordings of this study and of Minari
 
 
 def write() -> list[Path]:
@@ -272,5 +273,6 @@ BLOCKS = {
     'figures': lambda: _table(artefacts.listing(SCALE)),
     'training': training,
     'diagnosis_today': diagnosis_today,
+    'diagnoses': lambda: tables.markdown(pd.read_csv(paths.root() / DIAGNOSES, dtype=str, keep_default_na=False)),
     'trained_by': trained_by,
 }

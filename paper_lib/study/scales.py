@@ -156,7 +156,8 @@ LAPTOP_SCALE = Scale(
             Planned('study', MAIN, (*LONG, *OF_NEW_PAIRS, *SHORT, *BEYOND), 1, first=10),
             Planned('study', MAIN, OF_NEW_PAIRS, 9, first=30, unasked=0),
             Planned('study', MAIN, LONG, 9, first=LATER_PAIRS.start, unasked=0),
-            Planned('study', MAIN, ('active', 'passive', *SHORT, *BEYOND), 5, first=LATER_PAIRS.start, unasked=0),
+            Planned('study', MAIN, (*SHORT, *BEYOND), 5, first=LATER_PAIRS.start, unasked=0),
+            Planned('study', MAIN, ('active', 'passive', 'passive_10'), 5, first=LATER_PAIRS.start, unasked=1),
             # T3.
             Planned('study', FURTHER, ('compared',), 5, first=40),
             Planned('study', FURTHER, ('passive_auto',), 2, first=40),
