@@ -173,7 +173,8 @@ def flags(last: pd.DataFrame, measure: str, threshold: float, scale: str) -> Fig
             axes.set_title(tasks.get(task).short)
             if quantities.get(measure).logarithmic:
                 panels.logarithmic(axes, 'x')
-        figure.supxlabel(quantities.get(measure).words, fontsize=9)
+        in_last_row = len(names) - (rows - 1) * grid.shape[1]
+        grid[-1, min(grid.shape[1] // 2, max(0, in_last_row - 1))].set_xlabel(quantities.get(measure).words)
         figure.supylabel("gain relative to Active's", fontsize=9)
         panels.legend(figure, grid.flat[: len(names)], ncols=5)
         return figure

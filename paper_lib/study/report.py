@@ -252,11 +252,17 @@ def standings() -> str:
     """How many of the paper's figures are complete."""
     found = artefacts.standings(scales.get(SCALE))
     states = [found[entry.name].state for entry in artefacts.NUMBERED if entry.is_figure]
-    complete, partial, without_subject = (word(states.count(state)) for state in catalogue.STATES)
+    complete, partial, without_subject = (states.count(state) for state in catalogue.STATES)
+    lack = 'lack their subject' if without_subject > 1 else 'lacks its subject'
     return _wrapped([
-        f'Of the {len(states)} [figures of the paper]({ALL_FIGURES}), complete: {complete}; partial, as some of their '
-        f'runs have not been trained: {partial}; without any run of the agents that they are about: {without_subject}.'
+        f'Of the {len(states)} [figures of the paper]({ALL_FIGURES}), {word(complete)} {_are(complete)} complete, '
+        f'{word(partial)} {_are(partial)} partial (some of their runs have not been trained), and '
+        f'{word(without_subject)} {lack}.'
     ])  # fmt: skip
+
+
+def _are(count: int) -> str:
+    return 'is' if count == 1 else 'are'
 
 
 BLOCKS = {

@@ -322,6 +322,23 @@ def test_later_pairs_are_in_no_bar_of_active_passive_and_tandem_alone():
     assert dotted == pytest.approx([0.1])
 
 
+def test_later_pairs_set_no_unit_of_scores_relative_to_active(study):
+    def scores(found):
+        rows = grids.relative(found)
+        return rows[rows.pair_seed == 0].reset_index(drop=True)
+
+    def late(table):
+        later = table[table.pair_seed == 1].assign(pair_seed=scales.LATER_PAIRS.start)
+        return pd.concat([table[table.pair_seed == 0], later])
+
+    def alone(table):
+        return table[table.pair_seed == 0]
+
+    of_both = dataclasses.replace(study, metrics=late(study.metrics))
+    pd.testing.assert_frame_equal(scores(of_both), scores(dataclasses.replace(study, metrics=alone(study.metrics))))
+    assert not np.allclose(scores(study).score, scores(of_both).score)
+
+
 def test_a_figure_is_of_the_pairs_in_which_an_agent_that_it_is_about_has_run(study):
     kept = (study.runs.agent != 'passive_10') | (study.runs.pair_seed == 1)
     other = study.runs.agent.isin(agents.group('interacting')) & (study.runs.agent != 'passive_10')
