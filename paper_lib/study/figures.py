@@ -46,7 +46,7 @@ def _draw_beside_published(axes: Axes, frames: Frames, names: Sequence[str], tas
     if len(frames.metrics):
         panels.curves(axes, frames, names, 'score')
     panels.steps(axes)
-    axes.set(xlim=(0, 1.04 * published.AT), ylim=(0, 1020), ylabel=quantities.get('score').axis)
+    axes.set(xlim=(0, 1.035 * published.AT), ylim=(0, 1020), ylabel=quantities.get('score').axis)
     axes.set_xlabel('\n'.join(['environment steps', *panels.lost(frames, names)]))
     axes.legend(loc='upper center', bbox_to_anchor=(0.5, -0.2), ncols=2)
 
