@@ -133,7 +133,7 @@ def test_nothing_is_fitted_to_runs_on_the_task_of_the_recording(command, monkeyp
     values, page = read(command.folder)
     assert set(scales.TESTED) == values['rule']['pairs'].keys() and 'nothing is fitted to it' not in page
     walker = dataclasses.replace(formats.read(command.folder / 'mine.npz'), task=scales.MAIN[0])
-    assert order.Order('mine', '', walker, env=scales.MAIN[1]).tasks == set(scales.MAIN)
+    assert order.Order('mine', '', walker, env=scales.MAIN[1]).own_tasks == set(scales.MAIN)
     monkeypatch.setattr(formats, 'read', lambda *_: walker)
     (command.folder / 'out' / 'mine.json').unlink()
     assert command(recording(), '--agents', '1') == 0

@@ -215,10 +215,10 @@ def _metadata(run: Finished, part: str, like: dict[str, tuple], listed: list[lis
     size = like['action'][0][0]
     act = {'type': 'Discrete', 'dtype': 'int64', 'start': 0, 'n': size} if discrete else _box(*like['action'])
     name = ''.join(char if char.isalnum() or char in '-_' else '_' for char in run.spec.run_id)
-    half = '' if part == WHOLE else f', {part} half'
+    suffix, half = ('', '') if part == WHOLE else (f'_{part}', f', {part} half')
     text = f'Replay of {run.spec.run_id} on {run.spec.task}{half}. Rewards are sums over the action repeat.'
     return {
-        'dataset_id': f'paper_lib/{name}{half and f"_{part}"}-v0',
+        'dataset_id': f'paper_lib/{name}{suffix}-v0',
         'minari_version': VERSION,
         'algorithm_name': f'DreamerV3, agent {run.spec.agent}',
         'description': text,

@@ -42,7 +42,7 @@ class Order:
     workers: int = 0
 
     @property
-    def tasks(self) -> set[str]:
+    def own_tasks(self) -> set[str]:
         """The tasks that the recording is said to be of. A verdict is not to be fitted to runs on these."""
         return {name for name in (self.env and tasks.get(self.env).id, self.steps.task) if name}
 
@@ -75,7 +75,7 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
     say(f'{steps.where}{cover.transitions:,} transitions in {cover.episodes:,} episodes; '
         f'findings of the audit: {len(findings)}')  # fmt: skip
     known = diagnosis.known()
-    own = order.tasks.intersection(known.task) if len(known) else set()
+    own = order.own_tasks.intersection(known.task) if len(known) else set()
     known = known[~known.task.isin(own)] if own else known
     rule = diagnosis.learn(known)
     own_doubts = doubts(order, cover, discrete)

@@ -19,7 +19,6 @@ WIDTH = 8.5
 HEIGHT = 3.4
 STRIP_HEIGHT = 3.2
 FLAGS_HEIGHT = 2.0  # of a row of panels
-
 WIDEST = 3  # panels in a row
 
 
@@ -173,8 +172,7 @@ def flags(last: pd.DataFrame, measure: str, threshold: float, scale: str) -> Fig
             axes.set_title(tasks.get(task).short)
             if quantities.get(measure).logarithmic:
                 panels.logarithmic(axes, 'x')
-        in_last_row = len(names) - (rows - 1) * grid.shape[1]
-        grid[-1, min(grid.shape[1] // 2, max(0, in_last_row - 1))].set_xlabel(quantities.get(measure).words)
+        grid[-1, 0].set_xlabel(quantities.get(measure).words)
         figure.supylabel("gain relative to Active's", fontsize=9)
         panels.legend(figure, grid.flat[: len(names)], ncols=5)
         return figure

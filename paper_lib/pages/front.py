@@ -169,7 +169,7 @@ def _figure(folder: Path, name: str) -> str:
     entry = catalogue.ENTRIES[name]
     caption = tables.shown(_read_text(folder / f'{name}.md'))
     image = f'<img src="{name}.png" alt="{html.escape(entry.title)}">'
-    summary = f'<b>{entry.called}</b> {entry.title}'
+    summary = f'{_called(entry)}{entry.title}'
     return (
         f'<figure><a href="{name}.png">{image}</a>'
         f'<figcaption><details><summary>{summary}</summary>{caption}</details></figcaption></figure>'

@@ -1,6 +1,5 @@
 """What stands below figures and tables: what is shown, of which runs, and in what they differ from the paper's."""
 
-import collections
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -228,19 +227,15 @@ def _gives_pairs(entry: Entry, frames: Frames, obstacles: Mapping[str, str]) -> 
     """Which claims get pairs from the missing runs of the entry."""
     if entry.chapter != 'study':
         return ''
-    in_pair = collections.defaultdict(dict)  # pair -> agent -> whether its run is missing
+    planned = [spec for spec in frames.specs if spec.task not in frames.exploratory]
     archived = set(frames.runs.run_id)
-    for spec in frames.specs:
-        if spec.task not in frames.exploratory:
-            in_pair[spec.task, spec.pair_seed][spec.agent] = spec.run_id not in archived
+    finished = [spec for spec in planned if spec.run_id in archived]
     names = []
     for claim in claims.every_claim():
         compared = claim.rows[0].agents
-        for (_, pair_seed), runs in in_pair.items():
-            is_whole = runs.keys() >= set(compared) and comparisons.takes(compared, pair_seed)
-            if obstacles.get(claim.id) == '' and is_whole and any(runs[name] for name in compared):
-                names.append(claim.id)
-                break
+        can_be_decided = obstacles.get(claim.id) == ''
+        if can_be_decided and comparisons.pairs_with(compared, planned) > comparisons.pairs_with(compared, finished):
+            names.append(claim.id)
     return f'The missing runs give pairs to {listed(names)}.' if names else ''
 
 

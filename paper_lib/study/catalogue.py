@@ -166,10 +166,11 @@ class Entry:
         """
         specs = list(specs)
         own, shown_tasks = self.agents, self.over(specs, optional, exploratory)
+        subject = self.subject
         found = [spec for spec in specs if spec.agent in own and spec.task in shown_tasks]
-        found = [spec for spec in found if comparisons.takes({spec.agent, *self.subject}, spec.pair_seed)]
+        found = [spec for spec in found if comparisons.takes([spec.agent, *subject], spec.pair_seed)]
         if self.paired:
-            kept = {(spec.task, spec.pair_seed) for spec in found if spec.agent in self.subject}
+            kept = {(spec.task, spec.pair_seed) for spec in found if spec.agent in subject}
             found = [spec for spec in found if (spec.task, spec.pair_seed) in kept]
         in_pair = collections.Counter((spec.task, spec.pair_seed) for spec in found)
 

@@ -39,6 +39,7 @@ from paper_lib.study.comparisons import (
     solved_early,
     split_by_task,
     takes,
+    units,
 )
 from paper_lib.study.names import listed
 from paper_lib.study.scales import MAIN
@@ -229,8 +230,8 @@ def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float], traces:
     metrics['reward_error'] = metrics.reward_predicted - metrics.reward_collected
     finals = stats.final(metrics, *RECORDED, *UNITS.values())
     finals['added'] = finals.run_id.map(added(metrics))
-    units = finals[takes(agents.group('compared'), finals.pair_seed)]  # later pairs do not move those of final rows
-    of_active = {task: score for task, score in stats.of_active(units, 'score').items() if score > random(task)}
+    # A score that is not finite is kept: it leaves the row undecided.
+    of_active = {task: score for task, score in units(finals, 'score').items() if not score <= random(task)}
     of_random = {task: random(task) for task in of_active}
 
     def normalise(frame):
@@ -242,7 +243,7 @@ def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float], traces:
     normalised = normalise(finals)
     if metrics.task.nunique() > 1:
         for column, name in UNITS.items():
-            unit = stats.of_active(units, name)
+            unit = units(finals, name)
             normalised[column] = normalised[column] / stats.by_task(normalised, unit.where(unit > 0))
     first_half = metrics[metrics.env_step <= EARLY * metrics.groupby('run_id').env_step.transform('max')]
     return Runs(

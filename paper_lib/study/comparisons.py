@@ -3,6 +3,7 @@
 A pair is identified by a task and a pair seed.
 """
 
+import collections
 import functools
 import typing
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from paper_lib.contract import agents, quantities
+from paper_lib.contract.spec import RunSpec
 from paper_lib.study import stats, steps
 from paper_lib.study.scales import LATER_PAIRS
 
@@ -48,6 +50,24 @@ def takes(names: typing.Collection[str], pair_seed: typing.Any) -> typing.Any:
 def _has_others(names: frozenset[str]) -> bool:
     """Whether there are other agents among these than Active, Passive and Tandem."""
     return not names <= {*agents.group('compared')}
+
+
+def pairs_with(names: typing.Collection[str], specs: typing.Iterable[RunSpec]) -> int:
+    """The number of pairs that a comparison of these agents takes, and in which all of them are among `specs`."""
+    found = collections.defaultdict(set)
+    for spec in specs:
+        if takes(names, spec.pair_seed):
+            found[spec.task, spec.pair_seed].add(spec.agent)
+    return sum(agents_of >= set(names) for agents_of in found.values())
+
+
+def units(finals: pd.DataFrame, column: str) -> pd.Series:
+    """The mean final value of Active by task, as `stats.of_active` gives it, that later pairs do not move.
+
+    On a task that has later pairs alone, it is that of these.
+    """
+    taken = finals[takes(agents.group('compared'), finals.pair_seed)]
+    return stats.of_active(taken, column).combine_first(stats.of_active(finals, column))
 
 
 def label(agent: str) -> str:

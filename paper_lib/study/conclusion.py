@@ -145,8 +145,8 @@ def _among_offline(values: pd.Series, told: pd.Index) -> str:
     if values.empty:
         return ''
     good = int((values >= offline.GOOD).sum())
-    counted_measures = counted(good, 'measure') if good > 1 else f'{"one" if good else "no"} measure'
-    state = f'{counted_measures} {"have" if good > 1 else "has"} a mean AUROC of {offline.GOOD:g} or more'
+    those = {0: 'no measure has', 1: 'one measure has'}.get(good, f'{word(good)} measures have')
+    state = f'{those} a mean AUROC of {offline.GOOD:g} or more'
     digits = 2 if (round(values.max(), 2) < offline.GOOD) == (values.max() < offline.GOOD) else 3
     parts = [f'highest: {values.max():.{digits}f}, the {quantities.get(values.idxmax()).words}']
     for name in told.intersection(values.index).drop(values.idxmax(), errors='ignore'):

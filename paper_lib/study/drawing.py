@@ -95,10 +95,10 @@ def plot(table: pd.DataFrame, **options: Any) -> Axes:
             row = agents.AGENTS.get(name)
             look = {'label': row.label, 'color': row.color} if row else {'label': name}
             axes.plot(table.index, column, **look)
-        time = 'environment steps' if table.index.name == 'env_step' else table.index.name
+        axes.set_xlabel(table.index.name)
         if table.index.name == 'env_step':
             panels.steps(axes)
-        axes.set(**{'xlabel': time} | options)
+        axes.set(**options)
         if len(table.columns):
             axes.legend(title=None if set(table.columns) <= set(agents.AGENTS) else table.columns.name)
     return axes

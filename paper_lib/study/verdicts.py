@@ -1,15 +1,15 @@
 """The claims tested on the archived runs of a scale."""
 
-import collections
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from paper_lib.contract.scales import Scale
 from paper_lib.contract.spec import RunSpec
-from paper_lib.study import archive, claims, comparisons, paths, plan, scales
+from paper_lib.study import archive, claims, paths, plan, scales
+from paper_lib.study.comparisons import pairs_with
 from paper_lib.study.names import counted
 
 TESTED = {'study': tuple(claims.TEXTS), 'toy_maze': claims.MAZE}  # chapter of the archive -> the claims that it tests
@@ -83,15 +83,14 @@ def progress(scale: str) -> dict[str, Progress]:
 
 
 def _progress(specs: list[RunSpec], archived: Collection[str]) -> dict[str, Progress]:
+    finished = [spec for spec in specs if spec.run_id in archived]
     in_plan = {spec.agent for spec in specs}
     found = {}
     for claim in claims.every_claim():
         row = claim.rows[0]
         names = in_plan.intersection(row.agents)
-        taken = [spec for spec in specs if comparisons.takes(row.agents, spec.pair_seed)]
-        finished = [spec for spec in taken if spec.run_id in archived]
         needed = 1 if row.exact else claims.FEWEST
-        found[claim.id] = Progress(_pairs_with(names, taken), _pairs_with(names, finished), needed)
+        found[claim.id] = Progress(pairs_with(names, specs), pairs_with(names, finished), needed)
     return found
 
 
@@ -112,14 +111,6 @@ def obstacle(row: dict[str, Any], pairs: Progress) -> str:
     if pairs.planned < pairs.needed:
         return 'too few pairs are planned'
     return 'all planned pairs have run' if pairs.planned == pairs.finished else ''
-
-
-def _pairs_with(names: Collection[str], specs: Iterable[RunSpec]) -> int:
-    """The number of pairs in which all of these agents are among `specs`."""
-    found = collections.defaultdict(set)
-    for spec in specs:
-        found[spec.task, spec.pair_seed].add(spec.agent)
-    return sum(agents_of >= set(names) for agents_of in found.values())
 
 
 def rows(scale: str) -> list[dict[str, Any]]:

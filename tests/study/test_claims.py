@@ -60,6 +60,13 @@ def test_a_reference_no_better_than_random_leaves_nothing_to_compare_scores_by()
     assert verdicts(table)['C2'] == 'supported'
 
 
+def test_an_active_agent_without_a_finite_score_leaves_its_row_undecided():
+    metrics = study(ACTIVE, WORSE)
+    metrics.loc[metrics.run_id == 'active3', 'score'] = np.nan
+    row = claims.table(metrics).iloc[0]
+    assert (row.id, row.pairs, row.verdict, row.words) == ('C1', 8, 'undecided', claims.NOT_FINITE)
+
+
 def test_where_no_task_is_learned_losses_alone_decide():
     metrics = study(ACTIVE | {'score': 0.0, 'mc_return': 1.0}, WORSE | {'mc_return': 1.0})
     tables = claims.table(pd.concat([metrics, metrics.assign(task='other')]))

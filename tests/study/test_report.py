@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from paper_lib.contract.errors import UserError
-from paper_lib.study import archive, book, claims, paths, plan, report, scales, verdicts
+from paper_lib.study import archive, book, claims, diagnosis, offline, paths, plan, report, scales, verdicts
 
 MAIN = scales.MAIN
 PAIRS = {'C1': 20, 'C2': 40}
@@ -115,6 +115,18 @@ def test_the_figure_of_readme_has_the_tasks_and_pairs_that_its_caption_counts(mo
     for agent in ('active', 'passive', 'tandem'):
         counts = frames.runs[frames.runs.agent == agent].task.value_counts()
         assert [counts[task] for task in frames.tasks] == [10, 10, 5, 5]
+
+
+def test_what_is_said_of_the_agents_that_were_played_in_diagnoses():
+    rows = pd.read_csv(paths.root() / report.DIAGNOSES, dtype=str, keep_default_na=False)
+    assert set(rows.verdict) == {diagnosis.CANNOT_TELL}
+    played = rows[rows.scores != '']
+    assert played['beyond the threshold'].tolist() == ['2 of 3', '0 of 2']
+    for row in played.to_dict('records'):
+        random, best = float(row['random']), float(row['best recorded'])
+        scores = [float(score) for score in row['scores'].split(', ')]
+        assert max(scores) < random + offline.LEAST_GAIN * (best - random)
+    assert 'Pendulum' in row['recording'] and max(scores) < random
 
 
 def test_four_claims_are_supported_on_the_main_tasks_alone(monkeypatch):
