@@ -20,7 +20,9 @@ def quick():
     """
     import jax
 
-    jax.config.update('jax_disable_most_optimizations', True)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')  # for the processes that the tests start
+        jax.config.update('jax_disable_most_optimizations', True)
+        yield
     jax.config.update('jax_disable_most_optimizations', False)
     jax.clear_caches()  # what was compiled so is for no other file

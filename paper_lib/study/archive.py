@@ -5,6 +5,7 @@
 
 import contextlib
 import fcntl
+import functools
 import io
 import json
 import os
@@ -204,14 +205,19 @@ def _outdated(rows: pd.DataFrame, specs: Sequence[RunSpec]) -> pd.Series:
 
 
 def read(folder: Path, chapter: str, names: Sequence[str] = ALL) -> Tables:
-    """Tables by name, with no rows where the chapter has none of it. Raises RunError as `load`."""
+    """Tables by name, with no rows where the chapter has none of it. Raises RunError as `load`.
+
+    Columns of quantities that were not known when a table was written are NaN.
+    """
     tables = {}
     for name, content in sealed.contents(folder, chapter, names).items():
         if content is None:
             tables[name] = _schema(name, _columns(name)).empty_table().to_pandas()
             continue
         with sealed.parsing(path_of(folder, chapter, name), chapter):
-            tables[name] = _parse(content, name)
+            rows = _parse(content, name)
+        later = [column for column in extract.values(name) if column not in rows]
+        tables[name] = rows.assign(**dict.fromkeys(later, np.nan))
     return tables
 
 
@@ -220,11 +226,12 @@ def _columns(name: str) -> list[str]:
     return [*KEYS, *ORDER[name], *FIXED[name], *extract.values(name)]
 
 
+@functools.lru_cache(maxsize=len(ALL) * len(CHAPTERS))
 def _parse(content: bytes, name: str) -> pd.DataFrame:
     """A table from its bytes: its schema is checked before its rows are read, then its rows.
 
-    Columns of quantities that were not known when it was written are NaN. Raises ValueError and errors of pyarrow for
-    anything else that was not written so.
+    It is parsed once for all figures of a process, so nobody may change the result. Raises ValueError and errors of
+    pyarrow for what was not written so.
     """
     file = pq.ParquetFile(io.BytesIO(content))
     written = file.schema_arrow.names
@@ -238,8 +245,7 @@ def _parse(content: bytes, name: str) -> pd.DataFrame:
     with pd.option_context('mode.string_storage', 'python'):  # tables of few rows are filtered faster
         rows = file.read().to_pandas()
     _check(rows, name)
-    later = [column for column in extract.values(name) if column not in written]
-    return rows.assign(**dict.fromkeys(later, np.nan))
+    return rows
 
 
 def _check(rows: pd.DataFrame, name: str) -> None:

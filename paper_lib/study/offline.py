@@ -3,6 +3,7 @@
 `docs/protocol_measures.md` fixes the measures with their directions, the targets and the statistics.
 """
 
+import math
 import typing
 from collections.abc import Callable, Sequence
 
@@ -62,15 +63,14 @@ def moments(metrics: pd.DataFrame, random: Callable[[str], float]) -> pd.DataFra
     share of that of the Active agent of the pair), DEGRADED and OUTSIDE (1, 0, or NaN: it cannot be said), and is_last.
     """
     columns = ['score', *DIRECTIONS]
+    metrics = metrics.sort_values(['run_id', 'env_step'], ignore_index=True)
+    finite = metrics[columns].astype(float).replace([np.inf, -np.inf], np.nan)
     parts = []
-    for _, run in metrics.sort_values('env_step').groupby('run_id'):
+    for _, run in finite.groupby(metrics.run_id):
         count = stats.final_count(len(run))
-        finite = run[columns].astype(float).replace([np.inf, -np.inf], np.nan)
-        means = finite.rolling(count, min_periods=1).mean()
-        names = run[['task', 'pair_seed', 'agent', 'env_step']]
-        part = names.join(means).iloc[count - 1 :]
+        part = run.rolling(count, min_periods=1).mean().iloc[count - 1 :]
         parts.append(part.assign(is_last=np.arange(len(part)) == len(part) - 1))
-    rows = pd.concat(parts, ignore_index=True)
+    rows = metrics[['task', 'pair_seed', 'agent', 'env_step']].join(pd.concat(parts), how='inner').reset_index(drop=True)
     gain = rows.score - stats.by_task(rows, {task: random(task) for task in rows.task.unique()})
     place = ['task', 'pair_seed', 'env_step']
     of_active = rows.assign(gain=gain)[rows.agent == 'active'].set_index(place).gain
@@ -93,20 +93,22 @@ class Couples(typing.NamedTuple):
 def couples(rows: pd.DataFrame, measure: str, target: str) -> Couples:
     """The couples of one task; `rows` are its moments."""
     pairs, cluster = np.unique(rows.pair_seed, return_inverse=True)
-    wins = np.zeros((len(pairs), len(pairs)))
-    number = np.zeros((len(pairs), len(pairs)))
-    usable = rows[[measure, target]].notna().all(axis=1).to_numpy()
+    moment = rows.env_step.to_numpy()
     values = rows[measure].to_numpy()
-    is_positive = rows[target].to_numpy() == 1
-    for at in rows.groupby('env_step').indices.values():
-        positive = at[usable[at] & is_positive[at]]
-        negative = at[usable[at] & ~is_positive[at]]
-        higher = values[positive][:, None] > values[negative]
-        equal = values[positive][:, None] == values[negative]
-        place = np.ix_(cluster[positive], cluster[negative])
-        np.add.at(wins, place, higher + 0.5 * equal)
-        np.add.at(number, place, 1)
-    return Couples(wins, number)
+    targets = rows[target].to_numpy()
+    usable = ~np.isnan(values) & ~np.isnan(targets)
+    positive = np.flatnonzero(usable & (targets == 1))
+    negative = np.flatnonzero(usable & (targets != 1))
+    first, second = np.nonzero(moment[positive][:, None] == moment[negative])
+    degraded, other = positive[first], negative[second]
+    wins = (values[degraded] > values[other]) + 0.5 * (values[degraded] == values[other])
+    shape = (len(pairs), len(pairs))
+    place = np.ravel_multi_index((cluster[degraded], cluster[other]), shape)
+    count = math.prod(shape)
+    return Couples(
+        np.bincount(place, wins, count).reshape(shape),
+        np.bincount(place, minlength=count).astype(float).reshape(shape),
+    )
 
 
 def auroc(tasks: Sequence[Couples], weights: Sequence[np.ndarray]) -> np.ndarray:
@@ -160,7 +162,8 @@ def estimate(rows: pd.DataFrame, measure: str, target: str) -> float:
 
 
 def _couples_of_tasks(rows: pd.DataFrame, measure: str, target: str) -> dict[str, Couples]:
-    return {task: couples(of_task, measure, target) for task, of_task in rows.groupby('task')}
+    columns = rows[['task', 'pair_seed', 'env_step', measure, target]]
+    return {task: couples(of_task, measure, target) for task, of_task in columns.groupby('task')}
 
 
 def _each_pair_once(tasks: Sequence[Couples]) -> float:

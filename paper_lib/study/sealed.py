@@ -7,6 +7,7 @@ listed, so that a process that is killed in between leaves a readable archive.
 
 import contextlib
 import errno
+import functools
 import hashlib
 import io
 import json
@@ -128,11 +129,18 @@ def _columns(content: bytes, path: Path, chapter: str, wanted: Sequence[str]) ->
         return pq.ParquetFile(io.BytesIO(content)).read(list(wanted), use_threads=False).to_pylist()
 
 
+@functools.lru_cache(maxsize=3 * len(ALL))  # of three chapters
+def _ids(content: bytes) -> frozenset[str]:
+    """The ids of the runs that a table has rows of."""
+    column = pq.ParquetFile(io.BytesIO(content)).read(['run_id'], use_threads=False).column('run_id')
+    return frozenset(column.unique().to_pylist())
+
+
 def ids(folder: Path, chapter: str, needed: Sequence[str]) -> set[str]:
     """Ids of the runs that all `needed` tables of a chapter have. Raises RunError as `contents`, for any table."""
     found = []
     for name, content in contents(folder, chapter, ALL).items():
         if name in needed:
-            rows = [] if content is None else _columns(content, path_of(folder, chapter, name), chapter, ['run_id'])
-            found.append({row['run_id'] for row in rows})
-    return set.intersection(*found)
+            with parsing(path_of(folder, chapter, name), chapter):
+                found.append(frozenset() if content is None else _ids(content))
+    return set(frozenset.intersection(*found))

@@ -18,6 +18,11 @@ def half(nets):
     return dataclasses.replace(nets, model=dataclasses.replace(nets.model, precision='bfloat16'))
 
 
+def shapes(nets):
+    """Shapes and types of the state before the first update, which are all that tracing needs."""
+    return jax.eval_shape(functools.partial(dreamer.init, nets), jax.random.key(0))
+
+
 def products(program):
     """Operand types of every matrix product and convolution of a program, loops included."""
     for equation in program.eqns:
@@ -33,14 +38,14 @@ def products(program):
 def test_every_product_of_an_update_has_operands_of_the_precision(nets):
     for name, each in (('float32', nets), ('bfloat16', half(nets))):
         step = functools.partial(dreamer.train_step, each)
-        program = jax.make_jaxpr(step)(fresh(nets), random_batch(nets), HYPER, jax.random.key(1))
+        program = jax.make_jaxpr(step)(shapes(nets), random_batch(nets), HYPER, jax.random.key(1))
         assert {kind for pair in products(program.jaxpr) for kind in pair} == {name}
 
 
 @pytest.mark.parametrize('nets', AGENTS)
 def test_state_and_metrics_stay_float32(nets):
     step = functools.partial(dreamer.train_step, half(nets))
-    before = fresh(nets)
+    before = shapes(nets)
     after, metrics = jax.eval_shape(step, before, random_batch(nets), HYPER, jax.random.key(1))
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), before)
     assert {x.dtype for x in jax.tree.leaves(metrics)} == {jnp.dtype('float32')}

@@ -159,7 +159,7 @@ def test_a_suite_from_outside_trains(registry, quick, tmp_path):
     assert vectors.shape[1:] == (4, 1) and (np.abs(vectors) <= 1).all()
 
 
-def test_a_process_that_trains_finds_it(named, tmp_path):
+def test_a_process_that_trains_finds_it(named, quick, tmp_path):
     from paper_lib.engine import ensure
 
     store, spec = Store(tmp_path), spec_of(POINT, **FEW)
