@@ -13,7 +13,7 @@ from paper_lib.data.attempts import Attempt
 from paper_lib.data.lease import Lease
 from paper_lib.data.store import Store
 from paper_lib.engine import jobs, queue, workflow
-from paper_lib.study import book, merge, scales
+from paper_lib.study import book, merge, plan, scales
 
 ROOT = Path(__file__).resolve().parents[1]
 SLURM = str(ROOT / 'workflow' / 'slurm.toml')
@@ -46,6 +46,19 @@ def test_a_plan_has_a_row_per_notebook_and_one_of_all_together(call):
     assert together['runs'] < sum(row['runs'] for row in rows[:-1])  # notebooks share runs
     assert together['jobs'] < together['runs'] / 2  # small ones are packed
     assert together['price'] == pytest.approx(2.5 * together['GPU hours'], rel=0.05)
+
+
+def test_the_page_shows_what_the_plan_of_the_paper_prints(call):
+    page = (ROOT / 'docs/cluster.md').read_text()
+    _, out, terms = call('cluster', 'plan', '--scale', 'paper', '--site', SLURM)
+    shown = [line.strip() for line in page.splitlines()]
+    assert [line for line in out.splitlines() if line.rstrip() not in shown] == []
+    assert terms.strip() in ' '.join(page.split())
+    paper = scales.get('paper')
+    planned = [len(plan.specs(chapter, paper)) for chapter in paper.chapters]
+    different = int(out.splitlines()[-1].split()[1])
+    assert f'has {different:,} different runs (its chapters plan {sum(planned):,}, and share some)' in page
+    assert f'| {different:,} runs, {out.splitlines()[-1].split()[3]} jobs |' in page
 
 
 def test_a_plan_counts_what_is_finished(call, monkeypatch):

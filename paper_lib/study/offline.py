@@ -70,9 +70,9 @@ def moments(metrics: pd.DataFrame, random: Callable[[str], float]) -> pd.DataFra
         count = stats.final_count(len(run))
         part = run.rolling(count, min_periods=1).mean().iloc[count - 1 :]
         parts.append(part.assign(is_last=np.arange(len(part)) == len(part) - 1))
-    rows = metrics[['task', 'pair_seed', 'agent', 'env_step']].join(pd.concat(parts), how='inner').reset_index(drop=True)
-    gain = rows.score - stats.by_task(rows, {task: random(task) for task in rows.task.unique()})
     place = ['task', 'pair_seed', 'env_step']
+    rows = metrics[['agent', *place]].join(pd.concat(parts), how='inner').reset_index(drop=True)
+    gain = rows.score - stats.by_task(rows, {task: random(task) for task in rows.task.unique()})
     of_active = rows.assign(gain=gain)[rows.agent == 'active'].set_index(place).gain
     active_gain = rows[place].join(of_active, on=place).gain
     rows['gain'] = gain / active_gain.where(active_gain > 0)
