@@ -67,14 +67,18 @@ class OneHot(NamedTuple):
 
     logp: jax.Array  # (..., C) log probabilities
 
-    def sample(self, uniform: jax.Array) -> jax.Array:
-        """(...,) uniforms -> (..., C) sample by inverse CDF, with the gradient of the probabilities."""
-        probs = jnp.exp(self.logp)
+    def draw(self, uniform: jax.Array) -> jax.Array:
+        """(...,) uniforms -> (..., C) sample by inverse CDF, without a gradient."""
+        probs = sg(jnp.exp(self.logp))
         classes = self.logp.shape[-1]
-        index = (jnp.cumsum(sg(probs), -1) < uniform[..., None]).sum(-1)
+        index = (jnp.cumsum(probs, -1) < uniform[..., None]).sum(-1)
         index = jnp.minimum(index, classes - 1)  # by rounding, the cumsum can end just below 1
-        onehot = jax.nn.one_hot(index, classes, dtype=probs.dtype)
-        return onehot + probs - sg(probs)
+        return jax.nn.one_hot(index, classes, dtype=probs.dtype)
+
+    def sample(self, uniform: jax.Array) -> jax.Array:
+        """As `draw`, with the gradient of the probabilities. By rounding, its 1 may be 0.99999994."""
+        probs = jnp.exp(self.logp)
+        return self.draw(uniform) + probs - sg(probs)
 
     def mode(self) -> jax.Array:
         """(..., C) the most likely value, without a gradient."""
@@ -108,6 +112,8 @@ class Normal(NamedTuple):
     def sample(self, noise: jax.Array) -> jax.Array:
         """(..., A) standard normal noise -> (..., A) sample; the gradient flows to mean and std."""
         return self.mean + self.std * noise
+
+    draw = sample  # for who takes no gradient
 
     def log_prob(self, x: jax.Array) -> jax.Array:
         """(..., A) -> (...,)."""

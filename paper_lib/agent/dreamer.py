@@ -149,7 +149,7 @@ def act(nets: Networks, params: Params, carry: Tree, obs: Batch, key: jax.Array)
     evidence = Evidence(wm.encode(obs), carry['action'], obs['is_first'], uniform)
     state = wm.filter(wm.initial(), State(carry['deter'], carry['stoch']), evidence).state
     dist = Policy(nets, params['actor'])(state.feat)
-    action = dist.sample(nets.action_noise(action_key, (size,)))
+    action = dist.draw(nets.action_noise(action_key, (size,)))
     return {'deter': state.deter, 'stoch': state.stoch, 'action': action}
 
 

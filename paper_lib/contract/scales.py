@@ -84,6 +84,14 @@ class Scale:
                 names.extend(entry.tasks)
         return list(dict.fromkeys(names))
 
+    def agents(self, chapter: str) -> list[str]:
+        """The agents that a chapter plans, optional runs included."""
+        names = []
+        for entry in self.planned:
+            if entry.chapter == chapter:
+                names.extend(agents.group(*entry.agents))
+        return list(dict.fromkeys(names))
+
     def exploratory(self, chapter: str) -> list[str]:
         """The tasks of a chapter that have exploratory runs."""
         names = []

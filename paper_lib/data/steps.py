@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from paper_lib.contract.errors import UserError
+from paper_lib.contract.errors import RunError, UserError
 from paper_lib.contract.pictures import nearest
 from paper_lib.data.replay import ALWAYS, FIRST, LAST, Replay
 
@@ -96,8 +96,10 @@ def piece_rows(*arrays: tuple[tuple[int, ...], object]) -> int:
 def of_replay(replay: Replay, rows: int) -> Steps:
     """The first `rows` rows of a replay, environment after environment.
 
-    Step i is row i % rows of environment i // rows.
+    Step i is row i % rows of environment i // rows. Raises RunError if there are none.
     """
+    if not rows:
+        raise RunError(f'{replay.path}: holds no steps, because its run has never added any')
 
     def read(key: str) -> Iterator[np.ndarray]:
         array = replay.arrays[key]

@@ -159,8 +159,8 @@ class Store:
         for spec in specs:
             if self.status(spec) == 'done':
                 done.append(spec)
-            elif spec.source:
-                read_later.add(spec.source.run_id)
+            else:
+                read_later.add(spec.source_id)
         for path in self.root.glob('*/spec.json'):
             if not (path.parent / 'done.json').exists():
                 read_later.add(writer.read_spec(path).source_id)

@@ -94,12 +94,12 @@ def plan(
     planned = set(specs)
     alone = trained_alone(specs)
     parts: dict[tuple[str, int], list[RunSpec]] = {}
-    tasks = {spec.task: number for number, spec in reversed(list(enumerate(specs)))}
+    tasks = list(dict.fromkeys(spec.task for spec in specs))
     for spec in specs:
         parts.setdefault((spec.task, _level(spec, planned)), []).append(spec)
     made = []
     job_of: dict[RunSpec, str] = {}
-    for key in sorted(parts, key=lambda key: (tasks[key[0]], key[1])):
+    for key in sorted(parts, key=lambda key: (tasks.index(key[0]), key[1])):
         for packed in _packs(programs(parts[key], lanes, begun or {}, alone), minutes, machine):
             sources = [spec.source for program in packed for spec in program if spec.source in planned]
             job = _job(packed, tuple(dict.fromkeys(job_of[source] for source in sources)), machine)

@@ -12,6 +12,7 @@ from paper_lib.study import (
     artefacts,
     book,
     catalogue,
+    comparisons,
     conclusion,
     diagnosis,
     offline,
@@ -31,18 +32,19 @@ RUN_IT = 'Run it, or try your own data'
 QUESTION = """<b>Active</b> learns a task with a world model from data that it collects itself. Does an agent that never
     acts learn as well from Active's finished recording (<b>Passive</b>) or from its batches in the same order
     (<b>Tandem</b>)? The paper says no."""
-CAUTION = """There is one row for each claim: its primary row. {results} say what it compares, and have all other
-    rows. A pair is an Active agent and the agents that learn from its data. The estimate is the mean over tasks of the
-    mean difference within pairs. (For C10 it is the smallest distance of a curve of scores from Active's; for C12 it is
-    a rank correlation; for P2 and P3 it is a share of steps that should be above 0.5; their rows were defined after
-    three pairs, when only the steps of the first pair had been looked at. They could hardly fail, since by definition
-    few steps of any agent are unusual.) P9 follows from C1 where Passive is level with Active at first. Value errors
-    are in units of Active's mean discounted return, reward errors in units of its mean reward of a step, and
-    world-model losses are compared by the log of their ratio. A claim is supported only if the whole interval lies
-    inside the range that the claim names, and contradicted only if it lies wholly outside; in both cases p, adjusted
-    for all claims, must be below 0.05 (C10 is exact and has no p). The interval is that of a sign-flip test. Undecided
-    is no evidence against a claim, and a row of fewer pairs than are planned is an interim result. P5 is an experiment
-    that the paper leaves for future work; the claim is ours. {glossary} explains the words."""
+CAUTION = """There is one row for each claim: its primary row. {results} say what it compares, and have all other rows.
+    A pair is an Active agent and the agents that learn from its data. The estimate is the mean over tasks of the mean
+    difference within pairs. (For C10 it is the smallest distance of a curve of scores from Active's; for C12 it is a
+    rank correlation; for P2 and P3 it is a share of steps that should be above 0.5; their rows were defined after three
+    pairs, when only the steps of the first pair had been looked at. They could hardly fail, since by definition few
+    steps of any agent are unusual.) P9 follows from C1 where Passive is level with Active at first. Value errors are in
+    units of Active's mean discounted return, reward errors in units of its mean reward of a step, and world-model
+    losses are compared by the log of their ratio. A claim is supported only if the whole interval lies inside the range
+    that the claim names, and contradicted only if it lies wholly outside; in both cases p, adjusted for all claims,
+    must be below 0.05 (C10 is exact and has no p). C7 and C8 ask for a mean within {margin} of zero. The interval is
+    that of a sign-flip test. Undecided is no evidence against a claim, and a row of fewer pairs than are planned is an
+    interim result. P5 is an experiment that the paper leaves for future work; the claim is ours. {glossary} explains
+    the words."""
 COMMANDS = """# Install what is needed (1.6 GB), and draw these figures; {trains}.
 make figures{scale}
 export PATH=$PWD/.venv/bin:$PATH
@@ -50,7 +52,7 @@ export PATH=$PWD/.venv/bin:$PATH
 # Train one run of the study, after the run that it learns from; --dry-run tells the hours in advance.
 paper-lib train --task cheetah_run-proprio --agent passive --chapter study --seed 10
 
-# Your environment: Active, then Passive, on any task of Gymnasium.
+# Your environment: Active, then Passive, on most tasks of Gymnasium.
 paper-lib train --task gym:Pendulum-v1 --agent passive
 
 # Your recording: list its mistakes, and train Passive on it.
@@ -81,7 +83,7 @@ def render(folder: Path, scale: str) -> str:
     points = ''.join(f'<li>{html.escape(point)}</li>' for point in came_out.points)
     texts = {name: _page_text(folder, name) for name in catalogue.NOTEBOOKS}
     results = documents.link('results', 'The results')
-    caution = unwrapped(CAUTION).format(results=results, glossary=_glossary('The glossary'))
+    caution = unwrapped(CAUTION).format(margin=comparisons.MARGIN, results=results, glossary=_glossary('The glossary'))
     parts = [
         layout.heading(1, html.escape(paper.TITLE)),
         f'<p class="small">Companion to the paper by {", ".join(paper.AUTHORS)} ({paper.VENUE}). {_links()}</p>',

@@ -93,12 +93,19 @@ class Checkpoints:
             paths = ', '.join(str(lane.run.path) for lane in self.group)
             raise RunError(f'{paths}: have no common checkpoint; resume them with the command that began them')
         if not common:
+            self._check_own(clocks)
             for lane in self.group:
                 lane.run.restart()
             return 0
         clock = max(common)
         self._load(clock)
         return clock
+
+    def _check_own(self, clocks: list[set[int]]) -> None:
+        """Raise RunError if one of these runs was begun with others than these; else the first save was cut short."""
+        for lane, saved in zip(self.group, clocks, strict=True):
+            if saved and lane.run.load(max(saved))[1]['setting']['lanes'] != self.setting['lanes']:
+                raise RunError(f'{lane.run.path}: was begun with other runs; resume it with the command that began it')
 
     def _load(self, clock: int) -> None:
         loaded = [self._read(lane.run, clock) for lane in self.group]

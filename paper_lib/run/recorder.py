@@ -60,8 +60,8 @@ def check_reproduces(lane: Lane, source: Finished, row: dict[str, Any]) -> None:
     if lane.spec.eval_every != lane.spec.source.eval_every or 'train_model_loss' not in row:
         return
     step = row['env_step']
-    source_rows = source.metrics()
-    source_loss = source_rows[source_rows.env_step == step].train_model_loss.item()
+    of_source = source.metrics()
+    source_loss = of_source[of_source.env_step == step].train_model_loss.item()
     loss = row['train_model_loss']
     if loss != source_loss:
         what = f'its world-model loss before step {step} is {loss!r}, and {source_loss!r} in its source'

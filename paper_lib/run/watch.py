@@ -66,8 +66,9 @@ class Measures:
         columns = []
         for lane, recorded in enumerate(on_replay):
             found = dict.fromkeys(quantities.measures()) | measured[lane]
-            if recorded:
-                found |= measures.promise(recorded['value'][:, 0], self.records[lane].best(rows), self.gamma)
+            record = self.records[lane].best(rows) if recorded else None
+            if record:
+                found |= measures.promise(recorded['value'][:, 0], record, self.gamma)
             columns.append(found)
         return columns
 

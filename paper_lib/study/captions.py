@@ -30,9 +30,12 @@ WITHIN = f'from resampling within tasks; there is none if a task has fewer than 
 BAND = """Thin lines: single runs. Thick: their mean. Band: 95 % bootstrap interval of the mean, if there are four
     runs or more."""
 UNIT = 'of the Active runs from which Passive learned (on a task without Passive: of all Active runs)'
-NORMALISED = f"""Scores are normalised per task: 0 is the score of random actions, and 1 is the mean final score {UNIT}.
-    Means leave out tasks on which Active is no better than random."""
-NORMALISED_LOSS = f'Losses are normalised per task: 1 is the mean final loss {UNIT}.'
+UNIT_WITHOUT_PASSIVE = 'of the Active runs shown'
+NORMALISED = """Scores are normalised per task: 0 is the score of random actions, and 1 is the mean final score
+    {unit}. Means leave out tasks on which Active is no better than random."""
+IN_UNITS = f"""Scores are normalised per task, as those of the claims: 0 is the score of random actions, and 1 is the
+    mean final score of the Active runs from which Passive learned, without pairs from {scales.LATER_PAIRS.start} on."""
+NORMALISED_LOSS = 'Losses are normalised per task: 1 is the mean final loss {unit}.'
 SCHEDULES = """{fixed}: data are added at this rate, but none at the end of training, so the total is a little less.
     {adaptive}: data are added only if the OOD ratio is above the number in the name."""
 WEIGHTS = """Large marks: means{joined}. Dots: runs. Bars: 95 % bootstrap interval of the mean, if there are four runs
@@ -54,6 +57,8 @@ def _words(frames: Frames) -> dict[str, Any]:
     fixed = [row.label for row in interacting if not row.values['interact_above']]
     models = [agents.get(name) for name in agents.group('world_models')]
     schedules = SCHEDULES.format(fixed=', '.join(fixed), adaptive=', '.join(adaptive))
+    unit = UNIT if 'passive' in frames.archived_agents else UNIT_WITHOUT_PASSIVE
+    normalised = unwrapped(NORMALISED).format(unit=unit)
     shared = {
         'agreement': supplement.agreement(frames),
         'at': published.AT,
@@ -64,15 +69,16 @@ def _words(frames: Frames) -> dict[str, Any]:
         'first': _first_seeds(frames),
         'further': _further(frames),
         'hallucinates': episodes.HALLUCINATES,
+        'in_units': unwrapped(IN_UNITS),
         'known_pair': claims.KNOWN_PAIR,
         'last': published.LAST,
         'margin': comparisons.MARGIN,
         'mean_column': _mean('Last column', frames),
         'mean_panel': _mean('Last panel', frames),
-        'mean_normalised': f'Only scores are normalised. {unwrapped(NORMALISED)}' if len(frames.tasks) > 1 else '',
-        'normalised': unwrapped(NORMALISED),
+        'mean_normalised': f'Only scores are normalised. {normalised}' if len(frames.tasks) > 1 else '',
+        'normalised': normalised,
         'offline': offline,
-        'normalised_loss': NORMALISED_LOSS,
+        'normalised_loss': NORMALISED_LOSS.format(unit=unit),
         'outlier': OUTLIER,
         'schedules': unwrapped(schedules),
         'relative': RELATIVE,
@@ -230,12 +236,8 @@ def _gives_pairs(entry: Entry, frames: Frames, obstacles: Mapping[str, str]) -> 
     planned = [spec for spec in frames.specs if spec.task not in frames.exploratory]
     archived = set(frames.runs.run_id)
     finished = [spec for spec in planned if spec.run_id in archived]
-    names = []
-    for claim in claims.every_claim():
-        compared = claim.rows[0].agents
-        can_be_decided = obstacles.get(claim.id) == ''
-        if can_be_decided and comparisons.pairs_with(compared, planned) > comparisons.pairs_with(compared, finished):
-            names.append(claim.id)
+    in_plan = scales.get(frames.scale).agents(entry.chapter)
+    names = [name for name in claims.given_pairs(finished, planned, in_plan) if obstacles.get(name) == '']
     return f'The missing runs give pairs to {listed(names)}.' if names else ''
 
 
@@ -248,7 +250,7 @@ def _cannot_decide(entry: Entry, frames: Frames, obstacles: Mapping[str, str]) -
         compared = set(claim.rows[0].agents) - {'active'}
         if obstacles.get(claim.id) and compared & set(entry.subject):
             parts.append(f'{claim.id} ({claim.text.rstrip(".")}): {obstacles[claim.id]}')
-    return f'No run of this scale, optional ones included, can decide {"; ".join(parts)}.' if parts else ''
+    return f'No further pairs of this scale, optional ones included, can decide {"; ".join(parts)}.' if parts else ''
 
 
 def training(notebook: str, scale: str, train: str) -> str:

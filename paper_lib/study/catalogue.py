@@ -168,7 +168,7 @@ class Entry:
         own, shown_tasks = self.agents, self.over(specs, optional, exploratory)
         subject = self.subject
         found = [spec for spec in specs if spec.agent in own and spec.task in shown_tasks]
-        found = [spec for spec in found if comparisons.takes([spec.agent, *subject], spec.pair_seed)]
+        found = [spec for spec in found if comparisons.takes([spec.agent, *subject], spec.task, spec.pair_seed)]
         if self.paired:
             kept = {(spec.task, spec.pair_seed) for spec in found if spec.agent in subject}
             found = [spec for spec in found if (spec.task, spec.pair_seed) in kept]
@@ -783,7 +783,7 @@ ROWS = (
         none, and {passive_auto_offline.label} asks a measure that takes none. Small marks: pairs. Large marks: their
         mean. Grey: means of fixed rates, joined by a line. Dashed: mean of {active.label} in these pairs. Dotted: as
         many steps as the recording has. Only pairs in which {passive_auto_offline.label} has run are shown.
-        {normalised}""",
+        {in_units}""",
         tasks=scales.MAIN,
         about=(price.AGENT,),
     ),
@@ -797,7 +797,7 @@ ROWS = (
         text="""The means of the figure above. pairs: how many of an agent have run; they may differ. score: normalised
         final score. collections: how often the agent added data. at most: how often its schedule allows it to. own
         steps: environment steps that it added. all steps: these and those of the evaluation episodes that its schedule
-        needs. The percentages are of the environment steps in its recording. {normalised}""",
+        needs. The percentages are of the environment steps in its recording. {in_units}""",
         tasks=scales.MAIN,
         about=(price.AGENT,),
     ),
@@ -812,7 +812,7 @@ ROWS = (
         difference within pairs, {passive_auto_offline.label} less the other agent. low, high: its 95 % interval, from
         the sign-flip test of the claims. verdict: supported if the interval lies as asked, contradicted if it lies
         outside, and undecided otherwise. docs/protocol_measures.md fixed the rows, and says what counts as success.
-        {normalised}""",
+        {in_units}""",
         tasks=scales.MAIN,
         about=(price.AGENT,),
     ),
@@ -854,7 +854,7 @@ CLAIMS_TEXT = """Each row compares runs of the same task and pair seed. A final 
     that the claim names (about equal: within {margin} of a normalised score), contradicted if it lies outside, and
     undecided otherwise; a primary row also needs an adjusted p below 0.05. Without pair {known_pair}: what this pair
     shows was known when it was decided which claims get further pairs. The CSV has the interval as low and high, and
-    besides iqm, the interquartile mean of all pairs with its bootstrap interval. {normalised}"""
+    besides iqm, the interquartile mean of all pairs with its bootstrap interval. {in_units}"""
 
 
 def shown(notebook: str) -> list[Entry]:

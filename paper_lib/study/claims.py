@@ -7,11 +7,13 @@ P5 is an experiment that it leaves for future work, whose direction is ours.
 import functools
 import itertools
 import typing
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
 
 from paper_lib.contract import agents, tasks
+from paper_lib.contract.spec import RunSpec
 from paper_lib.study import reference, stats, steps
 from paper_lib.study.comparisons import (
     APART,
@@ -33,6 +35,7 @@ from paper_lib.study.comparisons import (
     freeway_tasks,
     of_steps,
     only_on,
+    pairs_with,
     part_on,
     part_without,
     smallest_distance,
@@ -178,7 +181,9 @@ def _of_pairs_that_it_takes(row: Row) -> Row:
 
     def values(runs):
         of_all_pairs = row.values(runs)
-        return of_all_pairs[takes(row.agents, of_all_pairs.index.get_level_values('pair_seed'))]
+        index = of_all_pairs.index
+        is_taken = takes(row.agents, index.get_level_values('task'), index.get_level_values('pair_seed'))
+        return of_all_pairs[is_taken]
 
     return row._replace(values=values)
 
@@ -336,6 +341,19 @@ def outcome(row: Row, runs: Runs) -> dict[str, typing.Any]:
         'iqm': iqm.value, 'iqm_low': iqm.low, 'iqm_high': iqm.high,
         'limits': (row.above, row.below), 'tests': row.exact is None,
     }  # fmt: skip
+
+
+def given_pairs(before: Collection[RunSpec], after: Collection[RunSpec], in_plan: Collection[str]) -> list[str]:
+    """Ids of the claims whose primary row has more pairs in the runs `after` than in those `before`.
+
+    A row compares those of its agents that are `in_plan`.
+    """
+    found = []
+    for claim in every_claim():
+        names = set(in_plan).intersection(claim.rows[0].agents)
+        if pairs_with(names, after) > pairs_with(names, before):
+            found.append(claim.id)
+    return found
 
 
 def too_few(pairs: int) -> bool:

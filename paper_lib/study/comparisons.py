@@ -13,7 +13,7 @@ import pandas as pd
 from paper_lib.contract import agents, quantities
 from paper_lib.contract.spec import RunSpec
 from paper_lib.study import stats, steps
-from paper_lib.study.scales import LATER_PAIRS
+from paper_lib.study.scales import LATER_PAIRS, MAIN
 
 # Normalised scores that differ by less than this count as equal: a tenth of what the Active agent gains over random
 # actions. It was chosen before any run of these agents was seen.
@@ -40,10 +40,13 @@ class Runs(typing.NamedTuple):
     traces: pd.DataFrame  # one row per step of the final episodes
 
 
-def takes(names: typing.Collection[str], pair_seed: typing.Any) -> typing.Any:
-    """Whether a comparison of these agents takes a pair; see LATER_PAIRS. `pair_seed` is an int or an array of them."""
-    is_other = (pair_seed < LATER_PAIRS.start) | (pair_seed >= LATER_PAIRS.stop)
-    return is_other | _has_others(frozenset(names))
+def takes(names: typing.Collection[str], task: typing.Any, pair_seed: typing.Any) -> typing.Any:
+    """Whether a comparison of these agents takes a pair; see LATER_PAIRS.
+
+    `task` and `pair_seed` are those of one pair, or arrays with those of several.
+    """
+    is_later = np.isin(np.asarray(task, object), MAIN) & np.isin(pair_seed, LATER_PAIRS)
+    return ~is_later | _has_others(frozenset(names))
 
 
 @functools.cache
@@ -56,7 +59,7 @@ def pairs_with(names: typing.Collection[str], specs: typing.Iterable[RunSpec]) -
     """The number of pairs that a comparison of these agents takes, and in which all of them are among `specs`."""
     found = collections.defaultdict(set)
     for spec in specs:
-        if takes(names, spec.pair_seed):
+        if takes(names, spec.task, spec.pair_seed):
             found[spec.task, spec.pair_seed].add(spec.agent)
     return sum(agents_of >= set(names) for agents_of in found.values())
 
@@ -66,7 +69,7 @@ def units(finals: pd.DataFrame, column: str) -> pd.Series:
 
     On a task that has later pairs alone, it is that of these.
     """
-    taken = finals[takes(agents.group('compared'), finals.pair_seed)]
+    taken = finals[takes(agents.group('compared'), finals.task, finals.pair_seed)]
     return stats.of_active(taken, column).combine_first(stats.of_active(finals, column))
 
 

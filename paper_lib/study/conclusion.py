@@ -123,9 +123,8 @@ def without_acting(table: pd.DataFrame) -> list[str]:
 
 def _beyond(row: pd.Series, rival: pd.Series) -> str:
     """What a measure says of other runs than those that it is judged by, beside the OOD ratio; '' without such runs."""
-    first = listed([agents.get(name).label for name in offline.SEEN])
     columns = {
-        'later agents': f'on the agents other than {first}, on whose runs the measures were first looked at',
+        'later agents': f'on the agents other than {_seen()}, on whose runs the measures were first looked at',
         'further tasks': f'on further tasks, which do not count before they have {word(offline.FEWEST_PAIRS)} pairs',
         'unseen': f'if only those degraded agents count that have an OOD ratio of {offline.THRESHOLD:g} or less',
     }
@@ -135,6 +134,11 @@ def _beyond(row: pd.Series, rival: pd.Series) -> str:
             parts.append(f'{row[column]:.2f} (OOD ratio: {rival[column]:.2f}) {where}')
     words = quantities.get(row.name).words
     return f'The AUROC of the {words} is {"; ".join(parts)}.' if parts else ''
+
+
+def _seen() -> str:
+    """The agents on whose runs the measures were first looked at."""
+    return listed([agents.get(name).label for name in offline.SEEN])
 
 
 def _among_offline(values: pd.Series, told: pd.Index) -> str:
@@ -148,7 +152,9 @@ def _among_offline(values: pd.Series, told: pd.Index) -> str:
     those = {0: 'no measure has', 1: 'one measure has'}.get(good, f'{word(good)} measures have')
     state = f'{those} a mean AUROC of {offline.GOOD:g} or more'
     digits = 2 if (round(values.max(), 2) < offline.GOOD) == (values.max() < offline.GOOD) else 3
-    parts = [f'highest: {values.max():.{digits}f}, the {quantities.get(values.idxmax()).words}']
+    highest = quantities.get(values.idxmax())
+    alone = f', known of {_seen()} alone' if quantities.ACROSS in highest.per else ''
+    parts = [f'highest: {values.max():.{digits}f}, the {highest.words}{alone}']
     for name in told.intersection(values.index).drop(values.idxmax(), errors='ignore'):
         parts.append(f'the {quantities.get(name).words}: {values[name]:.2f}')
     return f'Among offline agents alone {state} ({"; ".join(parts)}).'
@@ -175,7 +181,8 @@ def finals(scale: str) -> pd.DataFrame:
     folder = paths.archive(scale)
     planned = plan.specs('study', scales.get(scale), optional=True, exploratory=False)
     order = {name: place for place, name in enumerate(dict.fromkeys(spec.task for spec in planned))}
-    taken = [spec for spec in planned if spec.agent in COMPARED and comparisons.takes(COMPARED, spec.pair_seed)]
+    own = [spec for spec in planned if spec.agent in COMPARED]
+    taken = [spec for spec in own if comparisons.takes(COMPARED, spec.task, spec.pair_seed)]
     wanted = {spec.run_id for spec in taken} & archive.ids(folder, 'study')
     metrics = archive.table(folder, 'study', 'metrics')
     found = stats.final(metrics[metrics.run_id.isin(wanted)], *OUTCOMES)
@@ -301,7 +308,8 @@ def of_trigger(table: pd.DataFrame) -> str:
         )
     if not parts:
         return ''
-    return f'{trigger} adds data where the measure tells it to (1: mean of all Active agents). {" ".join(parts)}'
+    rule = f'{trigger} adds data where the measure tells it to (1: mean of Active, in the units of the claims).'
+    return f'{rule} {" ".join(parts)}'
 
 
 def of_base_agent(table: pd.DataFrame) -> str:

@@ -287,8 +287,9 @@ def table(frames: Frames) -> pd.DataFrame:
 
     AUROC, low, high and `lowest task` are of all agents at the end, `all moments` of all agents, `offline agents` and
     `later agents` (all but SEEN) of these alone at the end. `other task` is `elsewhere`. `pairs` counts those of all
-    `tasks` of these columns. `further tasks` is of the tasks with too few pairs, which no other column shows but
-    `unseen`: that is of the degraded runs of all tasks whose OOD ratio does not show it, at the end.
+    `tasks` of these columns in which the measure is known. `further tasks` is of the tasks with too few pairs, which no
+    other column shows but `unseen`: that is of the degraded runs of all tasks whose OOD ratio does not show it, at the
+    end.
     """
     metrics = of_measured_runs(frames)
     if metrics.empty:
@@ -297,16 +298,16 @@ def table(frames: Frames) -> pd.DataFrame:
     rows, further = every[is_judged(every)], every[~is_judged(every)]
     last = rows[rows.is_last]
     unseen = every[every.is_last & ((every[DEGRADED] == 0) | (every[OUTSIDE] == 0))]
-    pairs = last.groupby('task').pair_seed.nunique()
-    rival = judge(last, RIVAL, DEGRADED)
     found = []
     for target in TARGETS:
         for measure in DIRECTIONS:
             if measure == RIVAL and target == OUTSIDE:
                 continue
-            end = judge(last, measure, target)
+            known = last.dropna(subset=[measure, target])  # measures across models have no values of most agents
+            pairs = known.groupby('task').pair_seed.nunique()
+            end = judge(known, measure, target)
             has_rival = target == DEGRADED and measure != RIVAL
-            against = end.draws - rival.draws if has_rival else np.full(RESAMPLES, np.nan)
+            against = end.draws - judge(known, RIVAL, DEGRADED).draws if has_rival else np.full(RESAMPLES, np.nan)
             found.append({
                 'target': target,
                 'measure': measure,
@@ -321,7 +322,7 @@ def table(frames: Frames) -> pd.DataFrame:
                 'other task': elsewhere(last, measure, target),
                 'pairs': int(pairs.sum()),
                 'tasks': len(pairs),
-                'verdict': verdict(end, against, int(pairs.min()), len(pairs)),
+                'verdict': verdict(end, against, min(pairs, default=0), len(pairs)),
             })  # fmt: skip
     return pd.DataFrame(found, columns=COLUMNS)
 

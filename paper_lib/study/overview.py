@@ -125,7 +125,7 @@ def bars(axes: Axes, runs: pd.DataFrame, names: Sequence[str], tasks: Sequence[s
     `runs` is the table of `grids.relative`. Active is shown in the pairs that another agent of the panel has, and
     Passive's mean is over those pairs of a bar in which it has run. An agent without a run has an empty place.
     """
-    here = runs[runs.agent.isin(names) & takes(names, runs.pair_seed)]
+    here = runs[runs.agent.isin(names) & takes(names, runs.task, runs.pair_seed)]
     compared = here.loc[here.agent != 'active', PAIR].drop_duplicates()
     if len(compared):
         here = here.merge(compared, on=PAIR)

@@ -36,8 +36,8 @@ def evaluation_steps(spec: RunSpec, metrics: pd.DataFrame) -> float:
 def used(frames: Frames) -> pd.DataFrame:
     """One row per run of the pairs in which AGENT has run or, if it has no run, of those in which it is planned.
 
-    Columns: task, pair_seed, agent; score (final, normalised by all Active runs), and `active`, that of Active of the
-    pair; OWN, the environment steps that the run added to its recording; ALL, these and `evaluation_steps`;
+    Columns: task, pair_seed, agent; score (final, normalised by `comparisons.units`), and `active`, that of Active of
+    the pair; OWN, the environment steps that the run added to its recording; ALL, these and `evaluation_steps`;
     collections, of the `due` ones that its schedule allows; and recording, the environment steps in its recording.
     Active and tasks without a normalised score are left out.
     """
@@ -46,7 +46,10 @@ def used(frames: Frames) -> pd.DataFrame:
     archived = set(frames.metrics.run_id)
     finished = [spec for spec in wanted if spec.run_id in archived]
     pairs = {(spec.task, spec.pair_seed) for spec in finished or wanted}
-    finals = stats.normalised(stats.final(frames.metrics, 'score'), reference.random_score)
+    finals = stats.final(frames.metrics, 'score')
+    of_random = stats.by_task(finals, {task: reference.random_score(task) for task in finals.task.unique()})
+    gain = stats.by_task(finals, comparisons.units(finals, 'score')) - of_random
+    finals['score'] = (finals.score - of_random) / gain.where(gain > 0)
     metrics = {run_id: rows.sort_values('env_step') for run_id, rows in frames.metrics.groupby('run_id')}
     of_active = finals[finals.agent == 'active'].set_index(['task', 'pair_seed']).score.to_dict()
     found = []
@@ -114,11 +117,9 @@ def compared(frames: Frames) -> pd.DataFrame:
         values = comparisons.split_by_task(pd.Series(stats.difference(pairs), pairs.index))
         found = stats.mean_of_tasks(values)
         verdict = claims.verdict(found.low, found.high, each.above, each.below) if found.n else claims.NO_PAIRS
-        has_interval = np.isfinite([found.low, found.high]).all()
-        low, high = (found.low, found.high) if has_interval else (np.nan, np.nan)
         rows.append({
             'verdict': verdict, 'against': agents.get(each.baseline).label, 'difference of': each.words,
-            'asked': claims.within(each.above, each.below), 'mean': found.value, 'low': low, 'high': high,
-            'pairs': found.n,
+            'asked': claims.within(each.above, each.below), 'mean': found.value, 'low': found.low,
+            'high': found.high, 'pairs': found.n,
         })  # fmt: skip
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""What README.md and docs/ say of the runs. It is written from the archive of scale laptop, so it cannot be outdated.
+"""What README.md and docs/ say of the runs, written from the archive of scale laptop and the tables in docs/*.csv.
 
 A page holds the text between `<!-- runs: NAME -->` and `<!-- end -->`, where NAME is a name of BLOCKS.
 """
@@ -15,6 +15,7 @@ import pandas as pd
 from paper_lib.contract import agents
 from paper_lib.contract.errors import UserError, choose
 from paper_lib.study import (
+    archive,
     artefacts,
     book,
     catalogue,
@@ -22,6 +23,7 @@ from paper_lib.study import (
     conclusion,
     offline,
     paths,
+    plan,
     scales,
     screening,
     sealed,
@@ -116,7 +118,7 @@ def _judged(row: dict[str, Any], what: dict[str, str]) -> dict[str, str]:
 
 
 def every_claim() -> str:
-    """A heading and a table for every claim with pairs; then the others, with what they wait for."""
+    """A heading and a table for every claim with pairs; then the others."""
     by_claim = {}
     for row in verdicts.rows(SCALE):
         by_claim.setdefault(row['id'], []).append(row)
@@ -177,19 +179,23 @@ def training() -> str:
     for claim, reason in verdicts.waiting(SCALE).items():
         waiting.setdefault(reason, []).append(claim)
     decidable = waiting.pop('', [])
+    scale = scales.get(SCALE)
+    tested = set(plan.specs('study', scale, optional=True, exploratory=False))
+    archived = archive.ids(paths.archive(SCALE), 'study')
+    finished = {spec for spec in tested if spec.run_id in archived}
     rows = []
-    for name, notebook in catalogue.NOTEBOOKS.items():
+    for name in catalogue.NOTEBOOKS:
         opened = book.open(name, {'scale': SCALE, 'train': 'no'}, None)
         if lacking := opened.lacking('all'):
-            is_judged = notebook.chapter == 'study'
-            own = ', '.join(claim for claim in notebook.claims if claim in decidable) if is_judged else ''
+            given = claims.given_pairs(finished, {*finished, *tested.intersection(lacking)}, scale.agents('study'))
+            own = ', '.join(claim for claim in given if claim in decidable)
             command = f'`paper-lib notebooks {name} -p train all`'
             trains = {'trains': f'{len(lacking)} runs', 'takes': opened.hours('all')}
             rows.append({'command': command} | trains | {'claims that get pairs': own})
     text = _table(rows) if rows else 'Every run that scale laptop plans has a result.\n'
     if waiting:
         others = '; '.join(f'{listed(ids)} ({reason})' for reason, ids in waiting.items())
-        text += f'\nNo run that is planned at this scale can decide these claims: {others}.\n'
+        text += f'\nNo further pairs that are planned at this scale can decide these claims: {others}.\n'
     return text
 
 

@@ -12,8 +12,8 @@ PUBLISHED = ('walker_walk-proprio', 'cup_catch-proprio')
 DRAWN = tuple(name for name in PAPER_TASKS if tasks.get(name).rendered)
 # Tasks on which the paper's adaptive schedule added much data (Table S2).
 MAIN = ('walker_walk-proprio', 'cheetah_run-proprio')
-# Pair seeds that were planned when the comparisons of Active, Passive and Tandem alone were final, and that these leave
-# out (docs/protocol.md).
+# Pair seeds of MAIN that were planned when the comparisons of Active, Passive and Tandem alone were final, and that
+# these leave out (docs/protocol.md).
 LATER_PAIRS = range(45, 54)
 # Agents of the study at scale laptop besides the compared ones: with ten pairs, and with six.
 LONG = ('passive_half', 'passive_expert')
@@ -137,7 +137,7 @@ SMOKE_SCALE = Scale(
 )
 LAPTOP_SCALE = Scale(
     'laptop',
-    'the figures in the repository: a day on 2 cores',
+    'the figures in the repository: more than a day on 2 cores',
     rules=(
         LAPTOP,
         LAPTOP_MAZE,

@@ -123,11 +123,13 @@ class SignFlips:
         return SignFlips(-self.mean, -self.high, -self.low, self.rounding).p_above(-at)
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """The lowest and the highest mean that the test does not reject; infinite if too few pairs reject none."""
+        """The lowest and the highest mean that the test does not reject; NaN if so few pairs reject none."""
         rank = int((1 - level) * len(self.low))
         low = np.partition(self.low, rank)[rank]
         high = np.partition(self.high, -1 - rank)[-1 - rank]
-        return float(low), float(high)
+        if not np.isfinite([low, high]).all():
+            return np.nan, np.nan
+        return float(low - self.rounding), float(high + self.rounding)
 
 
 def sign_flips(values: dict[str, np.ndarray]) -> SignFlips:

@@ -110,7 +110,11 @@ def obstacle(row: dict[str, Any], pairs: Progress) -> str:
         return 'no finished pair is of the kind that is asked for'
     if pairs.planned < pairs.needed:
         return 'too few pairs are planned'
-    return 'all planned pairs have run' if pairs.planned == pairs.finished else ''
+    if pairs.finished < pairs.planned:
+        return ''
+    if row['p'] is not None and row['p'] < claims.LEVEL:
+        return 'all planned pairs have run; decided alone, and would be after correction if other claims got smaller p'
+    return 'all planned pairs have run'
 
 
 def rows(scale: str) -> list[dict[str, Any]]:
@@ -174,7 +178,8 @@ def probability(p: float | None) -> str:
 
 def number(value: float) -> str:
     """A number as a reader sees it."""
-    return f'{value:.2f}' if abs(value) < 10 else f'{value:.1f}'
+    digits = 2 if abs(value) < 10 else 1
+    return f'{round(value, digits) + 0.0:.{digits}f}'  # never -0.00
 
 
 def estimate(row: dict[str, Any]) -> str:

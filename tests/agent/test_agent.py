@@ -96,6 +96,15 @@ def test_initial_scales_of_v1():
     assert float(jnp.abs(out[:, 3:]).max()) > (3 * 2 / (16 + 3)) ** 0.5 * 0.9
 
 
+def test_discrete_actions_are_one_hot_to_the_bit():
+    """A replay holds them, and its audit and export tell discrete actions by it."""
+    size, act = 256, jax.jit(functools.partial(dreamer.act, MINATAR))
+    params = {'wm': fresh(MINATAR)['params']['wm'], 'actor': fresh(MINATAR)['params']['task']['actor']}
+    obs = {'image': random_batch(MINATAR, shape=(size,))['image'], 'is_first': np.ones(size, bool)}
+    action = np.asarray(act(params, dreamer.init_carry(MINATAR, size), obs, jax.random.key(0))['action'])
+    assert action.shape == (size, 3) and set(np.unique(action)) == {0, 1} and (action.sum(1) == 1).all()
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def observe(nets, params, batch, uniform):
     return world_model.losses(WorldModel(nets, params['wm']), batch, uniform).state.deter
@@ -311,4 +320,7 @@ def test_samples_follow_the_probabilities():
     uniform = (jnp.arange(100_000) + 0.5) / 100_000
     sample = dists.OneHot(jnp.broadcast_to(logp, (100_000, 4))).sample(uniform)
     np.testing.assert_allclose(sample.mean(0), jnp.exp(logp), atol=2e-5)
+    drawn = np.asarray(dists.OneHot(jnp.broadcast_to(logp, (100_000, 4))).draw(uniform))
+    assert set(np.unique(drawn)) == {0, 1} and (drawn.sum(1) == 1).all()
+    np.testing.assert_allclose(drawn, sample, atol=1e-7)  # rounding may take the last bit of a sample's 1
     assert float(jnp.exp(logp)[2]) == pytest.approx(0.0025, rel=1e-3)

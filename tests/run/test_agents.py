@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import smoke
 
+from paper_lib import cli
 from paper_lib.data.replay import FIRST
 from paper_lib.data.store import Store
 from paper_lib.run import train
@@ -95,6 +96,16 @@ def test_an_adaptive_agent_that_is_never_surprised_is_the_passive_one(store):
     assert equal(store.weights(NEVER), store.weights(smoke.PASSIVE))
     frame = store.metrics(NEVER)
     assert (frame.added == 0).all() and frame.drop(columns='added').equals(store.metrics(smoke.PASSIVE))
+
+
+def test_a_replay_that_was_never_written_is_neither_audited_nor_exported(store, tmp_path, capsys):
+    train.train([NEVER], store)
+    for command in (['audit'], ['export-dataset', str(tmp_path / 'out')]):
+        command.insert(1, str(store.path(NEVER)))
+        assert cli.main(command) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith('holds no steps, because its run has never added any')
+    assert not (tmp_path / 'out').exists()
 
 
 def test_an_adaptive_agent_collects_after_evaluations_that_surprise_it(store):

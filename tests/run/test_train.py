@@ -336,6 +336,18 @@ def test_an_interrupted_group_goes_on_together_and_ends_with_the_same_bytes(save
         assert content(store, spec) == content(pair, spec)
 
 
+def test_a_run_that_was_begun_alone_is_not_begun_anew_with_another(pair, tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    smoke.stop_after(3, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(PAIR[:1], store, checkpoint_seconds=0)
+    monkeypatch.undo()
+    saved = sorted(store.path(PAIR[0]).glob('checkpoint-*'))
+    with pytest.raises(RunError, match='was begun with other runs; resume it with the command that began it'):
+        train.train(PAIR, store)
+    assert sorted(store.path(PAIR[0]).glob('checkpoint-*')) == saved != []
+
+
 def test_runs_of_different_programs_are_not_grouped(tmp_path):
     for other in (smoke.EXPLORER, smoke.PASSIVE, smoke.TANDEM):
         with pytest.raises(UserError, match='cannot share a program'):

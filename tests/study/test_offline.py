@@ -180,6 +180,21 @@ def test_further_tasks_and_agents_that_the_adaptive_schedule_does_not_see_have_c
     assert found.loc[OUTSIDE].unseen.isna().all()
 
 
+def test_a_measure_is_judged_beside_the_ood_ratio_on_the_pairs_that_have_it(with_a_further_task, monkeypatch):
+    """Of ten pairs two have none of it. It tells degraded agents on each of eight; so does the OOD ratio there."""
+    rows = with_a_further_task.reset_index(drop=True)
+    is_lacking = (rows.pair_seed == 4) & (rows.task != 'v')
+    rows.loc[is_lacking, 'promise_ratio'] = np.nan
+    rows.loc[is_lacking & (rows.agent == 'passive'), RIVAL] = 0.5  # the OOD ratio fails on the two others
+    monkeypatch.setattr(offline, 'FEWEST_PAIRS', 4)
+    monkeypatch.setattr(offline, 'of_measured_runs', lambda frames: rows)
+    monkeypatch.setattr(offline.reference, 'random_score', random)
+    found = offline.table(None).set_index(['target', 'measure'])
+    measure, rival = found.loc[(DEGRADED, 'promise_ratio')], found.loc[(DEGRADED, RIVAL)]
+    assert (measure.pairs, rival.pairs) == (8, 10)
+    assert measure.AUROC == 1 > rival.AUROC and measure.verdict == offline.WORKS  # it does not beat the OOD ratio
+
+
 def test_a_further_task_has_a_mark_of_its_own(with_a_further_task):
     axes = Figure().subplots()
     forest._draw_target(axes, offline.moments(with_a_further_task, random), DEGRADED)

@@ -96,6 +96,11 @@ def test_only_pairs_of_the_agent_are_compared_and_all_active_runs_are_the_unit()
     assert sorted(passive.pair_seed) == list(range(10, 16))
     np.testing.assert_allclose(passive.score, 0.5 / 1.5)
     assert 'active' not in set(runs.agent)
+    later = {}  # and those of later pairs, which set no unit, learn ten times as much
+    for name in ('active', 'passive'):
+        spec = plan.make(name, WALKER, scales.LATER_PAIRS.start, LAPTOP, 'study')
+        later[spec] = evaluations(spec, reference.random_score(WALKER) + 1000)
+    pd.testing.assert_frame_equal(price.used(of(parts | further | later)), runs)
     unfinished = {spec: rows for spec, rows in parts.items() if spec.agent != price.AGENT or spec.pair_seed == 12}
     runs = price.used(dataclasses.replace(of(unfinished), specs=found.specs))
     assert set(runs.pair_seed) == {12} and set(runs.agent) == set(AGENTS) - {'active'}
