@@ -50,7 +50,7 @@ def rewards(nets: Networks, agent: Params, model: Params, own: State, start: Sta
     def step(states, inputs):
         own, state = states
         noise, uniform, own_uniform = inputs
-        action = policy(own.feat).sample(noise)
+        action = policy(own.feat).draw(noise)
         deter = world.next(state, action)
         state = State(deter, world.prior(deter).sample(uniform))
         seen = filtering.encode(world.observation(state.feat))

@@ -113,7 +113,9 @@ class Normal(NamedTuple):
         """(..., A) standard normal noise -> (..., A) sample; the gradient flows to mean and std."""
         return self.mean + self.std * noise
 
-    draw = sample  # for who takes no gradient
+    def draw(self, noise: jax.Array) -> jax.Array:
+        """As `sample`, without a gradient."""
+        return sg(self.sample(noise))
 
     def log_prob(self, x: jax.Array) -> jax.Array:
         """(..., A) -> (...,)."""

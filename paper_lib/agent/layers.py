@@ -241,7 +241,7 @@ class RSSM(nn.Module):
         return update * cand + (1 - update) * deter
 
     def prior(self, deter: jax.Array) -> dists.OneHot:
-        """(..., D) -> distribution of the latent before the observation, (..., S, C)."""
+        """(..., D) -> distribution of the latent without the observation, (..., S, C)."""
         return self._latent(self.img_stats(self.img_out(deter)))
 
     def posterior(self, deter: jax.Array, embed: jax.Array) -> dists.OneHot:

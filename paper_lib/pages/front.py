@@ -12,6 +12,7 @@ from paper_lib.study import (
     artefacts,
     book,
     catalogue,
+    claims,
     comparisons,
     conclusion,
     diagnosis,
@@ -41,7 +42,7 @@ CAUTION = """There is one row for each claim: its primary row. {results} say wha
     units of Active's mean discounted return, reward errors in units of its mean reward of a step, and world-model
     losses are compared by the log of their ratio. A claim is supported only if the whole interval lies inside the range
     that the claim names, and contradicted only if it lies wholly outside; in both cases p, adjusted for all claims,
-    must be below 0.05 (C10 is exact and has no p). C7 and C8 ask for a mean within {margin} of zero. The interval is
+    must be below 0.05 (C10 is exact and has no p). {equal} ask for a mean within {margin} of zero. The interval is
     that of a sign-flip test. Undecided is no evidence against a claim, and a row of fewer pairs than are planned is an
     interim result. P5 is an experiment that the paper leaves for future work; the claim is ours. {glossary} explains
     the words."""
@@ -83,7 +84,11 @@ def render(folder: Path, scale: str) -> str:
     points = ''.join(f'<li>{html.escape(point)}</li>' for point in came_out.points)
     texts = {name: _page_text(folder, name) for name in catalogue.NOTEBOOKS}
     results = documents.link('results', 'The results')
-    caution = unwrapped(CAUTION).format(margin=comparisons.MARGIN, results=results, glossary=_glossary('The glossary'))
+    primary_rows = {claim.id: claim.rows[0] for claim in claims.every_claim()}
+    equal = listed([name for name, row in primary_rows.items() if -row.above == row.below == comparisons.MARGIN])
+    caution = unwrapped(CAUTION).format(
+        equal=equal, margin=comparisons.MARGIN, results=results, glossary=_glossary('The glossary')
+    )
     parts = [
         layout.heading(1, html.escape(paper.TITLE)),
         f'<p class="small">Companion to the paper by {", ".join(paper.AUTHORS)} ({paper.VENUE}). {_links()}</p>',

@@ -226,7 +226,7 @@ def _columns(name: str) -> list[str]:
     return [*KEYS, *ORDER[name], *FIXED[name], *extract.values(name)]
 
 
-@functools.lru_cache(maxsize=len(ALL) * len(CHAPTERS))
+@functools.lru_cache(maxsize=sealed.CACHED)
 def _parse(content: bytes, name: str) -> pd.DataFrame:
     """A table from its bytes: its schema is checked before its rows are read, then its rows.
 

@@ -33,8 +33,6 @@ UNIT = 'of the Active runs from which Passive learned (on a task without Passive
 UNIT_WITHOUT_PASSIVE = 'of the Active runs shown'
 NORMALISED = """Scores are normalised per task: 0 is the score of random actions, and 1 is the mean final score
     {unit}. Means leave out tasks on which Active is no better than random."""
-IN_UNITS = f"""Scores are normalised per task, as those of the claims: 0 is the score of random actions, and 1 is the
-    mean final score of the Active runs from which Passive learned, without pairs from {scales.LATER_PAIRS.start} on."""
 NORMALISED_LOSS = 'Losses are normalised per task: 1 is the mean final loss {unit}.'
 SCHEDULES = """{fixed}: data are added at this rate, but none at the end of training, so the total is a little less.
     {adaptive}: data are added only if the OOD ratio is above the number in the name."""
@@ -69,7 +67,7 @@ def _words(frames: Frames) -> dict[str, Any]:
         'first': _first_seeds(frames),
         'further': _further(frames),
         'hallucinates': episodes.HALLUCINATES,
-        'in_units': unwrapped(IN_UNITS),
+        'in_units': unwrapped(NORMALISED).format(unit=f'{UNIT}{_set_aside(frames)}'),
         'known_pair': claims.KNOWN_PAIR,
         'last': published.LAST,
         'margin': comparisons.MARGIN,
@@ -94,6 +92,16 @@ def _words(frames: Frames) -> dict[str, Any]:
         'world_models': '. '.join(f'{row.label}: {row.about}' for row in models),
     }
     return agents.AGENTS | shared
+
+
+def _set_aside(frames: Frames) -> str:
+    """Which pairs set no unit of the claims; '' if none of them is planned."""
+    compared = agents.group('compared')
+    later = [spec for spec in frames.specs if not comparisons.takes(compared, spec.task, spec.pair_seed)]
+    if not later:
+        return ''
+    names = listed([tasks.get(name).short for name in dict.fromkeys(spec.task for spec in later)])
+    return f', on {names} without pairs from {scales.LATER_PAIRS.start} on'
 
 
 def _further(frames: Frames) -> str:
@@ -250,7 +258,7 @@ def _cannot_decide(entry: Entry, frames: Frames, obstacles: Mapping[str, str]) -
         compared = set(claim.rows[0].agents) - {'active'}
         if obstacles.get(claim.id) and compared & set(entry.subject):
             parts.append(f'{claim.id} ({claim.text.rstrip(".")}): {obstacles[claim.id]}')
-    return f'No further pairs of this scale, optional ones included, can decide {"; ".join(parts)}.' if parts else ''
+    return f'No run of its own agents, optional ones included, can decide {"; ".join(parts)}.' if parts else ''
 
 
 def training(notebook: str, scale: str, train: str) -> str:

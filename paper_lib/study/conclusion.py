@@ -99,7 +99,8 @@ def without_acting(table: pd.DataFrame) -> list[str]:
     beats = [f'the {quantities.get(name).words}' for name in own.index[own.verdict == offline.BEATS]]
     told = own.head(1) if works.empty else works
     found = [
-        f'the {quantities.get(name).words} ({_auroc(row)}; on its worst task {row["lowest task"]:.3f})'
+        f'the {quantities.get(name).words} ({_auroc(row)}; on its worst task {row["lowest task"]:.3f}'
+        f'{f"; known in {row.pairs} pairs" if row.pairs < own.pairs.max() else ""})'
         for name, row in told.iterrows()
     ]
     rival = of_target.loc[offline.RIVAL]
@@ -108,8 +109,8 @@ def without_acting(table: pd.DataFrame) -> list[str]:
     beaten = f'is beaten by {listed(beats)}' if beats else 'no measure is shown to be better'
     sentences = [
         f'Of {word(len(own))} measures that take no step in the environment, {word(len(works))} {tell} degraded agents '
-        f'from others with an AUROC of at least {offline.GOOD:g} on each of {word(own.tasks.iloc[0])} tasks '
-        f'({own.pairs.iloc[0]} pairs){joint}{"; ".join(found)}.',
+        f'from others with an AUROC of at least {offline.GOOD:g} on each of {word(own.tasks.max())} tasks '
+        f'({own.pairs.max()} pairs){joint}{"; ".join(found)}.',
         f'(An agent is degraded if it gains less than {offline.LEAST_GAIN:g} of what the Active agent of its pair '
         f'gains; Active never is. AUROC: how often a measure ranks a degraded run above another; chance: '
         f'{offline.CHANCE:g}.)',
@@ -123,8 +124,9 @@ def without_acting(table: pd.DataFrame) -> list[str]:
 
 def _beyond(row: pd.Series, rival: pd.Series) -> str:
     """What a measure says of other runs than those that it is judged by, beside the OOD ratio; '' without such runs."""
+    first = listed([agents.get(name).label for name in offline.SEEN])
     columns = {
-        'later agents': f'on the agents other than {_seen()}, on whose runs the measures were first looked at',
+        'later agents': f'on the agents other than {first}, on whose runs the measures were first looked at',
         'further tasks': f'on further tasks, which do not count before they have {word(offline.FEWEST_PAIRS)} pairs',
         'unseen': f'if only those degraded agents count that have an OOD ratio of {offline.THRESHOLD:g} or less',
     }
@@ -134,11 +136,6 @@ def _beyond(row: pd.Series, rival: pd.Series) -> str:
             parts.append(f'{row[column]:.2f} (OOD ratio: {rival[column]:.2f}) {where}')
     words = quantities.get(row.name).words
     return f'The AUROC of the {words} is {"; ".join(parts)}.' if parts else ''
-
-
-def _seen() -> str:
-    """The agents on whose runs the measures were first looked at."""
-    return listed([agents.get(name).label for name in offline.SEEN])
 
 
 def _among_offline(values: pd.Series, told: pd.Index) -> str:
@@ -153,7 +150,8 @@ def _among_offline(values: pd.Series, told: pd.Index) -> str:
     state = f'{those} a mean AUROC of {offline.GOOD:g} or more'
     digits = 2 if (round(values.max(), 2) < offline.GOOD) == (values.max() < offline.GOOD) else 3
     highest = quantities.get(values.idxmax())
-    alone = f', known of {_seen()} alone' if quantities.ACROSS in highest.per else ''
+    seen = listed([agents.get(name).label for name in offline.SEEN if offline.is_offline(name)])
+    alone = f', known of {seen} alone' if quantities.ACROSS in highest.per else ''
     parts = [f'highest: {values.max():.{digits}f}, the {highest.words}{alone}']
     for name in told.intersection(values.index).drop(values.idxmax(), errors='ignore'):
         parts.append(f'the {quantities.get(name).words}: {values[name]:.2f}')

@@ -145,8 +145,18 @@ class Judged(typing.NamedTuple):
     draws: np.ndarray  # (R,) the AUROC of every resample
 
 
+def known(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """The moments that have a value in all of these columns, on tasks with enough pairs of them (`is_judged`).
+
+    Measures across models have values of Active, Passive and Tandem alone.
+    """
+    found = rows.dropna(subset=[*columns])
+    return found[is_judged(found)]
+
+
 def judge(rows: pd.DataFrame, measure: str, target: str) -> Judged:
-    """The AUROC over these moments of all tasks, with its interval."""
+    """The AUROC over those of these moments at which the measure is `known`, with its interval."""
+    rows = known(rows, measure, target)
     groups = _couples_of_tasks(rows, measure, target)
     tasks = list(groups.values())
     by_task = {name: _each_pair_once([task]) for name, task in groups.items()}
@@ -285,6 +295,8 @@ COLUMNS = [
 def table(frames: Frames) -> pd.DataFrame:
     """One row per target and measure, with COLUMNS; no rows without runs that record the measures.
 
+    A measure is judged on the runs that have it, and compared with the OOD ratio on the same runs.
+
     AUROC, low, high and `lowest task` are of all agents at the end, `all moments` of all agents, `offline agents` and
     `later agents` (all but SEEN) of these alone at the end. `other task` is `elsewhere`. `pairs` counts those of all
     `tasks` of these columns in which the measure is known. `further tasks` is of the tasks with too few pairs, which no
@@ -303,11 +315,12 @@ def table(frames: Frames) -> pd.DataFrame:
         for measure in DIRECTIONS:
             if measure == RIVAL and target == OUTSIDE:
                 continue
-            known = last.dropna(subset=[measure, target])  # measures across models have no values of most agents
-            pairs = known.groupby('task').pair_seed.nunique()
-            end = judge(known, measure, target)
-            has_rival = target == DEGRADED and measure != RIVAL
-            against = end.draws - judge(known, RIVAL, DEGRADED).draws if has_rival else np.full(RESAMPLES, np.nan)
+            pairs = known(last, measure, target).groupby('task').pair_seed.nunique()
+            end = judge(last, measure, target)
+            against = np.full(RESAMPLES, np.nan)
+            if target == DEGRADED and measure != RIVAL:
+                both = known(last, measure, RIVAL, target)
+                against = judge(both, measure, target).draws - judge(both, RIVAL, target).draws
             found.append({
                 'target': target,
                 'measure': measure,

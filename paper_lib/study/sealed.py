@@ -24,6 +24,7 @@ from paper_lib.contract.errors import RunError
 TABLES = ('runs', 'metrics', 'episodes', 'traces', 'visits', 'pictures')  # of single runs
 ACROSS = 'across'  # the table of what takes several runs at once
 ALL = (*TABLES, ACROSS)
+CACHED = 3 * len(ALL)  # tables that a process keeps after it has parsed them: those of three chapters
 LONGEST = 1_000_000  # bytes of a manifest
 ABSENT = ''  # stands in a manifest for a table that is not there yet
 
@@ -129,7 +130,7 @@ def _columns(content: bytes, path: Path, chapter: str, wanted: Sequence[str]) ->
         return pq.ParquetFile(io.BytesIO(content)).read(list(wanted), use_threads=False).to_pylist()
 
 
-@functools.lru_cache(maxsize=3 * len(ALL))  # of three chapters
+@functools.lru_cache(maxsize=CACHED)
 def _ids(content: bytes) -> frozenset[str]:
     """The ids of the runs that a table has rows of."""
     column = pq.ParquetFile(io.BytesIO(content)).read(['run_id'], use_threads=False).column('run_id')

@@ -123,7 +123,7 @@ class SignFlips:
         return SignFlips(-self.mean, -self.high, -self.low, self.rounding).p_above(-at)
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """The lowest and the highest mean that the test does not reject; NaN if so few pairs reject none."""
+        """The lowest and the highest mean that the test does not reject; NaN if with so few pairs it rejects none."""
         rank = int((1 - level) * len(self.low))
         low = np.partition(self.low, rank)[rank]
         high = np.partition(self.high, -1 - rank)[-1 - rank]

@@ -95,7 +95,7 @@ def _progress(specs: list[RunSpec], archived: Collection[str]) -> dict[str, Prog
 
 
 def waiting(scale: str) -> dict[str, str]:
-    """Claims that are undecided or lack planned pairs -> why no run of the scale can decide them; '' if runs can."""
+    """Claims that are undecided or lack planned pairs -> why no run of their agents can decide them; '' if runs can."""
     pairs_of = progress(scale)
     found = {}
     for row in primary(scale):
@@ -105,7 +105,7 @@ def waiting(scale: str) -> dict[str, str]:
 
 
 def obstacle(row: dict[str, Any], pairs: Progress) -> str:
-    """Why the runs that are planned and have no result yet cannot decide a primary row of `rows`; '' if they can."""
+    """Why planned runs of its agents that have no result yet cannot decide a primary row of `rows`; '' if they can."""
     if row['verdict'] == claims.NO_PAIRS and pairs.finished:
         return 'no finished pair is of the kind that is asked for'
     if pairs.planned < pairs.needed:
@@ -113,7 +113,7 @@ def obstacle(row: dict[str, Any], pairs: Progress) -> str:
     if pairs.finished < pairs.planned:
         return ''
     if row['p'] is not None and row['p'] < claims.LEVEL:
-        return 'all planned pairs have run; decided alone, and would be after correction if other claims got smaller p'
+        return 'all planned pairs have run, and only the correction for other claims can still change the verdict'
     return 'all planned pairs have run'
 
 

@@ -87,7 +87,7 @@ def test_each_task_stands_alone_and_the_whole_of_training_beside_its_end(archive
 
 def test_tandem_may_end_above_active():
     row = {'id': 'C1', 'agent': 'tandem', 'table': 'normalised', 'part': ''}
-    row |= {'estimate': 0.2, 'low': -np.inf, 'high': np.inf}
+    row |= {'estimate': 0.2, 'low': np.nan, 'high': np.nan}
     words = conclusion._tandem(pd.DataFrame([row | {'p': 0.5, 'pairs': 2}]))
     assert words.startswith('Tandem ends 0.20 above Active (no interval; p 0.500, 2 pairs; ')
     assert conclusion._tandem(pd.DataFrame([row | {'id': 'P9', 'p': 0.5, 'pairs': 2}])) == ''

@@ -195,6 +195,19 @@ def test_a_measure_is_judged_beside_the_ood_ratio_on_the_pairs_that_have_it(with
     assert measure.AUROC == 1 > rival.AUROC and measure.verdict == offline.WORKS  # it does not beat the OOD ratio
 
 
+def test_a_measure_that_too_few_pairs_of_a_task_have_is_judged_on_the_others(with_a_further_task, monkeypatch):
+    of_third = with_a_further_task[with_a_further_task.task == 'v']
+    copies = [of_third.assign(pair_seed=seed, run_id=of_third.run_id + f'-{seed}') for seed in range(1, 5)]
+    rows = pd.concat([with_a_further_task, *copies], ignore_index=True)
+    rows.loc[(rows.task == 'v') & (rows.pair_seed == 4), 'promise_ratio'] = np.nan
+    monkeypatch.setattr(offline, 'of_measured_runs', lambda frames: rows)
+    monkeypatch.setattr(offline.reference, 'random_score', random)
+    found = offline.table(None).set_index(['target', 'measure'])
+    measure, rival = found.loc[(DEGRADED, 'promise_ratio')], found.loc[(DEGRADED, RIVAL)]
+    assert (measure.pairs, measure.tasks, measure.verdict) == (10, 2, offline.WORKS)
+    assert (rival.pairs, rival.tasks) == (15, 3)
+
+
 def test_a_further_task_has_a_mark_of_its_own(with_a_further_task):
     axes = Figure().subplots()
     forest._draw_target(axes, offline.moments(with_a_further_task, random), DEGRADED)

@@ -82,7 +82,7 @@ def test_what_agents_used_by_both_counts():
     assert trigger.score == pytest.approx(0.855) and table.loc[WALKER, 'Passive'].score == pytest.approx(0.5)
 
 
-def test_only_pairs_of_the_agent_are_compared_and_all_active_runs_are_the_unit():
+def test_only_pairs_of_the_agent_are_compared_and_the_units_are_those_of_the_claims():
     """Two further Active agents gain three times as much, so that the mean of eight is 1.5 of what the others gain."""
     found = made(SCORES, ADDED)
     further = {}
