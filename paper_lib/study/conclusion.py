@@ -111,7 +111,7 @@ def without_acting(table: pd.DataFrame) -> list[str]:
         f'Of {word(len(own))} measures that take no step in the environment, {word(len(works))} {tell} degraded agents '
         f'from others with an AUROC of at least {offline.GOOD:g} on each of {word(own.tasks.max())} tasks '
         f'({own.pairs.max()} pairs){joint}{"; ".join(found)}.',
-        f'(An agent is degraded if it gains less than {offline.LEAST_GAIN:g} of what the Active agent of its pair '
+        f'(An agent is degraded if it gains less than {offline.LEAST_GAIN:g} of what Active of its pair '
         f'gains; Active never is. AUROC: how often a measure ranks a degraded run above another; chance: '
         f'{offline.CHANCE:g}.)',
         _among_offline(own['offline agents'].dropna(), told.index),
@@ -151,7 +151,7 @@ def _among_offline(values: pd.Series, told: pd.Index) -> str:
     digits = 2 if (round(values.max(), 2) < offline.GOOD) == (values.max() < offline.GOOD) else 3
     highest = quantities.get(values.idxmax())
     seen = listed([agents.get(name).label for name in offline.SEEN if offline.is_offline(name)])
-    alone = f', known of {seen} alone' if quantities.ACROSS in highest.per else ''
+    alone = f', of {seen} alone' if quantities.ACROSS in highest.per else ''
     parts = [f'highest: {values.max():.{digits}f}, the {highest.words}{alone}']
     for name in told.intersection(values.index).drop(values.idxmax(), errors='ignore'):
         parts.append(f'the {quantities.get(name).words}: {values[name]:.2f}')
@@ -306,7 +306,7 @@ def of_trigger(table: pd.DataFrame) -> str:
         )
     if not parts:
         return ''
-    rule = f'{trigger} adds data where the measure tells it to (1: mean of Active, in the units of the claims).'
+    rule = f'{trigger} adds data where the measure tells it to (1: mean of Active).'
     return f'{rule} {" ".join(parts)}'
 
 
