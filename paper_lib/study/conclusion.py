@@ -299,14 +299,15 @@ def of_trigger(table: pd.DataFrame) -> str:
         own = of_agent.loc[trigger]
         if not own.pairs:
             continue
-        others = [f'{name}: {row.score:.2f}' for name, row in of_agent.iterrows() if name != trigger and row.pairs]
+        compared = of_agent[(of_agent.pairs == own.pairs) & (of_agent.index != trigger)]
+        others = [f'{name}: {row.score:.2f}' for name, row in compared.iterrows()]
         parts.append(
             f'On {tasks.get(task).short} it ends at {own.score:.2f}, and added data at {own.collections:.3g} of '
             f'{own["at most"]:.0f} times ({_pairs(own)}; {", ".join(others)}).'
         )
     if not parts:
         return ''
-    rule = f'{trigger} adds data where the measure tells it to (1: mean of Active).'
+    rule = f'{trigger} adds data where the measure tells it to (1: mean of Active, in the units of the claims).'
     return f'{rule} {" ".join(parts)}'
 
 

@@ -97,9 +97,10 @@ def best(values: dict[str, float]) -> str:
 
 def chosen_elsewhere(by_task: dict[str, dict[str, float]]) -> float:
     """AUROC on a task of the measure with the highest mean AUROC on all other tasks; mean over the tasks left out."""
-    names = next(iter(by_task.values())).keys()
-    found = [by_task[best_without(task, by_task)][task] if len(names) > 1 else np.nan for task in names]
-    return mean_of(found)
+    names = dict.fromkeys(task for values in by_task.values() for task in values)
+    if len(names) < 2:
+        return np.nan
+    return mean_of([by_task[best_without(task, by_task)].get(task, np.nan) for task in names])
 
 
 def best_without(left_out: str, by_task: dict[str, dict[str, float]]) -> str:

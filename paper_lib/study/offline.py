@@ -307,7 +307,7 @@ def table(frames: Frames) -> pd.DataFrame:
     if metrics.empty:
         return pd.DataFrame(columns=COLUMNS)
     every = moments(metrics, reference.random_score)
-    rows, further = every[is_judged(every)], every[~is_judged(every)]
+    rows = every[is_judged(every)]
     last = rows[rows.is_last]
     unseen = every[every.is_last & ((every[DEGRADED] == 0) | (every[OUTSIDE] == 0))]
     found = []
@@ -316,6 +316,8 @@ def table(frames: Frames) -> pd.DataFrame:
             if measure == RIVAL and target == OUTSIDE:
                 continue
             pairs = known(last, measure, target).groupby('task').pair_seed.nunique()
+            own, own_last = rows[rows.task.isin(pairs.index)], last[last.task.isin(pairs.index)]
+            further = every[every.is_last & ~every.task.isin(pairs.index)]
             end = judge(last, measure, target)
             against = np.full(RESAMPLES, np.nan)
             if target == DEGRADED and measure != RIVAL:
@@ -326,13 +328,13 @@ def table(frames: Frames) -> pd.DataFrame:
                 'measure': measure,
                 'AUROC': end.value, 'low': end.low, 'high': end.high,
                 'lowest task': pd.Series(end.by_task).min(),
-                'all moments': at_all_moments(rows, measure, target),
-                'offline agents': estimate(last[last.agent.map(is_offline)], measure, target),
-                'later agents': estimate(last[~last.agent.isin(SEEN)], measure, target),
-                'further tasks': estimate(further[further.is_last], measure, target),
+                'all moments': at_all_moments(own, measure, target),
+                'offline agents': estimate(own_last[own_last.agent.map(is_offline)], measure, target),
+                'later agents': estimate(own_last[~own_last.agent.isin(SEEN)], measure, target),
+                'further tasks': estimate(further, measure, target),
                 'unseen': estimate(unseen, measure, target) if target == DEGRADED else np.nan,
-                'rank correlation': rank_correlation(last, measure),
-                'other task': elsewhere(last, measure, target),
+                'rank correlation': rank_correlation(own_last, measure),
+                'other task': elsewhere(own_last, measure, target),
                 'pairs': int(pairs.sum()),
                 'tasks': len(pairs),
                 'verdict': verdict(end, against, min(pairs, default=0), len(pairs)),

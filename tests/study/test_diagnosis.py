@@ -223,3 +223,10 @@ def test_a_table_shows_measures_in_their_own_units():
     found = diagnosis.table(known(), agents(0.5)).set_index('measure')
     row = found.loc[offline.words(SAYS)]
     assert DIRECTIONS[SAYS] == -1 and row['known, degraded'].startswith('1 ') and row['these agents'] == '0.5'
+
+
+def test_a_measure_that_a_task_lacks_is_no_measure_there():
+    by_task = {'a': {'t': 0.6, 'u': 0.6}, 'b': {'t': 0.9, 'u': 0.9, 'v': 0.5}}
+    assert diagnosis.chosen_elsewhere(by_task) == pytest.approx((0.9 + 0.9 + 0.5) / 3)
+    by_task = {'a': {'t': 0.9, 'u': 0.9}, 'b': {'t': 0.6, 'u': 0.6, 'v': 0.5}}
+    assert diagnosis.chosen_elsewhere(by_task) == pytest.approx(0.9)
