@@ -329,7 +329,7 @@ def table(frames: Frames) -> pd.DataFrame:
                 'AUROC': end.value, 'low': end.low, 'high': end.high,
                 'lowest task': pd.Series(end.by_task).min(),
                 'all moments': at_all_moments(own, measure, target),
-                'offline agents': estimate(own_last[own_last.agent.map(is_offline)], measure, target),
+                'offline agents': estimate(own_last[own_last.agent.map(is_offline).astype(bool)], measure, target),
                 'later agents': estimate(own_last[~own_last.agent.isin(SEEN)], measure, target),
                 'further tasks': estimate(further, measure, target),
                 'unseen': estimate(unseen, measure, target) if target == DEGRADED else np.nan,
