@@ -258,7 +258,9 @@ def _cannot_decide(entry: Entry, frames: Frames, obstacles: Mapping[str, str]) -
         compared = set(claim.rows[0].agents) - {'active'}
         if obstacles.get(claim.id) and compared & set(entry.subject):
             parts.append(f'{claim.id} ({claim.text.rstrip(".")}): {obstacles[claim.id]}')
-    return f'No run of its own agents, optional ones included, can decide {"; ".join(parts)}.' if parts else ''
+    if not parts:
+        return ''
+    return f'At this scale, no further run of the agents that a claim compares can decide {"; ".join(parts)}.'
 
 
 def training(notebook: str, scale: str, train: str) -> str:

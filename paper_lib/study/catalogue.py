@@ -758,9 +758,10 @@ ROWS = (
         _of_frames(offline.in_words),
         title='Offline measures in numbers',
         text="""The AUROC of the figure above for both targets (degraded: its panel a; outside: b) at the end of
-        training, with its 95 % interval and the lowest one of a task; over all moments (returns in other models are
-        known only at the end); of the offline agents alone; of the later agents alone (all but {active.label},
-        {passive.label} and {tandem.label}), which were trained after the measures had been looked at. {further}
+        training, with its 95 % interval and the lowest one of a task; over all moments; of the offline agents
+        alone; of the later agents alone (all but {active.label}, {passive.label} and {tandem.label}), which were
+        trained after the measures had been looked at. Returns in other models are known of these three alone, and only
+        at the end. pairs, tasks: those in which the measure is known. {further}
         unseen: of the degraded agents of all tasks whose OOD ratio is {offline.THRESHOLD:g} or less, so that the
         adaptive schedule does not see them. rank correlation: Spearman's, within tasks, of the measure with the gain;
         the effective share and the return in other models, of which degraded agents should have less, are turned round.

@@ -33,11 +33,13 @@ from paper_lib.study.comparisons import (
     falls_back,
     finite,
     freeway_tasks,
+    in_units,
     of_steps,
     only_on,
     pairs_with,
     part_on,
     part_without,
+    score_units,
     smallest_distance,
     solved_early,
     split_by_task,
@@ -235,16 +237,7 @@ def gather(metrics: pd.DataFrame, random: typing.Callable[[str], float], traces:
     metrics['reward_error'] = metrics.reward_predicted - metrics.reward_collected
     finals = stats.final(metrics, *RECORDED, *UNITS.values())
     finals['added'] = finals.run_id.map(added(metrics))
-    # A score that is not finite is kept: it leaves the row undecided.
-    of_active = {task: score for task, score in units(finals, 'score').items() if not score <= random(task)}
-    of_random = {task: random(task) for task in of_active}
-
-    def normalise(frame):
-        learned = frame[frame.task.isin(of_active)]
-        zero = stats.by_task(learned, of_random)
-        one = stats.by_task(learned, of_active)
-        return learned.assign(score=(learned.score - zero) / (one - zero))
-
+    normalise = functools.partial(in_units, of_active=score_units(finals, random), random=random)
     normalised = normalise(finals)
     if metrics.task.nunique() > 1:
         for column, name in UNITS.items():

@@ -73,6 +73,22 @@ def units(finals: pd.DataFrame, column: str) -> pd.Series:
     return stats.of_active(taken, column).combine_first(stats.of_active(finals, column))
 
 
+def score_units(finals: pd.DataFrame, random: typing.Callable[[str], float]) -> dict[str, float]:
+    """The `units` of scores by task, of the tasks on which Active is better than random actions.
+
+    A unit that is not finite is kept: it leaves the rows of claims undecided.
+    """
+    return {task: score for task, score in units(finals, 'score').items() if not score <= random(task)}
+
+
+def in_units(frame: pd.DataFrame, of_active: dict[str, float], random: typing.Callable[[str], float]) -> pd.DataFrame:
+    """The rows on tasks with `score_units` (`of_active`), with scores normalised: 0 is random actions, 1 the unit."""
+    learned = frame[frame.task.isin(of_active)]
+    zero = stats.by_task(learned, {task: random(task) for task in of_active})
+    one = stats.by_task(learned, of_active)
+    return learned.assign(score=(learned.score - zero) / (one - zero))
+
+
 def label(agent: str) -> str:
     """The name of an agent in figures."""
     return agents.get(agent).label

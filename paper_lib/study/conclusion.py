@@ -98,11 +98,11 @@ def without_acting(table: pd.DataFrame) -> list[str]:
     works = own[own.verdict.isin((offline.WORKS, offline.BEATS))]
     beats = [f'the {quantities.get(name).words}' for name in own.index[own.verdict == offline.BEATS]]
     told = own.head(1) if works.empty else works
-    found = [
-        f'the {quantities.get(name).words} ({_auroc(row)}; on its worst task {row["lowest task"]:.3f}'
-        f'{f"; known in {row.pairs} pairs" if row.pairs < own.pairs.max() else ""})'
-        for name, row in told.iterrows()
-    ]
+    found = []
+    for name, row in told.iterrows():
+        known_in = f'; known in {row.pairs} pairs of {word(row.tasks)} tasks' if row.pairs < own.pairs.max() else ''
+        worst = f'on its worst task {row["lowest task"]:.3f}'
+        found.append(f'the {quantities.get(name).words} ({_auroc(row)}; {worst}{known_in})')
     rival = of_target.loc[offline.RIVAL]
     tell = 'tell' if len(works) > 1 else 'tells'
     joint = '. The best is ' if works.empty else ': '

@@ -59,19 +59,19 @@ def learn(rows: pd.DataFrame) -> Rule | None:
     """The rule that moments of known runs give; None without runs. Tasks with too few pairs do not count."""
     if rows.empty:
         return None
-    last = rows[offline.is_judged(rows) & rows.is_last]
-    pairs = last.groupby('task').pair_seed.nunique()
-    judged = {name: offline.judge(last, name, DEGRADED) for name in MEASURES}
+    ends = rows[rows.is_last]
+    pairs = ends[offline.is_judged(ends)].groupby('task').pair_seed.nunique()
+    judged = {name: offline.judge(offline.known(ends, name, DEGRADED), name, DEGRADED) for name in MEASURES}
     by_task = {name: found.by_task for name, found in judged.items()}
     working = tuple(name for name, found in judged.items() if offline.reaches(found))
     measure = best({name: judged[name].value for name in working or MEASURES})
     left_out = chosen_elsewhere(by_task)
+    last = offline.known(ends, measure, DEGRADED)
     told = offline.told_elsewhere(last, measure, DEGRADED)
-    told_offline = among_offline(last, by_task)
-    usable = last.dropna(subset=[measure, DEGRADED])
+    told_offline = among_offline(ends, by_task)
     rule = Rule(
         measure=measure,
-        threshold=offline.best_threshold(usable, measure, DEGRADED),
+        threshold=offline.best_threshold(last, measure, DEGRADED),
         auroc=judged[measure].value,
         left_out=left_out,
         missed=1 - mean_of([each.positive for each in told]),
@@ -111,15 +111,15 @@ def best_without(left_out: str, by_task: dict[str, dict[str, float]]) -> str:
     return best(others)
 
 
-def among_offline(last: pd.DataFrame, by_task: dict[str, dict[str, float]]) -> list[offline.Told]:
+def among_offline(ends: pd.DataFrame, by_task: dict[str, dict[str, float]]) -> list[offline.Told]:
     """For every task, what measure and threshold that are best on all others tell rightly of its offline agents."""
     found = []
-    for task in last.task.unique():
+    for task in ends.task[offline.is_judged(ends)].unique():
         measure = best_without(task, by_task)
-        usable = last.dropna(subset=[measure, DEGRADED])
-        is_left_out = usable.task == task
-        threshold = offline.best_threshold(usable[~is_left_out], measure, DEGRADED)
-        judged = usable[is_left_out & usable.agent.map(offline.is_offline)]
+        last = offline.known(ends, measure, DEGRADED)
+        is_left_out = last.task == task
+        threshold = offline.best_threshold(last[~is_left_out], measure, DEGRADED)
+        judged = last[is_left_out & last.agent.map(offline.is_offline).astype(bool)]
         found.append(offline.tell(judged, measure, DEGRADED, threshold))
     return found
 

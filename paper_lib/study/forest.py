@@ -18,8 +18,8 @@ from paper_lib.study.offline import (
     TARGETS,
     at_all_moments,
     estimate,
-    is_judged,
     judge,
+    known,
     moments,
     of_measured_runs,
     words,
@@ -49,14 +49,15 @@ def draw(frames: Frames, names: Sequence[str]) -> Figure:
 
 def _draw_target(axes: Axes, rows: pd.DataFrame, target: str) -> None:
     """A row per measure."""
-    counts = is_judged(rows)
-    rows, further = rows[counts], rows[~counts & rows.is_last]
-    last = rows[rows.is_last]
+    ends = rows[rows.is_last]
     for place, measure in enumerate(DIRECTIONS):
         if measure == RIVAL and target == OUTSIDE:
             look = {'fontsize': 7, 'color': THEIRS, 'bbox': {'fc': 'white', 'ec': 'none', 'pad': 1}}
             axes.text(CHANCE, place, 'defines this target', ha='center', va='center', **look)
             continue
+        last = known(ends, measure, target)
+        judged_rows = rows[rows.task.isin(last.task)]
+        further = ends[~ends.task.isin(last.task)]
         end = judge(last, measure, target)
         of_tasks = list(end.by_task.values())
         is_first = place == 0
@@ -66,7 +67,7 @@ def _draw_target(axes: Axes, rows: pd.DataFrame, target: str) -> None:
         )
         axes.plot(end.value, place, 'o', ms=5, color='black', zorder=4, label='mean, at the end' if is_first else None)
         axes.plot(
-            at_all_moments(rows, measure, target), place - 0.3, 'o', ms=4, mfc='white', mec='black', zorder=3,
+            at_all_moments(judged_rows, measure, target), place - 0.3, 'o', ms=4, mfc='white', mec='black', zorder=3,
             label='mean, at all moments' if is_first else None,
         )  # fmt: skip
         axes.plot(

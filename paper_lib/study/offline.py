@@ -155,8 +155,7 @@ def known(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
 
 
 def judge(rows: pd.DataFrame, measure: str, target: str) -> Judged:
-    """The AUROC over those of these moments at which the measure is `known`, with its interval."""
-    rows = known(rows, measure, target)
+    """The AUROC over these moments of all tasks, at which the measure must be `known`, with its interval."""
     groups = _couples_of_tasks(rows, measure, target)
     tasks = list(groups.values())
     by_task = {name: _each_pair_once([task]) for name, task in groups.items()}
@@ -249,8 +248,8 @@ def tell(rows: pd.DataFrame, measure: str, target: str, threshold: float) -> Tol
 
 def reaches(found: Judged) -> bool:
     """Whether the AUROC is good on every task that has one, and not that of a measure that tells nothing."""
-    known = [value for value in found.by_task.values() if np.isfinite(value)]
-    return len(known) >= FEWEST_TASKS and min(known) >= GOOD and found.low > CHANCE
+    values = [value for value in found.by_task.values() if np.isfinite(value)]
+    return len(values) >= FEWEST_TASKS and min(values) >= GOOD and found.low > CHANCE
 
 
 def is_judged(rows: pd.DataFrame) -> pd.Series:
@@ -299,42 +298,40 @@ def table(frames: Frames) -> pd.DataFrame:
 
     AUROC, low, high and `lowest task` are of all agents at the end, `all moments` of all agents, `offline agents` and
     `later agents` (all but SEEN) of these alone at the end. `other task` is `elsewhere`. `pairs` counts those of all
-    `tasks` of these columns in which the measure is known. `further tasks` is of the tasks with too few pairs, which no
-    other column shows but `unseen`: that is of the degraded runs of all tasks whose OOD ratio does not show it, at the
-    end.
+    `tasks` of these columns, in which the measure is `known`. `further tasks` is of the tasks with too few such pairs,
+    which no other column shows but `unseen`: that is of the degraded runs of all tasks whose OOD ratio does not show
+    it, at the end.
     """
     metrics = of_measured_runs(frames)
     if metrics.empty:
         return pd.DataFrame(columns=COLUMNS)
     every = moments(metrics, reference.random_score)
-    rows = every[is_judged(every)]
-    last = rows[rows.is_last]
-    unseen = every[every.is_last & ((every[DEGRADED] == 0) | (every[OUTSIDE] == 0))]
+    ends = every[every.is_last]
+    unseen = ends[(ends[DEGRADED] == 0) | (ends[OUTSIDE] == 0)]
     found = []
     for target in TARGETS:
         for measure in DIRECTIONS:
             if measure == RIVAL and target == OUTSIDE:
                 continue
-            pairs = known(last, measure, target).groupby('task').pair_seed.nunique()
-            own, own_last = rows[rows.task.isin(pairs.index)], last[last.task.isin(pairs.index)]
-            further = every[every.is_last & ~every.task.isin(pairs.index)]
+            last = known(ends, measure, target)
+            pairs = last.groupby('task').pair_seed.nunique()
             end = judge(last, measure, target)
             against = np.full(RESAMPLES, np.nan)
             if target == DEGRADED and measure != RIVAL:
-                both = known(last, measure, RIVAL, target)
+                both = last.dropna(subset=RIVAL)
                 against = judge(both, measure, target).draws - judge(both, RIVAL, target).draws
             found.append({
                 'target': target,
                 'measure': measure,
                 'AUROC': end.value, 'low': end.low, 'high': end.high,
                 'lowest task': pd.Series(end.by_task).min(),
-                'all moments': at_all_moments(own, measure, target),
-                'offline agents': estimate(own_last[own_last.agent.map(is_offline).astype(bool)], measure, target),
-                'later agents': estimate(own_last[~own_last.agent.isin(SEEN)], measure, target),
-                'further tasks': estimate(further, measure, target),
+                'all moments': at_all_moments(every[every.task.isin(pairs.index)], measure, target),
+                'offline agents': estimate(last[last.agent.map(is_offline).astype(bool)], measure, target),
+                'later agents': estimate(last[~last.agent.isin(SEEN)], measure, target),
+                'further tasks': estimate(ends[~ends.task.isin(pairs.index)], measure, target),
                 'unseen': estimate(unseen, measure, target) if target == DEGRADED else np.nan,
-                'rank correlation': rank_correlation(own_last, measure),
-                'other task': elsewhere(own_last, measure, target),
+                'rank correlation': rank_correlation(last, measure),
+                'other task': elsewhere(last, measure, target),
                 'pairs': int(pairs.sum()),
                 'tasks': len(pairs),
                 'verdict': verdict(end, against, min(pairs, default=0), len(pairs)),

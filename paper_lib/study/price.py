@@ -36,8 +36,8 @@ def evaluation_steps(spec: RunSpec, metrics: pd.DataFrame) -> float:
 def used(frames: Frames) -> pd.DataFrame:
     """One row per run of the pairs in which AGENT has run or, if it has no run, of those in which it is planned.
 
-    Columns: task, pair_seed, agent; score (final, normalised by `comparisons.units`), and `active`, that of Active of
-    the pair; OWN, the environment steps that the run added to its recording; ALL, these and `evaluation_steps`;
+    Columns: task, pair_seed, agent; score (final, in the units of the claims), and `active`, that of Active of the
+    pair; OWN, the environment steps that the run added to its recording; ALL, these and `evaluation_steps`;
     collections, of the `due` ones that its schedule allows; and recording, the environment steps in its recording.
     Active and tasks without a normalised score are left out.
     """
@@ -47,9 +47,8 @@ def used(frames: Frames) -> pd.DataFrame:
     finished = [spec for spec in wanted if spec.run_id in archived]
     pairs = {(spec.task, spec.pair_seed) for spec in finished or wanted}
     finals = stats.final(frames.metrics, 'score')
-    of_random = stats.by_task(finals, {task: reference.random_score(task) for task in finals.task.unique()})
-    gain = stats.by_task(finals, comparisons.units(finals, 'score')) - of_random
-    finals['score'] = (finals.score - of_random) / gain.where(gain > 0)
+    of_active = comparisons.score_units(finals, reference.random_score)
+    finals = comparisons.in_units(finals, of_active, reference.random_score)
     metrics = {run_id: rows.sort_values('env_step') for run_id, rows in frames.metrics.groupby('run_id')}
     of_active = finals[finals.agent == 'active'].set_index(['task', 'pair_seed']).score.to_dict()
     found = []

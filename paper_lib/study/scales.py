@@ -24,8 +24,6 @@ SHORT = (
 )  # fmt: skip
 ALPHAS = ('tandem_alpha_0', 'tandem_alpha_1e-4', 'tandem_alpha_1e-3', 'tandem_alpha_1e-2')
 BEYOND = ('passive_auto_offline',)  # agents that the paper does not have
-# The agents of LATER_PAIRS that docs/protocol.md trains before all others of a pair.
-OF_LATER_PAIRS = ('active', 'passive', 'passive_10', 'passive_auto', *BEYOND)
 MIXES = tuple(name for name in agents.group('weights') if 0 < agents.exploration_weight(name) < 1)
 # The two tasks of the Control Suite and of Meta-World that Active learned best in the screening of docs/protocol.md.
 FURTHER = ('cup_catch-proprio', 'reacher_hard-proprio', 'button-press-proprio', 'window-open-proprio')
@@ -159,7 +157,14 @@ LAPTOP_SCALE = Scale(
             Planned('study', MAIN, OF_NEW_PAIRS, 9, first=30, unasked=0),
             Planned('study', MAIN, LONG, 9, first=LATER_PAIRS.start, unasked=0),
             Planned('study', MAIN, (*SHORT, *BEYOND), 5, first=LATER_PAIRS.start, unasked=0),
-            Planned('study', MAIN, OF_LATER_PAIRS, 5, first=LATER_PAIRS.start, unasked=2),
+            Planned(
+                'study',
+                MAIN,
+                ('active', 'passive', 'passive_10', 'passive_auto', *BEYOND),
+                5,
+                first=LATER_PAIRS.start,
+                unasked=2,
+            ),
             # T3.
             Planned('study', FURTHER, ('compared',), 5, first=40),
             Planned('study', FURTHER, ('passive_auto',), 2, first=40),

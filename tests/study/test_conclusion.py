@@ -189,6 +189,10 @@ def test_measures_that_work_are_named_from_the_best_on():
     assert best_one == f'The AUROC of the effective share of the recording is {parts}'
     promise = 'The AUROC of the promised over best recorded return is 0.65 (OOD ratio: 0.60) on the agents other than'
     assert second_one.startswith(promise)
+    few = rows[1] | {'pairs': 8, 'tasks': 1}
+    first, *_ = conclusion.without_acting(pd.DataFrame([rows[0], few, *rows[2:]]))
+    assert 'on each of two tasks (12 pairs): ' in first
+    assert '(AUROC 0.95 [0.85, 0.99]; on its worst task 0.900; known in 8 pairs of one task' in first
     rows[1] |= {'verdict': offline.FAILS, 'offline agents': 0.7, 'later agents': np.nan}
     rows[0] |= {'later agents': np.nan, 'further tasks': np.nan, 'unseen': np.nan}
     first, _, among, rival = conclusion.without_acting(pd.DataFrame(rows))
@@ -219,5 +223,7 @@ def test_the_trigger_is_told_beside_the_other_agents_of_its_pairs():
     rows += [{'task': 'walker_walk-proprio', 'agent': 'Passive', 'pairs': 1, 'score': 0.39}]
     text = conclusion.of_trigger(pd.DataFrame(rows))
     assert 'On walker_walk it ends at 1.29, and added data at 7 of 14 times (1 pair; Passive: 0.39).' in text
+    other = {'task': 'walker_walk-proprio', 'agent': 'Passive + 50 %', 'pairs': 2, 'score': 0.9}
+    assert conclusion.of_trigger(pd.DataFrame([*rows, other])) == text  # it has run in other pairs
     rows[0]['pairs'] = 0
     assert conclusion.of_trigger(pd.DataFrame(rows)) == ''
