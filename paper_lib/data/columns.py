@@ -6,6 +6,7 @@ as a whole. Arrays of Python objects are refused, because they would have to be 
 """
 
 import contextlib
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -144,7 +145,10 @@ class Archive(Columns):
 def _header(file: BinaryIO) -> Kind:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran_order, dtype = read(file)
+    try:
+        shape, fortran_order, dtype = read(file)
+    except (tokenize.TokenError, TypeError):  # as numpy raises for some damaged headers
+        raise ValueError('an array has a damaged header') from None
     return Kind(shape, dtype, fortran_order and len(shape) > 1)
 
 

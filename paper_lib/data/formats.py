@@ -24,7 +24,8 @@ AXES = {'vector': 'ND', 'image': 'NHWC', 'action': 'NA', 'reward': 'N'} | dict.f
 FLAT = {'observations': 'ND|NHWC|NHW', 'actions': 'NA|N', 'terminals': 'N'}
 ENDS = ('terminals', 'timeouts')  # mark the last rows of episodes
 FLAT_OPTIONAL = {'rewards': 'N', 'timeouts': 'N', 'next_observations': FLAT['observations']}
-EPISODE = {'observation': 'ND|NHWC|NHW', 'image': 'NHWC|NHW', 'action': 'NA|N', 'reward': 'N|NA', 'discount': 'N|NA'}
+EPISODE = {'observation': 'ND|NHWC|NHW', 'image': 'NHWC|NHW', 'action': 'NA|N'}
+EPISODE |= dict.fromkeys(('reward', 'discount', 'is_terminal'), 'N|NA')
 MOST_ACTIONS = 1000  # discrete ones, where their number is seen from the data
 ALLOWED = 'an .npz file, a folder with an .npz file an episode, the folder of a Minari dataset, or the id of one'
 
@@ -36,6 +37,8 @@ def read(name: str | Path, wanted: Wanted | None = None) -> Steps:
     what no reader can read.
     """
     wanted = wanted or Wanted()
+    if not str(name):
+        raise UserError(f"dataset='': must be {ALLOWED}")
     path = Path(os.path.expanduser(name))
     if path.is_dir():
         if folder := minari.data_folder(path):
@@ -114,7 +117,8 @@ def flat(archive: Archive, wanted: Wanted) -> Steps:
     `next_observations`, a row is a transition instead, and the last next observation of an
     episode becomes a step of its own. `terminals` alone says that an episode ends, not that the
     task terminates it: no step is terminal. With an array `timeouts` beside it (D4RL), an end
-    in `terminals` is a termination, and one in `timeouts` is none. The last row of the file is
+    in `terminals` is a termination, and one in `timeouts` is none; a file with terminations and
+    without `next_observations` is refused, because it lacks their last steps. The last row of the file is
     an end, marked or not; if no row is marked, the file is one episode, and `Steps.unmarked` says
     so. Missing rewards are 0. Integer actions become one-hot. Continuous actions are taken as
     they are.
@@ -129,7 +133,7 @@ def flat(archive: Archive, wanted: Wanted) -> Steps:
     observed, following = (archive.kinds.get(name) for name in ('observations', 'next_observations'))
     if following and following.shape != observed.shape:
         raise UserError(f'{archive.where}next_observations: has {following}; observations have {observed}')
-    rows = _FlatRows(archive, wanted, _action_size(archive, 'actions', wanted))
+    rows = _FlatRows(archive, wanted)
     key = _observation(archive, 'observations')
     like = {key: _like(observed.shape[1:], key, wanted.side), 'action': ((rows.size,), 'float32')}
     return Steps(archive.where, rows.count, like, rows.read, unmarked=rows.unmarked)
@@ -138,8 +142,8 @@ def flat(archive: Archive, wanted: Wanted) -> Steps:
 class _FlatRows:
     """Flat transitions in our order. `behind` says that rows are transitions, so that a step follows each end."""
 
-    def __init__(self, archive: Archive, wanted: Wanted, size: int):
-        self.archive, self.wanted, self.size = archive, wanted, size
+    def __init__(self, archive: Archive, wanted: Wanted):
+        self.archive, self.wanted = archive, wanted
         self.behind = 'next_observations' in archive.kinds
         terminals = self._marks('terminals')
         timeouts = self._marks('timeouts') if 'timeouts' in archive.kinds else np.zeros_like(terminals)
@@ -151,6 +155,12 @@ class _FlatRows:
         if self.behind and not ('timeouts' in archive.kinds and is_marked):
             self._check_ends()
         self.terminal = terminals & ('timeouts' in archive.kinds)
+        if self.terminal.any() and not self.behind:
+            raise UserError(
+                f'{archive.where}terminals: row {np.flatnonzero(terminals)[0]} is a termination, since there are '
+                'timeouts too, but the observation that its action led to is missing; add an array next_observations'
+            )
+        self.size = _action_size(archive, 'actions', wanted, slice(None) if self.behind else ~self.ends)
         self.count = len(self.ends) + int(self.ends.sum()) * self.behind
 
     def _marks(self, name: str) -> np.ndarray:
@@ -159,9 +169,10 @@ class _FlatRows:
     def _check_ends(self) -> None:
         """Raise UserError where an episode goes on in another observation than the next one of its row."""
         row, wrong, before = 0, [], None
+        # What is NaN shows no end.
         for piece, following in self.archive.pieces('observations', 'next_observations'):
             expected = np.concatenate([piece[:1] if before is None else before, following[:-1]])
-            differs = ((piece != expected) & (piece == piece)).reshape(len(piece), -1).any(1)  # what is NaN is no end
+            differs = ((piece != expected) & (piece == piece) & (expected == expected)).reshape(len(piece), -1).any(1)
             wrong += (row - 1 + np.flatnonzero(differs & ~self.starts[row : row + len(piece)])).tolist()
             row, before = row + len(piece), following[-1:]
         if wrong:
@@ -231,7 +242,8 @@ def folder_of_episodes(path: Path, files: list[Path], wanted: Wanted) -> Steps:
     A file holds `observation` or `image` (T + 1, ...), `action` (T + 1, A), `reward` and perhaps
     `discount`, (T + 1,) or (T + 1, 1). The action of a row is the one that led to it, so that
     ours is that of the next row. The first row of a file is the first of its episode and the
-    last the last. It is terminal if its discount is 0; without a discount no step is terminal.
+    last the last. It is terminal if its `discount` is 0 or, in a file without one, if `is_terminal`
+    says so; with neither no step is terminal.
     """
     episodes = [Archive(file) for file in files]
     first = episodes[0]
@@ -246,7 +258,7 @@ def folder_of_episodes(path: Path, files: list[Path], wanted: Wanted) -> Steps:
         if lacking:
             raise UserError(f'{episode.where}has no {lacking[0]}, which {files[0].name} has')
         count += episode.check({each: axes for each, axes in EPISODE.items() if each in episode.kinds})
-        for each in ('reward', 'discount'):
+        for each in ('reward', 'discount', 'is_terminal'):
             if each in episode.kinds and np.prod(episode.kinds[each].shape[1:]) != 1:
                 raise UserError(f'{episode.where}{each}: has {episode.kinds[each]}; needed is one number a row')
         for each in (name, 'action'):
@@ -254,7 +266,7 @@ def folder_of_episodes(path: Path, files: list[Path], wanted: Wanted) -> Steps:
                 raise UserError(f'{episode.where}{each}: has {episode.kinds[each]}; in {files[0].name} it has '
                                 f'{first.kinds[each]}')  # fmt: skip
     key_of = _observation(first, name)
-    size = max(_action_size(episode, 'action', wanted) for episode in episodes)
+    size = max(_action_size(episode, 'action', wanted, slice(1, None)) for episode in episodes)
 
     def of_episode(episode: Archive, key: str) -> Iterator[np.ndarray]:
         steps = episode.kinds[name].shape[0]
@@ -281,9 +293,17 @@ def folder_of_episodes(path: Path, files: list[Path], wanted: Wanted) -> Steps:
 
 
 def _ends(episode: Archive) -> bool:
-    """Whether the last discount of an episode is 0. Raises UserError for one that is no number or 0 before the end."""
+    """Whether the last discount of an episode is 0, or it is terminal.
+
+    Raises UserError for a discount that is no number, and for a termination before the end.
+    """
     if 'discount' not in episode.kinds:
-        return False
+        if 'is_terminal' not in episode.kinds:
+            return False
+        is_terminal = _bools(episode.whole('is_terminal').reshape(-1), 'is_terminal', episode.where, 0)
+        if early := np.flatnonzero(is_terminal[:-1]).tolist():
+            raise UserError(f'{episode.where}is_terminal: row {early[0]} is true, and is not the last one')
+        return bool(is_terminal[-1])
     discount = episode.whole('discount').reshape(-1)
     is_inner = np.arange(len(discount)) < len(discount) - 1
     wrong = np.flatnonzero(~((discount >= 0) & (discount <= 1)) | ((discount == 0) & is_inner))
@@ -321,8 +341,11 @@ def _are_indices(actions: Kind | np.ndarray, size: int) -> bool:
     return bool(np.prod(actions.shape[1:]) == 1 and (actions.dtype.kind in 'biu' or size > 1))
 
 
-def _action_size(columns: Columns, name: str, wanted: Wanted) -> int:
-    """The number of actions if they are integers, else that of components, (N, A) or (N,)."""
+def _action_size(columns: Columns, name: str, wanted: Wanted, chosen: slice | np.ndarray) -> int:
+    """The number of actions if they are integers, else that of components, (N, A) or (N,).
+
+    Only the rows `chosen` have an action, whatever stands in the others.
+    """
     kind = columns.kinds[name]
     if not _are_indices(kind, wanted.actions):
         if kind.dtype.kind in 'biu':
@@ -330,7 +353,8 @@ def _action_size(columns: Columns, name: str, wanted: Wanted) -> int:
         return int(np.prod(kind.shape[1:]))
     if wanted.actions:
         return wanted.actions
-    highest = int(columns.whole(name).max())
+    values = columns.whole(name)[chosen]
+    highest = int(values.max()) if len(values) else 0
     if not 0 <= highest < MOST_ACTIONS:
         raise UserError(f'{columns.where}{name}: the highest is {highest}; must be from 0 to {MOST_ACTIONS - 1}')
     return highest + 1

@@ -114,19 +114,23 @@ def read(folder: Path, wanted: Wanted) -> Steps:
     def values(index: int, path: tuple[str, ...], space: Space, count: int) -> np.ndarray:
         found = episodes.array(index, path, space)
         name = f'{where}{"/".join(path)} of episode {index}'
-        if len(found) < count:
+        if len(found) < count or (len(found) > count and not episodes.pads):
             raise UserError(f'{name} has {len(found)} rows; needed are {count}')
-        if np.prod(found.shape[1:]) != np.prod(space.shape):
+        fits = np.prod(found.shape[1:]) == np.prod(space.shape)
+        if space.pixels:  # whose axes may not change places; JPEG leaves out an axis of one colour
+            fits = found.shape[1:3] == space.shape[:2] and fits
+        if not fits:
             raise UserError(f'{name} has values of shape {found.shape[1:]}; its space has {space.shape}')
         return found[:count]
 
     def of_episode(index: int, steps: int, key: str) -> np.ndarray:
         if key == 'flags':
             row = np.arange(steps + 1)
-            terminal = values(index, ('terminations',), FLAG, steps)
-            if early := np.flatnonzero(terminal[:-1]).tolist():
-                raise UserError(f'{where}terminations of episode {index}: true in row {early[0]}, before the last one')
-            return packed_flags(row == 0, row == steps, (row == steps) & terminal[-1:].any())
+            ends = {name: values(index, (name,), FLAG, steps) for name in ('terminations', 'truncations')}
+            for name, marks in ends.items():
+                if early := np.flatnonzero(marks[:-1]).tolist():
+                    raise UserError(f'{where}{name} of episode {index}: true in row {early[0]}, before the last one')
+            return packed_flags(row == 0, row == steps, (row == steps) & ends['terminations'][-1:].any())
         if key == 'reward':
             return np.append(np.float32(0), single_precision(values(index, ('rewards',), NUMBER, steps).reshape(-1)))
         if key == 'action':
@@ -157,7 +161,9 @@ def read(folder: Path, wanted: Wanted) -> Steps:
     if images:
         size = (wanted.side, wanted.side) if wanted.side else images[0].shape[:2]
         like['image'] = ((*size, 3), 'uint8')
-    return Steps(where, sum(lengths) + len(lengths), like, pieces, task=_ours(metadata, 'spec', 'run', 'task'))
+    task = _ours(metadata, 'spec', 'run', 'task')
+    task = task if isinstance(task, str) else ''
+    return Steps(where, sum(lengths) + len(lengths), like, pieces, task=task)
 
 
 def _place(metadata: dict[str, Any]) -> Space | None:
@@ -281,6 +287,8 @@ def _opened(folder: Path, metadata: dict[str, Any]) -> 'Hdf5 | Columnar':
 class Hdf5:
     """The episodes of `main_data.hdf5`: a group each, with a dataset for every array."""
 
+    pads = False  # whether arrays may have more rows than they need
+
     def __init__(self, folder: Path):
         import h5py
 
@@ -307,6 +315,8 @@ class Hdf5:
 
 class Columnar:
     """The episodes of Arrow or Parquet files: a folder each, whose table has a column for every array."""
+
+    pads = True
 
     def __init__(self, folder: Path, extension: str):
         numbers = sorted(int(path.name) for path in folder.iterdir() if path.is_dir() and path.name.isdecimal())

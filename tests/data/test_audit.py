@@ -7,6 +7,7 @@ import toy
 
 from paper_lib import cli, envs
 from paper_lib.contract import tasks
+from paper_lib.contract.errors import UserError
 from paper_lib.data import formats
 from paper_lib.data.audit import ENOUGH, ERROR, KINDS, NOTE, audit, table
 from paper_lib.data.columns import Arrays
@@ -288,6 +289,10 @@ def test_a_flat_file_without_a_marked_end(names, following, tmp_path, capsys):
     for name in names:
         marked = dict.fromkeys(names, np.zeros(rows)) | {name: np.arange(rows) == rows - 1}
         np.savez(path, **flat, **marked)
+        if (name, following, len(names)) == ('terminals', False, 2):
+            with pytest.raises(UserError, match='is a termination, .* the observation .* is missing'):
+                formats.read(path)
+            continue
         assert 'no_end_marked' not in {each.kind for each in audit(formats.read(path), 2)}
 
 

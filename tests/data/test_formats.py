@@ -204,6 +204,10 @@ def bad_files(folder):
     flipped[cut.index(arrays['reward'].tobytes()) + 9] ^= 1
     (folder / 'flipped.npz').write_bytes(flipped)
     yield folder / 'flipped.npz', 'Bad CRC-32'
+    np.savez(folder / 'header.npz', **arrays, note=np.zeros(20_000))  # so long that its checksum comes later
+    damaged = (folder / 'header.npz').read_bytes().replace(b'(20000,), }', b'(20000,,, }', 1)
+    (folder / 'header.npz').write_bytes(damaged)
+    yield folder / 'header.npz', 'an array has a damaged header'
     yield saved('object.npz', reward=np.full(rows, None)), 'Python objects are never unpickled'
     yield saved('text.npz', reward=np.full(rows, 'one')), 'reward: has shape (21,) and type <U3; needed are axes N'
     yield saved('short.npz', reward=np.zeros(rows - 1)), 'has shape (20,)'
@@ -220,8 +224,10 @@ def bad_files(folder):
     yield folder / 'flat.npz', 'flat transitions have observations, actions, terminals'
     np.savez(folder / 'next.npz', **flat, next_observations=arrays['vector'][:, :2])
     yield folder / 'next.npz', 'next_observations: has shape (21, 2)'
+    np.savez(folder / 'no_next.npz', **flat, timeouts=np.zeros(rows))
+    yield folder / 'no_next.npz', 'terminals: row 4 is a termination, since there are timeouts too, but the observation'
     np.savez(folder / 'index.npz', **flat | {'actions': np.arange(rows) - 2})
-    yield folder / 'index.npz', 'action: row 0 is -2; must be a whole number from 0 to 18'
+    yield folder / 'index.npz', 'action: row 0 is -2; must be a whole number from 0 to 17'
     (folder / 'flat.hdf5').write_bytes(b'of D4RL')
     yield folder / 'flat.hdf5', 'is no dataset; must be an .npz file'
     (folder / 'nothing').mkdir()
@@ -269,10 +275,12 @@ def test_what_cannot_be_read_is_one_line_that_names_the_file(tmp_path):
         text = str(caught.value)
         assert words in text and str(name) in text and '\n' not in text, text
     assert not (tmp_path / 'runs').exists()
+    with pytest.raises(UserError, match="dataset='': must be an .npz file"):
+        formats.read('')
 
 
 @pytest.mark.parametrize(
-    'damage', ['cut', 'empty', 'gone', 'group', 'lengths', 'wide', 'narrow', 'early', 'gap', 'none']
+    'damage', ['cut', 'empty', 'gone', 'group', 'lengths', 'long', 'wide', 'narrow', 'early', 'inner', 'gap', 'none']
 )
 def test_a_damaged_minari_dataset_is_one_line(damage, spaces, tmp_path):
     import h5py
@@ -289,12 +297,18 @@ def test_a_damaged_minari_dataset_is_one_line(damage, spaces, tmp_path):
         with h5py.File(path, 'a') as file:
             del file['episode_1/rewards']
             file['episode_1/rewards'] = np.zeros(0)
-    elif damage in ('lengths', 'wide', 'narrow', 'early'):
+    elif damage in ('lengths', 'long', 'wide', 'narrow', 'early', 'inner'):
         with h5py.File(path, 'a') as file:
             if damage == 'lengths':
                 del file['episode_1/rewards']
             elif damage == 'early':
                 file['episode_1/terminations'][3] = True
+            elif damage == 'inner':
+                file['episode_1/truncations'][3] = True
+            elif damage == 'long':
+                rewards = [*file['episode_1/actions'], np.zeros(2)]
+                del file['episode_1/actions']
+                file['episode_1/actions'] = np.float32(rewards)
             else:
                 count = len(file['episode_1/observations'])
                 del file['episode_1/observations']
@@ -305,9 +319,27 @@ def test_a_damaged_minari_dataset_is_one_line(damage, spaces, tmp_path):
         path.write_bytes(path.read_bytes()[: 3000 if damage == 'cut' else 0])
     with pytest.raises(UserError) as caught:
         datasets.add(tmp_path / 'runs', 'mine', TASK, formats.read(tmp_path / 'mine'))
-    words = {'gap': 'numbered from 0, without a gap', 'none': 'episode 1 has no transition'}.get(damage, '')
+    words = {
+        'gap': 'numbered from 0, without a gap', 'none': 'episode 1 has no transition',
+        'long': 'actions of episode 1 has 9 rows; needed are 8',
+        'inner': 'truncations of episode 1: true in row 3, before the last one',
+    }.get(damage, '')  # fmt: skip
     assert str(tmp_path / 'mine') in str(caught.value) and '\n' not in str(caught.value) and words in str(caught.value)
     assert not (tmp_path / 'runs').exists()
+
+
+def test_the_axes_of_a_picture_may_not_change_places(spaces, tmp_path):
+    import h5py
+
+    picture = spaces.Box(0, 255, (32, 32, 3), np.uint8)
+    recorded.write_minari(tmp_path / 'mine', episodes(pictures=True), (picture, spaces.Box(-1, 1, (2,))), 'hdf5')
+    with h5py.File(tmp_path / 'mine/main_data.hdf5', 'a') as file:
+        values = np.moveaxis(file['episode_1/observations'][()], -1, 1)
+        del file['episode_1/observations']
+        file['episode_1/observations'] = values
+    words = r'observations of episode 1 has values of shape \(3, 32, 32\); its space has \(32, 32, 3\)'
+    with pytest.raises(UserError, match=words):
+        datasets.describe('mine', TASK, formats.read(tmp_path / 'mine'))
 
 
 def test_a_missing_package_is_one_line(monkeypatch, tmp_path):
@@ -364,6 +396,19 @@ def test_what_an_episode_of_a_folder_may_not_have(changes, words, tmp_path):
         datasets.describe('mine', TASK, formats.read(tmp_path / 'mine'))
 
 
+def test_without_a_discount_is_terminal_says_that_an_episode_terminates(tmp_path):
+    recorded.write_exorl(tmp_path / 'mine', episodes())
+    for file in sorted((tmp_path / 'mine').iterdir()):
+        arrays = dict(np.load(file))
+        arrays['is_terminal'] = arrays.pop('discount') == 0
+        np.savez(file, **arrays)
+    assert_same(formats.read(tmp_path / 'mine'), ours(episodes()))
+    arrays['is_terminal'][2] = True
+    np.savez(file, **arrays)
+    with pytest.raises(UserError, match='is_terminal: row 2 is true, and is not the last one'):
+        whole(formats.read(tmp_path / 'mine'))
+
+
 @pytest.mark.parametrize('piece', [100, 2**22])
 def test_an_end_that_only_the_next_observation_shows_is_named(piece, tmp_path, monkeypatch):
     monkeypatch.setattr('paper_lib.data.steps.PIECE', piece)
@@ -400,13 +445,15 @@ def test_so_many_actions_no_agent_has(value, words, tmp_path):
         formats.read(tmp_path / 'mine.npz')
 
 
-def test_a_number_that_is_none_is_no_end(tmp_path):
+@pytest.mark.parametrize('names', [('observations', 'next_observations'), ('observations',), ('next_observations',)])
+def test_a_number_that_is_none_is_no_end(names, tmp_path):
     recorded.write_d4rl(tmp_path / 'mine.npz', episodes()[1:2])
     arrays = dict(np.load(tmp_path / 'mine.npz'))
     del arrays['timeouts']
-    arrays['observations'][3, 0] = arrays['next_observations'][2, 0] = np.nan
+    for name in names:
+        arrays[name][3 if name == 'observations' else 2, 0] = np.nan
     np.savez(tmp_path / 'mine.npz', **arrays)
-    assert np.isnan(whole(formats.read(tmp_path / 'mine.npz'))['vector']).any()
+    assert np.isnan(whole(formats.read(tmp_path / 'mine.npz'))['vector']).any() == ('observations' in names)
 
 
 @pytest.mark.parametrize('dtype', [np.float32, np.int64])
@@ -441,6 +488,11 @@ def test_what_stands_in_a_row_without_an_action_does_not_matter(write, tmp_path)
         actions[np.array([0]) if path.is_dir() else np.flatnonzero(arrays['terminals'])] = 0
         np.savez(file, **arrays | {name: actions})
     np.testing.assert_array_equal(whole(formats.read(path, Wanted(3, start=1)))['action'], expected)
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        arrays = dict(np.load(file))
+        arrays[name][np.array([0]) if path.is_dir() else np.flatnonzero(arrays['terminals'])] = 9
+        np.savez(file, **arrays)
+    assert whole(formats.read(path))['action'].shape[1] == 4  # 0 to 3, as far as is seen
 
 
 def test_an_episode_of_a_single_row_has_no_action(tmp_path):

@@ -224,7 +224,10 @@ PICTURE = spaces.Box(0, 255, (8, 8, 3), np.uint8)
     (PICTURE, np.zeros((8, 8, 3), np.uint8), np.zeros((9, 9, 3), np.uint8), 'image of shape (9, 9, 3) and type uint8'),
     (PICTURE, np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 0.5), 'image of shape (8, 8, 3) and type float64'),
     (spaces.Dict(a=UNIT, b=UNIT), {'a': np.zeros(2), 'b': np.zeros(2)}, {'a': np.zeros(2)}, "KeyError: 'b'"),
-    (spaces.Discrete(3), 2, 7, 'index 7 is out of bounds'),
+    (spaces.Discrete(3), 2, 7, '7 is not in Discrete(3)'),
+    (spaces.Discrete(3), 2, -1, '-1 is not in Discrete(3)'),
+    (spaces.MultiDiscrete([3, 3]), np.array([2, 0]), np.array([3, 0]), '[3 0] is not in MultiDiscrete([3 3])'),
+    (UNIT, np.zeros(2), [10**400, 0], 'OverflowError'),
 ])  # fmt: skip
 def test_an_observation_that_does_not_fit_its_space_is_one_line(make, space, good, bad, words):
     env = make(space, good)
@@ -237,15 +240,35 @@ def test_an_observation_that_does_not_fit_its_space_is_one_line(make, space, goo
     assert text.startswith("task='gym:Probe-v0': observes what its observation space has not (") and words in text
 
 
+def test_numbers_of_a_box_are_observed_as_they_are(make):
+    """Also those that its type or its bounds do not have."""
+    env = make(spaces.Box(0, 10, (2,), int), [0.7, 11])
+    np.testing.assert_array_equal(reset(env)['vector'], np.float32([0.7, 11]))
+    env = make(spaces.Box(0, 255, (2,), np.uint8), [1, 300])
+    np.testing.assert_array_equal(reset(env)['vector'], [1, 300])
+
+
+def test_numbers_of_two_axes_are_no_picture(make):
+    env = make(spaces.MultiDiscrete([[2, 3], [2, 2]], dtype=np.uint8), np.array([[1, 2], [0, 1]], np.uint8))
+    assert env.spaces.image is None
+    np.testing.assert_array_equal(reset(env)['vector'], [0, 1, 0, 0, 1, 1, 0, 0, 1])
+
+
 def old_reset():
     return np.zeros(2)
 
 
-old_reset.__qualname__ = old_reset.__name__ = 'Probe.reset'  # what Python calls it in an error
+def without_options(seed=None):
+    return np.zeros(2), {}
+
+
+for function in (old_reset, without_options):
+    function.__qualname__ = function.__name__ = 'Probe.reset'  # what Python calls it in an error
 
 
 @pytest.mark.parametrize('method, old', [
     ('reset', old_reset),
+    ('reset', without_options),
     ('reset', lambda seed, options: np.zeros(2)),
     ('step', lambda action: (np.zeros(2), 1.0, False, {})),
 ])  # fmt: skip

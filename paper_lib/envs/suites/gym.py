@@ -12,6 +12,7 @@ nothing behind. Resumed runs and pairs of runs rely on this;
 """
 
 import dataclasses
+import re
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,9 @@ class Entry:
     @property
     def pixels(self) -> bool:
         """Whether it is an image."""
-        return is_picture(self.space.shape, self.space.dtype)
+        from gymnasium.spaces import Box
+
+        return isinstance(self.space, Box) and is_picture(self.space.shape, self.space.dtype)
 
     def of(self, observation: Any) -> Any:
         """The value of this entry in an observation of the whole space."""
@@ -76,7 +79,7 @@ class Simulator:
         try:
             found = self._env.reset(seed=seed)
         except TypeError as error:
-            if "reset() got an unexpected keyword argument 'seed'" not in str(error):
+            if not re.search(r"reset\(\) got an unexpected keyword argument '(seed|options)'", str(error)):
                 raise
             raise _outdated(self._task) from error
         if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)):
@@ -110,7 +113,7 @@ class Simulator:
             seen = {'image': self._pixels()} if self._image else {}
             if self._parts:
                 seen['vector'] = self._vector()
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             reason = f'{type(error).__name__}: {error}'
             raise UserError(f'task={self._task.id!r}: observes what its observation space has not ({reason})') from None
         return seen
@@ -122,11 +125,23 @@ class Simulator:
         return np.broadcast_to(np.atleast_3d(pixels)[self._rows, self._columns], self.spaces.image).copy()
 
     def _vector(self):
-        from gymnasium.spaces import flatten
-
-        parts = [flatten(entry.space, entry.of(self._observation)) for entry in self._parts]
+        parts = [_numbers(entry.space, entry.of(self._observation)) for entry in self._parts]
         with np.errstate(over='ignore'):  # what is too large is refused as infinite
             return np.concatenate(parts).astype(np.float32)
+
+
+def _numbers(space: 'gymnasium.Space', value: Any) -> np.ndarray:
+    """(n,) numbers of a value: those of a Box as they are, be they in its bounds or not; marks of all other spaces.
+
+    Raises ValueError for a value of another space: its marks would be those of another value.
+    """
+    from gymnasium import spaces
+
+    if isinstance(space, spaces.Box):
+        return np.asarray(value, np.float64).ravel()
+    if not space.contains(value):
+        raise ValueError(f'{" ".join(str(value).split())} is not in {space}')
+    return spaces.flatten(space, value)
 
 
 def _outdated(task: Task) -> UserError:
