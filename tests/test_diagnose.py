@@ -3,6 +3,11 @@
 import dataclasses
 import html
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -51,7 +56,7 @@ def command(tmp_path, monkeypatch):
     monkeypatch.setattr(Store, 'metrics', metrics)
     monkeypatch.setattr(order, 'across', lambda specs, store: [{'return_across_15': 2.0 + spec.seed} for spec in specs])
     monkeypatch.setattr(order.diagnosis_report.drawing, 'png', lambda figure: b'')
-    monkeypatch.setattr(order.reference, 'random_scores', lambda ids, episodes: [{'mean': '0.500'}])
+    monkeypatch.setattr(order.reference, 'random_scores', lambda ids, episodes: [{'mean': 0.5}])
 
     def run(arrays, *options):
         np.savez(tmp_path / 'mine.npz', **arrays)
@@ -96,6 +101,11 @@ def test_other_values_than_the_known_runs_and_discrete_actions_are_doubts(comman
     assert values['verdict']['verdict'] == 'cannot tell'
     assert {reason.split()[0] for reason in values['verdict']['reasons']} >= {'The', 'Actions'}
     (command.folder / 'out' / 'mine.json').unlink()
+    (command.folder / 'out' / 'mine.html').unlink()
+    assert command(recording(), '--budget', '30000', '--agents', '1') == 0  # as the known runs
+    assert 'other values than the known runs' not in read(command.folder)[1]
+    (command.folder / 'out' / 'mine.json').unlink()
+    (command.folder / 'out' / 'mine.html').unlink()
     assert command(recording(), '--budget', '3000', '--agents', '1') == 0
     assert command.trained[-1].budget == 3000
     assert 'other values than the known runs' in read(command.folder)[1]
@@ -136,10 +146,12 @@ def test_nothing_is_fitted_to_runs_on_the_task_of_the_recording(command, monkeyp
     assert order.Order('mine', '', walker, env=scales.MAIN[1]).own_tasks == set(scales.MAIN)
     monkeypatch.setattr(formats, 'read', lambda *_: walker)
     (command.folder / 'out' / 'mine.json').unlink()
+    (command.folder / 'out' / 'mine.html').unlink()
     assert command(recording(), '--agents', '1') == 0
     values, page = read(command.folder)
     assert set(scales.TESTED) - values['rule']['pairs'].keys() == {scales.MAIN[0]}
     assert 'The recording is of walker_walk-proprio. Known runs on this task are left out' in page
+    assert values['left_out'] == [scales.MAIN[0]]
 
 
 def test_with_an_environment_the_agents_are_played_in_it(command):
@@ -149,6 +161,14 @@ def test_with_an_environment_the_agents_are_played_in_it(command):
     values, page = read(command.folder, 'mine_played')
     assert values['check']['scores'] == [0, 10] and values['check']['random'] == 0.5
     assert html.escape(values['check']['outcome']) in page
+    assert values['check']['outcome'].startswith('Recorded episodes are cut after at most 69 steps')  # of 200
+    is_last = recording()['is_last']
+    (command.folder / 'out' / 'mine_played.json').unlink()
+    (command.folder / 'out' / 'mine_played.html').unlink()
+    ends = {'is_terminal': lambda flags: is_last}
+    assert command(recording(**reach, **ends), '--env', PENDULUM, '--agents', '2') in (0, 1)
+    check = read(command.folder, 'mine_played')[0]['check']
+    assert check is None or 'cut' not in check['outcome']
 
 
 def test_a_page_of_something_else_is_not_overwritten_and_its_own_is(command, capsys):
@@ -162,6 +182,11 @@ def test_a_page_of_something_else_is_not_overwritten_and_its_own_is(command, cap
     assert command(recording(), '--agents', '1') == 0
     (command.folder / 'out' / 'mine.json').write_text('{}')
     assert command(recording(), '--agents', '1') == 2
+    (command.folder / 'out' / 'mine.json').unlink()
+    capsys.readouterr()
+    assert command(recording(), '--agents', '1') == 2  # the page may be anything
+    assert words.replace('mine.json', 'mine.html') in capsys.readouterr().err
+    assert (command.folder / 'out' / 'mine.html').read_text() == before[1]
 
 
 def test_a_recording_with_equal_returns_has_no_verdict(command):
@@ -230,15 +255,52 @@ def test_a_run_is_no_dataset_before_it_is_exported(tmp_path, capsys):
             assert f'error: {name}: is a run; `paper-lib export-dataset' in capsys.readouterr().err
 
 
+def whole(folder, *options):
+    """Arguments of a diagnosis that takes a minute."""
+    np.savez(folder / 'mine.npz', **recording(action=lambda action: action[:, :1]))
+    given = ['--scale', 'smoke', '--agents', '2', '--workers', '1', *options]
+    return [
+        'diagnose',
+        str(folder / 'mine.npz'),
+        *given,
+        '--runs',
+        str(folder / 'runs'),
+        '--output',
+        str(folder / 'out'),
+    ]
+
+
 @pytest.mark.slow
-def test_the_whole_command_trains_and_does_not_train_again(tmp_path, capsys):
-    np.savez(tmp_path / 'mine.npz', **recording())
-    args = ['diagnose', str(tmp_path / 'mine.npz'), '--scale', 'smoke', '--agents', '2', '--workers', '1']
-    args += ['--runs', str(tmp_path / 'runs'), '--output', str(tmp_path / 'out')]
+@pytest.mark.parametrize('options', [(), ('--env', PENDULUM)])
+def test_the_whole_command_trains_and_does_not_train_again(options, tmp_path, capsys):
+    name = 'mine_played' if options else 'mine'
+    args = whole(tmp_path, *options)
     assert cli.main(args) == 0
-    page = (tmp_path / 'out' / 'mine.html').read_bytes()
-    assert all(np.isfinite(agent['return_across_15']) for agent in read(tmp_path)[0]['agents'])
+    values, page = read(tmp_path, name)
+    assert all(np.isfinite(agent['return_across_15']) for agent in values['agents'])
+    assert not options or np.isfinite([*values['check']['scores'], values['check']['random']]).all()
     capsys.readouterr()
     assert cli.main(args) == 0
     assert 'runs to train' not in capsys.readouterr().err
-    assert (tmp_path / 'out' / 'mine.html').read_bytes() == page
+    assert read(tmp_path, name) == (values, page)
+
+
+@pytest.mark.slow
+def test_a_diagnosis_that_is_killed_goes_on_and_says_the_same(tmp_path):
+    folders = [tmp_path / 'whole', tmp_path / 'killed']
+    for folder in folders:
+        folder.mkdir()
+    assert cli.main(whole(folders[0])) == 0
+    args = whole(folders[1])
+    process = subprocess.Popen([sys.executable, '-m', 'paper_lib.cli', *args], start_new_session=True)
+    runs = folders[1] / 'runs'
+    while not list(runs.glob('*/checkpoint-*')):
+        assert process.poll() is None, 'it ended before its first checkpoint'
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (folders[1] / 'out').exists() and not list(runs.glob('*/done.json'))
+    assert cli.main(args) == 0
+    ours, theirs = (read(folder)[0] for folder in folders)
+    assert ours.pop('asked')['data'] != theirs.pop('asked')['data']
+    assert ours == theirs

@@ -98,6 +98,6 @@ class Reference:
             raise UserError(f'output={folder}: must be a folder that can be written')
         files.write_npz(folder / PICTURES.name, reference.pictures(PAPER_TASKS))
         for row in reference.random_scores(PAPER_TASKS, self.episodes):
-            lines.append(','.join(map(str, row.values())))
+            lines.append(f'{row["task"]},{row["mean"]:.3f},{row["std"]:.3f},{row["episodes"]}')
             print(lines[-1], flush=True)  # as they come: each takes a while
         files.write_bytes(folder / SCORES.name, '\n'.join([*lines, '']).encode())

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from paper_lib.contract import tasks
 from paper_lib.contract.errors import Diverged, UserError
 from paper_lib.contract.scales import Scale
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import datasets, sources
 from paper_lib.data.audit import ERROR, audit, table
+from paper_lib.data.replay import LAST, TERMINAL
 from paper_lib.data.steps import Steps, cut, is_one_hot
 from paper_lib.data.store import Store
 from paper_lib.engine import ensure
@@ -78,7 +81,7 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
     own = order.own_tasks.intersection(known.task) if len(known) else set()
     known = known[~known.task.isin(own)] if own else known
     rule = diagnosis.learn(known)
-    own_doubts = doubts(order, cover, discrete)
+    own_doubts = doubts(order, values['budget'], cover, discrete)
     doubted = (*diagnosis.standing_doubts(rule), *own_doubts)
     if doubted:
         say(f'the verdict will be {CANNOT_TELL!r}, whatever is measured: {" ".join(doubted)}')
@@ -100,7 +103,13 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
     if diverged := len(specs) - len(finished):
         own_doubts += (f'{diverged} of {len(specs)} agents diverged.',)
     verdict = diagnosis.decide(rule, agents, own_doubts)
-    return Diagnosis(**parts, verdict=verdict, agents=agents, check=played(order, finished, store, verdict, cover))
+    checked = played(order, finished, store, verdict, cover, is_cut=not all_end(flags))
+    return Diagnosis(**parts, verdict=verdict, agents=agents, check=checked)
+
+
+def all_end(flags: np.ndarray) -> bool:
+    """Whether every episode ends in a terminal state, by the flags (N,) of a recording."""
+    return bool((flags[flags & LAST > 0] & TERMINAL > 0).all())
 
 
 def train(specs: list[RunSpec], store: Store, workers: int) -> list[RunSpec]:
@@ -153,10 +162,11 @@ def across(specs: list[RunSpec], store: Store) -> list[dict[str, float]]:
     return models.measure(specs, [store.weights(spec) for spec in specs], replay)
 
 
-def doubts(order: Order, cover: coverage.Coverage, discrete: bool) -> tuple[str, ...]:
-    """Why these agents cannot be compared with the known runs."""
+def doubts(order: Order, budget: int, cover: coverage.Coverage, discrete: bool) -> tuple[str, ...]:
+    """Why these agents cannot be compared with the known runs, whose budget is `budget` agent steps."""
     found = []
-    if order.scale != diagnosis.SCALE or order.budget is not None:
+    repeat = tasks.get(order.env).repeat if order.env else 1
+    if order.scale != diagnosis.SCALE or order.budget not in (None, budget * repeat):
         found.append('The agents have other values than the known runs (see --scale and --budget).')
     if discrete:
         found.append('Actions are discrete, and those of the known runs are continuous.')
@@ -166,23 +176,31 @@ def doubts(order: Order, cover: coverage.Coverage, discrete: bool) -> tuple[str,
 
 
 def played(
-    order: Order, specs: list[RunSpec], store: Store, verdict: Verdict, cover: coverage.Coverage
+    order: Order, specs: list[RunSpec], store: Store, verdict: Verdict, cover: coverage.Coverage, is_cut: bool
 ) -> Check | None:
-    """The check of the verdict by the evaluations of the runs; None without an environment."""
+    """The check of the verdict by the evaluations of the runs; None without an environment.
+
+    `is_cut` says that some recorded episodes do not end in a terminal state.
+    """
     if not order.env:
         return None
     scores = [diagnosis.final(store.metrics(spec), ('score',))['score'] for spec in specs]
     (random,) = reference.random_scores([order.env], EPISODES)
-    return diagnosis.check(verdict, scores, float(random['mean']), cover.best)
+    longest, limit = cover.lengths[2], tasks.get(order.env).limit
+    cut_at = longest if is_cut and longest < limit else None
+    return diagnosis.check(verdict, scores, random['mean'], cover.best, cut_at)
 
 
 def check_free(order: Order, folder: Path) -> None:
     """Raise UserError if the folder has a diagnosis of this name that was asked of something else."""
     path = folder / f'{order.title}.json'
+    page = path.with_suffix('.html')
     try:
         asked = json.loads(path.read_text('utf-8'))['asked']
     except FileNotFoundError:
-        return
+        if not page.exists():
+            return
+        path, asked = page, None
     except (OSError, ValueError, LookupError, TypeError):
         asked = None
     if asked != order.asked:

@@ -28,9 +28,7 @@ def random_scores(task_ids: Iterable[str], episodes: int) -> Iterator[dict]:
             factor = 10 if tasks.suite_of(task).short_episodes else 1
             scores[task.short] = _scores(task, episodes * factor)
         values = scores[task.short]
-        mean = f'{np.mean(values):.3f}'
-        deviation = f'{np.std(values):.3f}'
-        yield {'task': task.id, 'mean': mean, 'std': deviation, 'episodes': len(values)}
+        yield {'task': task.id, 'mean': float(np.mean(values)), 'std': float(np.std(values)), 'episodes': len(values)}
 
 
 def _scores(task: tasks.Task, episodes: int) -> list[float]:

@@ -56,7 +56,7 @@ def cover(vector: np.ndarray, reward: np.ndarray, firsts: np.ndarray) -> Coverag
     lengths = np.diff(firsts, append=rows)
     episode = np.repeat(np.arange(len(firsts)), lengths)
     returns = np.add.reduceat(reward, firsts)
-    counts, edges = np.histogram(returns, BINS)
+    counts, edges = np.histogram(returns, BINS, range=span_of(returns))
 
     probes = spread(rows, PROBES)
     distance = distances(scaled(vector), episode, probes)
@@ -84,6 +84,15 @@ def cover(vector: np.ndarray, reward: np.ndarray, firsts: np.ndarray) -> Coverag
         expert_like=float(is_expert.mean()) if span else None,
         exploration_like=float(is_explorer.mean()) if span and has_distances else None,
     )
+
+
+def span_of(values: np.ndarray) -> tuple[float, float]:
+    """The lowest and the highest value; farther apart where they are so close that no bins fit between them."""
+    low, high = float(values.min()), float(values.max())
+    least = 1e-6 * max(abs(low), abs(high))
+    if high - low > least:
+        return low, high
+    return low - max(0.5, least), high + max(0.5, least)
 
 
 def spread(rows: int, count: int) -> np.ndarray:

@@ -248,12 +248,22 @@ class Check:
     outcome: str
 
 
-def check(verdict: Verdict, scores: list[float], random: float, recorded: float) -> Check:
-    """Compare a verdict with scores. The recording has no Active agent; its best episodes stand for one."""
+def check(
+    verdict: Verdict, scores: list[float], random: float, recorded: float, cut_at: int | None = None
+) -> Check:  # fmt: skip
+    """Compare a verdict with scores. The recording has no Active agent; its best episodes stand for one.
+
+    `cut_at` is the length of the longest recorded episode in agent steps, if episodes were cut before the task's limit.
+    """
     least = random + offline.LEAST_GAIN * (recorded - random)
     degraded = sum(score < least for score in scores)
     found = f'{degraded} of {len(scores)} agents score below {least:.4g}.'
-    if recorded <= random:
+    if cut_at is not None:
+        outcome = (
+            f'Recorded episodes are cut after at most {cut_at:,} steps, before the limit of the environment, so their '
+            'returns are no measure of scores, and nothing can be said.'
+        )
+    elif recorded <= random:
         outcome = 'The best recorded episodes are no better than random actions, so nothing can be said.'
     elif verdict.verdict == CANNOT_TELL:
         outcome = f'{found} There was no verdict that could be right or wrong.'

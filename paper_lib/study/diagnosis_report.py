@@ -48,7 +48,10 @@ def plain(diagnosis: Diagnosis) -> dict[str, Any]:
     fields = ('cover', 'verdict', 'rule', 'check')
     parts = {name: getattr(diagnosis, name) for name in fields}
     values = {name: dataclasses.asdict(part) if part else None for name, part in parts.items()}
+    if diagnosis.rule:
+        values['rule']['threshold'] = diagnosis.rule.shown_threshold
     values |= {'asked': diagnosis.asked, 'audit': diagnosis.findings, 'agents': diagnosis.agents}
+    values['left_out'] = diagnosis.own  # tasks
     values['remedies'] = [dataclasses.asdict(remedy) for remedy in diagnosis.remedies]
     if diagnosis.agents and len(diagnosis.known):
         values['beside_known_runs'] = table(diagnosis.known, diagnosis.agents).to_dict('records')

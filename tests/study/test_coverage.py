@@ -25,6 +25,12 @@ def test_counts_and_returns():
     assert sum(found.counts) == 3 and found.counts[0] == found.counts[-1] == 1
 
 
+@pytest.mark.parametrize('rewards', [[5e14], [1.0, 1.0 + 2e-15], [1e300, 1e300]])
+def test_returns_that_hardly_differ_are_counted(rewards):
+    found = line([0.0] * len(rewards), reward=rewards)
+    assert sum(found.counts) == len(rewards) and found.edges[0] <= found.returns[0] <= found.edges[-1]
+
+
 def test_a_distance_is_that_of_another_episode_in_steps():
     """Episodes that are 0.25 of a step apart; an episode that repeats another one has a distance of 0."""
     assert line([0, 0.25]).distance == pytest.approx(0.25, rel=1e-3)

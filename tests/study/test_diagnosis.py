@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -144,6 +145,8 @@ def test_a_verdict_is_checked_by_scores(verdict, scores, words):
     found = diagnosis.check(Verdict(verdict, 0, 2, ()), list(scores), 20, 100)
     assert words in found.outcome and found.degraded == sum(score < 84 for score in scores)
     assert 'nothing can be said' in diagnosis.check(Verdict(verdict, 0, 2, ()), list(scores), 100, 100).outcome
+    cut = diagnosis.check(Verdict(verdict, 0, 2, ()), list(scores), 20, 100, cut_at=50).outcome
+    assert 'cut after at most 50 steps' in cut and 'nothing can be said' in cut
 
 
 @pytest.fixture
@@ -202,6 +205,7 @@ def test_the_page_and_the_json_say_the_same(cover, undrawn):
     assert all(each['reason'] in body and each['remedy'] in body for each in values['remedies'])
     assert values['agents'][1]['round_trip_50'] is None and 'not finite' in body
     assert values['agents'][0]['run_id'] in body and values['cover']['counts'] == list(cover.counts)
+    assert re.search(f'known runs</td><td[^>]*>{values["rule"]["threshold"]:.3g}<', body)
 
 
 def test_without_an_environment_no_score_is_claimed(cover, undrawn):

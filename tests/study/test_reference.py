@@ -51,5 +51,5 @@ def test_scores_are_measured_once_for_what_is_seen_in_two_ways():
     chosen = ['point_mass_maze-proprio', 'point_mass_maze-vision', 'breakout-vision']
     rows = list(measure.random_scores(chosen, 2))
     assert [row['task'] for row in rows] == chosen and [row['episodes'] for row in rows] == [2, 2, 20]
-    assert rows[0]['mean'] == rows[1]['mean'] and 0 < float(rows[2]['mean']) < 2 and float(rows[2]['std']) > 0
+    assert rows[0]['mean'] == rows[1]['mean'] and 0 < rows[2]['mean'] < 2 and rows[2]['std'] > 0
     assert rows == list(measure.random_scores(chosen, 2))
