@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from test_agent import BOTH, MINATAR, PROPRIO, fresh, random_batch
 
-from paper_lib.agent import actor_critic, dists, dreamer, measures
+from paper_lib.agent import actor_critic, dists, dreamer, measures, plan2explore, world_model
 from paper_lib.agent.actor_critic import Behaviour, Objective, Trajectory
 from paper_lib.agent.measures import Samples, Shown
+from paper_lib.agent.plan2explore import Ensemble
 from paper_lib.agent.world_model import WorldModel
 
 pytestmark = pytest.mark.usefixtures('quick')
@@ -213,6 +214,100 @@ def test_watching_networks_learn_from_the_starts_and_the_noise_of_the_agents_upd
     for name in ('critics', 'ensemble'):
         moved = jax.tree.map(lambda a, b: bool((a != b).any()), watching.params[name], after.params[name])
         assert any(jax.tree.leaves(moved)), name
+
+
+def shaken(params):
+    """Weights of an agent whose heads, unlike those of a new one, do not all say 0."""
+    rng = np.random.default_rng(1)
+    return jax.tree.map(lambda x: x + 0.1 * rng.normal(size=x.shape).astype(np.float32), params)
+
+
+def compare(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+        assert np.std(value) > 0 or np.shape(value) == (), name
+
+
+def test_every_step_of_an_episode_is_measured_by_its_definition():
+    """The loss of Eq. 4 with the weights 0.5 and 0.1, the probe's mean squared error, the predicted reward."""
+    nets, key = PROPRIO, jax.random.key(2)
+    params, batch = shaken(fresh(nets)['params']), random_batch(nets)
+
+    @jax.jit
+    def by_hand(params):
+        wm = WorldModel(nets, params['wm'])
+        losses = world_model.losses(wm, batch, jax.random.uniform(key, (4, 6, nets.model.stoch)))
+        terms, feat = losses.terms, losses.state.feat
+        weights = {'dyn': 0.5, 'rep': 0.1, 'obs': 1, 'reward': 1, 'cont': 1}
+        assert terms.keys() == weights.keys()
+        rebuilt = nets.probe.apply(params['probe'], feat)
+        own = {f'wm_{name}': term for name, term in terms.items()}
+        own['wm_loss'] = sum(weights[name] * terms[name] for name in weights)
+        own['recon_loss'] = ((rebuilt - feat) ** 2).sum(-1) / nets.features
+        own['value'] = actor_critic.critic(nets, params['task']['critics']['task'], feat).mean()
+        return own, wm.reward(feat).mean()
+
+    assessed, reward = by_hand(params)
+    compare(jax.jit(functools.partial(dreamer.assess, nets))(params, batch, key), assessed)
+    compare(jax.jit(functools.partial(measures.foresee, nets))(params, batch, key), {'reward': reward})
+
+
+def test_the_first_half_of_a_window_warms_up_and_a_first_step_has_no_weight():
+    nets, key = PROPRIO, jax.random.key(2)
+    params = shaken(fresh(nets)['params'])
+    first, over = np.zeros((4, 6), bool), np.zeros((4, 6), bool)
+    first[0, 1] = first[1, 4] = over[2, -1] = True
+    batch = flags(random_batch(nets), is_first=first, is_terminal=over)
+    wm = WorldModel(nets, params['wm'])
+    recorded = jax.jit(lambda key: measures.look(wm, batch, key))(key)
+    uniform = jax.random.uniform(key, (4, 6, nets.model.stoch))
+    state, posterior = world_model.observe(wm, world_model.evidence(wm, batch, uniform))
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    close(recorded.kl, posterior.kl(wm.prior(state.deter))[:, 3:])
+    close(recorded.feat, state.feat[:, 3:])
+    close(recorded.action, batch['action'][:, 3:])
+    close(recorded.inside, [[1, 1, 1], [1, 0, 1], [1, 1, 1], [1, 1, 1]])
+    close(recorded.last.state.deter, state.deter[:, 5])
+    close(recorded.last.cont, [1, 1, 0, 1])
+    samples = measures.recorded_samples(wm, recorded)
+    close(samples.weight, [[1, 1], [0, 1], [1, 1], [1, 1]])  # the step before a first one has no action
+    close(samples.inputs[..., -2:], batch['action'][:, 3:5])
+
+
+def test_measures_are_taken_where_their_definitions_say():
+    nets, key = PROPRIO, jax.random.key(2)
+    params = jax.tree_util.tree_map_with_path(go_on, shaken(fresh(nets)['params'] | {'watch': watchers(nets).params}))
+    first = np.zeros((16, 6), bool)
+    first[3, 4] = True
+    batch, norm = flags(random_batch(nets, shape=(16, 6)), is_first=first), {'low': 0.0, 'high': 8.0}
+    found = jax.jit(functools.partial(measures.measure, nets))(params, norm, batch, key)
+
+    @jax.jit
+    def by_hand(params):
+        wm, (latent_key, imagine_key, _) = WorldModel(nets, params['wm']), jax.random.split(key, 3)
+        recorded = measures.look(wm, batch, latent_key)
+        trajectory, alive = measures.dream(wm, params['task']['actor'], recorded.last, imagine_key, 50)
+        kl = (recorded.kl * recorded.inside).sum() / recorded.inside.sum()
+        own, horizon = {'kl_recorded': kl}, nets.model.horizon
+        for steps in (15, 50):
+            last = [steps - 4, steps - 3, steps - 2, steps - 1, steps]
+            trips = jnp.stack([measures.round_trip(wm, trajectory.feat[step]) for step in last])
+            weight = jnp.stack([alive[step] for step in last])
+            own[f'round_trip_{steps}'] = (trips * weight).sum() / weight.sum() / kl
+        spread = measures.spread_of(nets, params['watch']['critics'], trajectory.feat[horizon])
+        own['edge_spread'] = (spread * alive[horizon]).sum() / alive[horizon].sum() / 8
+        near = jax.tree.map(lambda x: x[: horizon + 1], trajectory)
+        disagreement = plan2explore.disagreement(Ensemble(nets, params['watch']['ensemble']), near)
+        assert disagreement.shape == (horizon, 16)
+        inner = alive[1 : horizon + 1]
+        own['imagined_disagreement'] = (disagreement * inner).sum() / inner.sum()
+        objective = Objective(wm, {'task': functools.partial(actor_critic.task_reward, wm)}, {'task': 1.0})
+        outcome = actor_critic.judge(Behaviour(params['task'], {}, {'task': norm}), objective, near, recorded.last.cont)
+        own['imagined_return'] = outcome.returns['task'][0].sum() / 16
+        return own
+
+    compare({name: value for name, value in found.items() if not name.startswith('density')}, by_hand(params))
 
 
 @pytest.mark.parametrize('nets', [PROPRIO, MINATAR, BOTH], ids=['vectors', 'pictures', 'both'])

@@ -23,7 +23,7 @@ from paper_lib.data.lease import Busy
 from paper_lib.data.replay import Replay
 from paper_lib.data.store import Finished, Store
 from paper_lib.engine import jobs
-from paper_lib.run import cost, lanes, train, windows
+from paper_lib.run import checkpoints, cost, lanes, learner, loop, train, windows
 
 WEIGHTS = {'wm': {'encoder': {}, 'rssm': {}}, 'task': {'actor': {}}}  # of an agent without any
 FINAL = ('metrics.parquet', 'weights.npz', 'traces.npz', 'batches.bin', 'lengths.bin')
@@ -207,6 +207,25 @@ def test_measures_leave_the_agent_and_all_that_it_does_as_they_are(spec, store):
     assert np.isfinite(metrics.imagined_disagreement).all() and metrics.promise.notna().iloc[-1]
 
 
+def test_watching_networks_learn_once_in_so_many_updates_of_the_agent(store, tmp_path, monkeypatch):
+    """They have the batch and the key of the last update of the chunk in which it falls."""
+    assert learner.WATCH_EVERY == 8
+    monkeypatch.setattr(learner, 'WATCH_EVERY', 32)
+    program, updates, watched = lanes.program(group_networks(), 1), [], []
+    monkeypatch.setattr(program, 'chunk', Recorded(program.chunk, updates))
+    monkeypatch.setattr(program, 'watch', Recorded(program.watch, watched))
+    (tmp_path / smoke.ACTIVE.run_id).symlink_to(store.path(smoke.ACTIVE))
+    train.train([WATCHED], Store(tmp_path))
+    size, total = WATCHED.schedule.chunk_updates, WATCHED.schedule.updates
+    assert 1 < size < 32 and len(updates) == total // size
+    numbers = [int(number) for *_, number in watched]
+    assert numbers == [-(-32 * count // size) * size - 1 for count in range(1, total // 32 + 1)]
+    for _, batch, keys, number in watched:
+        batches, _, keys_of_chunk, first = updates[number // size]
+        assert first + size - 1 == number and np.array_equal(keys, keys_of_chunk)
+        jax.tree.map(np.testing.assert_array_equal, batch, {name: array[:, -1] for name, array in batches.items()})
+
+
 WATCHED = dataclasses.replace(smoke.PASSIVE, measures=1)
 ASKS = dataclasses.replace(WATCHED, interact_every=2000, interact_steps=400, interact_by='density_ess',
                            interact_below=1e6)  # fmt: skip
@@ -353,6 +372,9 @@ def test_runs_of_different_programs_are_not_grouped(tmp_path):
         with pytest.raises(UserError, match='cannot share a program'):
             train.train([smoke.ACTIVE, other], Store(tmp_path))
     assert smoke.PASSIVE.signature != smoke.TANDEM.signature  # all of a replay against as much as there was
+    exact = [dataclasses.replace(smoke.CONTROL, init_seed=seed) for seed in (1, 2)]
+    with pytest.raises(UserError, match=r'to the bit \(alpha=0\) must be trained alone'):
+        train.train(exact, Store(tmp_path))
 
 
 def test_what_must_have_its_sources_bits_is_trained_alone_as_that_was(store, tmp_path):
@@ -422,6 +444,31 @@ def test_nothing_is_compiled_twice_in_a_process(store, tmp_path):
         assert not compiled
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.parametrize(('cost', 'times'), [
+    (0, [60, 120, 180, 240, 300]),
+    (3, [60, 123, 186, 249, 312]),
+    (6, [60, 186, 312]),  # saving takes a twentieth of the time at most
+])  # fmt: skip
+def test_checkpoints_are_saved_every_minute_or_less_often_and_at_the_end(cost, times, monkeypatch):
+    now, saved = [0.0], []
+
+    def save(clock, arrays, meta, rows, updates):
+        saved.append(now[0])
+        now[0] += cost
+
+    schedule = types.SimpleNamespace(steps=300, updates_at=lambda clock: 0)
+    empty = {'learner': types.SimpleNamespace(state={}), 'collector': None, 'added': 0, 'diverged': {}}
+    training = types.SimpleNamespace(schedule=schedule, own_rows=lambda clock: 0, **empty)
+    recorder = types.SimpleNamespace(evaluated=None, updates=[])
+    monkeypatch.setattr(checkpoints.time, 'monotonic', lambda: now[0])
+    lane = types.SimpleNamespace(run=types.SimpleNamespace(save=save))
+    keep = checkpoints.Checkpoints([lane], {}, training, recorder, every=60)
+    for clock in range(1, 301):  # a chunk takes a second
+        now[0] += 1
+        keep(loop.Advanced(clock))
+    assert saved == times
 
 
 CACHED = """
@@ -523,10 +570,10 @@ train([getattr(smoke, name)], Store(root), checkpoint_seconds=0)
 """
 
 
-def child(root, name, cache, moment, count, after):
+def child(root, name, moment, count, after):
     """Exit code of a process that trains the run and dies at the moment, or 0 if the run ended before."""
     code = CHILD.format(tests=str(pathlib.Path(__file__).parent))
-    settings = {'JAX_COMPILATION_CACHE_DIR': str(cache), 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}
+    settings = {'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}  # the second child compiles nothing
     args = [str(root), name, *MOMENTS[moment][:2], str(count), str(after)]
     return subprocess.run([sys.executable, '-c', code, *args], env=os.environ | settings, check=False).returncode
 
@@ -551,7 +598,7 @@ def test_killed_at_random_moments_and_resumed(name, kills, store, tmp_path):
                 (roots[-1] / spec.source.run_id).symlink_to(store.path(spec.source))
         moment = moments[done % len(moments)] if kills > len(moments) else rng.choice(moments)
         count, after = rng.randint(1, MOMENTS[moment][2]), rng.random() < 0.5
-        code = child(roots[-1], name, tmp_path / 'cache', moment, count, after)
+        code = child(roots[-1], name, moment, count, after)
         assert code in (0, -signal.SIGKILL)
         done += code != 0
         if Store(roots[-1]).status(spec) == 'done':
