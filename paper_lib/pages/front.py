@@ -34,23 +34,25 @@ QUESTION = """<b>Active</b> learns a task with a world model from data that it c
     acts learn as well from Active's finished recording (<b>Passive</b>) or from its batches in the same order
     (<b>Tandem</b>)? The paper says no."""
 CAUTION = """There is one row for each claim: its primary row. {results} say what it compares, and have all other rows.
-    A pair is an Active agent and the agents that learn from its data. The estimate is the mean over tasks of the mean
-    difference within pairs. (For C10 it is the smallest distance of a curve of scores from Active's; for C12 it is a
-    rank correlation; for P2 and P3 it is a share of steps that should be above 0.5; their rows were defined after three
-    pairs, when only the steps of the first pair had been looked at. They could hardly fail, since by definition few
-    steps of any agent are unusual.) P9 follows from C1 where Passive is level with Active at first. Value errors are in
-    units of Active's mean discounted return, reward errors in units of its mean reward of a step, and world-model
-    losses are compared by the log of their ratio. A claim is supported only if the whole interval lies inside the range
-    that the claim names, and contradicted only if it lies wholly outside; in both cases p, adjusted for all claims,
-    must be below 0.05 (C10 is exact and has no p). {equal} ask for a mean within {margin} of zero. The interval is
-    that of a sign-flip test. Undecided is no evidence against a claim, and a row of fewer pairs than are planned is an
-    interim result. P5 is an experiment that the paper leaves for future work; the claim is ours. {glossary} explains
-    the words."""
+    Where a claim says offline agents, this row compares Passive with Active. A pair is an Active agent and the agents
+    that learn from its data. The estimate is the mean over tasks of the mean difference within pairs. (For C10 it is
+    the smallest distance of a curve of scores from Active's; for C12 it is a rank correlation; for P2 and P3 it is a
+    share of steps that should be above 0.5; their rows were defined after three pairs, when only the steps of the first
+    pair had been looked at. They could hardly fail, since by definition few steps of any agent are unusual.) P9 follows
+    from C1 where Passive is level with Active at first. Value errors are in units of Active's mean discounted return,
+    reward errors in units of its mean reward of a step, and world-model losses are compared by the log of their ratio.
+    A claim is supported only if the whole interval lies inside the range that the claim names, and contradicted only if
+    it lies wholly outside; in both cases p, adjusted for all claims, must be below 0.05 (C10 is exact and has no p).
+    {equal} ask for a mean within {margin} of zero, which is what their p tests, so a better agent counts as different
+    too. The interval is that of a sign-flip test. Undecided is no evidence against a claim, and a row of fewer pairs
+    than are planned is an interim result. P5 is an experiment that the paper leaves for future work; the claim is ours.
+    {glossary} explains the words."""
 COMMANDS = """# Install what is needed (1.6 GB), and draw these figures; {trains}.
 make figures{scale}
 export PATH=$PWD/.venv/bin:$PATH
 
-# Train one run of the study, after the run that it learns from; --dry-run tells the hours in advance.
+# Train one run of the study, after the run that it learns from (ten minutes each; --dry-run tells it in advance).
+# It then replaces the archived run when you draw; keep that: cp -r figures mine; export PAPER_LIB_FIGURES=$PWD/mine
 paper-lib train --task cheetah_run-proprio --agent passive --chapter study --seed 10
 
 # Your environment: Active, then Passive, on most tasks of Gymnasium.
@@ -65,8 +67,10 @@ paper-lib diagnose mine.npz"""
 OWN_DATA = """A recording is an <code>.npz</code> file of our arrays, of OGBench or of D4RL, a folder of ExORL
     or V-D4RL, or a dataset of Minari. {data} shows the formats by example, and {diagnose} says how a diagnosis
     comes about."""
-NUMBERING = """The numbers are those of the preprint, and in brackets those of the published version where they differ.
-    A figure is partial if some of the runs that it is about have not been trained yet."""
+NUMBERING = """Figures have the numbers of the preprint; the number of the published version is in brackets where it
+    differs. A figure is partial if some of the runs that it is about have not been trained yet, and complete otherwise;
+    its tasks may be others than the paper's."""
+CARE = """<b>Read with care</b> what these rows rest on: <a href="{readme}.html#the-result">README</a> names it."""
 
 
 def write(scale: str) -> Path:
@@ -96,9 +100,11 @@ def render(folder: Path, scale: str) -> str:
         f'<p><b>{html.escape(came_out.answer)}</b> {html.escape(came_out.effect)}</p>',
         f'<p class="missing">{html.escape(known.warning)}</p>' if known.warning else '',
         _figure(folder, 'figure_1'),
+        f'<p>{html.escape(came_out.context)}</p>' if came_out.context else '',
         _clickable(scale),
         layout.heading(2, 'The claims, and what came out here'),
         outcomes.as_html(primary, compared=False),
+        f'<p class="small">{CARE.format(readme=layout.document("README"))}</p>',
         f'<details class="small"><summary>How to read this table</summary><p>{caution}</p></details>',
         layout.heading(2, 'Figures'),
         f'<p class="small">{unwrapped(NUMBERING)}</p>',

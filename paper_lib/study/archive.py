@@ -99,8 +99,8 @@ def add(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str = 'toy_
 
     Two kinds of runs are dropped: those that `specs` plans with other values now (same task, agent and pair seed, but
     another id), and those whose source was trained again and recorded other data. What was computed across runs goes
-    with any run that is dropped or that recorded other data; `put_across` adds it. All other rows stay. Equal rows give
-    equal bytes. Raises RunError as `load`, and where the disk refuses.
+    with any run that is dropped or that was trained again to other metrics; `put_across` adds it. All other rows stay.
+    Equal rows give equal bytes. Raises RunError as `load`, and where the disk refuses.
     """
     done = [spec for spec in specs if store.status(spec) == 'done']
     done_ids = [spec.run_id for spec in done]
@@ -108,8 +108,9 @@ def add(specs: Sequence[RunSpec], store: Any, folder: Path, chapter: str = 'toy_
     changed = {}
     with alone(folder):
         tables = read(folder, chapter)
-        again = {spec.run_id for spec in done if not spec.source and _differs(spec, store, tables['metrics'], chapter)}
-        orphans = _followers(again, tables['runs']) - set(done_ids)
+        again = {spec.run_id for spec in done if _differs(spec, store, tables['metrics'], chapter)}
+        sources = {spec.run_id for spec in done if not spec.source}
+        orphans = _followers(again & sources, tables['runs']) - set(done_ids)
         for name in CHAPTERS[chapter].tables:
             old = tables[name]
             outdated = _outdated(old, specs) | old.run_id.isin(orphans)

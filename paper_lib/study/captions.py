@@ -253,14 +253,13 @@ def _cannot_decide(entry: Entry, frames: Frames, obstacles: Mapping[str, str]) -
     """Which claims about agents of the entry stay undecided when the missing runs are trained, and why."""
     if entry.chapter != 'study' or not (frames.missing or frames.optional_missing):
         return ''
-    parts = []
+    claims_of: dict[str, list[str]] = {}  # obstacle -> claims
     for claim in claims.every_claim():
         compared = set(claim.rows[0].agents) - {'active'}
         if obstacles.get(claim.id) and compared & set(entry.subject):
-            parts.append(f'{claim.id} ({claim.text.rstrip(".")}): {obstacles[claim.id]}')
-    if not parts:
-        return ''
-    return f'At this scale, no further run of the agents that a claim compares can decide {"; ".join(parts)}.'
+            claims_of.setdefault(obstacles[claim.id], []).append(f'{claim.id} ({claim.text.rstrip(".")})')
+    parts = [f'{listed(names)}: {obstacle}' for obstacle, names in claims_of.items()]
+    return f'Further runs at this scale cannot decide {"; ".join(parts)}.' if parts else ''
 
 
 def training(notebook: str, scale: str, train: str) -> str:

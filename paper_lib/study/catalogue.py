@@ -282,9 +282,9 @@ ROWS = (
         data, (d, hatched) agents on data of pure exploration, and (e) agents that add data of their own. 1 is
         {active.label} of the same pair (dashed). The distance from it is in units of what {active.label} gains over
         random actions, as in the claims. Bar: mean over tasks. Black line: its 95 % interval, by the sign-flip test of
-        the claims (fewer than {fewest} pairs have none). White marks: mean of each task. Dotted: {passive.label} in
-        those of the bar's pairs in which it has run. Outlined: too few pairs for a test. Tasks on which {active.label}
-        is no better than random are left out.""",
+        the claims. Outlined, without a line: fewer than {fewest} pairs, too few for a test. White marks: mean of each
+        task. Dotted: {passive.label} in the same pairs as the bar, where it has run. Tasks on which {active.label} is
+        no better than random are left out.""",
         tested=True,
     ),
     Entry(
@@ -742,12 +742,11 @@ ROWS = (
         text="""Measures that take no step in an environment and, last, the OOD ratio of the paper, which takes
         episodes. How well do they tell, within a task, (a) agents whose gain over random actions is below
         {offline.LEAST_GAIN:g} of that of the {active.label} agent of their pair, and (b) agents whose OOD ratio is
-        above the paper's threshold? AUROC: take one run of either kind at the same moment. It is the share of such
-        couples in which the degraded agent (b: the one with the higher OOD ratio) has the higher measure (in rows
-        marked 'less': the lower one). docs/protocol_measures.md defines every measure. Returns in other models need
-        final weights of a pair and are known of Active, Passive and Tandem at the end. Line: chance
-        ({offline.CHANCE:g}). Dotted: what the protocol asks for ({offline.GOOD:g}). Bars: 95 % bootstrap interval over
-        pairs. {further}""",
+        above the paper's threshold? AUROC: take one run of each kind at the same moment of training. It is the share of
+        such couples in which the degraded one (b: the one above the threshold) has the higher value (in rows marked
+        'less': the lower one). docs/protocol_measures.md defines every measure. Returns in other models need final
+        weights of a pair and are known of Active, Passive and Tandem at the end. Line: chance ({offline.CHANCE:g}).
+        Dotted: what the protocol asks for ({offline.GOOD:g}). Bars: 95 % bootstrap interval over pairs. {further}""",
         tasks=scales.TESTED,
     ),
     Entry(
@@ -758,15 +757,15 @@ ROWS = (
         _of_frames(offline.in_words),
         title='Offline measures in numbers',
         text="""The AUROC of the figure above for both targets (degraded: its panel a; outside: b) at the end of
-        training, with its 95 % interval and the lowest one of a task; over all moments; of the offline agents
-        alone; of the later agents alone (all but {active.label}, {passive.label} and {tandem.label}), which were
-        trained after the measures had been looked at. Returns in other models are known of these three alone, and only
-        at the end. pairs, tasks: those in which the measure is known. {further}
-        unseen: of the degraded agents of all tasks whose OOD ratio is {offline.THRESHOLD:g} or less, so that the
-        adaptive schedule does not see them. rank correlation: Spearman's, within tasks, of the measure with the gain;
-        the effective share and the return in other models, of which degraded agents should have less, are turned round.
-        other task: the threshold that is best on all other tasks, applied to the task left out; its balanced accuracy.
-        verdict: a measure works if its AUROC is at least {offline.GOOD:g} on every task and its interval lies above
+        training, with its 95 % interval and the lowest one of a task; over all moments, with its interval; of the
+        offline agents alone; of the later agents alone (all but {active.label}, {passive.label} and {tandem.label}),
+        which were trained after the measures had been looked at. Returns in other models are known of these three
+        alone, and only at the end. pairs, tasks: those in which the measure is known. {further} unseen: of the degraded
+        agents of all tasks whose OOD ratio is {offline.THRESHOLD:g} or less, so that the adaptive schedule does not see
+        them. rank correlation: Spearman's, within tasks, of the measure with the gain; the effective share and the
+        return in other models, of which degraded agents should have less, have their sign reversed. other task: the
+        threshold that is best on all other tasks, applied to the task left out; its balanced accuracy. verdict: a
+        measure works if its AUROC is at least {offline.GOOD:g} on every task and its interval lies above
         {offline.CHANCE:g}, and fails otherwise. With fewer than {fewest_measured} pairs on each of two tasks there is
         no verdict.""",
         tasks=scales.TESTED,
@@ -796,9 +795,10 @@ ROWS = (
         price.table,
         title='What data of its own cost an offline agent, in numbers',
         text="""The means of the figure above. pairs: how many of an agent have run; they may differ. score: normalised
-        final score. collections: how often the agent added data. at most: how often its schedule allows it to. own
-        steps: environment steps that it added. all steps: these and those of the evaluation episodes that its schedule
-        needs. The percentages are of the environment steps in its recording. {in_units}""",
+        final score. active: that of {active.label} in the same pairs. collections: how often the agent added data. at
+        most: how often its schedule allows it to. own steps: environment steps that it added. all steps: these and
+        those of the evaluation episodes that its schedule needs. The percentages are of the environment steps in its
+        recording. {in_units}""",
         tasks=scales.MAIN,
         about=(price.AGENT,),
     ),
@@ -847,15 +847,15 @@ NOTEBOOKS: dict[str, Notebook] = {
     '5_ablations': Notebook(('C8', 'P5'), 'Claims tested: whether the threshold matters, and acting to the end'),
     '6_offline_measure': Notebook(),
 }
-CLAIMS_TEXT = """Each row compares runs of the same task and pair seed. A final value is the mean over the last
-    {share} of the evaluations. estimate: mean over tasks of the mean over pairs, with its 95 % interval, which holds
-    all means that the sign-flip test of the pairs does not reject (with so few pairs that it rejects none, there is
-    no interval). p: the two-sided p-value of this test. adjusted p: the same after Holm's correction over the primary
-    rows of all claims; in the maze all rows are secondary. verdict: supported if the interval lies inside the range
-    that the claim names (about equal: within {margin} of a normalised score), contradicted if it lies outside, and
-    undecided otherwise; a primary row also needs an adjusted p below 0.05. Without pair {known_pair}: what this pair
-    shows was known when it was decided which claims get further pairs. The CSV has the interval as low and high, and
-    besides iqm, the interquartile mean of all pairs with its bootstrap interval. {in_units}"""
+CLAIMS_TEXT = """Each row compares runs of the same task and pair seed. A final value is the mean over the last {share}
+    of the evaluations. estimate: mean over tasks of the mean over pairs, with its 95 % interval, which holds all means
+    that the sign-flip test of the pairs does not reject (with so few pairs that it rejects none, there is no interval).
+    p: the two-sided p-value of this test. adjusted p: the same after Holm's correction over the primary rows of all
+    claims; in the maze all rows are secondary. verdict: supported if the interval lies inside the range that the claim
+    names (about equal: within {margin} of a normalised score), contradicted if it lies outside, and undecided
+    otherwise; a primary row also needs an adjusted p below 0.05. A row without pair {known_pair} leaves out the pair
+    whose result was known when it was decided which claims get further pairs. The CSV has the interval as low and high,
+    and besides iqm, the interquartile mean of all pairs with its bootstrap interval. {in_units}"""
 
 
 def shown(notebook: str) -> list[Entry]:

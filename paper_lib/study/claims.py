@@ -43,7 +43,7 @@ from paper_lib.study.comparisons import (
     smallest_distance,
     solved_early,
     split_by_task,
-    takes,
+    taken,
     units,
 )
 from paper_lib.study.names import listed
@@ -183,9 +183,7 @@ def _of_pairs_that_it_takes(row: Row) -> Row:
 
     def values(runs):
         of_all_pairs = row.values(runs)
-        index = of_all_pairs.index
-        is_taken = takes(row.agents, index.get_level_values('task'), index.get_level_values('pair_seed'))
-        return of_all_pairs[is_taken]
+        return of_all_pairs[taken(row.agents, of_all_pairs.index.to_frame())]
 
     return row._replace(values=values)
 

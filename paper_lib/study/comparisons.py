@@ -40,13 +40,16 @@ class Runs(typing.NamedTuple):
     traces: pd.DataFrame  # one row per step of the final episodes
 
 
-def takes(names: typing.Collection[str], task: typing.Any, pair_seed: typing.Any) -> typing.Any:
-    """Whether a comparison of these agents takes a pair; see LATER_PAIRS.
+def takes(names: typing.Collection[str], task: str, pair_seed: int) -> bool:
+    """Whether a comparison of these agents takes a pair; see LATER_PAIRS."""
+    is_later = task in MAIN and pair_seed in LATER_PAIRS
+    return not is_later or _has_others(frozenset(names))
 
-    `task` and `pair_seed` are those of one pair, or arrays with those of several.
-    """
-    is_later = np.isin(np.asarray(task, object), MAIN) & np.isin(pair_seed, LATER_PAIRS)
-    return ~is_later | _has_others(frozenset(names))
+
+def taken(names: typing.Collection[str], rows: pd.DataFrame) -> np.ndarray:
+    """Whether a comparison of these agents takes the pair of each row, (rows,). Columns: PAIR."""
+    pairs = zip(rows.task, rows.pair_seed, strict=True)
+    return np.array([takes(names, task, pair_seed) for task, pair_seed in pairs], bool)
 
 
 @functools.cache
@@ -59,9 +62,8 @@ def pairs_with(names: typing.Collection[str], specs: typing.Iterable[RunSpec]) -
     """The number of pairs that a comparison of these agents takes, and in which all of them are among `specs`."""
     found = collections.defaultdict(set)
     for spec in specs:
-        if takes(names, spec.task, spec.pair_seed):
-            found[spec.task, spec.pair_seed].add(spec.agent)
-    return sum(agents_of >= set(names) for agents_of in found.values())
+        found[spec.task, spec.pair_seed].add(spec.agent)
+    return sum(agents_of >= set(names) and takes(names, *pair) for pair, agents_of in found.items())
 
 
 def units(finals: pd.DataFrame, column: str) -> pd.Series:
@@ -69,8 +71,8 @@ def units(finals: pd.DataFrame, column: str) -> pd.Series:
 
     On a task that has later pairs alone, it is that of these.
     """
-    taken = finals[takes(agents.group('compared'), finals.task, finals.pair_seed)]
-    return stats.of_active(taken, column).combine_first(stats.of_active(finals, column))
+    earlier = finals[taken(agents.group('compared'), finals)]
+    return stats.of_active(earlier, column).combine_first(stats.of_active(finals, column))
 
 
 def score_units(finals: pd.DataFrame, random: typing.Callable[[str], float]) -> dict[str, float]:
@@ -122,7 +124,12 @@ class Row(typing.NamedTuple):
 
 # How a row of a comparison is worded: columns that are no quantity, and tables of `Runs`.
 WORDS = {'added': 'environment steps added, percent', 'reward_error': 'predicted - collected reward of a step'}
-WHEN = {'normalised': 'final', 'areas': 'area under the curve of', 'early': 'first half of training:'}
+WHEN = {
+    'finals': 'final',
+    'normalised': 'final',
+    'areas': 'area under the curve of',
+    'early': 'first half of training:',
+}
 
 
 def compared(
@@ -136,10 +143,10 @@ def compared(
     """
     is_loss = column == 'wm_loss'
     compare = stats.log_ratio if is_loss else stats.difference
+    table = 'finals' if column in ('wm_loss', 'added') else table
 
     def values(runs):
-        rows = runs.finals if column in ('wm_loss', 'added') else getattr(runs, table)
-        pairs = stats.pairs(rows, agent, baseline, column)
+        pairs = stats.pairs(getattr(runs, table), agent, baseline, column)
         if column == 'reward_error' and pairs.isna().all(axis=None):
             pairs = pairs[:0]  # the runs did not record it
         return pd.Series(compare(pairs), pairs.index, dtype=float)
@@ -175,7 +182,7 @@ def best_weight(kind: str) -> Row:
         return best_inside(by_weight(runs.normalised, weights))
 
     def best(runs):
-        means = by_weight(runs.normalised, weights).groupby('task').mean()
+        means = by_weight(runs.normalised, weights).groupby('task').mean().dropna(how='all')
         best_weights = [f'{weight:g} in {task}' for task, weight in means.idxmax(axis=1).items()]
         return '; best: ' + (', '.join(best_weights) or 'none yet')
 
@@ -252,13 +259,14 @@ def smallest_distance() -> Row:
     distances = {name: distance(name, None).values for name in names}
 
     def values(runs):
-        gaps = pd.DataFrame({name: function(runs) for name, function in distances.items()})
+        found = {name: function(runs) for name, function in distances.items()}
+        gaps = pd.DataFrame(found)
+        has_run = pd.DataFrame({name: gaps.index.isin(own.index) for name, own in found.items()}, gaps.index)
         is_equal = gaps.columns.isin(equal_names)
-        equal, others = gaps.loc[:, is_equal], gaps.loc[:, ~is_equal]
-        is_complete = equal.notna().all(axis=1) & others.notna().any(axis=1)
-        equal, others = equal[is_complete], others[is_complete]
-        has_left = (equal != 0).any(axis=1)
-        return others.min(axis=1).where(~has_left, -1.0)
+        is_complete = has_run.loc[:, is_equal].all(axis=1) & has_run.loc[:, ~is_equal].any(axis=1)
+        is_finite = (gaps.notna() | ~has_run).all(axis=1)  # no value of an agent that has run is dropped
+        has_left = (gaps.loc[:, is_equal] != 0).any(axis=1)
+        return gaps.loc[:, ~is_equal].min(axis=1).where(~has_left, -1.0).where(is_finite)[is_complete]
 
     text = 'smallest distance of normalised score over training from Active, of all alphas above 0; -1: alpha 0 differs'
     return Row(text, (*names, 'active'), values, exact=APART)

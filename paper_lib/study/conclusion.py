@@ -40,27 +40,27 @@ ANSWERS = {
 
 
 class Conclusion(NamedTuple):
-    """What came out: the answer in a sentence, how far Passive is from Active, and points on how far this goes."""
+    """What came out, in sentences."""
 
     answer: str
-    effect: str = ''
-    points: tuple[str, ...] = ()
+    effect: str = ''  # how far Passive is from Active
+    context: str = ''  # where Tandem ends, and how small the study is
+    points: tuple[str, ...] = ()  # on how far this goes
 
 
 def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     """What came out at a scale. `primary` is the table of the primary rows of all claims.
 
     Where other tasks than the main ones have pairs, the main ones are told alone too. The points: in how many pairs
-    Passive is behind; where Tandem ends; each task alone, and the whole of training; how many pairs of what size are
-    finished, and how well Active learned; what the maze shows; the verdicts on the claims; and the experiment that the
-    paper leaves for future work.
+    Passive is behind; each task alone, and the whole of training; how many pairs are finished, and how well Active
+    learned; what the maze shows; the verdicts on the claims; and the experiment that the paper leaves for future work.
     """
     (effect,) = primary[primary.id == 'C1'].to_dict('records')
     if not effect['pairs']:
         return Conclusion('No pair of Passive and Active has run yet at this scale.')
     values = finals(scale)
     counts = progress(values, scale)
-    rows = verdicts.table('study', scales.get(scale), ('C1', 'P9'))
+    rows = verdicts.table('study', scales.get(scale), ('C1', 'P9', FUTURE_WORK))
     secondary = rows[(rows.row == claims.SECONDARY) & (rows.pairs > 0)]
     names = list(dict.fromkeys(values.task))
     of_tasks = {}
@@ -69,21 +69,21 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
     scored = [task for task, rows in of_tasks.items() if rows.loc['C1'].pairs] or names
     points = [
         _signs(values),
-        _tandem(secondary),
-        f'{_by_task(of_tasks)} {_throughout(secondary)}'.strip(),
-        f'{_state(counts, scale)} {_level(values)}'.strip(),
+        f'{_by_task(of_tasks, values)} {_throughout(secondary)}'.strip(),
+        f'{_state(counts)} {_level(values)}'.strip(),
         maze(scale, has_units=False),
         _verdicts(primary, any(pairs.finished < pairs.planned for pairs in counts)),
-        _stopped(primary, of_tasks),
+        _stopped(primary, secondary, of_tasks),
     ]
     on_main = _of(secondary, 'C1', 'passive', part=claims.ON_MAIN).to_dict('records')
+    context = f'{_tandem(secondary, "secondary too" if on_main else ASIDE)} {_size(counts, scale)}'.strip()
     where = _where(scored)
     answers = [ANSWERS[effect['verdict']].format(where=f'{where}{_with_few_pairs(values, scored, counts)}')]
     effects = [_effect(effect, f' on {where} of equal weight' if on_main else '')]
     for row in on_main:
         answers.append(ANSWERS[row['verdict']].format(where=f'{claims.ON_MAIN} alone'))
         effects.append(f'In {_pairs(row)} on {claims.ON_MAIN} it ends {_distance(row)} Active ({_test(row)}).')
-    return Conclusion(' '.join(answers), ' '.join(effects), tuple(filter(None, points)))
+    return Conclusion(' '.join(answers), ' '.join(effects), context, tuple(filter(None, points)))
 
 
 def without_acting(table: pd.DataFrame) -> list[str]:
@@ -126,9 +126,9 @@ def _beyond(row: pd.Series, rival: pd.Series) -> str:
     """What a measure says of other runs than those that it is judged by, beside the OOD ratio; '' without such runs."""
     first = listed([agents.get(name).label for name in offline.SEEN])
     columns = {
-        'later agents': f'on the agents other than {first}, on whose runs the measures were first looked at',
+        'later agents': f'on the agents that were trained after the measures had been looked at (all but {first})',
         'further tasks': f'on further tasks, which do not count before they have {word(offline.FEWEST_PAIRS)} pairs',
-        'unseen': f'if only those degraded agents count that have an OOD ratio of {offline.THRESHOLD:g} or less',
+        'unseen': f'if only those degraded agents count that the OOD ratio misses ({offline.THRESHOLD:g} or less)',
     }
     parts = []
     for column, where in columns.items():
@@ -214,8 +214,8 @@ def progress(values: pd.DataFrame, scale: str) -> list[Pairs]:
     return [Pairs(tuple(names), planned, finished) for (planned, finished), names in found.items()]
 
 
-def _state(counts: list[Pairs], scale: str) -> str:
-    """How many of the planned pairs are finished, on which tasks, and how long a run is; '' if none is planned."""
+def _state(counts: list[Pairs]) -> str:
+    """How many of the planned pairs are finished, on which tasks; '' if none is planned."""
     if not counts:
         return ''
     is_interim = any(pairs.finished < pairs.planned for pairs in counts)
@@ -224,11 +224,21 @@ def _state(counts: list[Pairs], scale: str) -> str:
         each = 'each of ' if len(pairs.tasks) > 1 else ''
         planned = ' planned pairs' if not parts else ''
         parts.append(f'{word(pairs.finished)} of {word(pairs.planned)}{planned} on {each}{_where(pairs.tasks)}')
-    steps = scales.get(scale).values(counts[0].tasks[0], 'active', 'study').get('budget', RunSpec.budget)
-    is_smaller = steps < RunSpec.budget
-    paper = f' (the paper: {len(PAPER_TASKS)} tasks, larger models, 1M steps)' if is_smaller else ''
     start = 'This is an interim result: finished' if is_interim else 'Finished'
-    return f'{start} are {listed(parts)}, with {steps:,} environment steps a run{paper}.'
+    return f'{start} are {listed(parts)}.'
+
+
+def _size(counts: list[Pairs], scale: str) -> str:
+    """How much smaller the study is than the paper's; '' if its runs are as long."""
+    if not counts:
+        return ''
+    steps = scales.get(scale).values(counts[0].tasks[0], 'active', 'study').get('budget', RunSpec.budget)
+    if steps >= RunSpec.budget:
+        return ''
+    return (
+        f'Runs have {steps:,} environment steps (the paper: 1M, on {len(PAPER_TASKS)} tasks) and smaller models, which '
+        'may explain a difference.'
+    )
 
 
 def _where(names: Collection[str]) -> str:
@@ -300,14 +310,16 @@ def of_trigger(table: pd.DataFrame) -> str:
         if not own.pairs:
             continue
         compared = of_agent[(of_agent.pairs == own.pairs) & (of_agent.index != trigger)]
-        others = [f'{name}: {row.score:.2f}' for name, row in compared.iterrows()]
+        others = [f'{agents.get("active").label}: {own.active:.2f}']
+        others += [f'{name}: {row.score:.2f}' for name, row in compared.iterrows()]
+        means = 'means of ' if own.pairs > 1 else ''
         parts.append(
-            f'On {tasks.get(task).short} it ends at {own.score:.2f}, and added data at {own.collections:.3g} of '
-            f'{own["at most"]:.0f} times ({_pairs(own)}; {", ".join(others)}).'
+            f'On {tasks.get(task).short} it ends at {own.score:.2f}, and adds data at {own.collections:.2g} of '
+            f'{own["at most"]:.0f} chances ({means}{_pairs(own)}; {", ".join(others)}).'
         )
     if not parts:
         return ''
-    rule = f'{trigger} adds data where the measure tells it to (1: mean of Active, in the units of the claims).'
+    rule = f'{trigger} adds data where the measure tells it to (1: mean of Active, as in the claims).'
     return f'{rule} {" ".join(parts)}'
 
 
@@ -380,7 +392,7 @@ def _verdicts(primary: pd.DataFrame, is_interim: bool) -> str:
     return f'{"So far, of" if is_interim else "Of"} {len(primary)} claims, {listed(parts)}.'
 
 
-def _stopped(primary: pd.DataFrame, of_tasks: dict[str, pd.DataFrame]) -> str:
+def _stopped(primary: pd.DataFrame, secondary: pd.DataFrame, of_tasks: dict[str, pd.DataFrame]) -> str:
     """What came out of the experiment that the paper leaves for future work; '' without runs."""
     (row,) = primary[primary.id == FUTURE_WORK].to_dict('records')
     if not row['pairs']:
@@ -390,7 +402,12 @@ def _stopped(primary: pd.DataFrame, of_tasks: dict[str, pd.DataFrame]) -> str:
     pairs = f'{verdicts.of_planned(row)} planned pairs' if is_part else _pairs(row)
     found = {task: rows.loc[FUTURE_WORK] for task, rows in of_tasks.items() if rows.loc[FUTURE_WORK].pairs}
     each = listed([_on(task, own) for task, own in found.items()]) if len(found) > 1 else ''
-    numbers = '; '.join(filter(None, [verdicts.estimate(row), each]))
+    parts = secondary[(secondary.id == FUTURE_WORK) & (secondary.part == f'without pair {claims.KNOWN_PAIR}')]
+    without = [
+        f'{number(estimate)} without pair {claims.KNOWN_PAIR}, which was known when the others were planned'
+        for estimate in parts.estimate
+    ]
+    numbers = '; '.join(filter(None, [verdicts.estimate(row), each, *without]))
     return f'What the paper leaves for future work: {row["id"]} ({words}) is {row["verdict"]} by {pairs}: {numbers}.'
 
 
@@ -400,8 +417,8 @@ def _on(task: str, row: pd.Series) -> str:
     return f'{number(row["estimate"])} on {tasks.get(task).short} ({test})'
 
 
-def _by_task(of_tasks: dict[str, pd.DataFrame]) -> str:
-    """The primary rows of C1 and C2 on each task alone, and how much C1 rests on one of them.
+def _by_task(of_tasks: dict[str, pd.DataFrame], values: pd.DataFrame) -> str:
+    """The primary rows of C1 and C2 on each task alone, and how much C1 rests on one of them. `values` are `finals`.
 
     It is '' where fewer than two tasks have a normalised score.
     """
@@ -416,9 +433,20 @@ def _by_task(of_tasks: dict[str, pd.DataFrame]) -> str:
     if others:
         left_out = f' No score counts on {listed(others)}, where Active ends no better than random actions.'
     return (
-        f'Task by task the difference is {listed(differences)}, and the world-model loss is {listed(ratios)} times '
-        f'that of Active.{left_out}{without_one}'
+        f'Task by task, Passive less Active is {listed(differences)}.{left_out}{_ahead(values, scored)}{without_one} '
+        f'Its world-model loss is, in this order of tasks, {listed(ratios)} times that of Active.'
     )
+
+
+def _ahead(values: pd.DataFrame, names: Collection[str]) -> str:
+    """On which of these tasks Passive ends above Active in every pair; '' if on none. Few pairs do not count."""
+    found = []
+    for task in names:
+        wide = values[values.task == task].pivot(index='pair_seed', columns='agent', values='score')
+        wide = wide.dropna(subset=['passive', 'active'])
+        if len(wide) >= comparisons.LISTED and (wide.passive > wide.active).all():
+            found.append(tasks.get(task).short)
+    return f' On {listed(found)} Passive ends above Active in every pair.' if found else ''
 
 
 def _without_one(estimates: dict[str, float]) -> str:
@@ -429,16 +457,16 @@ def _without_one(estimates: dict[str, float]) -> str:
     means = {task: (total - estimate) / (len(estimates) - 1) for task, estimate in estimates.items()}
     ends = [min(means, key=means.get), max(means, key=means.get)]
     lowest, highest = (f'{number(means[task])} without {tasks.get(task).short}' for task in ends)
-    return f' With one task left out, the mean difference is {lowest} at the lowest and {highest} at the highest.'
+    return f' With one task left out, the mean is {lowest} at the lowest and {highest} at the highest.'
 
 
-def _tandem(secondary: pd.DataFrame) -> str:
-    """The secondary row of C1 on where Tandem ends; '' without its runs."""
+def _tandem(secondary: pd.DataFrame, aside: str) -> str:
+    """The secondary row of C1 on where Tandem ends, with the words that say so; '' without its runs."""
     rows = _of(secondary, 'C1', 'tandem')
     if rows.empty:
         return ''
     (row,) = rows.to_dict('records')
-    return f'Tandem ends {_distance(row)} Active ({_details(row)}; {ASIDE}).'
+    return f'Tandem ends {_distance(row)} Active ({_details(row)}; {aside}).'
 
 
 def _of(rows: pd.DataFrame, claim: str, agent: str, table: str = 'normalised', part: str = '') -> pd.DataFrame:

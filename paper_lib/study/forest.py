@@ -66,8 +66,9 @@ def _draw_target(axes: Axes, rows: pd.DataFrame, target: str) -> None:
             of_tasks, [place] * len(of_tasks), '|', ms=8, color=THEIRS, label='a task, at the end' if is_first else None
         )
         axes.plot(end.value, place, 'o', ms=5, color='black', zorder=4, label='mean, at the end' if is_first else None)
+        every = at_all_moments(judged_rows, measure, target)
         axes.plot(
-            at_all_moments(judged_rows, measure, target), place - 0.3, 'o', ms=4, mfc='white', mec='black', zorder=3,
+            every.value, place - 0.3, 'o', ms=4, mfc='white', mec='black', zorder=3,
             label='mean, at all moments' if is_first else None,
         )  # fmt: skip
         axes.plot(

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from paper_lib.contract import agents, quantities
 from paper_lib.study import panels, reference, stats
-from paper_lib.study.comparisons import units
+from paper_lib.study.comparisons import in_units, score_units
 from paper_lib.study.frames import Frames
 from paper_lib.study.names import counted
 from paper_lib.study.steps import PAIR
@@ -309,17 +309,15 @@ def _draw_parts(axes: Axes, parts: dict[str, Part]) -> None:
 def relative(frames: Frames) -> pd.DataFrame:
     """How final scores compare with Active of the same pair. One row per run: agent, task, pair_seed, score.
 
-    `score` is 1 + (the run's score - that of its Active agent) / (mean score of the Active runs - random actions). Its
-    mean less 1 is the estimate of the claims, whose `units` it has. Tasks on which Active is no better
-    than random actions are left out, and so are runs of pairs without Active.
+    `score` is 1 + the run's score - that of its Active agent, in the units of the claims. Its mean less 1 is their
+    estimate. Tasks on which Active is no better than random actions are left out, and so are runs of pairs without
+    Active.
     """
     finals = stats.final(frames.metrics, 'score')
-    finals = finals[~finals.task.isin(stats.unlearned(frames.metrics, reference.random_score))]
-    of_random = {task: reference.random_score(task) for task in finals.task.unique()}
-    gain = stats.by_task(finals, units(finals, 'score')) - stats.by_task(finals, of_random)
+    finals = in_units(finals, score_units(finals, reference.random_score), reference.random_score)
     of_active = finals.loc[finals.agent == 'active', [*PAIR, 'score']].rename(columns={'score': 'active'})
-    runs = finals.assign(gain=gain).merge(of_active, on=PAIR)
-    return runs.assign(score=1 + (runs.score - runs.active) / runs.gain)[['agent', *PAIR, 'score']]
+    runs = finals.merge(of_active, on=PAIR)
+    return runs.assign(score=1 + runs.score - runs.active)[['agent', *PAIR, 'score']]
 
 
 def sweep(frames: Frames, names: Sequence[str]) -> Figure:

@@ -180,9 +180,10 @@ def _each_pair_once(tasks: Sequence[Couples]) -> float:
     return float(auroc(tasks, [np.ones((1, len(task.number))) for task in tasks])[0])
 
 
-def at_all_moments(rows: pd.DataFrame, measure: str, target: str) -> float:
+def at_all_moments(rows: pd.DataFrame, measure: str, target: str) -> Judged:
     """The AUROC over all moments; NaN for a measure that is known at the end alone."""
-    return np.nan if quantities.ACROSS in quantities.get(measure).per else estimate(rows, measure, target)
+    is_known = quantities.ACROSS not in quantities.get(measure).per
+    return judge(rows if is_known else rows[:0], measure, target)
 
 
 def rank_correlation(last: pd.DataFrame, measure: str) -> float:
@@ -286,7 +287,8 @@ def of_measured_runs(frames: Frames) -> pd.DataFrame:
 
 
 COLUMNS = [
-    'target', 'measure', 'AUROC', 'low', 'high', 'lowest task', 'all moments', 'offline agents', 'later agents',
+    'target', 'measure', 'AUROC', 'low', 'high', 'lowest task', 'all moments', 'moments low', 'moments high',
+    'offline agents', 'later agents',
     'further tasks', 'unseen', 'rank correlation', 'other task', 'pairs', 'tasks', 'verdict',
 ]  # fmt: skip
 
@@ -296,11 +298,11 @@ def table(frames: Frames) -> pd.DataFrame:
 
     A measure is judged on the runs that have it, and compared with the OOD ratio on the same runs.
 
-    AUROC, low, high and `lowest task` are of all agents at the end, `all moments` of all agents, `offline agents` and
-    `later agents` (all but SEEN) of these alone at the end. `other task` is `elsewhere`. `pairs` counts those of all
-    `tasks` of these columns, in which the measure is `known`. `further tasks` is of the tasks with too few such pairs,
-    which no other column shows but `unseen`: that is of the degraded runs of all tasks whose OOD ratio does not show
-    it, at the end.
+    AUROC, low, high and `lowest task` are of all agents at the end, `all moments` (with `moments low` and `moments
+    high`) of all agents, `offline agents` and `later agents` (all but SEEN) of these alone at the end. `other task` is
+    `elsewhere`. `pairs` counts those of all `tasks` of these columns, in which the measure is `known`. `further tasks`
+    is of the tasks with too few such pairs, which no other column shows but `unseen`: that is of the degraded runs of
+    all tasks whose OOD ratio does not show it, at the end.
     """
     metrics = of_measured_runs(frames)
     if metrics.empty:
@@ -320,12 +322,13 @@ def table(frames: Frames) -> pd.DataFrame:
             if target == DEGRADED and measure != RIVAL:
                 both = last.dropna(subset=RIVAL)
                 against = judge(both, measure, target).draws - judge(both, RIVAL, target).draws
+            at_all = at_all_moments(every[every.task.isin(pairs.index)], measure, target)
             found.append({
                 'target': target,
                 'measure': measure,
                 'AUROC': end.value, 'low': end.low, 'high': end.high,
                 'lowest task': pd.Series(end.by_task).min(),
-                'all moments': at_all_moments(every[every.task.isin(pairs.index)], measure, target),
+                'all moments': at_all.value, 'moments low': at_all.low, 'moments high': at_all.high,
                 'offline agents': estimate(last[last.agent.map(is_offline).astype(bool)], measure, target),
                 'later agents': estimate(last[~last.agent.isin(SEEN)], measure, target),
                 'further tasks': estimate(ends[~ends.task.isin(pairs.index)], measure, target),

@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 
 from paper_lib.contract import agents, tasks
 from paper_lib.study import claims, grids, panels, reference, stats
-from paper_lib.study.comparisons import takes
+from paper_lib.study.comparisons import taken
 from paper_lib.study.frames import Frames
 from paper_lib.study.names import counted
 from paper_lib.study.steps import PAIR
@@ -125,7 +125,7 @@ def bars(axes: Axes, runs: pd.DataFrame, names: Sequence[str], tasks: Sequence[s
     `runs` is the table of `grids.relative`. Active is shown in the pairs that another agent of the panel has, and
     Passive's mean is over those pairs of a bar in which it has run. An agent without a run has an empty place.
     """
-    here = runs[runs.agent.isin(names) & takes(names, runs.task, runs.pair_seed)]
+    here = runs[runs.agent.isin(names) & taken(names, runs)]
     compared = here.loc[here.agent != 'active', PAIR].drop_duplicates()
     if len(compared):
         here = here.merge(compared, on=PAIR)

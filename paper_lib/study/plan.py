@@ -44,7 +44,7 @@ def make(
         scale_values.pop('expl_until', None)  # it belongs to the scale's w_expl
     fields = merged(scale_values, values)
     model = _model(**fields.pop('model'))
-    return RunSpec(
+    return _run(
         task=task,
         agent=agent,
         seed=seed + shift,
@@ -60,6 +60,12 @@ def make(
 def _model(**values: Any) -> ModelSpec:
     """A model of these values. Most runs of a plan have one of a few models, so each is checked once."""
     return ModelSpec(**values)
+
+
+@functools.lru_cache(maxsize=8192, typed=True)
+def _run(**values: Any) -> RunSpec:
+    """A run of these values, which is checked once however many plans have it."""
+    return RunSpec(**values)
 
 
 def _without(values: dict[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:

@@ -47,12 +47,12 @@ def used(frames: Frames) -> pd.DataFrame:
     finished = [spec for spec in wanted if spec.run_id in archived]
     pairs = {(spec.task, spec.pair_seed) for spec in finished or wanted}
     finals = stats.final(frames.metrics, 'score')
-    of_active = comparisons.score_units(finals, reference.random_score)
-    finals = comparisons.in_units(finals, of_active, reference.random_score)
+    units = comparisons.score_units(finals, reference.random_score)
+    finals = comparisons.in_units(finals, units, reference.random_score)
     metrics = {run_id: rows.sort_values('env_step') for run_id, rows in frames.metrics.groupby('run_id')}
     of_active = finals[finals.agent == 'active'].set_index(['task', 'pair_seed']).score.to_dict()
     found = []
-    for run in finals.dropna(subset='score').itertuples():
+    for run in finals.itertuples():
         spec = specs[run.run_id]
         if spec.source is None or (run.task, run.pair_seed) not in pairs:
             continue
@@ -78,6 +78,7 @@ def table(frames: Frames, names: typing.Sequence[str]) -> pd.DataFrame:
             own = runs[(runs.task == task) & (runs.agent == agent)]
             rows.append({
                 'task': task, 'agent': agents.get(agent).label, 'pairs': len(own), 'score': own.score.mean(),
+                'active': own.active.mean(),
                 'collections': own.collections.mean(), 'at most': own.due.mean(),
                 'own steps': own[OWN].mean(), 'own (%)': 100 * (own[OWN] / own.recording).mean(),
                 'all steps': own[ALL].mean(), 'all (%)': 100 * (own[ALL] / own.recording).mean(),

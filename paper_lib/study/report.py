@@ -77,7 +77,7 @@ def filled(text: str) -> str:
 def answer() -> str:
     """What came out, in sentences and points."""
     found = conclusion.conclude(SCALE, verdicts.primary_table(SCALE))
-    came_out = _wrapped([f'**{found.answer}**', found.effect])
+    came_out = _wrapped(filter(None, [f'**{found.answer}**', found.effect, found.context]))
     points = '\n'.join(_wrapped([point], first='- ', others='  ') for point in found.points)
     beyond = _wrapped([f'**{conclusion.ASKED}**', offline_measures()])
     return f'{came_out}\n\n{points}\n\n{beyond}'

@@ -37,7 +37,7 @@ def table():
 @pytest.fixture(autouse=True)
 def verdicts(table, monkeypatch):
     monkeypatch.setattr(front.verdicts, 'primary_table', lambda scale: table)
-    found = conclusion.Conclusion('It came out', 'so & so.', ('once',))
+    found = conclusion.Conclusion('It came out', 'so & so.', 'On <two> tasks.', ('once',))
     monkeypatch.setattr(front.conclusion, 'conclude', lambda scale, primary: found)
     return table
 
@@ -83,6 +83,7 @@ def test_it_says_what_came_out(place, verdicts):
     text = front.write('smoke').read_text()
     assert paper.TITLE in text
     assert '<p><b>It came out</b> so &amp; so.</p>' in text
+    assert '<p>On &lt;two&gt; tasks.</p>' in text and '<ul><li>once</li></ul>' in text
     assert claims.TEXTS['C1'] in text
     assert 'no pair to test yet: 20 rows' in text
 

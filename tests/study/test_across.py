@@ -118,6 +118,16 @@ def test_copying_runs_again_keeps_values_unless_a_run_recorded_other_data(filled
     assert values(filled) == {}
 
 
+def test_values_go_where_one_of_the_models_was_trained_again(filled, store_of):
+    """The recording and what learned from it stay."""
+    (again,) = [spec for spec in FIRST if spec.agent == 'passive']
+    store = store_of(SPECS)
+    metrics = store.metrics
+    store.metrics = lambda spec: metrics(spec).assign(**{'score': 7.0} if spec == again else {})
+    assert archive.add(SPECS, store, filled, 'study') == {}
+    assert values(filled) == {}
+
+
 def test_values_go_with_any_run_that_is_planned_otherwise_now(filled, store_of):
     spec = FIRST[2]
     retuned = plan.make(spec.agent, spec.task, spec.pair_seed, scales.get('smoke'), 'study', ratio=0.05)

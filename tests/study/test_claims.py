@@ -249,6 +249,14 @@ def test_weights_by_agent(mixed, expected):
     assert (passive.pairs, passive.verdict) == (0, 'no pairs')
 
 
+def test_a_score_that_is_not_finite_leaves_weights_undecided():
+    scores = {'active_mixed_10': 0.2, 'active_mixed': 1.5, 'active_mixed_90': 0.0, 'active_expl': 0.8}
+    metrics = runs(scores)
+    metrics.loc[(metrics.agent == 'active') & (metrics.task == 'a'), 'score'] = np.nan
+    active, _ = rows(metrics, 'C6')
+    assert active.verdict == 'undecided' and active.statistic.endswith('; best: 0.5 in b')
+
+
 def test_own_data_recovers_active_and_costs_what_was_added_at_the_end():
     metrics = runs({'passive': 0.5, 'passive_10': 1.05, 'passive_auto': 1.1, 'passive_auto_200': 0.5}, steps=20)
     for agent, share in (('passive_10', 0.1), ('passive_auto', 0.05), ('passive_auto_200', 0.2)):
@@ -298,6 +306,14 @@ def test_one_difference_at_alpha_0_contradicts_and_one_equality_above():
 def test_a_follower_that_leaves_active_at_alpha_0_contradicts_all_of_c10():
     metrics = runs({'tandem_alpha_0': 1.0 + 1e-9, 'tandem_alpha_1e-6': 1.25})
     assert [row.verdict for row in of_alpha(metrics)] == ['contradicted', 'contradicted', 'supported']
+
+
+@pytest.mark.parametrize('agent', ['tandem_alpha_0', 'tandem_alpha_1e-6'])
+def test_a_distance_that_is_not_finite_leaves_c10_undecided(agent):
+    metrics = runs({'tandem_alpha_0': 1.0, 'tandem_alpha_1e-6': 1.25})
+    metrics.loc[metrics[metrics.agent == agent].index[0], 'score'] = np.nan
+    found = rows(metrics, 'C10')[0]
+    assert (found.pairs, found.verdict) == (6, 'undecided')
 
 
 def test_one_pair_decides_what_is_no_matter_of_intervals():

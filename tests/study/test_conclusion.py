@@ -35,7 +35,7 @@ def archived(make_store):
 def told(primary):
     """The conclusion as one text."""
     found = conclusion.conclude(SCALE, primary)
-    return ' '.join([found.answer, found.effect, *found.points])
+    return ' '.join([found.answer, found.effect, found.context, *found.points])
 
 
 def said(**changed):
@@ -52,8 +52,9 @@ def test_pairs_and_their_signs_are_counted(archived):
     text = said()
     assert (
         'interim result: finished are two of ten planned pairs on each of walker_walk and cheetah_run and none of five '
-        'on each of cup_catch, reacher_hard, button-press and window-open, with 60,000 environment steps a run'
+        'on each of cup_catch, reacher_hard, button-press and window-open.'
     ) in text
+    assert 'Runs have 60,000 environment steps (the paper: 1M, on 31 tasks) and smaller models, which ' in text
     assert 'a lower score in 4 of 4 pairs, a higher world-model loss in 4 of 4 pairs and a higher value error' in text
     assert 'The Active agents of these pairs end at 3 to 3 % of the highest possible score.' in text
     assert text.startswith(
@@ -77,7 +78,8 @@ def test_later_pairs_change_no_sentence(archived, make_store):
 def test_each_task_stands_alone_and_the_whole_of_training_beside_its_end(archived):
     archived(10)
     text = said()
-    assert 'Task by task the difference is -0.32 on walker_walk (p 0.002) and -0.32 on cheetah_run (p 0.002), ' in text
+    assert 'Task by task, Passive less Active is -0.32 on walker_walk (p 0.002) and -0.32 on cheetah_run (p ' in text
+    assert 'loss is, in this order of tasks, 1.' in text and 'ends above Active in every pair' not in text
     assert 'Averaged over the whole of training the difference is -0.' in text
     assert (
         'Tandem ends 0.64 below Active (-0.64 to -0.64; p 1.0e-05, 20 pairs; a secondary row, which decides no claim).'
@@ -88,9 +90,21 @@ def test_each_task_stands_alone_and_the_whole_of_training_beside_its_end(archive
 def test_tandem_may_end_above_active():
     row = {'id': 'C1', 'agent': 'tandem', 'table': 'normalised', 'part': ''}
     row |= {'estimate': 0.2, 'low': np.nan, 'high': np.nan}
-    words = conclusion._tandem(pd.DataFrame([row | {'p': 0.5, 'pairs': 2}]))
-    assert words.startswith('Tandem ends 0.20 above Active (no interval; p 0.500, 2 pairs; ')
-    assert conclusion._tandem(pd.DataFrame([row | {'id': 'P9', 'p': 0.5, 'pairs': 2}])) == ''
+    words = conclusion._tandem(pd.DataFrame([row | {'p': 0.5, 'pairs': 2}]), 'aside')
+    assert words.startswith('Tandem ends 0.20 above Active (no interval; p 0.500, 2 pairs; aside')
+    assert conclusion._tandem(pd.DataFrame([row | {'id': 'P9', 'p': 0.5, 'pairs': 2}]), '') == ''
+
+
+def test_a_task_on_which_passive_is_ahead_in_every_pair_is_named():
+    def rows(task, ahead):
+        pairs = [(agent, seed) for seed in range(len(ahead)) for agent in ('active', 'passive')]
+        scores = [score for gain in ahead for score in (1.0, 1.0 + gain)]
+        return pd.DataFrame(pairs, columns=['agent', 'pair_seed']).assign(task=task, score=scores)
+
+    names = ['walker_walk-proprio', 'cheetah_run-proprio', 'cup_catch-proprio']
+    values = pd.concat(map(rows, names, ([0.1, 0.2, 0.3], [0.1, -0.1, 0.3], [0.1, 0.2])))
+    assert conclusion._ahead(values, names) == ' On walker_walk Passive ends above Active in every pair.'
+    assert conclusion._ahead(values, names[1:]) == ''  # one has two pairs
 
 
 def test_a_pair_that_lacks_a_run_is_not_finished(archived):
@@ -103,7 +117,7 @@ def test_with_all_pairs_it_is_no_interim_result_and_tells_the_verdicts(archived)
     text = said()
     assert 'On average over six tasks, Passive ends below Active, as the paper says.' in text
     assert 'Finished are ten of ten planned pairs on each of walker_walk and cheetah_run and five of five on ' in text
-    assert 'on each of cup_catch, reacher_hard, button-press and window-open, with' in text and 'interim' not in text
+    assert 'on each of cup_catch, reacher_hard, button-press and window-open. ' in text and 'interim' not in text
     assert 'Of 21 claims, five are supported, one undecided and 15 without a pair to test.' in text
 
 
@@ -135,7 +149,7 @@ def test_a_task_that_active_does_not_learn_is_named_beside_the_others(archived, 
     monkeypatch.setattr(claims, 'random', lambda chapter: lambda task: 40.0 * (task == scales.FURTHER[-1]))
     archived(2, others=1)
     text = said()
-    assert 'Over five tasks, ' in text and ' and -0.29 on button-press (1 pair), and the world-model loss ' in text
+    assert 'Over five tasks, ' in text and ' and -0.29 on button-press (1 pair). ' in text
     assert 'No score counts on window-open, where Active ends no better than random actions.' in text
 
 
@@ -183,11 +197,11 @@ def test_measures_that_work_are_named_from_the_best_on():
     good = 'one measure has a mean AUROC of 0.8 or more'
     assert among == f'Among offline agents alone {good} (highest: 0.85, {best}; {other}).'
     assert rival.endswith(f'AUROC 0.80 [0.70, 0.84], and is beaten by {best}.')
-    seen = 'Active, Passive and Tandem, on whose runs the measures were first looked at'
     further = 'on further tasks, which do not count before they have five pairs'
-    parts = f'0.75 (OOD ratio: 0.60) on the agents other than {seen}; 0.65 (OOD ratio: 0.50) {further}.'
+    later = 'on the agents that were trained after the measures had been looked at (all but Active, Passive and Tandem)'
+    parts = f'0.75 (OOD ratio: 0.60) {later}; 0.65 (OOD ratio: 0.50) {further}.'
     assert best_one == f'The AUROC of the effective share of the recording is {parts}'
-    promise = 'The AUROC of the promised over best recorded return is 0.65 (OOD ratio: 0.60) on the agents other than'
+    promise = 'The AUROC of the promised over best recorded return is 0.65 (OOD ratio: 0.60) on the agents that were '
     assert second_one.startswith(promise)
     few = rows[1] | {'pairs': 8, 'tasks': 1}
     first, *_ = conclusion.without_acting(pd.DataFrame([rows[0], few, *rows[2:]]))
@@ -219,10 +233,11 @@ def test_claims_are_told_in_words_by_their_verdict(archived):
 
 def test_the_trigger_is_told_beside_the_other_agents_of_its_pairs():
     trigger = {'task': 'walker_walk-proprio', 'agent': 'Passive + auto offline', 'pairs': 1, 'score': 1.29}
-    rows = [trigger | {'collections': 7.0, 'at most': 14.0}]
+    rows = [trigger | {'active': 1.1, 'collections': 7.0, 'at most': 14.0}]
     rows += [{'task': 'walker_walk-proprio', 'agent': 'Passive', 'pairs': 1, 'score': 0.39}]
     text = conclusion.of_trigger(pd.DataFrame(rows))
-    assert 'On walker_walk it ends at 1.29, and added data at 7 of 14 times (1 pair; Passive: 0.39).' in text
+    words = 'On walker_walk it ends at 1.29, and adds data at 7 of 14 chances (1 pair; Active: 1.10, Passive: 0.39).'
+    assert words in text
     other = {'task': 'walker_walk-proprio', 'agent': 'Passive + 50 %', 'pairs': 2, 'score': 0.9}
     assert conclusion.of_trigger(pd.DataFrame([*rows, other])) == text  # it has run in other pairs
     rows[0]['pairs'] = 0

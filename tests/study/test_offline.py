@@ -206,6 +206,7 @@ def test_a_measure_that_too_few_pairs_of_a_task_have_is_judged_on_the_others(wit
     measure, rival = found.loc[(DEGRADED, 'promise_ratio')], found.loc[(DEGRADED, RIVAL)]
     assert (measure.pairs, measure.tasks, measure.verdict) == (10, 2, offline.WORKS)
     assert measure[['AUROC', 'all moments', 'further tasks']].tolist() == [1, 1, 0]
+    assert rival['moments low'] <= rival['all moments'] <= rival['moments high']
     assert (rival.pairs, rival.tasks) == (15, 3)
 
 

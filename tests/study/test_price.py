@@ -106,6 +106,15 @@ def test_only_pairs_of_the_agent_are_compared_and_the_units_are_those_of_the_cla
     assert set(runs.pair_seed) == {12} and set(runs.agent) == set(AGENTS) - {'active'}
 
 
+def test_a_score_that_is_not_finite_leaves_comparisons_undecided():
+    shown = made(SCORES, ADDED)
+    is_one = (shown.metrics.agent == 'passive_auto') & (shown.metrics.pair_seed == 12)
+    shown.metrics.loc[is_one, 'score'] = np.nan
+    found = price.compared(shown).set_index(['against', 'difference of'])
+    score = found.loc[(agents.get('passive_auto').label, price.SCORE)]
+    assert score.pairs == 12 and score.verdict == claims.UNDECIDED
+
+
 def test_comparisons_are_within_pairs_and_have_the_verdicts_of_the_protocol():
     found = price.compared(made(SCORES, ADDED)).set_index(['against', 'difference of'])
     auto, ten = (agents.get(name).label for name in ('passive_auto', 'passive_10'))
