@@ -17,6 +17,7 @@ from paper_lib import cli
 from paper_lib.contract import tasks
 from paper_lib.contract.errors import Diverged, RunError
 from paper_lib.data import formats
+from paper_lib.data.replay import FIRST, LAST, TERMINAL
 from paper_lib.data.store import Store
 from paper_lib.diagnose import order
 from paper_lib.study import diagnosis, scales
@@ -151,7 +152,7 @@ def test_nothing_is_fitted_to_runs_on_the_task_of_the_recording(command, monkeyp
     values, page = read(command.folder)
     assert set(scales.TESTED) - values['rule']['pairs'].keys() == {scales.MAIN[0]}
     assert 'The recording is of walker_walk-proprio. Known runs on this task are left out' in page
-    assert values['left_out'] == [scales.MAIN[0]]
+    assert values['tasks_left_out'] == [scales.MAIN[0]]
 
 
 def test_with_an_environment_the_agents_are_played_in_it(command):
@@ -166,9 +167,21 @@ def test_with_an_environment_the_agents_are_played_in_it(command):
     (command.folder / 'out' / 'mine_played.json').unlink()
     (command.folder / 'out' / 'mine_played.html').unlink()
     ends = {'is_terminal': lambda flags: is_last}
-    assert command(recording(**reach, **ends), '--env', PENDULUM, '--agents', '2') in (0, 1)
-    check = read(command.folder, 'mine_played')[0]['check']
-    assert check is None or 'cut' not in check['outcome']
+    assert command(recording(**reach, **ends), '--env', PENDULUM, '--agents', '2') == 0
+    outcome = read(command.folder, 'mine_played')[0]['check']['outcome']
+    assert outcome.endswith('There was no verdict that could be right or wrong.')
+
+
+@pytest.mark.parametrize(('lengths', 'terminal', 'limit', 'expected'), [
+    ((30, 20), (0, 1), 50, 30), ((30, 20), (0, 1), 30, None), ((30, 20), (1, 0), 50, None), ((30, 30), (1, 0), 50, 30),
+])  # fmt: skip
+def test_episodes_are_cut_if_a_longest_one_ends_before_the_limit_and_is_not_terminal(
+    lengths, terminal, limit, expected
+):
+    flags = []
+    for length, is_terminal in zip(lengths, terminal):
+        flags += [FIRST, *[0] * (length - 1), LAST | (TERMINAL * is_terminal)]
+    assert order.cut_at(np.array(flags), limit) == expected
 
 
 def test_a_page_of_something_else_is_not_overwritten_and_its_own_is(command, capsys):
@@ -293,14 +306,19 @@ def test_a_diagnosis_that_is_killed_goes_on_and_says_the_same(tmp_path):
     assert cli.main(whole(folders[0])) == 0
     args = whole(folders[1])
     process = subprocess.Popen([sys.executable, '-m', 'paper_lib.cli', *args], start_new_session=True)
-    runs = folders[1] / 'runs'
-    while not list(runs.glob('*/checkpoint-*')):
-        assert process.poll() is None, 'it ended before its first checkpoint'
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (folders[1] / 'out').exists() and not list(runs.glob('*/done.json'))
+    runs, end = folders[1] / 'runs', time.monotonic() + 300
+    try:
+        while not (done := list(runs.glob('*/done.json'))):
+            assert process.poll() is None and time.monotonic() < end, 'no agent was finished'
+            time.sleep(0.02)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    (first,) = done  # of two agents
+    written = first.stat().st_mtime_ns
+    assert not (folders[1] / 'out').exists()
     assert cli.main(args) == 0
+    assert first.stat().st_mtime_ns == written and len(list(runs.glob('*/done.json'))) == 2
     ours, theirs = (read(folder)[0] for folder in folders)
     assert ours.pop('asked')['data'] != theirs.pop('asked')['data']
     assert ours == theirs

@@ -349,7 +349,7 @@ def _action_size(columns: Columns, name: str, wanted: Wanted, chosen: slice | np
     kind = columns.kinds[name]
     if not _are_indices(kind, wanted.actions):
         if kind.dtype.kind in 'biu':
-            _check_one_hot(columns, name)
+            _check_one_hot(columns, name, chosen)
         return int(np.prod(kind.shape[1:]))
     if wanted.actions:
         return wanted.actions
@@ -360,13 +360,14 @@ def _action_size(columns: Columns, name: str, wanted: Wanted, chosen: slice | np
     return highest + 1
 
 
-def _check_one_hot(columns: Columns, name: str) -> None:
+def _check_one_hot(columns: Columns, name: str, chosen: slice | np.ndarray) -> None:
     """Raise UserError for integers of several components that are neither one-hot nor all zero.
 
     No agent here takes such actions. An episode may have a row of zeros where nothing is chosen.
     """
     values = columns.whole(name).reshape(columns.kinds[name].shape[0], -1)
-    wrong = np.flatnonzero(~np.isin(values, (0, 1)).all(axis=1) | (values.sum(axis=1) > 1))
+    is_wrong = ~np.isin(values, (0, 1)).all(axis=1) | (values.sum(axis=1) > 1)
+    wrong = np.arange(len(values))[chosen][is_wrong[chosen]]
     if len(wrong):
         row = values[wrong[0]].astype(int).tolist()
         raise UserError(f'{columns.where}{name}: row {wrong[0]} is {row}; integers must be one number of an action a '

@@ -15,7 +15,7 @@ from paper_lib.contract.scales import Scale
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import datasets, sources
 from paper_lib.data.audit import ERROR, audit, table
-from paper_lib.data.replay import LAST, TERMINAL
+from paper_lib.data.replay import FIRST, LAST, TERMINAL
 from paper_lib.data.steps import Steps, cut, is_one_hot
 from paper_lib.data.store import Store
 from paper_lib.engine import ensure
@@ -103,13 +103,20 @@ def diagnose(order: Order, store: Store, say: Callable[[str], None]) -> Diagnosi
     if diverged := len(specs) - len(finished):
         own_doubts += (f'{diverged} of {len(specs)} agents diverged.',)
     verdict = diagnosis.decide(rule, agents, own_doubts)
-    checked = played(order, finished, store, verdict, cover, is_cut=not all_end(flags))
+    checked = played(order, finished, store, verdict, cover.best, flags)
     return Diagnosis(**parts, verdict=verdict, agents=agents, check=checked)
 
 
-def all_end(flags: np.ndarray) -> bool:
-    """Whether every episode ends in a terminal state, by the flags (N,) of a recording."""
-    return bool((flags[flags & LAST > 0] & TERMINAL > 0).all())
+def cut_at(flags: np.ndarray, limit: int) -> int | None:
+    """The length of the longest episodes if one of these was cut before the limit, all in agent steps, else None.
+
+    `flags` are those of a recording, (N,).
+    """
+    lasts = np.flatnonzero(flags & LAST)
+    lengths = lasts - np.flatnonzero(flags & FIRST)
+    longest = int(lengths.max())
+    was_cut = (flags[lasts[lengths == longest]] & TERMINAL == 0).any()
+    return longest if was_cut and longest < limit else None
 
 
 def train(specs: list[RunSpec], store: Store, workers: int) -> list[RunSpec]:
@@ -176,19 +183,18 @@ def doubts(order: Order, budget: int, cover: coverage.Coverage, discrete: bool) 
 
 
 def played(
-    order: Order, specs: list[RunSpec], store: Store, verdict: Verdict, cover: coverage.Coverage, is_cut: bool
+    order: Order, specs: list[RunSpec], store: Store, verdict: Verdict, recorded: float, flags: np.ndarray
 ) -> Check | None:
     """The check of the verdict by the evaluations of the runs; None without an environment.
 
-    `is_cut` says that some recorded episodes do not end in a terminal state.
+    `recorded` is the mean return of the best episodes of the recording, whose flags are (N,).
     """
     if not order.env:
         return None
     scores = [diagnosis.final(store.metrics(spec), ('score',))['score'] for spec in specs]
     (random,) = reference.random_scores([order.env], EPISODES)
-    longest, limit = cover.lengths[2], tasks.get(order.env).limit
-    cut_at = longest if is_cut and longest < limit else None
-    return diagnosis.check(verdict, scores, random['mean'], cover.best, cut_at)
+    longest = cut_at(flags, tasks.get(order.env).limit)
+    return diagnosis.check(verdict, scores, random['mean'], recorded, longest)
 
 
 def check_free(order: Order, folder: Path) -> None:

@@ -21,6 +21,7 @@ from paper_lib.study import (
     paper,
     parameters,
     paths,
+    report,
     scales,
     starts,
     tables,
@@ -70,7 +71,7 @@ OWN_DATA = """A recording is an <code>.npz</code> file of our arrays, of OGBench
 NUMBERING = """Figures have the numbers of the preprint; the number of the published version is in brackets where it
     differs. A figure is partial if some of the runs that it is about have not been trained yet, and complete otherwise;
     its tasks may be others than the paper's."""
-CARE = """<b>Read with care</b> what these rows rest on: <a href="{readme}.html#the-result">README</a> names it."""
+CARE = """<b>Read with care:</b> <a href="{readme}.html#the-result">README</a> says what these rows rest on."""
 
 
 def write(scale: str) -> Path:
@@ -104,7 +105,7 @@ def render(folder: Path, scale: str) -> str:
         _clickable(scale),
         layout.heading(2, 'The claims, and what came out here'),
         outcomes.as_html(primary, compared=False),
-        f'<p class="small">{CARE.format(readme=layout.document("README"))}</p>',
+        f'<p class="small">{CARE.format(readme=layout.document("README"))}</p>' if scale == report.SCALE else '',
         f'<details class="small"><summary>How to read this table</summary><p>{caution}</p></details>',
         layout.heading(2, 'Figures'),
         f'<p class="small">{unwrapped(NUMBERING)}</p>',

@@ -68,7 +68,7 @@ def check_together(specs: list[RunSpec]) -> None:
     if len({spec.signature for spec in specs}) != 1:
         raise UserError('these runs cannot share a program, because their tasks, models or schedules differ')
     if len(specs) > 1 and any(spec.exact for spec in specs):
-        raise UserError("a run with its source's weights to the bit (alpha=0) must be trained alone, as its source was")
+        raise UserError('a run with weights of its source to the bit must be trained alone, as its source was')
 
 
 def check_same_setting(spec: RunSpec, source: Finished) -> None:

@@ -259,7 +259,9 @@ def _cannot_decide(entry: Entry, frames: Frames, obstacles: Mapping[str, str]) -
         if obstacles.get(claim.id) and compared & set(entry.subject):
             claims_of.setdefault(obstacles[claim.id], []).append(f'{claim.id} ({claim.text.rstrip(".")})')
     parts = [f'{listed(names)}: {obstacle}' for obstacle, names in claims_of.items()]
-    return f'Further runs at this scale cannot decide {"; ".join(parts)}.' if parts else ''
+    if not parts:
+        return ''
+    return f'At this scale, no further run of the agents that they compare can decide {"; ".join(parts)}.'
 
 
 def training(notebook: str, scale: str, train: str) -> str:

@@ -76,7 +76,7 @@ def conclude(scale: str, primary: pd.DataFrame) -> Conclusion:
         _stopped(primary, secondary, of_tasks),
     ]
     on_main = _of(secondary, 'C1', 'passive', part=claims.ON_MAIN).to_dict('records')
-    context = f'{_tandem(secondary, "secondary too" if on_main else ASIDE)} {_size(counts, scale)}'.strip()
+    context = f'{_tandem(secondary)} {_size(counts, scale)}'.strip()
     where = _where(scored)
     answers = [ANSWERS[effect['verdict']].format(where=f'{where}{_with_few_pairs(values, scored, counts)}')]
     effects = [_effect(effect, f' on {where} of equal weight' if on_main else '')]
@@ -314,7 +314,7 @@ def of_trigger(table: pd.DataFrame) -> str:
         others += [f'{name}: {row.score:.2f}' for name, row in compared.iterrows()]
         means = 'means of ' if own.pairs > 1 else ''
         parts.append(
-            f'On {tasks.get(task).short} it ends at {own.score:.2f}, and adds data at {own.collections:.2g} of '
+            f'On {tasks.get(task).short} it ends at {own.score:.2f}, and adds data at {own.collections:.3g} of '
             f'{own["at most"]:.0f} chances ({means}{_pairs(own)}; {", ".join(others)}).'
         )
     if not parts:
@@ -433,7 +433,8 @@ def _by_task(of_tasks: dict[str, pd.DataFrame], values: pd.DataFrame) -> str:
     if others:
         left_out = f' No score counts on {listed(others)}, where Active ends no better than random actions.'
     return (
-        f'Task by task, Passive less Active is {listed(differences)}.{left_out}{_ahead(values, scored)}{without_one} '
+        f'Task by task, the score of Passive less that of Active is {listed(differences)}.'
+        f'{left_out}{_ahead(values, scored)}{without_one} '
         f'Its world-model loss is, in this order of tasks, {listed(ratios)} times that of Active.'
     )
 
@@ -460,13 +461,13 @@ def _without_one(estimates: dict[str, float]) -> str:
     return f' With one task left out, the mean is {lowest} at the lowest and {highest} at the highest.'
 
 
-def _tandem(secondary: pd.DataFrame, aside: str) -> str:
-    """The secondary row of C1 on where Tandem ends, with the words that say so; '' without its runs."""
+def _tandem(secondary: pd.DataFrame) -> str:
+    """The secondary row of C1 on where Tandem ends; '' without its runs."""
     rows = _of(secondary, 'C1', 'tandem')
     if rows.empty:
         return ''
     (row,) = rows.to_dict('records')
-    return f'Tandem ends {_distance(row)} Active ({_details(row)}; {aside}).'
+    return f'Tandem ends {_distance(row)} Active ({_details(row)}; {ASIDE}).'
 
 
 def _of(rows: pd.DataFrame, claim: str, agent: str, table: str = 'normalised', part: str = '') -> pd.DataFrame:

@@ -89,7 +89,7 @@ def cover(vector: np.ndarray, reward: np.ndarray, firsts: np.ndarray) -> Coverag
 def span_of(values: np.ndarray) -> tuple[float, float]:
     """The lowest and the highest value; farther apart where they are so close that no bins fit between them."""
     low, high = float(values.min()), float(values.max())
-    least = 1e-6 * max(abs(low), abs(high))
+    least = 1e-12 * max(abs(low), abs(high))
     if high - low > least:
         return low, high
     return low - max(0.5, least), high + max(0.5, least)

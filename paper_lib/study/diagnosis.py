@@ -248,12 +248,10 @@ class Check:
     outcome: str
 
 
-def check(
-    verdict: Verdict, scores: list[float], random: float, recorded: float, cut_at: int | None = None
-) -> Check:  # fmt: skip
+def check(verdict: Verdict, scores: list[float], random: float, recorded: float, cut_at: int | None = None) -> Check:
     """Compare a verdict with scores. The recording has no Active agent; its best episodes stand for one.
 
-    `cut_at` is the length of the longest recorded episode in agent steps, if episodes were cut before the task's limit.
+    `cut_at` is the length of the longest recorded episodes in agent steps, if they were cut before the task's limit.
     """
     least = random + offline.LEAST_GAIN * (recorded - random)
     degraded = sum(score < least for score in scores)

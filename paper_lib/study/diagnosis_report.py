@@ -51,7 +51,7 @@ def plain(diagnosis: Diagnosis) -> dict[str, Any]:
     if diagnosis.rule:
         values['rule']['threshold'] = diagnosis.rule.shown_threshold
     values |= {'asked': diagnosis.asked, 'audit': diagnosis.findings, 'agents': diagnosis.agents}
-    values['left_out'] = diagnosis.own  # tasks
+    values['tasks_left_out'] = diagnosis.own
     values['remedies'] = [dataclasses.asdict(remedy) for remedy in diagnosis.remedies]
     if diagnosis.agents and len(diagnosis.known):
         values['beside_known_runs'] = table(diagnosis.known, diagnosis.agents).to_dict('records')

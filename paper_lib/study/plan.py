@@ -43,8 +43,9 @@ def make(
     if values.get('w_expl') == 0:
         scale_values.pop('expl_until', None)  # it belongs to the scale's w_expl
     fields = merged(scale_values, values)
-    model = _model(**fields.pop('model'))
-    return _run(
+    model = _checked(ModelSpec, **fields.pop('model'))
+    return _checked(
+        RunSpec,
         task=task,
         agent=agent,
         seed=seed + shift,
@@ -56,16 +57,17 @@ def make(
     )
 
 
-@functools.lru_cache(maxsize=256, typed=True)
-def _model(**values: Any) -> ModelSpec:
-    """A model of these values. Most runs of a plan have one of a few models, so each is checked once."""
-    return ModelSpec(**values)
+def _checked(kind: type, **values: Any) -> Any:
+    """A run or a model of these values, which is checked once however many plans have it."""
+    try:
+        return _kept(kind, **values)
+    except TypeError:  # a value that cannot be kept; the check names it
+        return kind(**values)
 
 
 @functools.lru_cache(maxsize=8192, typed=True)
-def _run(**values: Any) -> RunSpec:
-    """A run of these values, which is checked once however many plans have it."""
-    return RunSpec(**values)
+def _kept(kind: type, **values: Any) -> Any:
+    return kind(**values)
 
 
 def _without(values: dict[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:

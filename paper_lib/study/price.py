@@ -77,8 +77,8 @@ def table(frames: Frames, names: typing.Sequence[str]) -> pd.DataFrame:
         for agent in shown:
             own = runs[(runs.task == task) & (runs.agent == agent)]
             rows.append({
-                'task': task, 'agent': agents.get(agent).label, 'pairs': len(own), 'score': own.score.mean(),
-                'active': own.active.mean(),
+                'task': task, 'agent': agents.get(agent).label, 'pairs': len(own),
+                'score': own.score.mean(skipna=False), 'active': own.active.mean(skipna=False),
                 'collections': own.collections.mean(), 'at most': own.due.mean(),
                 'own steps': own[OWN].mean(), 'own (%)': 100 * (own[OWN] / own.recording).mean(),
                 'all steps': own[ALL].mean(), 'all (%)': 100 * (own[ALL] / own.recording).mean(),

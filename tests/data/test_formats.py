@@ -306,9 +306,9 @@ def test_a_damaged_minari_dataset_is_one_line(damage, spaces, tmp_path):
             elif damage == 'inner':
                 file['episode_1/truncations'][3] = True
             elif damage == 'long':
-                rewards = [*file['episode_1/actions'], np.zeros(2)]
+                actions = [*file['episode_1/actions'], np.zeros(2)]
                 del file['episode_1/actions']
-                file['episode_1/actions'] = np.float32(rewards)
+                file['episode_1/actions'] = np.float32(actions)
             else:
                 count = len(file['episode_1/observations'])
                 del file['episode_1/observations']
@@ -513,10 +513,13 @@ def test_integers_of_several_components_are_refused_unless_they_are_one_hot(tmp_
     one_hot = np.eye(3, dtype=np.int64)[np.arange(len(arrays['actions'])) % 3]
     np.savez(tmp_path / 'mine.npz', **arrays | {'actions': one_hot})
     assert whole(formats.read(tmp_path / 'mine.npz'))['action'].shape[1] == 3
+    one_hot[arrays['terminals'] > 0] = -1  # no action, whatever stands there
+    np.savez(tmp_path / 'mine.npz', **arrays | {'actions': one_hot})
+    assert whole(formats.read(tmp_path / 'mine.npz'))['action'].min() == 0
     for row in ([1, 0, 2], [-1, 0, 0], [1, 1, 0]):
-        one_hot[4] = row
+        one_hot[3] = row
         np.savez(tmp_path / 'mine.npz', **arrays | {'actions': one_hot})
-        words = re.escape(f'actions: row 4 is {row}; integers must be one number of an action')
+        words = re.escape(f'actions: row 3 is {row}; integers must be one number of an action')
         with pytest.raises(UserError, match=words):
             formats.read(tmp_path / 'mine.npz')
 

@@ -248,6 +248,17 @@ def test_numbers_of_a_box_are_observed_as_they_are(make):
     np.testing.assert_array_equal(reset(env)['vector'], [1, 300])
 
 
+@pytest.mark.parametrize(('space', 'value', 'marks'), [
+    (spaces.MultiDiscrete([3, 2], dtype=np.int32), np.array([2, 0]), [0, 0, 1, 1, 0]),
+    (spaces.MultiDiscrete([3, 2]), [2, 0], [0, 0, 1, 1, 0]),
+    (spaces.Discrete(2), np.bool_(True), [0, 1]),
+    (spaces.Discrete(3, start=1), np.array([2]), [0, 1, 0]),
+    (spaces.MultiBinary(2), [True, False], [1, 0]),
+])  # fmt: skip
+def test_values_of_any_type_of_numbers_are_marked(make, space, value, marks):
+    np.testing.assert_array_equal(reset(make(space, value))['vector'], marks)
+
+
 def test_numbers_of_two_axes_are_no_picture(make):
     env = make(spaces.MultiDiscrete([[2, 3], [2, 2]], dtype=np.uint8), np.array([[1, 2], [0, 1]], np.uint8))
     assert env.spaces.image is None

@@ -78,7 +78,8 @@ def test_later_pairs_change_no_sentence(archived, make_store):
 def test_each_task_stands_alone_and_the_whole_of_training_beside_its_end(archived):
     archived(10)
     text = said()
-    assert 'Task by task, Passive less Active is -0.32 on walker_walk (p 0.002) and -0.32 on cheetah_run (p ' in text
+    each = '-0.32 on walker_walk (p 0.002) and -0.32 on cheetah_run (p 0.002). '
+    assert f'Task by task, the score of Passive less that of Active is {each}' in text
     assert 'loss is, in this order of tasks, 1.' in text and 'ends above Active in every pair' not in text
     assert 'Averaged over the whole of training the difference is -0.' in text
     assert (
@@ -90,9 +91,9 @@ def test_each_task_stands_alone_and_the_whole_of_training_beside_its_end(archive
 def test_tandem_may_end_above_active():
     row = {'id': 'C1', 'agent': 'tandem', 'table': 'normalised', 'part': ''}
     row |= {'estimate': 0.2, 'low': np.nan, 'high': np.nan}
-    words = conclusion._tandem(pd.DataFrame([row | {'p': 0.5, 'pairs': 2}]), 'aside')
-    assert words.startswith('Tandem ends 0.20 above Active (no interval; p 0.500, 2 pairs; aside')
-    assert conclusion._tandem(pd.DataFrame([row | {'id': 'P9', 'p': 0.5, 'pairs': 2}]), '') == ''
+    words = conclusion._tandem(pd.DataFrame([row | {'p': 0.5, 'pairs': 2}]))
+    assert words.startswith('Tandem ends 0.20 above Active (no interval; p 0.500, 2 pairs; ')
+    assert conclusion._tandem(pd.DataFrame([row | {'id': 'P9', 'p': 0.5, 'pairs': 2}])) == ''
 
 
 def test_a_task_on_which_passive_is_ahead_in_every_pair_is_named():

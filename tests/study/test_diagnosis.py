@@ -205,7 +205,10 @@ def test_the_page_and_the_json_say_the_same(cover, undrawn):
     assert all(each['reason'] in body and each['remedy'] in body for each in values['remedies'])
     assert values['agents'][1]['round_trip_50'] is None and 'not finite' in body
     assert values['agents'][0]['run_id'] in body and values['cover']['counts'] == list(cover.counts)
-    assert re.search(f'known runs</td><td[^>]*>{values["rule"]["threshold"]:.3g}<', body)
+    rule = diagnosis.learn(known())
+    body = diagnosis_report.body(dataclasses.replace(found, rule=rule))
+    assert DIRECTIONS[rule.measure] == -1 and re.search(r'known runs</td><td[^>]*>1.5<', body)
+    assert diagnosis_report.plain(dataclasses.replace(found, rule=rule))['rule']['threshold'] == 1.5
 
 
 def test_without_an_environment_no_score_is_claimed(cover, undrawn):

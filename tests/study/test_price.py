@@ -113,6 +113,8 @@ def test_a_score_that_is_not_finite_leaves_comparisons_undecided():
     found = price.compared(shown).set_index(['against', 'difference of'])
     score = found.loc[(agents.get('passive_auto').label, price.SCORE)]
     assert score.pairs == 12 and score.verdict == claims.UNDECIDED
+    means = price.table(shown, ('passive_auto', price.AGENT)).set_index('agent').score
+    assert means[agents.get('passive_auto').label].isna().all() and means[agents.get(price.AGENT).label].notna().all()
 
 
 def test_comparisons_are_within_pairs_and_have_the_verdicts_of_the_protocol():

@@ -139,9 +139,11 @@ def _numbers(space: 'gymnasium.Space', value: Any) -> np.ndarray:
 
     if isinstance(space, spaces.Box):
         return np.asarray(value, np.float64).ravel()
-    if not space.contains(value):
+    given = np.asarray(value).reshape(space.shape)
+    marked = given.astype(space.dtype)
+    if not ((given == marked).all() and space.contains(marked)):
         raise ValueError(f'{" ".join(str(value).split())} is not in {space}')
-    return spaces.flatten(space, value)
+    return spaces.flatten(space, marked)
 
 
 def _outdated(task: Task) -> UserError:
