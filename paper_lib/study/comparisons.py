@@ -217,7 +217,7 @@ def best_inside(table: pd.DataFrame) -> pd.Series:
             advantages[task, seed] = scores[means[~is_end].idxmax()] - scores[means[is_end].idxmax()]
         else:
             advantages[task, seed] = np.nan
-    return _series(advantages)
+    return steps.by_pair(advantages)
 
 
 def split_by_task(values: pd.Series) -> dict[str, np.ndarray]:
@@ -228,11 +228,6 @@ def split_by_task(values: pd.Series) -> dict[str, np.ndarray]:
 def finite(values: typing.Any) -> bool:
     """Whether all values are finite numbers."""
     return bool(np.isfinite(np.asarray(values, float)).all())
-
-
-def _series(values: dict[tuple[str, int], float]) -> pd.Series:
-    """Values {(task, pair seed): value} as a Series indexed by PAIR."""
-    return pd.Series(values.values(), pd.MultiIndex.from_tuples(values, names=PAIR), dtype=float)
 
 
 def distance(agent: str, exact: Exact | None) -> Row:
@@ -291,7 +286,7 @@ def correlations(finals: pd.DataFrame) -> pd.Series:
             by_pair[pair] = 0.0
         else:
             by_pair[pair] = np.corrcoef(of_pair)[0, 1]
-    return _series(by_pair)
+    return steps.by_pair(by_pair)
 
 
 def correlation(words: str, group: str) -> Row:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,12 +17,9 @@ from paper_lib.study.offline import (
     OUTSIDE,
     RIVAL,
     TARGETS,
-    at_all_moments,
-    estimate,
-    judge,
-    known,
     moments,
     of_measured_runs,
+    standing,
     words,
 )
 from paper_lib.study.style import THEIRS, context
@@ -49,16 +47,12 @@ def draw(frames: Frames, names: Sequence[str]) -> Figure:
 
 def _draw_target(axes: Axes, rows: pd.DataFrame, target: str) -> None:
     """A row per measure."""
-    ends = rows[rows.is_last]
     for place, measure in enumerate(DIRECTIONS):
         if measure == RIVAL and target == OUTSIDE:
             look = {'fontsize': 7, 'color': THEIRS, 'bbox': {'fc': 'white', 'ec': 'none', 'pad': 1}}
             axes.text(CHANCE, place, 'defines this target', ha='center', va='center', **look)
             continue
-        last = known(ends, measure, target)
-        judged_rows = rows[rows.task.isin(last.task)]
-        further = ends[~ends.task.isin(last.task)]
-        end = judge(last, measure, target)
+        _, end, throughout, further = standing(rows, measure, target)
         of_tasks = list(end.by_task.values())
         is_first = place == 0
         axes.hlines(place, end.low, end.high, color='black', lw=1.2, zorder=2)
@@ -66,14 +60,13 @@ def _draw_target(axes: Axes, rows: pd.DataFrame, target: str) -> None:
             of_tasks, [place] * len(of_tasks), '|', ms=8, color=THEIRS, label='a task, at the end' if is_first else None
         )
         axes.plot(end.value, place, 'o', ms=5, color='black', zorder=4, label='mean, at the end' if is_first else None)
-        every = at_all_moments(judged_rows, measure, target)
         axes.plot(
-            every.value, place - 0.3, 'o', ms=4, mfc='white', mec='black', zorder=3,
+            throughout.value, place - 0.3, 'o', ms=4, mfc='white', mec='black', zorder=3,
             label='mean, at all moments' if is_first else None,
         )  # fmt: skip
         axes.plot(
-            estimate(further, measure, target), place, 'x', ms=5, color=THEIRS, zorder=3,
-            label='further tasks, at the end' if is_first and len(further) else None,
+            further, place, 'x', ms=5, color=THEIRS, zorder=3,
+            label='further tasks, at the end' if is_first and np.isfinite(further) else None,
         )  # fmt: skip
     axes.axvline(CHANCE, color='black', lw=0.8)
     axes.axvline(GOOD, color='black', lw=0.8, ls=':')

@@ -180,10 +180,23 @@ def _each_pair_once(tasks: Sequence[Couples]) -> float:
     return float(auroc(tasks, [np.ones((1, len(task.number))) for task in tasks])[0])
 
 
-def at_all_moments(rows: pd.DataFrame, measure: str, target: str) -> Judged:
-    """The AUROC over all moments; NaN for a measure that is known at the end alone."""
-    is_known = quantities.ACROSS not in quantities.get(measure).per
-    return judge(rows if is_known else rows[:0], measure, target)
+class Standing(typing.NamedTuple):
+    """How well a measure tells a target: on the tasks where it is known, and on further ones."""
+
+    last: pd.DataFrame  # the moments at the end that it is judged by
+    end: Judged
+    throughout: Judged  # NaN for a measure that is known at the end alone
+    further: float  # the AUROC at the end of the tasks with too few pairs
+
+
+def standing(rows: pd.DataFrame, measure: str, target: str) -> Standing:
+    """The standing of a measure by the moments `rows` of all tasks."""
+    ends = rows[rows.is_last]
+    last = known(ends, measure, target)
+    is_alone = quantities.ACROSS in quantities.get(measure).per
+    throughout = rows[rows.task.isin(last.task)][: 0 if is_alone else None]
+    further = estimate(ends[~ends.task.isin(last.task)], measure, target)
+    return Standing(last, judge(last, measure, target), judge(throughout, measure, target), further)
 
 
 def rank_correlation(last: pd.DataFrame, measure: str) -> float:
@@ -315,23 +328,21 @@ def table(frames: Frames) -> pd.DataFrame:
         for measure in DIRECTIONS:
             if measure == RIVAL and target == OUTSIDE:
                 continue
-            last = known(ends, measure, target)
+            last, end, throughout, further = standing(every, measure, target)
             pairs = last.groupby('task').pair_seed.nunique()
-            end = judge(last, measure, target)
             against = np.full(RESAMPLES, np.nan)
             if target == DEGRADED and measure != RIVAL:
                 both = last.dropna(subset=RIVAL)
                 against = judge(both, measure, target).draws - judge(both, RIVAL, target).draws
-            at_all = at_all_moments(every[every.task.isin(pairs.index)], measure, target)
             found.append({
                 'target': target,
                 'measure': measure,
                 'AUROC': end.value, 'low': end.low, 'high': end.high,
                 'lowest task': pd.Series(end.by_task).min(),
-                'all moments': at_all.value, 'moments low': at_all.low, 'moments high': at_all.high,
+                'all moments': throughout.value, 'moments low': throughout.low, 'moments high': throughout.high,
                 'offline agents': estimate(last[last.agent.map(is_offline).astype(bool)], measure, target),
                 'later agents': estimate(last[~last.agent.isin(SEEN)], measure, target),
-                'further tasks': estimate(ends[~ends.task.isin(pairs.index)], measure, target),
+                'further tasks': further,
                 'unseen': estimate(unseen, measure, target) if target == DEGRADED else np.nan,
                 'rank correlation': rank_correlation(last, measure),
                 'other task': elsewhere(last, measure, target),

@@ -63,5 +63,9 @@ def of_pairs(traces: pd.DataFrame, agent: str, share: typing.Callable[[Episode],
         of_active = episodes.get((*pair, 'active'))
         if name == agent and of_active is not None:
             shares[tuple(pair)] = share(beside(mine, of_active))
-    values = pd.Series(shares.values(), pd.MultiIndex.from_tuples(shares, names=PAIR), dtype=float)
-    return values.dropna()
+    return by_pair(shares).dropna()
+
+
+def by_pair(values: dict[tuple[str, int], float]) -> pd.Series:
+    """Values {(task, pair seed): value} as a Series indexed by PAIR."""
+    return pd.Series(values.values(), pd.MultiIndex.from_tuples(values, names=PAIR), dtype=float)
