@@ -237,7 +237,7 @@ def _size(counts: list[Pairs], scale: str) -> str:
         return ''
     return (
         f'Runs have {steps:,} environment steps (the paper: 1M, on {len(PAPER_TASKS)} tasks) and smaller models, which '
-        'may explain a difference.'
+        'may matter.'
     )
 
 

@@ -163,7 +163,7 @@ LAPTOP_SCALE = Scale(
                 ('active', 'passive', 'passive_10', 'passive_auto', *BEYOND),
                 5,
                 first=LATER_PAIRS.start,
-                unasked=3,
+                unasked=4,
             ),
             # T3.
             Planned('study', FURTHER, ('compared',), 5, first=40),

@@ -276,9 +276,9 @@ def test_planned_runs_are_not_the_optional_ones():
         (agent, task, seed)
         for agent in ('active', 'passive', 'passive_10', 'passive_auto', 'passive_auto_offline')
         for task in scales.MAIN
-        for seed in (45, 46, 47)
+        for seed in (45, 46, 47, 48)
     }
-    assert len(specs) - len(further) == 21 + 6 * 10 + 2 * len(in_the_second_tier) + 30
+    assert len(specs) - len(further) == 21 + 6 * 10 + 2 * len(in_the_second_tier) + 40
     remedies = {'passive_auto', 'passive_10', 'active_expl', 'passive_expl'}
     assert {spec.agent for spec in further} == remedies.union(agents.group('compared'))
     assert len(further) == 2 * 2 + 4 * (5 * 3 + 4 + 2)  # explorers; compared agents, + auto, + 10 %
