@@ -3,6 +3,7 @@
 `docs/protocol_measures.md` fixes the measures with their directions, the targets and the statistics.
 """
 
+import functools
 import math
 import typing
 from collections.abc import Callable, Sequence
@@ -121,15 +122,15 @@ def auroc(tasks: Sequence[Couples], weights: Sequence[np.ndarray]) -> np.ndarray
         return np.array([np.nan])
     shares = []
     for task, weight in zip(tasks, weights, strict=True):
-        number = np.einsum('ra,ab,rb->r', weight, task.number, weight)
-        wins = np.einsum('ra,ab,rb->r', weight, task.wins, weight)
+        number, wins = ((weight @ count * weight).sum(axis=1) for count in (task.number, task.wins))
         shares.append(np.divide(wins, number, out=np.full(len(number), np.nan), where=number > 0))
     found = np.isfinite(shares)
     total = np.where(found, shares, 0).sum(axis=0)
     return np.divide(total, found.sum(axis=0), out=np.full(len(total), np.nan), where=found.any(axis=0))
 
 
-def resampled(sizes: Sequence[int]) -> list[np.ndarray]:
+@functools.lru_cache
+def resampled(sizes: tuple[int, ...]) -> list[np.ndarray]:
     """For each task of so many pairs: how often each pair is drawn in RESAMPLES resamples of the pairs, (R, pairs)."""
     rng = np.random.default_rng(0)
     return [rng.multinomial(size, np.full(size, 1 / size), RESAMPLES) for size in sizes]
@@ -159,7 +160,7 @@ def judge(rows: pd.DataFrame, measure: str, target: str) -> Judged:
     groups = _couples_of_tasks(rows, measure, target)
     tasks = list(groups.values())
     by_task = {name: _each_pair_once([task]) for name, task in groups.items()}
-    draws = auroc(tasks, resampled([len(task.number) for task in tasks]))
+    draws = auroc(tasks, resampled(tuple(len(task.number) for task in tasks)))
     finite = draws[np.isfinite(draws)]
     low, high = np.quantile(finite, stats.TAILS) if len(finite) else (np.nan, np.nan)
     return Judged(_each_pair_once(tasks), float(low), float(high), by_task, draws)
