@@ -126,7 +126,7 @@ def _beyond(row: pd.Series, rival: pd.Series) -> str:
     """What a measure says of other runs than those that it is judged by, beside the OOD ratio; '' without such runs."""
     first = listed([agents.get(name).label for name in offline.SEEN])
     columns = {
-        'later agents': f'on the agents that were trained after the measures had been looked at (all but {first})',
+        'later agents': f'on agents trained after the measures were looked at (all but {first})',
         'further tasks': f'on further tasks, which do not count before they have {word(offline.FEWEST_PAIRS)} pairs',
         'unseen': f'if only those degraded agents count that the OOD ratio misses ({offline.THRESHOLD:g} or less)',
     }
@@ -319,7 +319,7 @@ def of_trigger(table: pd.DataFrame) -> str:
         )
     if not parts:
         return ''
-    rule = f'{trigger} adds data where the measure tells it to (1: mean of Active, as in the claims).'
+    rule = f'{trigger} adds data where the measure tells it to (1: mean of Active).'
     return f'{rule} {" ".join(parts)}'
 
 

@@ -199,10 +199,10 @@ def test_measures_that_work_are_named_from_the_best_on():
     assert among == f'Among offline agents alone {good} (highest: 0.85, {best}; {other}).'
     assert rival.endswith(f'AUROC 0.80 [0.70, 0.84], and is beaten by {best}.')
     further = 'on further tasks, which do not count before they have five pairs'
-    later = 'on the agents that were trained after the measures had been looked at (all but Active, Passive and Tandem)'
+    later = 'on agents trained after the measures were looked at (all but Active, Passive and Tandem)'
     parts = f'0.75 (OOD ratio: 0.60) {later}; 0.65 (OOD ratio: 0.50) {further}.'
     assert best_one == f'The AUROC of the effective share of the recording is {parts}'
-    promise = 'The AUROC of the promised over best recorded return is 0.65 (OOD ratio: 0.60) on the agents that were '
+    promise = 'The AUROC of the promised over best recorded return is 0.65 (OOD ratio: 0.60) on agents trained '
     assert second_one.startswith(promise)
     few = rows[1] | {'pairs': 8, 'tasks': 1}
     first, *_ = conclusion.without_acting(pd.DataFrame([rows[0], few, *rows[2:]]))
