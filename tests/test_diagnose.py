@@ -73,6 +73,12 @@ def read(folder, name='mine'):
     return json.loads((folder / 'out' / f'{name}.json').read_text()), page
 
 
+def forget(folder, name='mine'):
+    """Remove a diagnosis."""
+    for suffix in ('json', 'html'):
+        (folder / 'out' / f'{name}.{suffix}').unlink()
+
+
 def test_agents_are_the_known_runs_followers_and_take_no_step(command, capsys):
     assert command(recording()) == 0
     assert [spec.seed for spec in command.trained] == [0, 1, 2]
@@ -101,12 +107,10 @@ def test_other_values_than_the_known_runs_and_discrete_actions_are_doubts(comman
     values, _ = read(command.folder)
     assert values['verdict']['verdict'] == 'cannot tell'
     assert {reason.split()[0] for reason in values['verdict']['reasons']} >= {'The', 'Actions'}
-    (command.folder / 'out' / 'mine.json').unlink()
-    (command.folder / 'out' / 'mine.html').unlink()
+    forget(command.folder)
     assert command(recording(), '--budget', '30000', '--agents', '1') == 0  # as the known runs
     assert 'other values than the known runs' not in read(command.folder)[1]
-    (command.folder / 'out' / 'mine.json').unlink()
-    (command.folder / 'out' / 'mine.html').unlink()
+    forget(command.folder)
     assert command(recording(), '--budget', '3000', '--agents', '1') == 0
     assert command.trained[-1].budget == 3000
     assert 'other values than the known runs' in read(command.folder)[1]
@@ -146,8 +150,7 @@ def test_nothing_is_fitted_to_runs_on_the_task_of_the_recording(command, monkeyp
     walker = dataclasses.replace(formats.read(command.folder / 'mine.npz'), task=scales.MAIN[0])
     assert order.Order('mine', '', walker, env=scales.MAIN[1]).own_tasks == set(scales.MAIN)
     monkeypatch.setattr(formats, 'read', lambda *_: walker)
-    (command.folder / 'out' / 'mine.json').unlink()
-    (command.folder / 'out' / 'mine.html').unlink()
+    forget(command.folder)
     assert command(recording(), '--agents', '1') == 0
     values, page = read(command.folder)
     assert set(scales.TESTED) - values['rule']['pairs'].keys() == {scales.MAIN[0]}
@@ -164,8 +167,7 @@ def test_with_an_environment_the_agents_are_played_in_it(command):
     assert html.escape(values['check']['outcome']) in page
     assert values['check']['outcome'].startswith('Recorded episodes are cut after at most 69 steps')  # of 200
     is_last = recording()['is_last']
-    (command.folder / 'out' / 'mine_played.json').unlink()
-    (command.folder / 'out' / 'mine_played.html').unlink()
+    forget(command.folder, 'mine_played')
     ends = {'is_terminal': lambda flags: is_last}
     assert command(recording(**reach, **ends), '--env', PENDULUM, '--agents', '2') == 0
     outcome = read(command.folder, 'mine_played')[0]['check']['outcome']

@@ -297,9 +297,9 @@ def _ends(episode: Archive) -> bool:
 
     Raises UserError for a discount that is no number, and for a termination before the end.
     """
+    if not {'discount', 'is_terminal'} & episode.kinds.keys():
+        return False
     if 'discount' not in episode.kinds:
-        if 'is_terminal' not in episode.kinds:
-            return False
         is_terminal = _bools(episode.whole('is_terminal').reshape(-1), 'is_terminal', episode.where, 0)
         if early := np.flatnonzero(is_terminal[:-1]).tolist():
             raise UserError(f'{episode.where}is_terminal: row {early[0]} is true, and is not the last one')

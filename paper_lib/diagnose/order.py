@@ -15,7 +15,7 @@ from paper_lib.contract.scales import Scale
 from paper_lib.contract.spec import RunSpec
 from paper_lib.data import datasets, sources
 from paper_lib.data.audit import ERROR, audit, table
-from paper_lib.data.replay import FIRST, LAST, TERMINAL
+from paper_lib.data.replay import TERMINAL
 from paper_lib.data.steps import Steps, cut, is_one_hot
 from paper_lib.data.store import Store
 from paper_lib.engine import ensure
@@ -112,10 +112,10 @@ def cut_at(flags: np.ndarray, limit: int) -> int | None:
 
     `flags` are those of a recording, (N,).
     """
-    lasts = np.flatnonzero(flags & LAST)
-    lengths = lasts - np.flatnonzero(flags & FIRST)
+    episodes = cut(flags)
+    lengths = episodes.lengths - 1
     longest = int(lengths.max())
-    was_cut = (flags[lasts[lengths == longest]] & TERMINAL == 0).any()
+    was_cut = (flags[episodes.lasts[lengths == longest]] & TERMINAL == 0).any()
     return longest if was_cut and longest < limit else None
 
 

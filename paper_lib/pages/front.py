@@ -53,7 +53,8 @@ make figures{scale}
 export PATH=$PWD/.venv/bin:$PATH
 
 # Train one run of the study, after the run that it learns from (ten minutes each; --dry-run tells it in advance).
-# It then replaces the archived run when you draw; keep that: cp -r figures mine; export PAPER_LIB_FIGURES=$PWD/mine
+# What is drawn afterwards has it in place of the archived run. To keep that one, work on a copy:
+# cp -r figures mine; export PAPER_LIB_FIGURES=$PWD/mine
 paper-lib train --task cheetah_run-proprio --agent passive --chapter study --seed 10
 
 # Your environment: Active, then Passive, on most tasks of Gymnasium.

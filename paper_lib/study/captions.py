@@ -18,6 +18,7 @@ from paper_lib.study import (
     stats,
     steps,
     supplement,
+    verdicts,
     visitation,
 )
 from paper_lib.study.catalogue import Entry
@@ -261,7 +262,7 @@ def _cannot_decide(entry: Entry, frames: Frames, obstacles: Mapping[str, str]) -
     parts = [f'{listed(names)}: {obstacle}' for obstacle, names in claims_of.items()]
     if not parts:
         return ''
-    return f'At this scale, no further run of the agents that they compare can decide {"; ".join(parts)}.'
+    return f'{verdicts.NO_RUN_DECIDES} {"; ".join(parts)}.'
 
 
 def training(notebook: str, scale: str, train: str) -> str:

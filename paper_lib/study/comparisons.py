@@ -335,9 +335,9 @@ def only_on(row: Row, chosen: typing.Callable[[Runs], list[str]], words: str) ->
     return row._replace(statistic=f'{row.statistic} ({words})', values=values)
 
 
-def part_without(row: Row, seed: int) -> Row:
-    """The part of a row without the pairs of this seed."""
-    return _part(row, 'pair_seed', lambda seeds: seeds != seed, f'without pair {seed}')
+def part_without(row: Row, seed: int, words: str) -> Row:
+    """The part of a row without the pairs of this seed. `words` says so."""
+    return _part(row, 'pair_seed', lambda seeds: seeds != seed, words)
 
 
 def part_on(row: Row, names: typing.Collection[str], words: str) -> Row:

@@ -357,11 +357,10 @@ def _signs(values: pd.DataFrame) -> str:
     """In how many pairs Passive ends as the paper says, for each outcome."""
     parts = []
     for column, (words, is_higher) in OUTCOMES.items():
-        wide = values.pivot(index=['task', 'pair_seed'], columns='agent', values=column)
-        wide = wide.dropna(subset=['passive', 'active'])
-        count = int(((wide.passive > wide.active) if is_higher else (wide.passive < wide.active)).sum())
+        both = stats.pairs(values, 'passive', 'active', column).dropna()
+        count = int(((both.passive > both.active) if is_higher else (both.passive < both.active)).sum())
         article = 'a higher' if is_higher else 'a lower'
-        parts.append(f'{article} {words} in {count} of {len(wide)} pairs')
+        parts.append(f'{article} {words} in {count} of {len(both)} pairs')
     return f'Compared with its Active agent, Passive ends with {listed(parts)}.'
 
 
@@ -402,11 +401,9 @@ def _stopped(primary: pd.DataFrame, secondary: pd.DataFrame, of_tasks: dict[str,
     pairs = f'{verdicts.of_planned(row)} planned pairs' if is_part else _pairs(row)
     found = {task: rows.loc[FUTURE_WORK] for task, rows in of_tasks.items() if rows.loc[FUTURE_WORK].pairs}
     each = listed([_on(task, own) for task, own in found.items()]) if len(found) > 1 else ''
-    parts = secondary[(secondary.id == FUTURE_WORK) & (secondary.part == f'without pair {claims.KNOWN_PAIR}')]
-    without = [
-        f'{number(estimate)} without pair {claims.KNOWN_PAIR}, which was known when the others were planned'
-        for estimate in parts.estimate
-    ]
+    parts = _of(secondary, FUTURE_WORK, row['agent'], part=claims.WITHOUT_KNOWN)
+    known = 'which was known when the others were planned'
+    without = [f'{number(estimate)} {claims.WITHOUT_KNOWN}, {known}' for estimate in parts.estimate]
     numbers = '; '.join(filter(None, [verdicts.estimate(row), each, *without]))
     return f'What the paper leaves for future work: {row["id"]} ({words}) is {row["verdict"]} by {pairs}: {numbers}.'
 
@@ -441,12 +438,10 @@ def _by_task(of_tasks: dict[str, pd.DataFrame], values: pd.DataFrame) -> str:
 
 def _ahead(values: pd.DataFrame, names: Collection[str]) -> str:
     """On which of these tasks Passive ends above Active in every pair; '' if on none. Few pairs do not count."""
-    found = []
-    for task in names:
-        wide = values[values.task == task].pivot(index='pair_seed', columns='agent', values='score')
-        wide = wide.dropna(subset=['passive', 'active'])
-        if len(wide) >= comparisons.LISTED and (wide.passive > wide.active).all():
-            found.append(tasks.get(task).short)
+    both = stats.pairs(values, 'passive', 'active', 'score').dropna()
+    gains = comparisons.split_by_task(both.passive - both.active)
+    is_ahead = {task: len(gain) >= comparisons.LISTED and (gain > 0).all() for task, gain in gains.items()}
+    found = [tasks.get(task).short for task in names if is_ahead.get(task)]
     return f' On {listed(found)} Passive ends above Active in every pair.' if found else ''
 
 
@@ -471,7 +466,7 @@ def _tandem(secondary: pd.DataFrame) -> str:
 
 
 def _of(rows: pd.DataFrame, claim: str, agent: str, table: str = 'normalised', part: str = '') -> pd.DataFrame:
-    """The rows of a claim that compare this agent by a table of `comparisons.Runs`: of C1 and P9 one row or none."""
+    """The rows of a claim that compare this agent by a table of `comparisons.Runs`: of C1, P5 and P9 one or none."""
     return rows[(rows.id == claim) & (rows.agent == agent) & (rows.table == table) & (rows.part == part)]
 
 

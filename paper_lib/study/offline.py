@@ -129,7 +129,7 @@ def auroc(tasks: Sequence[Couples], weights: Sequence[np.ndarray]) -> np.ndarray
     return np.divide(total, found.sum(axis=0), out=np.full(len(total), np.nan), where=found.any(axis=0))
 
 
-@functools.lru_cache
+@functools.lru_cache(maxsize=8)
 def resampled(sizes: tuple[int, ...]) -> list[np.ndarray]:
     """For each task of so many pairs: how often each pair is drawn in RESAMPLES resamples of the pairs, (R, pairs)."""
     rng = np.random.default_rng(0)
@@ -194,8 +194,8 @@ def standing(rows: pd.DataFrame, measure: str, target: str) -> Standing:
     """The standing of a measure by the moments `rows` of all tasks."""
     ends = rows[rows.is_last]
     last = known(ends, measure, target)
-    is_alone = quantities.ACROSS in quantities.get(measure).per
-    throughout = rows[rows.task.isin(last.task)][: 0 if is_alone else None]
+    has_all_moments = quantities.ACROSS not in quantities.get(measure).per
+    throughout = rows[rows.task.isin(last.task) & has_all_moments]
     further = estimate(ends[~ends.task.isin(last.task)], measure, target)
     return Standing(last, judge(last, measure, target), judge(throughout, measure, target), further)
 

@@ -195,7 +195,7 @@ def training() -> str:
     text = _table(rows) if rows else 'Every run that scale laptop plans has a result.\n'
     if waiting:
         others = '; '.join(f'{listed(ids)} ({reason})' for reason, ids in waiting.items())
-        text += f'\nAt this scale, no further run of the agents that they compare can decide these claims: {others}.\n'
+        text += f'\n{verdicts.NO_RUN_DECIDES} these claims: {others}.\n'
     return text
 
 

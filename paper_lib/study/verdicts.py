@@ -104,6 +104,11 @@ def waiting(scale: str) -> dict[str, str]:
     return found
 
 
+NO_RUN_DECIDES = (
+    'At this scale, no further run of the agents that they compare can decide'  # before claims with reasons
+)
+
+
 def obstacle(row: dict[str, Any], pairs: Progress) -> str:
     """Why planned runs of its agents that have no result yet cannot decide a primary row of `rows`; '' if they can."""
     if row['verdict'] == claims.NO_PAIRS and pairs.finished:

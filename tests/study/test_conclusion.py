@@ -108,6 +108,18 @@ def test_a_task_on_which_passive_is_ahead_in_every_pair_is_named():
     assert conclusion._ahead(values, names[1:]) == ''  # one has two pairs
 
 
+def test_the_experiment_of_future_work_is_told_without_the_pair_that_was_known():
+    row = {'id': 'P5', 'claim': 'An agent stops.', 'agent': 'active_stopped', 'table': 'normalised', 'part': ''}
+    row |= {'estimate': -0.4, 'low': -0.6, 'high': -0.2, 'p': 0.001, 'pairs': 20, 'planned': 20, 'verdict': 'supported'}
+    primary = pd.DataFrame([row])
+    part = pd.DataFrame([row | {'part': claims.WITHOUT_KNOWN, 'estimate': -0.3}, row | {'part': 'other'}])
+    text = conclusion._stopped(primary, part, {})
+    assert text.endswith('-0.40 [-0.60, -0.20]; -0.30 without pair 10, which was known when the others were planned.')
+    parts = {own.part for claim in claims.every_claim() if claim.id == 'P5' for own in claim.rows}
+    assert claims.WITHOUT_KNOWN in parts  # the premise: the claim has this row
+    assert conclusion._stopped(primary, part[1:], {}).endswith('-0.40 [-0.60, -0.20].')
+
+
 def test_a_pair_that_lacks_a_run_is_not_finished(archived):
     archived(2, lacking=1)
     assert 'finished are two of ten planned pairs on walker_walk, one of ten on cheetah_run and none of five' in said()
